@@ -3,3 +3,4 @@
 //! Pure: no clock, no random numbers, no sockets, no files. PROTOCOL.md is the same in prose.
 
 pub mod ids;
+pub mod topics;
