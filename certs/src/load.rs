@@ -1,0 +1,171 @@
+//! Certificate files and the pair of certificate and key that one side of a connection presents.
+
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use p256::SecretKey;
+use p256::pkcs8::EncodePublicKey;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use schemas::ids::Identity;
+
+use crate::certificate::{CertificateError, Subject, Summary, day};
+use crate::files::{FileError, read_public};
+use crate::keys::{KeyError, Passphrase, read_p256};
+use crate::profile::{Authority, Usage};
+
+/// Why certificates and keys cannot be used. One line each, with the file and the way out.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    #[error("`{}` holds no certificate in PEM; expected `-----BEGIN CERTIFICATE-----`", path.display())]
+    NoCertificate { path: PathBuf },
+    #[error("certificate `{}` cannot be used: {source}", path.display())]
+    Certificate { path: PathBuf, source: CertificateError },
+    #[error("certificate `{}` expired on {}; replace it with a newly issued one", path.display(), day(*not_after))]
+    Expired { path: PathBuf, not_after: SystemTime },
+    #[error("certificate `{}` is valid only from {}; check the clock of this machine", path.display(), day(*not_before))]
+    NotYetValid { path: PathBuf, not_before: SystemTime },
+    #[error(
+        "certificate `{}` does not belong to key `{}`; use the two that were made together",
+        certificate.display(), key.display()
+    )]
+    KeyMismatch { certificate: PathBuf, key: PathBuf },
+    #[error("certificate `{}` is of {found}; expected that of {expected}", path.display())]
+    WrongSubject { path: PathBuf, found: Subject, expected: &'static str },
+    #[error("the certificates of {expected} cannot be used: {source}")]
+    Anchor { expected: &'static str, source: CertificateError },
+    #[error("a certificate of {found} was given as that of {expected}")]
+    WrongAnchor { found: Subject, expected: &'static str },
+    #[error("no certificate of {expected} was given")]
+    NoAnchor { expected: &'static str },
+    #[error("{found} cannot be the {} of a connection", match wanted { Usage::Server => "server", Usage::Client => "client" })]
+    WrongSide { found: Identity, wanted: Usage },
+    #[error("rustls refuses the settings: {0}")]
+    Tls(#[from] rustls::Error),
+    #[error("encode the key for rustls: {0}")]
+    Encode(#[source] pkcs8::Error),
+}
+
+/// Reads all certificates of a PEM file, in their order; at least one.
+pub fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, LoadError> {
+    let bytes = read_public(path)?;
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
+    match certificates {
+        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
+        _ => Err(LoadError::NoCertificate { path: path.into() }),
+    }
+}
+
+/// Reads the first certificate of a PEM file and refuses it outside its time: for a clear word at the start.
+pub fn check_certificate_file(path: &Path, now: SystemTime) -> Result<Summary, LoadError> {
+    let summary = summary_of(path, &read_certificates(path)?)?;
+    if now > summary.not_after {
+        return Err(LoadError::Expired { path: path.into(), not_after: summary.not_after });
+    }
+    if now < summary.not_before {
+        return Err(LoadError::NotYetValid { path: path.into(), not_before: summary.not_before });
+    }
+    Ok(summary)
+}
+
+/// A leaf certificate, what follows it in the handshake, and its private key.
+pub struct TlsIdentity {
+    pub(crate) chain: Vec<CertificateDer<'static>>,
+    pub(crate) key: SecretKey,
+    identity: Identity,
+    summary: Summary,
+}
+
+impl TlsIdentity {
+    /// Reads both files and checks that they belong together. Their time is left to
+    /// [`check_certificate_file`]: an expired certificate must not keep a cabinet from working offline.
+    pub fn read(chain: &Path, key: &Path, passphrase: Option<&Passphrase>) -> Result<Self, LoadError> {
+        let certificates = read_certificates(chain)?;
+        let secret = read_p256(key, passphrase)?;
+        Self::new(certificates, secret, chain, key)
+    }
+
+    fn new(
+        chain: Vec<CertificateDer<'static>>,
+        key: SecretKey,
+        chain_path: &Path,
+        key_path: &Path,
+    ) -> Result<Self, LoadError> {
+        let refused = |source| LoadError::Certificate { path: chain_path.into(), source };
+        let Some(leaf) = chain.first() else {
+            return Err(LoadError::NoCertificate { path: chain_path.into() });
+        };
+        let (summary, public) = Summary::with_public_key(leaf).map_err(refused)?;
+        let Subject::Leaf(identity) = summary.subject.clone() else {
+            let (path, found) = (chain_path.into(), summary.subject);
+            return Err(LoadError::WrongSubject {
+                path,
+                found,
+                expected: "a server, a cabinet, a person or an integration",
+            });
+        };
+        if !key.public_key().to_public_key_der().is_ok_and(|der| der.as_bytes() == public) {
+            return Err(LoadError::KeyMismatch { certificate: chain_path.into(), key: key_path.into() });
+        }
+        Ok(Self { chain, key, identity, summary })
+    }
+
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    pub fn summary(&self) -> &Summary {
+        &self.summary
+    }
+}
+
+impl std::fmt::Debug for TlsIdentity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TlsIdentity").field("summary", &self.summary).finish_non_exhaustive()
+    }
+}
+
+pub(crate) fn summary_of(path: &Path, certificates: &[CertificateDer<'_>]) -> Result<Summary, LoadError> {
+    let first = certificates.first().ok_or_else(|| LoadError::NoCertificate { path: path.into() })?;
+    Summary::read(first).map_err(|source| LoadError::Certificate { path: path.into(), source })
+}
+
+/// Reads a bundle of CA certificates that must all be of `authority`, so that two swapped files are found at the start.
+pub(crate) fn read_anchors(path: &Path, authority: Authority) -> Result<Vec<CertificateDer<'static>>, LoadError> {
+    let certificates = read_certificates(path)?;
+    for certificate in &certificates {
+        check_anchor(certificate, authority).map_err(|error| match error {
+            LoadError::WrongAnchor { found, expected } => {
+                LoadError::WrongSubject { path: path.into(), found, expected }
+            }
+            LoadError::Anchor { source, .. } => LoadError::Certificate { path: path.into(), source },
+            other => other,
+        })?;
+    }
+    Ok(certificates)
+}
+
+/// The summary of a CA certificate that must be of `authority`.
+pub(crate) fn check_anchor(certificate: &CertificateDer<'_>, authority: Authority) -> Result<Summary, LoadError> {
+    let expected = anchor_name(authority);
+    let summary = Summary::read(certificate).map_err(|source| LoadError::Anchor { expected, source })?;
+    match &summary.subject {
+        Subject::Authority { authority: found, .. } if *found == authority => Ok(summary),
+        Subject::Authority { .. } | Subject::Leaf(_) => {
+            Err(LoadError::WrongAnchor { found: summary.subject, expected })
+        }
+    }
+}
+
+pub(crate) fn anchor_name(authority: Authority) -> &'static str {
+    match authority {
+        Authority::Root => "a root CA",
+        Authority::Servers => "a servers' CA",
+        Authority::Cabinets => "a cabinets' CA",
+        Authority::People => "an operators' CA",
+    }
+}

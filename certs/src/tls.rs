@@ -1,0 +1,176 @@
+//! rustls settings for both sides: TLS 1.3 only, both sides with certificates, one provider.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use p256::pkcs8::EncodePrivateKey;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::verify_server_name;
+use rustls::crypto::{CryptoProvider, verify_tls13_signature};
+use rustls::server::ParsedCertificate;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
+use rustls::{
+    ClientConfig, DigitallySignedStruct, DistinguishedName, Error, PeerIncompatible, ServerConfig, SignatureScheme,
+    version,
+};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
+
+use crate::load::{LoadError, TlsIdentity};
+use crate::peers::{ClientRoots, ServerRoots};
+use crate::profile::{Usage, profile};
+
+/// The ALPN name of MQTT over TLS (IANA). A client that names no protocol is served too.
+pub const ALPN_MQTT: &[u8] = b"mqtt";
+
+/// Settings of a broker: every client must present a certificate of the authority of its role.
+///
+/// Sessions resume by tickets that the *client* keeps, so ten thousand idle cabinets cost no memory here. Their key lives in
+/// these settings: new settings, made after a CA was replaced, start with full handshakes. A resumed session skips the
+/// verifier: the caller calls [`ClientRoots::identity_of`] after every handshake and authorises again.
+pub fn server_config(
+    own: &TlsIdentity,
+    clients: &ClientRoots,
+    clock: Arc<dyn TimeProvider>,
+) -> Result<ServerConfig, LoadError> {
+    check_side(own, Usage::Server)?;
+    let mut config = ServerConfig::builder_with_details(provider(), clock)
+        .with_protocol_versions(&[&version::TLS13])?
+        .with_client_cert_verifier(Arc::new(ClientVerifier(clients.clone())))
+        .with_single_cert(own.chain.clone(), rustls_key(own)?)?;
+    config.ticketer = rustls::crypto::ring::Ticketer::new()?;
+    // A ticket holds the client's certificate; one is enough, since each resumption brings the next.
+    config.send_tls13_tickets = 1;
+    config.alpn_protocols = vec![ALPN_MQTT.to_vec()];
+    Ok(config)
+}
+
+/// Settings of a client: the server must hold a certificate for its host name, of role `server` and the expected tenant.
+pub fn client_config(
+    own: &TlsIdentity,
+    servers: &ServerRoots,
+    clock: Arc<dyn TimeProvider>,
+) -> Result<ClientConfig, LoadError> {
+    check_side(own, Usage::Client)?;
+    let mut config = ClientConfig::builder_with_details(provider(), clock)
+        .with_protocol_versions(&[&version::TLS13])?
+        // rustls calls every verifier of one's own dangerous. This one adds checks to webpki's and leaves none out.
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(ServerVerifier(servers.clone())))
+        .with_client_auth_cert(own.chain.clone(), rustls_key(own)?)?;
+    config.alpn_protocols = vec![ALPN_MQTT.to_vec()];
+    Ok(config)
+}
+
+/// The clock of the operating system.
+pub fn system_clock() -> Arc<dyn TimeProvider> {
+    Arc::new(DefaultTimeProvider)
+}
+
+/// The one provider, named here so that nothing depends on a default of the process.
+pub(crate) fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+fn check_side(own: &TlsIdentity, wanted: Usage) -> Result<(), LoadError> {
+    let found = own.identity();
+    if profile(found.role).usage == wanted {
+        Ok(())
+    } else {
+        Err(LoadError::WrongSide { found: found.clone(), wanted })
+    }
+}
+
+fn rustls_key(own: &TlsIdentity) -> Result<PrivateKeyDer<'static>, LoadError> {
+    let der = own.key.to_pkcs8_der().map_err(LoadError::Encode)?;
+    Ok(PrivatePkcs8KeyDer::from(der.as_bytes().to_vec()).into())
+}
+
+fn system_time(now: UnixTime) -> SystemTime {
+    UNIX_EPOCH + std::time::Duration::from_secs(now.as_secs())
+}
+
+fn with_leaf<'a>(leaf: &CertificateDer<'a>, rest: &[CertificateDer<'a>]) -> Vec<CertificateDer<'a>> {
+    std::iter::once(leaf).chain(rest).cloned().collect()
+}
+
+#[derive(Debug)]
+struct ClientVerifier(ClientRoots);
+
+impl ClientCertVerifier for ClientVerifier {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.0.subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        self.0.identity_of(std::slice::from_ref(end_entity), system_time(now))?;
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _cert: &CertificateDer<'_>,
+        _dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(PeerIncompatible::Tls12NotOffered.into())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, cert, dss, &provider().signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        provider().signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[derive(Debug)]
+struct ServerVerifier(ServerRoots);
+
+impl ServerCertVerifier for ServerVerifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        self.0.identity_of(&with_leaf(end_entity, intermediates), system_time(now))?;
+        verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _cert: &CertificateDer<'_>,
+        _dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(PeerIncompatible::Tls12NotOffered.into())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, cert, dss, &provider().signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        provider().signature_verification_algorithms.supported_schemes()
+    }
+}
