@@ -2,5 +2,14 @@
 //!
 //! Pure: no clock, no random numbers, no sockets, no files. PROTOCOL.md is the same in prose.
 
+pub mod api;
+pub mod cbor;
+pub mod crypto;
 pub mod ids;
+pub mod messages;
+pub mod step;
 pub mod topics;
+
+mod words;
+
+pub use words::{NotHex, UnknownWord};

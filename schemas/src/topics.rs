@@ -12,6 +12,7 @@
 
 use std::fmt;
 
+use crate::cbor_code;
 use crate::ids::{CabinetId, Identity, Name, Role, TenantId};
 
 /// Longest topic or filter that the gate looks at, in bytes.
@@ -41,22 +42,9 @@ impl Up {
     }
 }
 
-/// A durable stream of an integration: rows in the store, a cursor that its PUBACKs move.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Stream {
-    Status,
-    Notifications,
-}
-
-impl Stream {
-    pub const ALL: [Self; 2] = [Self::Status, Self::Notifications];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Status => "status",
-            Self::Notifications => "notifications",
-        }
-    }
+cbor_code! {
+    /// A durable stream of an integration: rows in the store, a cursor that its PUBACKs move.
+    pub enum Stream { 0 => Status = "status", 1 => Notifications = "notifications" }
 }
 
 /// What is fanned out about a cabinet while it happens.
@@ -133,7 +121,7 @@ impl Topic {
         let role: Role = parse_id(role)?;
         let name: Name = parse_id(name)?;
         if role == Role::Integration
-            && let Some(stream) = Stream::ALL.into_iter().find(|known| known.as_str() == leaf)
+            && let Some(stream) = Stream::ALL.iter().copied().find(|known| known.as_str() == leaf)
         {
             return Ok(Self::Stream { tenant, integration: name, stream });
         }

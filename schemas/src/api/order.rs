@@ -1,0 +1,111 @@
+//! Orders as backends publish them.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{CabinetId, OrderId};
+use crate::messages::{Attributes, Category, Size};
+
+/// Longest phone number or address of a recipient, in bytes.
+pub const PHONE_MAX: usize = 128;
+
+/// Who the order is for. Passed through to the notification; the gateway itself sends nothing to it yet.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub struct Recipient {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phone: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub email: Option<String>,
+    /// BCP 47, for example `de` or `en-GB`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<String>,
+}
+
+/// Personal data: stays out of logs.
+impl std::fmt::Debug for Recipient {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Recipient(..)")
+    }
+}
+
+impl Recipient {
+    /// Whether every field is short enough to be what it claims to be.
+    pub fn fits(&self) -> bool {
+        [&self.phone, &self.email, &self.language].into_iter().flatten().all(|field| field.len() <= PHONE_MAX)
+    }
+}
+
+/// What a compartment offers, or what an order needs. Left out means: not offered, not needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct AttributeFlags {
+    pub refrigerated: bool,
+    pub restricted: bool,
+    pub accessible: bool,
+}
+
+impl From<AttributeFlags> for Attributes {
+    fn from(flags: AttributeFlags) -> Self {
+        Self { refrigerated: flags.refrigerated, restricted: flags.restricted, accessible: flags.accessible }
+    }
+}
+
+impl From<Attributes> for AttributeFlags {
+    fn from(flags: Attributes) -> Self {
+        Self { refrigerated: flags.refrigerated, restricted: flags.restricted, accessible: flags.accessible }
+    }
+}
+
+fn ready_by_default() -> bool {
+    true
+}
+
+/// Payload of `orders/put`: creates an order, or repeats it. The same id with other content is refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OrderPut {
+    pub order: OrderId,
+    pub cabinet: CabinetId,
+    pub size: Size,
+    pub category: Category,
+    #[serde(default)]
+    pub wants: AttributeFlags,
+    #[serde(default)]
+    pub recipient: Recipient,
+    /// Whether staff may load it now. An order that is not ready holds no compartment.
+    #[serde(default = "ready_by_default")]
+    pub ready: bool,
+}
+
+/// Payload of `orders/cancel`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OrderCancel {
+    pub order: OrderId,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shortest_order_takes_the_defaults() {
+        let order: OrderPut =
+            crate::api::parse(br#"{"order":"A17","cabinet":"c1","size":"M","category":"retail"}"#).unwrap();
+        assert!(order.ready && order.recipient == Recipient::default());
+    }
+
+    #[test]
+    fn a_mistake_is_named() {
+        for (json, expected) in [
+            (r#"{"order":"A17","cabinet":"c1","size":"m","category":"retail"}"#, "`m` is none of S, M, L, XL"),
+            (r#"{"order":"A/17","cabinet":"c1","size":"M","category":"retail"}"#, "order has a character outside"),
+            (r#"{"order":"A17","cabinet":"c1","size":"M"}"#, "missing field `category`"),
+            (r#"{"order":"A17","cabinet":"c1","size":"M","category":"retail","redy":true}"#, "unknown field `redy`"),
+            (r#"{"order":"A17"} trailing"#, ""),
+        ] {
+            let error = crate::api::parse::<OrderPut>(json.as_bytes()).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Requests of people and integrations (MQTT 5 request and response) and their replies.
+
+use serde::{Deserialize, Serialize};
+
+use crate::cbor_code;
+use crate::ids::{CabinetId, Name, SiteId};
+use crate::messages::{Compartment, DoorState, Instance, Occupancy, OrderKey, Size, UnlockOutcome};
+use crate::topics::Stream;
+
+use super::{AttributeFlags, OrderPut, OrderState, Rfc3339, Status};
+
+/// What is asked, by `op`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "op", deny_unknown_fields)]
+pub enum Request {
+    /// Operator: makes a cabinet known, so that it may connect. Repeating it with the same content does nothing.
+    #[serde(rename = "cabinet.add")]
+    CabinetAdd { cabinet: CabinetId, site: SiteId, place: String, instance: Instance },
+    #[serde(rename = "cabinet.list")]
+    CabinetList {},
+    #[serde(rename = "cabinet.show")]
+    CabinetShow { cabinet: CabinetId },
+    /// Operator: puts an order in the name of an integration.
+    #[serde(rename = "order.put")]
+    OrderPut { integration: Name, order: OrderPut },
+    #[serde(rename = "order.list")]
+    OrderList {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cabinet: Option<CabinetId>,
+    },
+    #[serde(rename = "order.show")]
+    OrderShow { order: OrderKey },
+    #[serde(rename = "order.cancel")]
+    OrderCancel { order: OrderKey },
+    /// Operator or support: opens one compartment now, by a signed command.
+    #[serde(rename = "unlock")]
+    Unlock { cabinet: CabinetId, compartment: Compartment, reason: String },
+    /// Operator: gives a member of staff a PIN for all cabinets of the tenant. The reply shows it once.
+    #[serde(rename = "staff.add")]
+    StaffAdd { name: Name },
+    /// Integration: rows of an own stream behind number `after`, without moving the cursor.
+    #[serde(rename = "rows")]
+    Rows { stream: Stream, after: u64 },
+}
+
+cbor_code! {
+    pub enum RequestErrorCode {
+        0 => Malformed = "malformed",
+        1 => Forbidden = "forbidden",
+        2 => Unknown = "unknown",
+        3 => Conflict = "conflict",
+        4 => CabinetOffline = "cabinet_offline",
+        5 => Refused = "refused",
+        6 => Timeout = "timeout",
+        7 => Unavailable = "unavailable",
+    }
+}
+
+/// What went wrong, and what a person can do about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReplyError {
+    pub code: RequestErrorCode,
+    pub message: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CabinetSummary {
+    pub cabinet: CabinetId,
+    pub site: SiteId,
+    pub place: String,
+    pub online: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_seen: Option<Rfc3339>,
+    pub compartments: u32,
+    pub free: u32,
+    pub agent: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CompartmentDetail {
+    pub number: Compartment,
+    pub size: Size,
+    pub attributes: AttributeFlags,
+    pub in_service: bool,
+    pub door: DoorState,
+    pub occupancy: Occupancy,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<OrderKey>,
+    pub audit_required: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CabinetDetail {
+    pub summary: CabinetSummary,
+    pub instance: Instance,
+    /// Version of the book that the fleet wants there, and of the one that is in force there.
+    pub book_wanted: u64,
+    pub book_held: u64,
+    pub keyset_held: u64,
+    pub events: u64,
+    pub compartments: Vec<CompartmentDetail>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OrderSummary {
+    pub order: OrderKey,
+    pub state: OrderState,
+    pub cabinet: CabinetId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compartment: Option<Compartment>,
+    pub since: Rfc3339,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OrderDetail {
+    pub summary: OrderSummary,
+    pub size: Size,
+    pub history: Vec<(OrderState, Rfc3339)>,
+    /// Digits of a code were made and handed to the notification stream. The code itself is never shown here.
+    pub notified: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UnlockResult {
+    pub cabinet: CabinetId,
+    pub compartment: Compartment,
+    pub outcome: UnlockOutcome,
+    pub command: crate::messages::CommandId,
+}
+
+/// A PIN, shown once.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StaffIssued {
+    pub name: Name,
+    pub pin: String,
+}
+
+impl std::fmt::Debug for StaffIssued {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "StaffIssued({})", self.name)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StatusPage {
+    pub rows: Vec<Status>,
+    /// More rows follow behind the last one.
+    pub more: bool,
+}
+
+/// The answer to a [`Request`], under the name of what it holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Reply {
+    Done,
+    Error(ReplyError),
+    Cabinets(Vec<CabinetSummary>),
+    Cabinet(Box<CabinetDetail>),
+    Orders(Vec<OrderSummary>),
+    Order(Box<OrderDetail>),
+    Unlock(UnlockResult),
+    Staff(StaffIssued),
+    Statuses(StatusPage),
+}

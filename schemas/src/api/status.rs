@@ -1,0 +1,186 @@
+//! What backends hear: durable rows with a number, each until it is acknowledged; and what people watch live.
+
+use serde::{Deserialize, Serialize};
+
+use crate::cbor_code;
+use crate::ids::{CabinetId, OrderId};
+use crate::messages::{Compartment, Telemetry};
+
+use super::{Recipient, Rfc3339};
+
+cbor_code! {
+    /// State of an order (product.md, State machines).
+    pub enum OrderState {
+        0 => Created = "created",
+        1 => Ready = "ready",
+        2 => Reserved = "reserved",
+        3 => Loading = "loading",
+        4 => Stored = "stored",
+        5 => Collecting = "collecting",
+        6 => Collected = "collected",
+        7 => CollectedUnconfirmed = "collected_unconfirmed",
+        8 => Cancelled = "cancelled",
+        9 => Rejected = "rejected",
+        10 => Retrieved = "retrieved",
+        11 => Recalled = "recalled",
+        12 => Disputed = "disputed",
+    }
+}
+
+impl OrderState {
+    /// Nothing moves it any more.
+    pub fn is_final(self) -> bool {
+        match self {
+            Self::Collected | Self::CollectedUnconfirmed | Self::Cancelled | Self::Rejected | Self::Retrieved => true,
+            Self::Created
+            | Self::Ready
+            | Self::Reserved
+            | Self::Loading
+            | Self::Stored
+            | Self::Collecting
+            | Self::Recalled
+            | Self::Disputed => false,
+        }
+    }
+}
+
+cbor_code! {
+    /// Why the fleet did not do what a backend asked. The list is published: it grows, its words never change.
+    pub enum RejectReason {
+        0 => NoFittingCompartment = "no_fitting_compartment",
+        1 => UnknownCabinet = "unknown_cabinet",
+        2 => OtherContent = "other_content",
+        3 => UnknownOrder = "unknown_order",
+        4 => TooLate = "too_late",
+        5 => Malformed = "malformed",
+        6 => Quota = "quota",
+    }
+}
+
+/// One row of the `status` stream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Status {
+    /// Number of the row in this stream, from 1 without gaps.
+    pub n: u64,
+    pub order: OrderId,
+    pub state: OrderState,
+    /// When it happened; at the cabinet for what happened there.
+    pub at: Rfc3339,
+    /// The cabinet did not know the time: `at` is when the fleet heard of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub time_unverified: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cabinet: Option<CabinetId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compartment: Option<Compartment>,
+    /// With `rejected`, and with an answer to a cancel that came too late.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<RejectReason>,
+    /// With `other_content`: SHA-256 of the content that is held, then of what came now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<[String; 2]>,
+}
+
+cbor_code! {
+    pub enum NotificationKind { 0 => PickupCode = "pickup_code" }
+}
+
+/// One row of the `notifications` stream: what the integration is to tell the recipient.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Notification {
+    pub n: u64,
+    /// The same for each delivery of the same message.
+    pub id: String,
+    pub kind: NotificationKind,
+    pub order: OrderId,
+    pub at: Rfc3339,
+    pub cabinet: CabinetId,
+    pub compartment: Compartment,
+    /// Where the cabinet stands, for a person.
+    pub place: String,
+    pub instruction: String,
+    pub code: String,
+    /// The same right as text for a QR code.
+    pub qr: String,
+    pub recipient: Recipient,
+}
+
+/// Holds the code.
+impl std::fmt::Debug for Notification {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Notification({} {} of order {})", self.n, self.kind, self.order)
+    }
+}
+
+/// Payload of `live/<cabinet>/presence`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LivePresence {
+    pub cabinet: CabinetId,
+    pub online: bool,
+    pub at: Rfc3339,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Payload of `live/<cabinet>/event`. `fact` is the CBOR fact in JSON, by name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LiveEvent {
+    pub cabinet: CabinetId,
+    pub n: u64,
+    pub at: Rfc3339,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub time_unverified: bool,
+    /// `door_opened`, `stored` …
+    pub kind: String,
+    /// One line for a person.
+    pub text: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compartment: Option<Compartment>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<String>,
+}
+
+/// Payload of `live/<cabinet>/telemetry`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LiveTelemetry {
+    pub cabinet: CabinetId,
+    pub at: Rfc3339,
+    pub compartments: Vec<LiveCompartment>,
+    pub boards_silent: u32,
+    pub outbox: u64,
+    pub book: u64,
+    pub wrong_codes_today: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LiveCompartment {
+    pub number: Compartment,
+    pub door: crate::messages::DoorState,
+    pub occupancy: crate::messages::Occupancy,
+    pub allocated: bool,
+}
+
+impl LiveTelemetry {
+    pub fn new(cabinet: CabinetId, at: Rfc3339, sample: &Telemetry) -> Self {
+        Self {
+            cabinet,
+            at,
+            compartments: sample
+                .compartments
+                .iter()
+                .map(|state| LiveCompartment {
+                    number: state.number,
+                    door: state.door,
+                    occupancy: state.occupancy,
+                    allocated: state.allocated,
+                })
+                .collect(),
+            boards_silent: sample.boards_silent,
+            outbox: sample.outbox,
+            book: sample.book,
+            wrong_codes_today: sample.wrong_codes_today,
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! Pickup codes: how they look, how a cabinet compares them, and how long they must be.
+
+use argon2::{Algorithm, Argon2, Params, Version};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+use crate::messages::{CredentialKind, Salt, Verifier};
+
+/// Argon2id memory in KiB, passes and lanes: at most 7 MiB and, on a cabinet, at most 250 ms (BENCHMARKS.md).
+const MEMORY_KIB: u32 = 7 * 1024;
+const PASSES: u32 = 2;
+
+pub const DIGITS_MIN: u8 = 6;
+pub const DIGITS_MAX: u8 = 12;
+/// Random bytes of a scanned token.
+pub const TOKEN_BYTES: usize = 16;
+/// A scanned token is this letter and the base32 of its bytes, so that a typed code can never be mistaken for one.
+const TOKEN_PREFIX: char = 'Q';
+
+/// The cabinet's secret share of each verifier.
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+pub struct Pepper(pub [u8; 32]);
+
+impl std::fmt::Debug for Pepper {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Pepper(..)")
+    }
+}
+
+/// What a person typed or scanned.
+#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
+pub struct Secret {
+    #[zeroize(skip)]
+    kind: CredentialKind,
+    text: String,
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Secret({})", self.kind)
+    }
+}
+
+/// What was typed or scanned cannot be a code of any kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("neither {DIGITS_MIN} to {DIGITS_MAX} digits nor a scanned token")]
+pub struct NotASecret;
+
+impl Secret {
+    /// Reads what the keypad or a scanner delivers. Spaces and dashes between digits are passed over.
+    pub fn parse(input: &str) -> Result<Self, NotASecret> {
+        if input.len() > 64 {
+            return Err(NotASecret);
+        }
+        let text: Zeroizing<String> = Zeroizing::new(input.chars().filter(|c| !matches!(c, ' ' | '-')).collect());
+        if text.starts_with(TOKEN_PREFIX) {
+            let bytes = data_encoding::BASE32_NOPAD.decode(&text.as_bytes()[1..]).map(Zeroizing::new);
+            return match bytes {
+                Ok(bytes) if bytes.len() == TOKEN_BYTES => {
+                    Ok(Self { kind: CredentialKind::Qr, text: text.to_string() })
+                }
+                Ok(_) | Err(_) => Err(NotASecret),
+            };
+        }
+        let digits = (usize::from(DIGITS_MIN)..=usize::from(DIGITS_MAX)).contains(&text.len());
+        if digits && text.bytes().all(|b| b.is_ascii_digit()) {
+            Ok(Self { kind: CredentialKind::Digits, text: text.to_string() })
+        } else {
+            Err(NotASecret)
+        }
+    }
+
+    /// A code of `digits` digits from random bytes: uniform, because whole blocks that would favour a digit are
+    /// skipped. `None` when the bytes run out (never with 16 bytes a digit).
+    pub fn digits_from(random: &[u8], digits: u8) -> Option<Self> {
+        let text: String =
+            random.iter().filter(|b| **b < 250).map(|b| char::from(b'0' + b % 10)).take(digits.into()).collect();
+        (text.len() == usize::from(digits)).then_some(Self { kind: CredentialKind::Digits, text })
+    }
+
+    pub fn token_from(random: &[u8; TOKEN_BYTES]) -> Self {
+        let text = format!("{TOKEN_PREFIX}{}", data_encoding::BASE32_NOPAD.encode(random));
+        Self { kind: CredentialKind::Qr, text }
+    }
+
+    pub fn kind(&self) -> CredentialKind {
+        self.kind
+    }
+
+    /// For the notification only.
+    pub fn reveal(&self) -> &str {
+        &self.text
+    }
+
+    /// What the book holds for this secret. Digits cost one Argon2id evaluation, a token one HMAC.
+    pub fn verifier(&self, salt: &Salt, pepper: &Pepper) -> Verifier {
+        match self.kind {
+            CredentialKind::Digits => stretched(self.text.as_bytes(), salt, pepper),
+            CredentialKind::Qr => {
+                let mut mac = keyed(&pepper.0);
+                mac.update(b"locker-fleet/1 qr");
+                mac.update(&salt.0);
+                mac.update(self.text.as_bytes());
+                Verifier(mac.finalize().into_bytes().into())
+            }
+        }
+    }
+}
+
+fn stretched(code: &[u8], salt: &Salt, pepper: &Pepper) -> Verifier {
+    let mut out = [0; 32];
+    let params = Params::new(MEMORY_KIB, PASSES, 1, Some(out.len()));
+    let argon =
+        params.and_then(|params| Argon2::new_with_secret(&pepper.0, Algorithm::Argon2id, Version::V0x13, params));
+    let done = argon.and_then(|argon| argon.hash_password_into(code, &salt.0, &mut out));
+    done.unwrap_or_else(|error| unreachable!("constant Argon2 parameters are valid: {error}"));
+    Verifier(out)
+}
+
+fn keyed(key: &[u8; 32]) -> Hmac<Sha256> {
+    Hmac::new_from_slice(key).unwrap_or_else(|_| unreachable!("HMAC takes a key of any length"))
+}
+
+/// What a cabinet keeps at rest instead of a verifier: useless without the device key.
+pub fn at_rest(device_key: &[u8; 32], verifier: &Verifier) -> [u8; 32] {
+    let mut mac = keyed(device_key);
+    mac.update(b"locker-fleet/1 verifier");
+    mac.update(&verifier.0);
+    mac.finalize().into_bytes().into()
+}
+
+/// Fewest digits with which guessing opens any door of a cabinet with a yearly chance of at most `bound`, when it
+/// holds `codes` live codes and takes `wrong_a_day` wrong ones a day. `None` where [`DIGITS_MAX`] is too few.
+pub fn digits_for(codes: u32, wrong_a_day: u32, bound: f64) -> Option<u8> {
+    (DIGITS_MIN..=DIGITS_MAX).find(|digits| yearly_chance(codes, wrong_a_day, *digits) <= bound)
+}
+
+/// Chance that a year of guessing at the allowed rate hits one of `codes` live codes.
+pub fn yearly_chance(codes: u32, wrong_a_day: u32, digits: u8) -> f64 {
+    let hit = f64::from(codes) / 10f64.powi(i32::from(digits));
+    let guesses = f64::from(wrong_a_day) * 365.25;
+    1.0 - (1.0 - hit.min(1.0)).powf(guesses)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digits_and_tokens_are_told_apart_and_anything_else_is_refused() {
+        assert_eq!(Secret::parse("1234 5678").unwrap().reveal(), "12345678");
+        let token = Secret::token_from(&[5; 16]);
+        assert_eq!(Secret::parse(token.reveal()).unwrap(), token);
+        for bad in ["", "12345", "1234567890123", "1234567a", "Q", "QAAAA", "é2345678", &"1".repeat(65)] {
+            assert!(Secret::parse(bad).is_err(), "{bad:?} was taken");
+        }
+    }
+
+    #[test]
+    fn a_code_shows_in_no_debug_output() {
+        let secret = Secret::parse("12345678").unwrap();
+        assert_eq!(format!("{secret:?}"), "Secret(digits)");
+    }
+
+    #[test]
+    fn verifiers_differ_by_code_salt_and_pepper() {
+        let (salt, pepper) = (Salt([1; 16]), Pepper([2; 32]));
+        let code = Secret::parse("12345678").unwrap();
+        let verifier = code.verifier(&salt, &pepper);
+        assert_eq!(verifier, code.verifier(&salt, &pepper));
+        assert_ne!(verifier, Secret::parse("12345679").unwrap().verifier(&salt, &pepper));
+        assert_ne!(verifier, code.verifier(&Salt([2; 16]), &pepper));
+        assert_ne!(verifier, code.verifier(&salt, &Pepper([3; 32])));
+        assert_ne!(at_rest(&[1; 32], &verifier), at_rest(&[2; 32], &verifier));
+    }
+
+    #[test]
+    fn the_guess_budget_gives_eight_digits_for_a_hundred_codes() {
+        assert_eq!(digits_for(100, 20, 0.01), Some(8));
+        assert_eq!(digits_for(1, 20, 0.01), Some(6));
+        assert_eq!(digits_for(1_000, 20, 0.01), Some(9));
+        assert!(digits_for(u32::MAX, u32::MAX, 1e-9).is_none());
+    }
+
+    #[test]
+    fn digits_are_uniform_over_the_bytes_that_count() {
+        let all: Vec<u8> = (0..=255).collect();
+        let mut seen = [0; 10];
+        for byte in &all {
+            if let Some(secret) = Secret::digits_from(&[*byte], 1) {
+                seen[usize::from(secret.reveal().as_bytes()[0] - b'0')] += 1;
+            }
+        }
+        assert_eq!(seen, [25; 10]);
+    }
+}

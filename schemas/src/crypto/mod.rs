@@ -1,0 +1,5 @@
+//! Signatures, sealing and verifiers. Keys and random bytes come in as arguments.
+
+pub mod codes;
+pub mod envelope;
+pub mod seal;

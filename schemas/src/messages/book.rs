@@ -1,0 +1,127 @@
+//! The book: orders, credentials, staff and rules that a cabinet needs to work without a network.
+//!
+//! A book is a signed chain of changes. A change set applies to exactly its `base` version, or to none (`base` 0: it
+//! replaces everything); versions only grow. It holds verifiers, never codes.
+
+use crate::ids::Name;
+use crate::{cbor_code, cbor_map, cbor_union};
+
+use super::{Attributes, Category, Challenge, Compartment, CredentialId, FleetMillis, OrderKey, Size, Verifier};
+
+cbor_code! {
+    pub enum CredentialKind {
+        /// Typed digits: stretched with Argon2id.
+        0 => Digits = "digits",
+        /// At least 80 random bits, scanned: not stretched.
+        1 => Qr = "qr",
+    }
+}
+
+cbor_map! {
+    /// An order that this cabinet is to hold, or holds. The compartment is a wish of the fleet: the cabinet decides.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct PutOrder {
+        1 => order: OrderKey,
+        2 => size: Size,
+        3 => category: Category,
+        4 => wants: Attributes,
+        5 opt => reserved: Option<Compartment>,
+    }
+}
+
+cbor_map! {
+    /// The order is no longer to be loaded here, or is over. Does not free a compartment that holds it.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct DropOrder { 1 => order: OrderKey }
+}
+
+cbor_map! {
+    /// A right to open what holds these orders.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct PutCredential {
+        1 => id: CredentialId,
+        2 => kind: CredentialKind,
+        3 => verifier: Verifier,
+        4 => orders: Vec<OrderKey>,
+        /// Grows with each re-issue; the cabinet keeps only the newest of an order.
+        5 => generation: u32,
+        /// Fleet time after which it is refused. Left out: until the order is over.
+        6 opt => expires: Option<FleetMillis>,
+        /// Refused while the cabinet does not know the time (food, pharmacy).
+        7 => needs_time: bool,
+        /// Pepper version that the verifier was made with.
+        8 => pepper: u32,
+    }
+}
+
+cbor_map! {
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct DropCredential { 1 => id: CredentialId }
+}
+
+cbor_map! {
+    /// A member of staff and the verifier of the PIN (typed digits).
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct PutStaff {
+        1 => name: Name,
+        2 => verifier: Verifier,
+        3 => pepper: u32,
+    }
+}
+
+cbor_map! {
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct DropStaff { 1 => name: Name }
+}
+
+cbor_map! {
+    /// What the screen must know. Lockout is not a rule of the book: it is fixed in the cabinet's core.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct Rules {
+        /// Digits of a pickup code, from the guess budget.
+        1 => code_digits: u8,
+    }
+}
+
+cbor_union! {
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub enum BookChange {
+        1 => PutOrder(PutOrder),
+        2 => DropOrder(DropOrder),
+        3 => PutCredential(PutCredential),
+        4 => DropCredential(DropCredential),
+        5 => PutStaff(PutStaff),
+        6 => DropStaff(DropStaff),
+        7 => Rules(Rules),
+    }
+}
+
+cbor_map! {
+    /// One change set.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Book {
+        1 => version: u64,
+        /// The version that it changes, 0 to replace the whole book.
+        2 => base: u64,
+        3 => issued: FleetMillis,
+        4 => changes: Vec<BookChange>,
+    }
+}
+
+cbor_map! {
+    /// The fleet's time, fresh because it names a challenge.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct FleetTime {
+        1 => challenge: Challenge,
+        2 => now: FleetMillis,
+    }
+}
+
+cbor_union! {
+    /// Payload of a COSE_Sign1 with purpose `codes`.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub enum CodesMessage {
+        1 => Book(Book),
+        2 => Time(FleetTime),
+    }
+}

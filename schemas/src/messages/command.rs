@@ -1,0 +1,72 @@
+//! Signed commands that move something: verify, journal, act, tell.
+
+use crate::{cbor_map, cbor_union};
+
+use super::{Challenge, CommandId, Compartment, FleetMillis, OrderKey};
+
+/// Oldest challenge that a command may name, in milliseconds of the cabinet's boot clock, checked when the command is
+/// verified and again immediately before the pulse.
+pub const COMMAND_AGE_MAX_MILLIS: u64 = 30_000;
+
+cbor_map! {
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct ExpectEmpty {}
+}
+
+cbor_map! {
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct ExpectOrder { 1 => order: OrderKey }
+}
+
+cbor_union! {
+    /// What the compartment must hold by the cabinet's own book, or the command is refused: the signer need not
+    /// believe the carrier about where an order lies.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub enum Expect {
+        1 => Empty(ExpectEmpty),
+        2 => Order(ExpectOrder),
+    }
+}
+
+impl Expect {
+    pub fn empty() -> Self {
+        Self::Empty(ExpectEmpty {})
+    }
+
+    pub fn order(order: OrderKey) -> Self {
+        Self::Order(ExpectOrder { order })
+    }
+
+    /// From the order that is in the compartment, if any.
+    pub fn of(content: Option<&OrderKey>) -> Self {
+        content.map_or_else(Self::empty, |order| Self::order(order.clone()))
+    }
+}
+
+cbor_map! {
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Unlock {
+        1 => compartment: Compartment,
+        2 => expects: Expect,
+    }
+}
+
+cbor_union! {
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub enum Action {
+        1 => Unlock(Unlock),
+    }
+}
+
+cbor_map! {
+    /// Payload of a COSE_Sign1 with purpose `unlock`.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Command {
+        1 => id: CommandId,
+        2 => challenge: Challenge,
+        3 => issued: FleetMillis,
+        4 => action: Action,
+        /// The identity that asked for it, for the record: `operator:acme:eve`.
+        5 => requester: String,
+    }
+}

@@ -1,0 +1,182 @@
+//! Facts from a cabinet: numbered, in order, each on disk before it is sent and before it is acknowledged.
+
+use crate::cbor::Blob;
+use crate::ids::Name;
+use crate::{cbor_code, cbor_map, cbor_union};
+
+use super::{Challenge, CommandId, Compartment, CredentialId, Epoch, KeyId, Occupancy, OrderKey, Stamp};
+
+cbor_map! {
+    /// Payload of the cabinet's `up/event` topic. The record stays as it was written when the fact happened; the
+    /// challenge is of the moment of sending. (epoch, n) can be read even where the record cannot be understood.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Uplink {
+        1 => challenge: Challenge,
+        2 => epoch: Epoch,
+        3 => n: u64,
+        /// An [`Event`].
+        4 => record: Blob,
+    }
+}
+
+cbor_map! {
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Event {
+        1 => at: Stamp,
+        2 => fact: Fact,
+    }
+}
+
+cbor_map! {
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct ActorCommand { 1 => id: CommandId, 2 => requester: String }
+}
+cbor_map! {
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct ActorCredential { 1 => id: CredentialId }
+}
+cbor_map! {
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct ActorStaff { 1 => name: Name }
+}
+cbor_map! {
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct ActorNobody {}
+}
+
+cbor_union! {
+    /// By whose right a door was asked to open.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub enum Actor {
+        1 => Command(ActorCommand),
+        2 => Credential(ActorCredential),
+        3 => Staff(ActorStaff),
+        4 => Nobody(ActorNobody),
+    }
+}
+
+cbor_code! {
+    pub enum UnlockOutcome {
+        /// The sensor saw the door open.
+        0 => Opened = "opened",
+        /// Pulsed; the sensor says that the door is closed.
+        1 => NotOpened = "not_opened",
+        /// Certainly not pulsed.
+        2 => NotSent = "not_sent",
+        /// Pulsed, or perhaps pulsed before a crash, and no sensor can tell.
+        3 => OutcomeUnknown = "outcome_unknown",
+    }
+}
+
+cbor_code! {
+    /// Why a cabinet refused something.
+    pub enum RefusalReason {
+        0 => Malformed = "malformed",
+        1 => BadSignature = "bad_signature",
+        2 => UnknownKey = "unknown_key",
+        3 => Expired = "expired",
+        4 => UnknownChallenge = "unknown_challenge",
+        5 => Replayed = "replayed",
+        6 => WrongContent = "wrong_content",
+        7 => UnknownCompartment = "unknown_compartment",
+        8 => OutOfService = "out_of_service",
+        9 => Busy = "busy",
+        10 => OldVersion = "old_version",
+        11 => WrongBase = "wrong_base",
+        12 => Used = "used",
+        13 => Revoked = "revoked",
+        14 => TimeUnknown = "time_unknown",
+        15 => StorageFailed = "storage_failed",
+        16 => AlreadyOpen = "already_open",
+    }
+}
+
+cbor_code! {
+    pub enum StoredBy { 0 => Sensor = "sensor", 1 => Staff = "staff" }
+}
+
+cbor_code! {
+    pub enum HeldStage {
+        /// Open for 5 minutes: staff should look.
+        0 => Staff = "staff",
+        /// Open for 15 minutes: a technician should look.
+        1 => Technician = "technician",
+    }
+}
+
+macro_rules! facts {
+    ($( $(#[$meta:meta])* $name:ident { $($body:tt)* } )*) => {
+        $( cbor_map! { $(#[$meta])* #[derive(Debug, Clone, PartialEq, Eq)] pub struct $name { $($body)* } } )*
+    };
+}
+
+facts! {
+    /// The agent started: a new boot id, events of the last run may lack an outcome.
+    Started { 1 => agent: String }
+    DoorOpened { 1 => compartment: Compartment, 2 => by: Actor }
+    DoorClosed { 1 => compartment: Compartment, 2 => occupancy: Occupancy }
+    /// Closed to open without a pulse of ours.
+    DoorForced { 1 => compartment: Compartment }
+    DoorHeldOpen { 1 => compartment: Compartment, 2 => stage: HeldStage }
+    /// Pulsed and not seen open: the person was told to push and try again, or to ask for help.
+    DoorFault { 1 => compartment: Compartment, 2 => by: Actor, 3 => attempts: u32 }
+    WrongDoor { 1 => pulsed: Compartment, 2 => opened: Compartment }
+    /// Staff took a compartment for an order; its door was unlocked.
+    Loading { 1 => order: OrderKey, 2 => compartment: Compartment, 3 => staff: Name }
+    /// The order is in the compartment and its door is closed.
+    Stored { 1 => order: OrderKey, 2 => compartment: Compartment, 3 => by: StoredBy, 4 => staff: Name }
+    /// Loading ended without the order in the compartment; it is free again.
+    LoadAborted { 1 => order: OrderKey, 2 => compartment: Compartment }
+    /// The recipient's door opened and closed again.
+    Collected {
+        1 => order: OrderKey,
+        2 => compartment: Compartment,
+        3 => credential: CredentialId,
+        /// False: still occupied by the sensor, or never closed for 15 minutes (`collected_unconfirmed`).
+        4 => confirmed: bool,
+    }
+    /// Staff took the order back.
+    Retrieved { 1 => order: OrderKey, 2 => compartment: Compartment, 3 => staff: Name }
+    /// Exactly one for each command that was accepted.
+    UnlockDone { 1 => id: CommandId, 2 => compartment: Compartment, 3 => outcome: UnlockOutcome }
+    CommandRefused { 1 opt => id: Option<CommandId>, 2 => reason: RefusalReason }
+    /// A known credential that is over, or not valid now. Wrong codes are counted, not reported one by one.
+    CredentialRefused { 1 => id: CredentialId, 2 => reason: RefusalReason }
+    /// Five wrong codes. Until when, by the boot clock of the stamp; how many wrong ones today.
+    TypingLocked { 1 => until_boot_millis: u64, 2 => wrong_today: u32 }
+    StaffLoggedIn { 1 => staff: Name }
+    BookApplied { 1 => version: u64 }
+    BookRefused { 1 opt => version: Option<u64>, 2 => reason: RefusalReason }
+    KeysetApplied { 1 => version: u64, 2 => root: KeyId }
+    BoardHealth { 1 => board: u32, 2 => answering: bool }
+    /// The book and the sensor disagree; never freed by itself.
+    AuditRequired { 1 => compartment: Compartment, 2 opt => order: Option<OrderKey> }
+}
+
+cbor_union! {
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub enum Fact {
+        1 => Started(Started),
+        2 => DoorOpened(DoorOpened),
+        3 => DoorClosed(DoorClosed),
+        4 => DoorForced(DoorForced),
+        5 => DoorHeldOpen(DoorHeldOpen),
+        6 => DoorFault(DoorFault),
+        7 => WrongDoor(WrongDoor),
+        8 => Loading(Loading),
+        9 => Stored(Stored),
+        10 => LoadAborted(LoadAborted),
+        11 => Collected(Collected),
+        12 => Retrieved(Retrieved),
+        13 => UnlockDone(UnlockDone),
+        14 => CommandRefused(CommandRefused),
+        15 => CredentialRefused(CredentialRefused),
+        16 => TypingLocked(TypingLocked),
+        17 => StaffLoggedIn(StaffLoggedIn),
+        18 => BookApplied(BookApplied),
+        19 => BookRefused(BookRefused),
+        20 => KeysetApplied(KeysetApplied),
+        21 => BoardHealth(BoardHealth),
+        22 => AuditRequired(AuditRequired),
+    }
+}

@@ -1,0 +1,36 @@
+//! What a cabinet and the fleet say to each other in CBOR. `schemas/cabinet.cddl` is the same as a grammar.
+
+mod book;
+mod command;
+mod domain;
+mod down;
+mod event;
+mod hello;
+mod keyset;
+mod telemetry;
+
+pub use book::{
+    Book, BookChange, CodesMessage, CredentialKind, DropCredential, DropOrder, DropStaff, FleetTime, PutCredential,
+    PutOrder, PutStaff, Rules,
+};
+pub use command::{Action, COMMAND_AGE_MAX_MILLIS, Command, Expect, Unlock};
+pub use domain::{
+    Attributes, BootId, Category, Challenge, CommandId, Compartment, CredentialId, Epoch, FleetMillis, Instance, Nonce,
+    Occupancy, OrderKey, Salt, Size, Stamp, Verifier,
+};
+pub use down::{Ask, CodesEnvelope, Down, KeysetUpdate, Signed, Welcome};
+pub use event::{
+    Actor, ActorCommand, ActorCredential, ActorNobody, ActorStaff, AuditRequired, BoardHealth, BookApplied,
+    BookRefused, Collected, CommandRefused, CredentialRefused, DoorClosed, DoorFault, DoorForced, DoorHeldOpen,
+    DoorOpened, Event, Fact, HeldStage, KeysetApplied, LoadAborted, Loading, RefusalReason, Retrieved, StaffLoggedIn,
+    Started, Stored, StoredBy, TypingLocked, UnlockDone, UnlockOutcome, Uplink, WrongDoor,
+};
+pub use hello::{CompartmentInfo, Hello, PepperOffer};
+pub use keyset::{Key, KeyId, KeyPurpose, Keyset};
+pub use telemetry::{CompartmentState, DoorState, Telemetry};
+
+/// Largest message between a cabinet and the fleet, in bytes, both ways.
+pub const MESSAGE_MAX: usize = 48 * 1024;
+
+/// Version of this protocol: the major number is in the topics (`v1`), the minor one is in [`Hello`].
+pub const PROTOCOL_MINOR: u16 = 0;
