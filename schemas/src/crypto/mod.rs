@@ -2,4 +2,5 @@
 
 pub mod codes;
 pub mod envelope;
+pub mod rest;
 pub mod seal;

@@ -15,6 +15,8 @@ use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use crate::cbor;
+use crate::ids::{CabinetId, TenantId};
+use crate::messages::{Instance, Salt};
 
 /// Why sealed bytes cannot be opened. Says nothing about which check failed first on purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -76,6 +78,11 @@ pub fn open(sealed: &[u8], key: &SecretKey, aad: &[u8]) -> Result<Zeroizing<Vec<
         },
     )?;
     Ok(Zeroizing::new(plain))
+}
+
+/// What binds a sealed pepper to the installation that made it.
+pub fn pepper_aad(tenant: &TenantId, cabinet: &CabinetId, instance: Instance, version: u32, salt: Salt) -> Vec<u8> {
+    cbor::encode(&("locker-fleet/1 pepper", tenant, cabinet, instance, version, salt))
 }
 
 /// The recipient's unprotected header: the ephemeral key as a COSE_Key, nothing else.
