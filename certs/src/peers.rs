@@ -18,7 +18,7 @@ use crate::profile::Authority;
 use crate::tls::provider;
 
 /// Why a peer is not who it says.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Clone, thiserror::Error)]
 pub enum IdentityError {
     #[error("the peer presented no certificate")]
     NoCertificate,
@@ -36,6 +36,13 @@ pub enum IdentityError {
     AuthorityExpired { authority: &'static str, not_after: SystemTime },
     #[error("{identity} is not vouched for by the authority of its role: {source}")]
     Refused { identity: Identity, source: rustls::Error },
+}
+
+/// In words, because rustls shows the reason of a verifier by its `Debug`.
+impl fmt::Debug for IdentityError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 impl From<IdentityError> for rustls::Error {
