@@ -45,11 +45,11 @@ pub enum IssueError {
     Lifetime { asked: u64, longest: u64 },
     #[error("the public key is not a P-256 key as SubjectPublicKeyInfo")]
     PublicKey,
-    #[error("this machine gives no random bytes: {0}")]
+    #[error("this machine gives no random bytes")]
     NoRandom(#[from] getrandom::Error),
-    #[error("encode certificate: {0}")]
+    #[error("encode certificate")]
     Encode(#[from] rcgen::Error),
-    #[error("the issued certificate cannot be read back: {0}")]
+    #[error("the issued certificate cannot be read back")]
     ReadBack(#[from] CertificateError),
 }
 
@@ -144,7 +144,7 @@ impl CertificateAuthority {
     /// Lets the root make one of the authorities below it.
     pub fn new_intermediate(&self, authority: Authority, key: SecretKey, now: SystemTime) -> Result<Self, IssueError> {
         if self.authority != Authority::Root || authority == Authority::Root {
-            return Err(IssueError::WrongIssuer { issuer: self.authority, subject: format!("a {authority}") });
+            return Err(IssueError::WrongIssuer { issuer: self.authority, subject: format!("the {authority}") });
         }
         let until = self.end_of(authority.lifetime(), now)?;
         let params = ca_params(authority, &self.fleet, now, until)?;
@@ -159,13 +159,13 @@ impl CertificateAuthority {
         let Some(first) = certificates.into_iter().next() else {
             return Err(LoadError::NoCertificate { path: certificate.into() });
         };
-        let (summary, public) = Summary::with_public_key(&first).map_err(refused)?;
+        let summary = Summary::read(&first).map_err(refused)?;
         let Subject::Authority { authority, fleet } = summary.subject else {
             let (path, found) = (certificate.into(), summary.subject);
             return Err(LoadError::WrongSubject { path, found, expected: "a CA" });
         };
         let secret = read_p256(key, passphrase)?;
-        if !secret.public_key().to_public_key_der().is_ok_and(|der| der.as_bytes() == public) {
+        if summary.public_key != secret.public_key() {
             return Err(LoadError::KeyMismatch { certificate: certificate.into(), key: key.into() });
         }
         Ok(Self { authority, fleet, certificate: first, not_after: summary.not_after, key: secret })

@@ -6,6 +6,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use data_encoding::HEXLOWER;
 use jiff::Timestamp;
+use p256::PublicKey;
+use p256::pkcs8::DecodePublicKey;
 use rustls_pki_types::CertificateDer;
 use schemas::ids::{IdError, Identity, Name};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -29,7 +31,7 @@ pub enum CertificateError {
     Encoding,
     #[error("its subject alternative name has {0} URIs instead of one")]
     UriCount(usize),
-    #[error("its URI is not of a fleet: {0}")]
+    #[error("its URI is not of a fleet")]
     Uri(#[source] IdError),
     #[error("it carries a name that its role may not have")]
     ForeignName,
@@ -37,6 +39,8 @@ pub enum CertificateError {
     Usage(Usage),
     #[error("its serial number is empty, negative or longer than {SERIAL_MAX} bytes")]
     Serial,
+    #[error("its public key is not on P-256")]
+    PublicKey,
 }
 
 fn side(usage: Usage) -> &'static str {
@@ -150,11 +154,17 @@ pub enum Subject {
     Authority { authority: Authority, fleet: Name },
 }
 
+impl Subject {
+    pub(crate) fn is_authority(&self, wanted: Authority) -> bool {
+        matches!(self, Self::Authority { authority, .. } if *authority == wanted)
+    }
+}
+
 impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Leaf(identity) => write!(f, "{identity}"),
-            Self::Authority { authority, fleet } => write!(f, "{authority} of {fleet}"),
+            Self::Authority { authority, fleet } => write!(f, "the {authority} of {fleet}"),
         }
     }
 }
@@ -168,28 +178,25 @@ pub struct Summary {
     pub not_before: SystemTime,
     pub not_after: SystemTime,
     pub fingerprint: Fingerprint,
+    pub public_key: PublicKey,
 }
 
 impl Summary {
     /// Reads a leaf or a CA certificate of a fleet.
     pub fn read(certificate: &CertificateDer<'_>) -> Result<Self, CertificateError> {
-        Ok(Self::with_public_key(certificate)?.0)
-    }
-
-    /// The same, with the certificate's public key as SubjectPublicKeyInfo.
-    pub(crate) fn with_public_key(certificate: &CertificateDer<'_>) -> Result<(Self, Vec<u8>), CertificateError> {
         let (rest, parsed) = parse_x509_certificate(certificate).map_err(|_| CertificateError::Encoding)?;
         if !rest.is_empty() {
             return Err(CertificateError::Encoding);
         }
-        let summary = Self {
+        Ok(Self {
             subject: subject(&parsed)?,
             serial: Serial::from_integer(parsed.raw_serial())?,
             not_before: time(parsed.validity().not_before)?,
             not_after: time(parsed.validity().not_after)?,
             fingerprint: Fingerprint::of(certificate),
-        };
-        Ok((summary, parsed.public_key().raw.to_vec()))
+            public_key: PublicKey::from_public_key_der(parsed.public_key().raw)
+                .map_err(|_| CertificateError::PublicKey)?,
+        })
     }
 }
 

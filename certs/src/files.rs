@@ -15,9 +15,9 @@ const MAX_FILE: u64 = 64 * 1024;
 pub enum FileError {
     #[error("`{}` does not exist", path.display())]
     Missing { path: PathBuf },
-    #[error("read `{}`: {source}", path.display())]
+    #[error("read `{}`", path.display())]
     Read { path: PathBuf, source: io::Error },
-    #[error("write `{}`: {source}", path.display())]
+    #[error("write `{}`", path.display())]
     Write { path: PathBuf, source: io::Error },
     #[error("`{}` exists already and is not overwritten; move it away first", path.display())]
     Exists { path: PathBuf },
@@ -88,9 +88,13 @@ pub(crate) fn read_public(path: &Path) -> Result<Vec<u8>, FileError> {
 }
 
 fn open(path: &Path) -> Result<File, FileError> {
-    let file = File::open(path).map_err(|source| match source.kind() {
-        io::ErrorKind::NotFound => FileError::Missing { path: path.into() },
-        _ => FileError::Read { path: path.into(), source },
+    let file = File::open(path).map_err(|source| {
+        let path = path.into();
+        if source.kind() == io::ErrorKind::NotFound {
+            FileError::Missing { path }
+        } else {
+            FileError::Read { path, source }
+        }
     })?;
     let metadata = file.metadata().map_err(|source| FileError::Read { path: path.into(), source })?;
     if metadata.is_file() { Ok(file) } else { Err(FileError::NotAFile { path: path.into() }) }

@@ -44,9 +44,9 @@ pub enum KeyError {
     OtherKind { path: PathBuf, expected: &'static str },
     #[error("the passphrase has fewer than {PASSPHRASE_MIN} bytes")]
     ShortPassphrase,
-    #[error("this machine gives no random bytes: {0}")]
+    #[error("this machine gives no random bytes")]
     NoRandom(#[from] getrandom::Error),
-    #[error("encode key for `{}`: {source}", path.display())]
+    #[error("encode key for `{}`", path.display())]
     Encode { path: PathBuf, source: pkcs8::Error },
 }
 

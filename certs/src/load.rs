@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use p256::SecretKey;
-use p256::pkcs8::EncodePublicKey;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use schemas::ids::Identity;
@@ -23,7 +22,7 @@ pub enum LoadError {
     Key(#[from] KeyError),
     #[error("`{}` holds no certificate in PEM; expected `-----BEGIN CERTIFICATE-----`", path.display())]
     NoCertificate { path: PathBuf },
-    #[error("certificate `{}` cannot be used: {source}", path.display())]
+    #[error("certificate `{}` cannot be used", path.display())]
     Certificate { path: PathBuf, source: CertificateError },
     #[error("certificate `{}` expired on {}; replace it with a newly issued one", path.display(), day(*not_after))]
     Expired { path: PathBuf, not_after: SystemTime },
@@ -36,17 +35,17 @@ pub enum LoadError {
     KeyMismatch { certificate: PathBuf, key: PathBuf },
     #[error("certificate `{}` is of {found}; expected that of {expected}", path.display())]
     WrongSubject { path: PathBuf, found: Subject, expected: &'static str },
-    #[error("the certificates of {expected} cannot be used: {source}")]
+    #[error("a certificate of {expected} cannot be used")]
     Anchor { expected: &'static str, source: CertificateError },
-    #[error("a certificate of {found} was given as that of {expected}")]
+    #[error("{found} was given as {expected}")]
     WrongAnchor { found: Subject, expected: &'static str },
     #[error("no certificate of {expected} was given")]
     NoAnchor { expected: &'static str },
     #[error("{found} cannot be the {} of a connection", match wanted { Usage::Server => "server", Usage::Client => "client" })]
     WrongSide { found: Identity, wanted: Usage },
-    #[error("rustls refuses the settings: {0}")]
+    #[error("rustls refuses these certificates")]
     Tls(#[from] rustls::Error),
-    #[error("encode the key for rustls: {0}")]
+    #[error("encode the key for rustls")]
     Encode(#[source] pkcs8::Error),
 }
 
@@ -99,7 +98,7 @@ impl TlsIdentity {
         let Some(leaf) = chain.first() else {
             return Err(LoadError::NoCertificate { path: chain_path.into() });
         };
-        let (summary, public) = Summary::with_public_key(leaf).map_err(refused)?;
+        let summary = Summary::read(leaf).map_err(refused)?;
         let Subject::Leaf(identity) = summary.subject.clone() else {
             let (path, found) = (chain_path.into(), summary.subject);
             return Err(LoadError::WrongSubject {
@@ -108,7 +107,7 @@ impl TlsIdentity {
                 expected: "a server, a cabinet, a person or an integration",
             });
         };
-        if !key.public_key().to_public_key_der().is_ok_and(|der| der.as_bytes() == public) {
+        if summary.public_key != key.public_key() {
             return Err(LoadError::KeyMismatch { certificate: chain_path.into(), key: key_path.into() });
         }
         Ok(Self { chain, key, identity, summary })
@@ -138,13 +137,11 @@ pub(crate) fn summary_of(path: &Path, certificates: &[CertificateDer<'_>]) -> Re
 pub(crate) fn read_anchors(path: &Path, authority: Authority) -> Result<Vec<CertificateDer<'static>>, LoadError> {
     let certificates = read_certificates(path)?;
     for certificate in &certificates {
-        check_anchor(certificate, authority).map_err(|error| match error {
-            LoadError::WrongAnchor { found, expected } => {
-                LoadError::WrongSubject { path: path.into(), found, expected }
-            }
-            LoadError::Anchor { source, .. } => LoadError::Certificate { path: path.into(), source },
-            other => other,
-        })?;
+        let found =
+            Summary::read(certificate).map_err(|source| LoadError::Certificate { path: path.into(), source })?.subject;
+        if !found.is_authority(authority) {
+            return Err(LoadError::WrongSubject { path: path.into(), found, expected: anchor_name(authority) });
+        }
     }
     Ok(certificates)
 }
@@ -153,19 +150,17 @@ pub(crate) fn read_anchors(path: &Path, authority: Authority) -> Result<Vec<Cert
 pub(crate) fn check_anchor(certificate: &CertificateDer<'_>, authority: Authority) -> Result<Summary, LoadError> {
     let expected = anchor_name(authority);
     let summary = Summary::read(certificate).map_err(|source| LoadError::Anchor { expected, source })?;
-    match &summary.subject {
-        Subject::Authority { authority: found, .. } if *found == authority => Ok(summary),
-        Subject::Authority { .. } | Subject::Leaf(_) => {
-            Err(LoadError::WrongAnchor { found: summary.subject, expected })
-        }
+    if !summary.subject.is_authority(authority) {
+        return Err(LoadError::WrongAnchor { found: summary.subject, expected });
     }
+    Ok(summary)
 }
 
 pub(crate) fn anchor_name(authority: Authority) -> &'static str {
     match authority {
-        Authority::Root => "a root CA",
-        Authority::Servers => "a servers' CA",
-        Authority::Cabinets => "a cabinets' CA",
-        Authority::People => "an operators' CA",
+        Authority::Root => "the root CA",
+        Authority::Servers => "the servers' CA",
+        Authority::Cabinets => "the cabinets' CA",
+        Authority::People => "the operators' CA",
     }
 }

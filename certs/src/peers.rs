@@ -1,5 +1,6 @@
 //! Who the peer is: its certificate verified against the authority of its role, and read.
 
+use std::error::Error as _;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use crate::tls::provider;
 pub enum IdentityError {
     #[error("the peer presented no certificate")]
     NoCertificate,
-    #[error("the peer's certificate cannot be used: {0}")]
+    #[error("the peer's certificate cannot be used")]
     Certificate(#[from] CertificateError),
     #[error("the peer presented a CA certificate as its own")]
     NotALeaf,
@@ -32,26 +33,32 @@ pub enum IdentityError {
     NotAServer(Identity),
     #[error("{found} is not a server of tenant {expected}")]
     OtherTenant { found: Identity, expected: TenantId },
-    #[error("every certificate of {authority} expired, the last on {}", day(*.not_after))]
-    AuthorityExpired { authority: &'static str, not_after: SystemTime },
-    #[error("{identity} is not vouched for by the authority of its role: {source}")]
+    #[error("the certificate of the {authority} expired on {}; trust a newer one", day(*not_after))]
+    AuthorityExpired { authority: Authority, not_after: SystemTime },
+    #[error("{identity} is not vouched for by the authority of its role")]
     Refused { identity: Identity, source: rustls::Error },
 }
 
-/// In words, because rustls shows the reason of a verifier by its `Debug`.
+/// In words and with its causes, because rustls shows the reason of a verifier by its `Debug`.
 impl fmt::Debug for IdentityError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
+        write!(f, "{self}")?;
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
     }
 }
 
 impl From<IdentityError> for rustls::Error {
     fn from(error: IdentityError) -> Self {
-        match error {
-            // Keeps the alert that tells the peer what is wrong, such as `certificate_expired`.
-            IdentityError::Refused { source, .. } => source,
-            other => RustlsCertificateError::Other(OtherError(Arc::new(other))).into(),
+        // Keeps the alert that tells the peer what is wrong, such as `certificate_expired`.
+        if let IdentityError::Refused { source, .. } = error {
+            return source;
         }
+        RustlsCertificateError::Other(OtherError(Arc::new(error))).into()
     }
 }
 
@@ -108,7 +115,7 @@ impl ClientRoots {
             Authority::Root | Authority::Servers => return Err(IdentityError::ServerAsClient(peer.identity)),
         };
         let last = anchors.iter().map(|anchor| anchor.not_after).max().unwrap_or(UNIX_EPOCH);
-        let mut refusal = IdentityError::AuthorityExpired { authority: anchor_name(authority), not_after: last };
+        let mut refusal = IdentityError::AuthorityExpired { authority, not_after: last };
         for anchor in anchors.iter().filter(|anchor| now <= anchor.not_after) {
             match anchor.verifier.verify_client_cert(leaf, &[], unix_time(now)) {
                 Ok(_) => return Ok(peer),
@@ -138,7 +145,7 @@ pub struct ServerRoots {
 }
 
 impl ServerRoots {
-    /// `tenant` is the one in the server's own certificate. Several roots are for the time in which one is replaced.
+    /// `tenant` is the one in the server's own certificate. The dates of a root are not looked at. Several roots are for the time in which one is replaced.
     pub fn new(roots: &[CertificateDer<'_>], tenant: TenantId) -> Result<Self, LoadError> {
         let expected = anchor_name(Authority::Root);
         let mut store = RootCertStore::empty();
@@ -198,7 +205,7 @@ fn anchors(certificates: &[CertificateDer<'_>], authority: Authority) -> Result<
 
 fn read_leaf<'a, 'b>(chain: &'a [CertificateDer<'b>]) -> Result<(PeerIdentity, &'a CertificateDer<'b>), IdentityError> {
     let leaf = chain.first().ok_or(IdentityError::NoCertificate)?;
-    let Summary { subject, serial, not_after, fingerprint, not_before: _ } = Summary::read(leaf)?;
+    let Summary { subject, serial, not_after, fingerprint, .. } = Summary::read(leaf)?;
     match subject {
         Subject::Leaf(identity) => Ok((PeerIdentity { identity, serial, not_after, fingerprint }, leaf)),
         Subject::Authority { .. } => Err(IdentityError::NotALeaf),

@@ -1,11 +1,11 @@
 //! rustls settings for both sides: TLS 1.3 only, both sides with certificates, one provider.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use p256::pkcs8::EncodePrivateKey;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::verify_server_name;
+use rustls::client::{Resumption, verify_server_name};
 use rustls::crypto::{CryptoProvider, verify_tls13_signature};
 use rustls::server::ParsedCertificate;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
@@ -22,6 +22,9 @@ use crate::profile::{Usage, profile};
 
 /// The ALPN name of MQTT over TLS (IANA). A client that names no protocol is served too.
 pub const ALPN_MQTT: &[u8] = b"mqtt";
+
+/// Servers whose tickets a client keeps.
+const SESSIONS: usize = 8;
 
 /// Settings of a broker: every client must present a certificate of the authority of its role.
 ///
@@ -58,6 +61,8 @@ pub fn client_config(
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(ServerVerifier(servers.clone())))
         .with_client_auth_cert(own.chain.clone(), rustls_key(own)?)?;
+    // A client talks to one broker; the default keeps tickets of 256.
+    config.resumption = Resumption::in_memory_sessions(SESSIONS);
     config.alpn_protocols = vec![ALPN_MQTT.to_vec()];
     Ok(config)
 }
@@ -69,7 +74,9 @@ pub fn system_clock() -> Arc<dyn TimeProvider> {
 
 /// The one provider, named here so that nothing depends on a default of the process.
 pub(crate) fn provider() -> Arc<CryptoProvider> {
-    Arc::new(rustls::crypto::ring::default_provider())
+    static PROVIDER: LazyLock<Arc<CryptoProvider>> =
+        LazyLock::new(|| Arc::new(rustls::crypto::ring::default_provider()));
+    PROVIDER.clone()
 }
 
 fn check_side(own: &TlsIdentity, wanted: Usage) -> Result<(), LoadError> {

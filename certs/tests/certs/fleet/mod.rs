@@ -17,7 +17,7 @@ use rustls_pki_types::UnixTime;
 
 pub(crate) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// 2026-11-22, a moment that no test shares with the machine.
+/// 2026-11-22: tests do not look at the clock.
 pub(crate) fn now() -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(1_795_305_600)
 }

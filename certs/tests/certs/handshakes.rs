@@ -1,12 +1,10 @@
 //! Real rustls handshakes in memory: who gets in, who does not, and by whose word.
 
-mod fleet;
-
 use std::sync::Arc;
 
+use crate::fleet::mint::{mint, params};
+use crate::fleet::{DAY, Fleet, Pair, clock_at, localhost, now};
 use certs::{CertificateDer, ClientRoots, IdentityError, LeafRequest, ServerRoots, client_config, server_config};
-use fleet::mint::{mint, params};
-use fleet::{DAY, Fleet, Pair, clock_at, localhost, now};
 use rcgen::{BasicConstraints, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose, SanType};
 use rustls::crypto::ring::default_provider;
 use rustls::{
@@ -21,7 +19,7 @@ fn peer(pair: &Pair) -> Vec<CertificateDer<'static>> {
 fn thief(fleet: &Fleet, chain: Vec<CertificateDer<'static>>, key: &p256::SecretKey) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots.add(fleet.root.certificate().clone()).unwrap();
-    let key = rustls_pki_types::PrivatePkcs8KeyDer::from(fleet::mint::pair(key));
+    let key = rustls_pki_types::PrivatePkcs8KeyDer::from(crate::fleet::mint::pair(key));
     let config = ClientConfig::builder_with_details(Arc::new(default_provider()), clock_at(now()))
         .with_protocol_versions(&[&version::TLS13])
         .unwrap()
@@ -169,9 +167,10 @@ fn a_ca_made_by_the_cabinets_ca_vouches_for_nobody() {
     below.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     below.key_usages = vec![KeyUsagePurpose::KeyCertSign];
     let below_ca = mint(&fleet.cabinets, &below);
-    let issuer = rcgen::Issuer::from_ca_cert_pem(&below_ca.pem, fleet::mint::pair(&below_ca.key)).unwrap();
+    let issuer = rcgen::Issuer::from_ca_cert_pem(&below_ca.pem, crate::fleet::mint::pair(&below_ca.key)).unwrap();
     let key = certs::generate_p256().unwrap();
-    let leaf = params(&["urn:locker-fleet:cabinet:acme:one"]).signed_by(&fleet::mint::pair(&key), &issuer).unwrap();
+    let leaf =
+        params(&["urn:locker-fleet:cabinet:acme:one"]).signed_by(&crate::fleet::mint::pair(&key), &issuer).unwrap();
     let chain = vec![leaf.der().clone(), der(&below_ca.pem), fleet.cabinets.certificate().clone()];
     let error = Pair::refused_by_server(thief(&fleet, chain, &key), fleet.server_config());
     assert_eq!(error, Error::InvalidCertificate(CertificateError::UnknownIssuer));
@@ -251,7 +250,7 @@ fn no_leaf_counts_after_its_ca_expired_and_an_old_ca_counts_beside_a_new_one() {
         let pair = Pair::connect(Arc::new(client), server.clone());
         assert!(roots.identity_of(&peer(&pair), now()).is_ok());
         let error = roots.identity_of(&peer(&pair), now() + DAY * 365 * 7).unwrap_err().to_string();
-        assert_eq!(error, "every certificate of a cabinets' CA expired, the last on 2032-11-20");
+        assert_eq!(error, "the certificate of the cabinets' CA expired on 2032-11-20; trust a newer one");
     }
 }
 
@@ -264,7 +263,10 @@ fn word_on_server(fleet: &Fleet, authority: &certs::CertificateAuthority, params
         .with_protocol_versions(&[&version::TLS13])
         .unwrap()
         .with_client_cert_verifier(verifier)
-        .with_single_cert(chain, rustls_pki_types::PrivatePkcs8KeyDer::from(fleet::mint::pair(&minted.key)).into())
+        .with_single_cert(
+            chain,
+            rustls_pki_types::PrivatePkcs8KeyDer::from(crate::fleet::mint::pair(&minted.key)).into(),
+        )
         .unwrap();
     let mut client = ClientConfig::clone(&fleet.client_config("cabinet:acme:two"));
     client.alpn_protocols.clear();
@@ -352,10 +354,10 @@ fn swapped_and_missing_roots_are_found_when_they_are_given() {
     let fleet = Fleet::new();
     let (cabinets, people) = ([fleet.cabinets.certificate().clone()], [fleet.people.certificate().clone()]);
     let error = ClientRoots::new(&people, &cabinets).unwrap_err().to_string();
-    assert_eq!(error, "a certificate of operators' CA of acme was given as that of a cabinets' CA");
+    assert_eq!(error, "the operators' CA of acme was given as the cabinets' CA");
     assert_eq!(
         ClientRoots::new(&cabinets, &[]).unwrap_err().to_string(),
-        "no certificate of an operators' CA was given"
+        "no certificate of the operators' CA was given"
     );
     let tenant: schemas::ids::TenantId = "acme".parse().unwrap();
     assert!(ServerRoots::new(&cabinets, tenant.clone()).is_err());
