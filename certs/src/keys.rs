@@ -6,6 +6,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use ed25519_dalek::SigningKey;
+use ed25519_dalek::pkcs8::KeypairBytes;
 use p256::SecretKey;
 use pkcs8::pkcs5::{pbes2, scrypt};
 use pkcs8::{
@@ -19,10 +20,11 @@ const PLAIN: &str = "PRIVATE KEY";
 const ENCRYPTED: &str = "ENCRYPTED PRIVATE KEY";
 /// A key that is written with a passphrase may be on a stick in a drawer: guessing must not be quick.
 const PASSPHRASE_MIN: usize = 10;
-/// scrypt with N = 2^17, r = 8, p = 1: 128 MiB and a good part of a second per guess.
-const SCRYPT_LOG_N: u8 = 17;
+/// scrypt with N = 2^14, r = 8, p = 5, as costly for a guesser as the better known N = 2^17, p = 1 (OWASP, "Password
+/// Storage"). Those 128 MiB OpenSSL refuses to spend, and a root key must open without this program too.
+const SCRYPT_LOG_N: u8 = 14;
 const SCRYPT_R: u32 = 8;
-const SCRYPT_P: u32 = 1;
+const SCRYPT_P: u32 = 5;
 
 /// Why a private key could not be made, read or written. Holds no part of a key.
 #[derive(Debug, thiserror::Error)]
@@ -91,7 +93,9 @@ pub fn write_p256(path: &Path, key: &SecretKey, passphrase: Option<&Passphrase>)
 
 /// Writes an Ed25519 key to a new file for the owner only.
 pub fn write_ed25519(path: &Path, key: &SigningKey, passphrase: Option<&Passphrase>) -> Result<(), KeyError> {
-    write(path, key.to_pkcs8_der(), passphrase)
+    // Without the public key: OpenSSL reads only that form (RFC 8410, 7), and it can be computed.
+    let bytes = KeypairBytes { secret_key: key.to_bytes(), public_key: None };
+    write(path, bytes.to_pkcs8_der(), passphrase)
 }
 
 /// Reads a P-256 key. A passphrase is ignored when the file is not encrypted.
@@ -196,6 +200,18 @@ mod tests {
         assert_eq!(read_p256(&path, passphrase("correct horse").as_ref()).unwrap(), key);
         assert!(matches!(read_p256(&path, passphrase("wrong horse").as_ref()), Err(KeyError::WrongPassphrase { .. })));
         assert!(read_p256(&path, None).unwrap_err().to_string().ends_with("is encrypted; give its passphrase"));
+    }
+
+    #[test]
+    fn key_files_have_the_form_that_openssl_reads() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        write_ed25519(&path, &SigningKey::from_bytes(&[7; 32]), None).unwrap();
+        // `openssl pkey` writes the same bytes for this key.
+        let pem = "-----BEGIN PRIVATE KEY-----\n\
+                   MC4CAQAwBQYDK2VwBCIEIAcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcH\n\
+                   -----END PRIVATE KEY-----\n";
+        assert_eq!(fs::read_to_string(&path).unwrap(), pem);
     }
 
     #[test]
