@@ -1,1 +1,150 @@
-//! placeholder
+//! The redb store of both shells: rows in named tables, one durable transaction a commit.
+//!
+//! It lives below `schemas` because the broker and the agent keep the same kind of rows and must survive the same kinds
+//! of crash; what the rows mean is known to the cores alone.
+
+use std::path::{Path, PathBuf};
+
+use redb::{Builder, Database, Durability, ReadableDatabase as _, StorageBackend, TableDefinition, TableError};
+use schemas::step::{Row, Store, StoreError, Table, Write};
+
+/// Page cache in bytes. redb's default of 1 GiB would be the agent's whole machine.
+const CACHE_BYTES: usize = 4 * 1024 * 1024;
+
+type Rows<'a> = TableDefinition<'a, &'static [u8], &'static [u8]>;
+
+/// Why a store cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("store `{path}` is in use by another process; stop that one first")]
+    InUse { path: PathBuf },
+    #[error("open store `{path}`; check that its folder exists and is writable, and restore a backup if it is damaged")]
+    Open {
+        path: PathBuf,
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// A redb file. After a failed commit redb refuses everything until the file is opened again; so does this.
+pub struct RedbStore {
+    database: Database,
+}
+
+impl RedbStore {
+    /// Opens or creates the file at `path`.
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        let mut builder = Builder::new();
+        builder.set_cache_size(CACHE_BYTES);
+        match builder.create(path) {
+            Ok(database) => Ok(Self { database }),
+            Err(redb::DatabaseError::DatabaseAlreadyOpen) => Err(OpenError::InUse { path: path.to_owned() }),
+            Err(error) => Err(OpenError::Open { path: path.to_owned(), source: Box::new(error) }),
+        }
+    }
+
+    /// Opens a store on another backend than a file: what tests use to forget or refuse writes.
+    pub fn with_backend(backend: impl StorageBackend) -> Result<Self, OpenError> {
+        let mut builder = Builder::new();
+        builder.set_cache_size(CACHE_BYTES);
+        builder
+            .create_with_backend(backend)
+            .map(|database| Self { database })
+            .map_err(|error| OpenError::Open { path: PathBuf::from("(backend)"), source: Box::new(error) })
+    }
+
+    fn try_commit(&self, writes: &[Write]) -> Result<(), redb::Error> {
+        let mut transaction = self.database.begin_write()?;
+        transaction.set_durability(Durability::Immediate)?;
+        for run in writes.chunk_by(|one, next| one.table == next.table) {
+            let mut rows = transaction.open_table(definition(run[0].table))?;
+            for write in run {
+                match &write.value {
+                    Some(value) => drop(rows.insert(write.key.as_slice(), value.as_slice())?),
+                    None => drop(rows.remove(write.key.as_slice())?),
+                }
+            }
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+
+    fn try_scan(&self, table: Table, from: &[u8], limit: usize) -> Result<Vec<Row>, redb::Error> {
+        let transaction = self.database.begin_read()?;
+        let rows = match transaction.open_table(definition(table)) {
+            Ok(rows) => rows,
+            Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+            Err(error) => return Err(error.into()),
+        };
+        rows.range(from..)?
+            .take(limit)
+            .map(|row| row.map(|(key, value)| (key.value().to_vec(), value.value().to_vec())).map_err(Into::into))
+            .collect()
+    }
+}
+
+fn definition(table: Table) -> Rows<'static> {
+    TableDefinition::new(table.0)
+}
+
+fn failed(context: String, error: redb::Error) -> StoreError {
+    StoreError { context, source: Some(Box::new(error)) }
+}
+
+impl Store for RedbStore {
+    fn commit(&mut self, writes: &[Write]) -> Result<(), StoreError> {
+        if writes.is_empty() {
+            return Ok(());
+        }
+        self.try_commit(writes).map_err(|error| failed(format!("commit {} rows", writes.len()), error))
+    }
+
+    fn scan(&self, table: Table, from: &[u8], limit: usize) -> Result<Vec<Row>, StoreError> {
+        self.try_scan(table, from, limit).map_err(|error| failed(format!("read table `{}`", table.0), error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHELF: Table = Table("shelf");
+    const OTHER: Table = Table("other");
+
+    fn put(table: Table, key: &[u8], value: &[u8]) -> Write {
+        Write::put(table, key, value.to_vec())
+    }
+
+    #[test]
+    fn rows_are_there_after_reopening_and_in_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.redb");
+        {
+            let mut store = RedbStore::open(&path).unwrap();
+            store.commit(&[put(SHELF, b"b", b"2"), put(OTHER, b"x", b"9"), put(SHELF, b"a", b"1")]).unwrap();
+            store.commit(&[put(SHELF, b"c", b"3"), Write::remove(SHELF, b"b".to_vec())]).unwrap();
+        }
+        let store = RedbStore::open(&path).unwrap();
+        assert_eq!(store.rows(SHELF).unwrap(), [(b"a".to_vec(), b"1".to_vec()), (b"c".to_vec(), b"3".to_vec())]);
+        assert_eq!(store.scan(SHELF, b"b", 1).unwrap(), [(b"c".to_vec(), b"3".to_vec())]);
+        assert_eq!(store.rows(Table("never written")).unwrap(), []);
+    }
+
+    #[test]
+    fn a_store_in_use_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.redb");
+        let _held = RedbStore::open(&path).unwrap();
+        let error = RedbStore::open(&path).err().unwrap();
+        assert!(matches!(error, OpenError::InUse { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_is_no_store_is_refused_and_not_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.redb");
+        std::fs::write(&path, vec![7; 8192]).unwrap();
+        assert!(matches!(RedbStore::open(&path), Err(OpenError::Open { .. })));
+        assert_eq!(std::fs::read(&path).unwrap(), vec![7; 8192]);
+    }
+}

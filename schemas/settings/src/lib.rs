@@ -1,0 +1,281 @@
+//! Reads the settings of the binaries: defaults in code, then a file, then the environment, then flags.
+//!
+//! Every mistake is reported at once, with its key and where it was said. Unknown keys are mistakes: a setting that is
+//! spelled wrong must not be taken for one left out.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use config::builder::DefaultState;
+use config::{Config, ConfigBuilder, ConfigError, Environment, File, FileFormat, Map, Source, Value, ValueKind};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Where settings come from, later ones winning.
+#[derive(Debug, Default)]
+pub struct Sources<'a> {
+    pub file: Option<&'a Path>,
+    /// `FLEET_BROKER` reads `FLEET_BROKER__GATE__LISTEN` as `gate.listen`.
+    pub env_prefix: Option<&'a str>,
+    /// `key=value` from the command line.
+    pub flags: &'a [String],
+}
+
+/// One mistake.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// `gate.listen`
+    pub key: String,
+    /// The file, the environment variable's name, or `flag`.
+    pub origin: String,
+    pub what: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.key.as_str() {
+            "" => write!(f, "{}: {}", self.origin, self.what),
+            key => write!(f, "{}: `{key}` {}", self.origin, self.what),
+        }
+    }
+}
+
+/// All mistakes, one a line.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+pub struct Problems(pub Vec<Problem>);
+
+/// A set of settings: its `Default` has every key (no `Option`), so that unknown keys can be told from missing ones.
+pub trait Settings: Serialize + DeserializeOwned + Default {
+    /// Checks what types cannot say. Relative paths in it are relative to `base`, the folder of the settings file.
+    fn check(&mut self, base: &Path, problems: &mut Checks);
+}
+
+/// Collects what [`Settings::check`] finds.
+#[derive(Debug, Default)]
+pub struct Checks {
+    found: Vec<(String, String)>,
+}
+
+impl Checks {
+    pub fn problem(&mut self, key: &str, what: impl Into<String>) {
+        self.found.push((key.to_owned(), what.into()));
+    }
+
+    /// Makes a path absolute below `base`; an empty one is missing.
+    pub fn path(&mut self, key: &str, path: &mut PathBuf, base: &Path) {
+        if path.as_os_str().is_empty() {
+            self.problem(key, "is missing");
+        } else if path.is_relative() {
+            *path = base.join(&*path);
+        }
+    }
+}
+
+/// Reads settings, or says everything that is wrong with them.
+pub fn load<T: Settings>(sources: &Sources<'_>) -> Result<T, Problems> {
+    let given = collect(sources)?;
+    let defaults = Config::try_from(&T::default()).map_err(|error| whole("defaults", &error))?;
+    let known = defaults.collect().map_err(|error| whole("defaults", &error))?;
+    let mut leaves = Vec::new();
+    flatten("", &given, &known, &mut leaves);
+
+    let mut problems = Vec::new();
+    let mut good = Config::builder().add_source(defaults.clone());
+    for Leaf { key, value, known } in leaves {
+        let origin = value.origin().unwrap_or("flag").to_owned();
+        if !known {
+            problems.push(Problem { key, origin, what: "is not a known setting".into() });
+            continue;
+        }
+        match build::<T>(with(Config::builder().add_source(defaults.clone()), &key, value.clone())) {
+            Ok(_) => good = with(good, &key, value),
+            Err(error) => problems.push(Problem { key, origin, what: describe(&error) }),
+        }
+    }
+    let mut settings: T = build(good).map_err(|error| whole("settings", &error))?;
+    let base = sources.file.and_then(Path::parent).unwrap_or(Path::new(""));
+    let mut checks = Checks::default();
+    settings.check(base, &mut checks);
+    let origin = sources.file.map_or_else(|| "settings".to_owned(), |file| file.display().to_string());
+    for (key, what) in checks.found {
+        // A key whose value could not be read was reported already; its default is not the person's mistake.
+        if !problems.iter().any(|known| known.key == key) {
+            problems.push(Problem { key, origin: origin.clone(), what });
+        }
+    }
+    if problems.is_empty() { Ok(settings) } else { Err(Problems(problems)) }
+}
+
+struct Leaf {
+    key: String,
+    value: Value,
+    known: bool,
+}
+
+fn collect(sources: &Sources<'_>) -> Result<Map<String, Value>, Problems> {
+    let mut builder = Config::builder();
+    if let Some(file) = sources.file {
+        builder = builder.add_source(File::from(file).format(FileFormat::Toml));
+    }
+    if let Some(prefix) = sources.env_prefix {
+        builder = builder
+            .add_source(Environment::with_prefix(prefix).prefix_separator("__").separator("__").try_parsing(true));
+    }
+    let mut problems = Vec::new();
+    for flag in sources.flags {
+        let origin = || format!("flag `{}`", flag.split('=').next().unwrap_or_default());
+        let set = match flag.split_once('=') {
+            Some((key, value)) => builder.clone().set_override(key, parsed(value)).map_err(|error| describe(&error)),
+            None => Err("is not `key=value`".to_owned()),
+        };
+        match set {
+            Ok(next) => builder = next,
+            Err(what) => problems.push(Problem { key: String::new(), origin: origin(), what }),
+        }
+    }
+    if !problems.is_empty() {
+        return Err(Problems(problems));
+    }
+    let built = builder.build().map_err(|error| {
+        whole(&sources.file.map_or_else(|| "settings".to_owned(), |file| file.display().to_string()), &error)
+    })?;
+    built.collect().map_err(|error| whole("settings", &error))
+}
+
+/// A flag's text as the type that it looks like, as the environment does it.
+fn parsed(text: &str) -> ValueKind {
+    if let Ok(flag) = text.parse::<bool>() {
+        ValueKind::Boolean(flag)
+    } else if let Ok(number) = text.parse::<i64>() {
+        ValueKind::I64(number)
+    } else {
+        ValueKind::String(text.to_owned())
+    }
+}
+
+fn flatten(prefix: &str, given: &Map<String, Value>, known: &Map<String, Value>, leaves: &mut Vec<Leaf>) {
+    for (name, value) in given {
+        let key = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+        match (&value.kind, known.get(name).map(|known| &known.kind)) {
+            (ValueKind::Table(inner), Some(ValueKind::Table(inner_known))) => {
+                flatten(&key, inner, inner_known, leaves);
+            }
+            (_, known) => leaves.push(Leaf { key, value: value.clone(), known: known.is_some() }),
+        }
+    }
+}
+
+fn with(builder: ConfigBuilder<DefaultState>, key: &str, value: Value) -> ConfigBuilder<DefaultState> {
+    // The key was read from a source a moment ago, so it parses as one; otherwise the value is left out and reported
+    // as a setting that has no effect by the shape error of the whole.
+    builder.clone().set_override(key, value).unwrap_or(builder)
+}
+
+fn build<T: DeserializeOwned>(builder: ConfigBuilder<DefaultState>) -> Result<T, ConfigError> {
+    builder.build()?.try_deserialize()
+}
+
+/// config's own text names the key and the origin, which a [`Problem`] has already.
+fn describe(error: &ConfigError) -> String {
+    match error {
+        ConfigError::At { error, .. } => describe(error),
+        ConfigError::Type { unexpected, expected, .. } => format!("is {unexpected}, expected {expected}"),
+        ConfigError::Message(text) => format!("is refused: {text}"),
+        other => format!("is refused: {other}"),
+    }
+}
+
+fn whole(origin: &str, error: &ConfigError) -> Problems {
+    Problems(vec![Problem { key: String::new(), origin: origin.to_owned(), what: error.to_string() }])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Deserialize;
+
+    #[derive(Debug, Serialize, Deserialize, PartialEq)]
+    #[serde(deny_unknown_fields)]
+    struct Gate {
+        listen: std::net::SocketAddr,
+        sessions: u32,
+    }
+
+    #[derive(Debug, Serialize, Deserialize, PartialEq)]
+    #[serde(deny_unknown_fields)]
+    struct Sample {
+        gate: Gate,
+        store: PathBuf,
+        rows: Vec<Gate>,
+    }
+
+    impl Default for Sample {
+        fn default() -> Self {
+            Self {
+                gate: Gate { listen: "127.0.0.1:8883".parse().unwrap(), sessions: 4 },
+                store: PathBuf::new(),
+                rows: vec![],
+            }
+        }
+    }
+
+    impl Settings for Sample {
+        fn check(&mut self, base: &Path, problems: &mut Checks) {
+            problems.path("store", &mut self.store, base);
+            if self.gate.sessions == 0 {
+                problems.problem("gate.sessions", "must be at least 1");
+            }
+        }
+    }
+
+    fn read(text: &str, flags: &[&str]) -> Result<Sample, Problems> {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("broker.toml");
+        std::fs::write(&file, text).unwrap();
+        let flags: Vec<String> = flags.iter().map(ToString::to_string).collect();
+        load(&Sources { file: Some(&file), env_prefix: None, flags: &flags })
+    }
+
+    #[test]
+    fn flags_win_over_the_file_and_paths_are_beside_it() {
+        let settings =
+            read("store = 'fleet.redb'\n[gate]\nlisten = '127.0.0.1:1'\nsessions = 9\n", &["gate.sessions=7"]).unwrap();
+        assert_eq!((settings.gate.listen.port(), settings.gate.sessions), (1, 7));
+        assert!(settings.store.is_absolute());
+    }
+
+    #[test]
+    fn every_mistake_is_listed_at_once() {
+        let problems = read("[gate]\nlisten = 'nowhere'\nsesions = 1\nsessions = 'many'\n[stor]\npath = 'x'\n", &[]);
+        let mut found: Vec<_> = problems.unwrap_err().0;
+        found.sort_by(|one, other| one.key.cmp(&other.key));
+        let keys: Vec<_> = found.iter().map(|problem| problem.key.as_str()).collect();
+        assert_eq!(keys, ["gate.listen", "gate.sesions", "gate.sessions", "stor", "store"]);
+        assert!(found.iter().all(|problem| problem.origin.ends_with("broker.toml")), "{found:?}");
+        assert!(found[4].what.contains("missing"));
+    }
+
+    #[test]
+    fn a_file_that_is_missing_or_not_toml_is_named() {
+        let error = read("[gate\n", &[]).unwrap_err().to_string();
+        assert!(error.contains("broker.toml"), "{error}");
+        let gone = Path::new("no/such/file.toml");
+        let error = load::<Sample>(&Sources { file: Some(gone), ..Sources::default() }).unwrap_err().to_string();
+        assert!(error.contains("no/such/file.toml"), "{error}");
+    }
+
+    #[test]
+    fn flags_that_are_no_settings_are_named() {
+        let error = read("store = 'x'", &["gate.sessions"]).unwrap_err().to_string();
+        assert!(error.contains("gate.sessions") && error.contains("key=value"), "{error}");
+        let error = read("store = 'x'", &["gate.port=1"]).unwrap_err().to_string();
+        assert!(error.contains("gate.port"), "{error}");
+    }
+
+    #[test]
+    fn a_wrong_row_of_a_list_is_reported_with_its_list() {
+        let error = read("store = 'x'\n[[rows]]\nlisten = '127.0.0.1:1'\nsessions = 'x'\n", &[]).unwrap_err();
+        assert!(error.to_string().contains("rows"), "{error}");
+    }
+}
