@@ -74,23 +74,22 @@ impl Checks {
 
 /// Reads settings, or says everything that is wrong with them.
 pub fn load<T: Settings>(sources: &Sources<'_>) -> Result<T, Problems> {
-    let given = collect(sources)?;
-    let defaults = Config::try_from(&T::default()).map_err(|error| whole("defaults", &error))?;
+    let defaults = defaults::<T>()?;
     let known = defaults.collect().map_err(|error| whole("defaults", &error))?;
-    let mut leaves = Vec::new();
-    flatten("", &given, &known, &mut leaves);
-
     let mut problems = Vec::new();
     let mut good = Config::builder().add_source(defaults.clone());
-    for Leaf { key, value, known } in leaves {
-        let origin = value.origin().unwrap_or("flag").to_owned();
-        if !known {
-            problems.push(Problem { key, origin, what: "is not a known setting".into() });
-            continue;
-        }
-        match build::<T>(with(Config::builder().add_source(defaults.clone()), &key, value.clone())) {
-            Ok(_) => good = with(good, &key, value),
-            Err(error) => problems.push(Problem { key, origin, what: describe(&error) }),
+    for (origin, given) in collect(sources)? {
+        let mut leaves = Vec::new();
+        flatten("", &given, &known, &mut leaves);
+        for Leaf { key, value, known } in leaves {
+            let tried = match known {
+                true => try_leaf::<T>(&defaults, &key, &value),
+                false => Err("is not a known setting".to_owned()),
+            };
+            match tried {
+                Ok(()) => good = with(good, &key, value),
+                Err(what) => problems.push(Problem { key, origin: origin.clone(), what }),
+            }
         }
     }
     let mut settings: T = build(good).map_err(|error| whole("settings", &error))?;
@@ -107,40 +106,51 @@ pub fn load<T: Settings>(sources: &Sources<'_>) -> Result<T, Problems> {
     if problems.is_empty() { Ok(settings) } else { Err(Problems(problems)) }
 }
 
+/// The defaults as a source. By way of TOML, because config's own serializer leaves out empty lists.
+fn defaults<T: Settings>() -> Result<Config, Problems> {
+    let text = toml::to_string(&T::default()).map_err(|error| whole("defaults", &error))?;
+    let file = File::from_str(&text, FileFormat::Toml);
+    Config::builder().add_source(file).build().map_err(|error| whole("defaults", &error))
+}
+
 struct Leaf {
     key: String,
     value: Value,
     known: bool,
 }
 
-fn collect(sources: &Sources<'_>) -> Result<Map<String, Value>, Problems> {
-    let mut builder = Config::builder();
-    if let Some(file) = sources.file {
-        builder = builder.add_source(File::from(file).format(FileFormat::Toml));
+/// What was given, by origin, later ones winning.
+fn collect(sources: &Sources<'_>) -> Result<Vec<(String, Map<String, Value>)>, Problems> {
+    let mut all = Vec::new();
+    if let Some(path) = sources.file {
+        let origin = path.display().to_string();
+        let text =
+            std::fs::read_to_string(path).map_err(|error| whole(&origin, &format!("cannot be read: {error}")))?;
+        let file = File::from_str(&text, FileFormat::Toml);
+        all.push((origin.clone(), file.collect().map_err(|error| whole(&origin, &error))?));
     }
     if let Some(prefix) = sources.env_prefix {
-        builder = builder
-            .add_source(Environment::with_prefix(prefix).prefix_separator("__").separator("__").try_parsing(true));
+        let environment = Environment::with_prefix(prefix).prefix_separator("__").separator("__").try_parsing(true);
+        let origin = format!("environment {prefix}__…");
+        all.push((origin.clone(), environment.collect().map_err(|error| whole(&origin, &error))?));
     }
     let mut problems = Vec::new();
     for flag in sources.flags {
-        let origin = || format!("flag `{}`", flag.split('=').next().unwrap_or_default());
-        let set = match flag.split_once('=') {
-            Some((key, value)) => builder.clone().set_override(key, parsed(value)).map_err(|error| describe(&error)),
+        let origin = format!("flag `{}`", flag.split('=').next().unwrap_or_default());
+        let source = match flag.split_once('=') {
+            Some((key, value)) => flag_source(key, value).map_err(|error| describe(&error)),
             None => Err("is not `key=value`".to_owned()),
         };
-        match set {
-            Ok(next) => builder = next,
-            Err(what) => problems.push(Problem { key: String::new(), origin: origin(), what }),
+        match source {
+            Ok(map) => all.push((origin, map)),
+            Err(what) => problems.push(Problem { key: String::new(), origin, what }),
         }
     }
-    if !problems.is_empty() {
-        return Err(Problems(problems));
-    }
-    let built = builder.build().map_err(|error| {
-        whole(&sources.file.map_or_else(|| "settings".to_owned(), |file| file.display().to_string()), &error)
-    })?;
-    built.collect().map_err(|error| whole("settings", &error))
+    if problems.is_empty() { Ok(all) } else { Err(Problems(problems)) }
+}
+
+fn flag_source(key: &str, value: &str) -> Result<Map<String, Value>, ConfigError> {
+    Config::builder().set_override(key, parsed(value))?.build()?.collect()
 }
 
 /// A flag's text as the type that it looks like, as the environment does it.
@@ -166,9 +176,17 @@ fn flatten(prefix: &str, given: &Map<String, Value>, known: &Map<String, Value>,
     }
 }
 
+/// Whether the settings can be read with this one value in place.
+fn try_leaf<T: DeserializeOwned>(defaults: &Config, key: &str, value: &Value) -> Result<(), String> {
+    let builder = Config::builder()
+        .add_source(defaults.clone())
+        .set_override(key, value.clone())
+        .map_err(|error| describe(&error))?;
+    build::<T>(builder).map(|_| ()).map_err(|error| describe(&error))
+}
+
 fn with(builder: ConfigBuilder<DefaultState>, key: &str, value: Value) -> ConfigBuilder<DefaultState> {
-    // The key was read from a source a moment ago, so it parses as one; otherwise the value is left out and reported
-    // as a setting that has no effect by the shape error of the whole.
+    // `try_leaf` has just set the same key, so this cannot fail.
     builder.clone().set_override(key, value).unwrap_or(builder)
 }
 
@@ -178,15 +196,16 @@ fn build<T: DeserializeOwned>(builder: ConfigBuilder<DefaultState>) -> Result<T,
 
 /// config's own text names the key and the origin, which a [`Problem`] has already.
 fn describe(error: &ConfigError) -> String {
-    match error {
-        ConfigError::At { error, .. } => describe(error),
-        ConfigError::Type { unexpected, expected, .. } => format!("is {unexpected}, expected {expected}"),
-        ConfigError::Message(text) => format!("is refused: {text}"),
-        other => format!("is refused: {other}"),
+    if let ConfigError::At { error, .. } = error {
+        describe(error)
+    } else if let ConfigError::Type { unexpected, expected, .. } = error {
+        format!("is {unexpected}, expected {expected}")
+    } else {
+        format!("is refused: {error}")
     }
 }
 
-fn whole(origin: &str, error: &ConfigError) -> Problems {
+fn whole(origin: &str, error: &impl fmt::Display) -> Problems {
     Problems(vec![Problem { key: String::new(), origin: origin.to_owned(), what: error.to_string() }])
 }
 
@@ -229,6 +248,7 @@ mod tests {
         }
     }
 
+    #[allow(clippy::unwrap_in_result, reason = "the set-up of a test")]
     fn read(text: &str, flags: &[&str]) -> Result<Sample, Problems> {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("broker.toml");
