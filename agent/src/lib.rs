@@ -1,1 +1,3 @@
-//! placeholder
+//! The agent of one cabinet.
+
+pub mod boards;
