@@ -17,6 +17,8 @@ pub struct Counts {
     pub stale: u64,
     /// Links that died and were given up.
     pub replacements: u64,
+    /// Attempts to make a link that failed, such as a refused connection.
+    pub failed_links: u64,
 }
 
 /// Dropped packets by kind.

@@ -19,9 +19,9 @@ pub struct Timing {
     pub heartbeat: Duration,
     /// A frame that has not come back for this long proves that the link is dead. Also the limit for making a link.
     pub limit: Duration,
-    /// Pause before the second attempt in a row to make a link; doubles from there, with jitter.
+    /// Pause before a link that died is replaced. Doubles with each failure in a row, with jitter.
     pub first_pause: Duration,
-    /// Longest pause between attempts.
+    /// Longest pause between attempts. A link that lives for less counts as a failure.
     pub longest_pause: Duration,
 }
 
@@ -41,7 +41,7 @@ pub(super) struct Policy {
     /// For thread names and logs.
     pub(super) name: &'static str,
     pub(super) timing: Timing,
-    /// Give the bus up after so many links in a row that brought nothing back. `None`: never.
+    /// Give the bus up after so many failures in a row. `None`: never.
     pub(super) give_up_after: Option<u32>,
     /// Other processes write to the same bus.
     pub(super) shared_with_others: bool,
@@ -147,28 +147,15 @@ fn spawn(bus: &str, task: &str, body: impl FnOnce() + Send + 'static) -> io::Res
 fn supervise(shared: &Arc<Shared>, on_fatal: OnFatal) {
     let mut failures = 0;
     loop {
-        match make_link(shared).and_then(|link| run_link(shared, link)) {
-            Ok(End::Shutdown) => return,
-            Ok(End::Died { proved: true }) => failures = 0,
-            Ok(End::Died { proved: false }) => failures += 1,
-            Err(error) => {
-                failures += 1;
-                tracing::warn!(bus = shared.policy.name, failures, error = %chain(&error), "bus link could not be made");
-            }
+        let end = make_link(shared).and_then(|link| run_link(shared, link));
+        if shared.lock().ended() {
+            return;
         }
-        {
-            let mut state = shared.lock();
-            if state.ended() {
-                return;
-            }
-            state.give_up_link();
-            state.counts.replacements += 1;
-            tracing::warn!(
-                bus = shared.policy.name,
-                replacements = state.counts.replacements,
-                "bus link died and is being replaced"
-            );
-        }
+        failures = match end {
+            Ok(Died { settled: true }) => 0,
+            Ok(Died { settled: false }) | Err(_) => failures + 1,
+        };
+        note_end(shared, &end, failures);
         shared.work.notify_all();
         if shared.policy.give_up_after.is_some_and(|most| failures >= most) {
             tracing::error!(bus = shared.policy.name, failures, "bus link could not be replaced, giving up");
@@ -186,9 +173,29 @@ fn ended(state: &mut State) -> Option<()> {
     state.ended().then_some(())
 }
 
-enum End {
-    Shutdown,
-    Died { proved: bool },
+/// A link ran and is dead now, or the bus ended.
+struct Died {
+    /// It had brought frames back for a while. A link that works and dies again at once is no success: a frame that
+    /// kills each router, or a second client with our id, would otherwise keep the bus busy for ever.
+    settled: bool,
+}
+
+/// Turns the state to the next link, counts, and says so.
+fn note_end(shared: &Shared, end: &Result<Died, LinkError>, failures: u32) {
+    let bus = shared.policy.name;
+    let mut state = shared.lock();
+    state.give_up_link();
+    match end {
+        Ok(_) => {
+            state.counts.replacements += 1;
+            let replacements = state.counts.replacements;
+            tracing::warn!(bus, replacements, failures, "bus link died and is being replaced");
+        }
+        Err(error) => {
+            state.counts.failed_links += 1;
+            tracing::warn!(bus, failures, error = %chain(error), "bus link could not be made");
+        }
+    }
 }
 
 /// Makes a link on a thread of its own: a router that hangs while it accepts a link must not hang its supervisor.
@@ -217,19 +224,18 @@ fn make_link(shared: &Arc<Shared>) -> Result<Link, LinkError> {
 }
 
 /// Runs `link` until it dies or the bus ends.
-fn run_link(shared: &Arc<Shared>, link: Link) -> Result<End, LinkError> {
+fn run_link(shared: &Arc<Shared>, link: Link) -> Result<Died, LinkError> {
     let generation = shared.lock().generation;
     let Link { sender, receiver } = link;
     let (sending, receiving) = (Mourner::new(shared, generation), Mourner::new(shared, generation));
     spawn(shared.policy.name, "send", move || send_all(&sending, sender)).map_err(LinkError::Thread)?;
     spawn(shared.policy.name, "receive", move || receive_all(&receiving, receiver)).map_err(LinkError::Thread)?;
-    let Timing { limit, .. } = shared.policy.timing;
+    let Timing { limit, longest_pause, .. } = shared.policy.timing;
+    let started = Instant::now();
     loop {
         let look = |state: &mut State| {
-            if state.ended() {
-                return Some(End::Shutdown);
-            }
-            (state.link_died || state.overdue(Instant::now(), limit)).then_some(End::Died { proved: state.proved })
+            let over = state.ended() || state.link_died || state.overdue(Instant::now(), limit);
+            over.then(|| Died { settled: state.proved && started.elapsed() >= longest_pause })
         };
         if let Some(end) = shared.watch_until(Instant::now() + limit / 4, look) {
             return Ok(end);
@@ -334,10 +340,7 @@ impl Drop for Delivered<'_> {
 
 /// The pause before the attempt that follows `failures` failed ones: between half and all of an exponential step.
 fn pause(timing: &Timing, failures: u32) -> Duration {
-    if failures == 0 {
-        return Duration::ZERO;
-    }
-    let step = timing.first_pause.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(timing.longest_pause);
+    let step = timing.first_pause.saturating_mul(1 << failures.min(16)).min(timing.longest_pause);
     // Without randomness the pause is whole: late, never hasty.
     let share = getrandom::u32().map_or(1.0, |random| 0.5 + f64::from(random) / f64::from(u32::MAX) / 2.0);
     step.mul_f64(share)
@@ -362,8 +365,7 @@ mod tests {
     #[test]
     fn pauses_grow_to_the_longest_and_are_spread() {
         let timing = Timing { first_pause: Duration::from_millis(100), ..Timing::default() };
-        assert_eq!(pause(&timing, 0), Duration::ZERO);
-        for (failures, whole) in [(1, 100), (2, 200), (5, 1600), (20, 30_000), (u32::MAX, 30_000)] {
+        for (failures, whole) in [(0, 100), (1, 200), (4, 1600), (20, 30_000), (u32::MAX, 30_000)] {
             let (pause, whole) = (pause(&timing, failures), Duration::from_millis(whole));
             assert!(pause >= whole / 2 && pause <= whole, "{pause:?} after {failures}");
         }

@@ -11,6 +11,7 @@
 
 mod counts;
 mod engine;
+mod external;
 mod frame;
 mod link;
 mod queue;
@@ -26,6 +27,7 @@ use schemas::topics::Live;
 
 pub use counts::{Counts, Dropped};
 pub use engine::{OnFatal, Timing};
+pub use external::{ExternalBus, ExternalError, ExternalSettings, ExternalTransport};
 pub use frame::PAYLOAD_MAX;
 pub use link::{Link, LinkError, LinkFactory, LinkReceive, LinkSend, Received};
 pub use router::{RouterBus, router_link};

@@ -29,10 +29,6 @@ impl Queue {
         Self { kept: Lane::new(8192, 16 << 20), telemetry: Lane::new(1024, 4 << 20) }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.kept.frames.is_empty() && self.telemetry.frames.is_empty()
-    }
-
     /// Takes `frame`. Full of telemetry, the oldest samples go, and their number is returned; full of events and
     /// presence, the new one is given back.
     pub(super) fn push(&mut self, frame: Queued) -> Result<u64, Queued> {
@@ -137,7 +133,7 @@ mod tests {
             assert_eq!(queue.push(frame(sequence, live, 8)).unwrap(), 0);
         }
         assert_eq!(drain(&mut queue), [0, 1, 2, 3]);
-        assert!(queue.is_empty() && queue.next_len().is_none());
+        assert_eq!(queue.next_len(), None);
     }
 
     #[test]

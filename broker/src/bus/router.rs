@@ -5,7 +5,7 @@
 //! out the router's death by an acknowledgement that it does not wait for.
 //!
 //! A router that is given up while it still runs keeps its thread: it holds a sender to its own channel and has no way
-//! to be told to end. Their number is bounded by [`GIVE_UP_AFTER`] between two signs of life, and each is idle.
+//! to be told to end. In a row there are at most [`GIVE_UP_AFTER`] of them.
 //!
 //! Replacing a router that *panicked* needs unwinding; in a build with `panic = "abort"` the panic ends the process.
 
@@ -27,7 +27,7 @@ use super::link::{Link, LinkError, LinkFactory, LinkReceive, LinkSend, Received,
 use super::shard::Shard;
 use super::{Bus, BusError, Counts, Health, LivePacket, Sink};
 
-/// The process is asked to end after so many routers in a row that routed nothing.
+/// The process is asked to end after so many routers in a row that did not last.
 pub(super) const GIVE_UP_AFTER: u32 = 5;
 
 const TOPIC_PREFIX: &str = "live/";

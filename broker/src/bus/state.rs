@@ -258,3 +258,142 @@ impl LinkClock {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use schemas::topics::Live;
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(5);
+    const BEAT: Duration = Duration::from_secs(1);
+
+    fn packet(live: Live, payload: &str) -> LivePacket {
+        let (tenant, cabinet) = ("acme".parse().unwrap(), "c1".parse().unwrap());
+        LivePacket { tenant, cabinet, live, payload: Bytes::copy_from_slice(payload.as_bytes()) }
+    }
+
+    fn echo((shard, frame): (Shard, Bytes)) -> Received {
+        Received { shard: Some(shard), frame }
+    }
+
+    /// A state whose link has brought its first heartbeat back, and the time at which it did.
+    fn proved_state() -> (State, Instant) {
+        let now = Instant::now();
+        let mut state = State::new(7, false, now);
+        let beat = state.next_to_send(now, BEAT).unwrap();
+        assert_eq!(state.receive(0, echo(beat), now), None);
+        assert_eq!(state.health, Health::Up);
+        (state, now)
+    }
+
+    fn payloads(state: &mut State, now: Instant) -> Vec<Bytes> {
+        let frames = std::iter::from_fn(|| state.next_to_send(now, BEAT));
+        let decoded = frames.map(|(_, frame)| frame::decode(frame).unwrap().1);
+        decoded
+            .filter_map(|content| if let Content::Live(packet) = content { Some(packet.payload) } else { None })
+            .collect()
+    }
+
+    #[test]
+    fn idle_link_is_probed_once_per_heartbeat() {
+        let (mut state, now) = proved_state();
+        assert_eq!(state.until_heartbeat(now, BEAT), Some(BEAT));
+        assert!(state.next_to_send(now + BEAT / 2, BEAT).is_none());
+        assert!(state.next_to_send(now + BEAT, BEAT).is_some());
+        assert_eq!(state.until_heartbeat(now + BEAT, BEAT), None);
+        assert!(state.next_to_send(now + 9 * BEAT, BEAT).is_none(), "a frame under way is the probe");
+    }
+
+    #[test]
+    fn frame_that_does_not_come_back_makes_the_link_overdue() {
+        let (mut state, now) = proved_state();
+        state.enqueue(&packet(Live::Event, "1")).unwrap();
+        let sent = state.next_to_send(now, BEAT).unwrap();
+        assert!(!state.overdue(now + LIMIT, LIMIT));
+        assert!(state.overdue(now + LIMIT + BEAT, LIMIT));
+        assert!(state.receive(0, echo(sent), now + LIMIT).is_some());
+        assert!(!state.overdue(now + 9 * LIMIT, LIMIT));
+    }
+
+    #[test]
+    fn slow_sink_is_not_taken_for_a_dead_link() {
+        let (mut state, now) = proved_state();
+        for text in ["1", "2"] {
+            state.enqueue(&packet(Live::Event, text)).unwrap();
+        }
+        let first = state.next_to_send(now, BEAT).unwrap();
+        let second = state.next_to_send(now, BEAT).unwrap();
+        assert!(state.receive(0, echo(first), now).is_some());
+        let later = now + 10 * LIMIT;
+        assert!(!state.overdue(later, LIMIT), "the second waits behind the sink");
+        state.delivered(later);
+        assert!(!state.overdue(later + LIMIT, LIMIT));
+        assert!(state.overdue(later + LIMIT + BEAT, LIMIT));
+        assert!(state.receive(0, echo(second), later).is_some());
+    }
+
+    #[test]
+    fn frame_that_comes_twice_is_delivered_once() {
+        let (mut state, now) = proved_state();
+        state.enqueue(&packet(Live::Event, "1")).unwrap();
+        let sent = state.next_to_send(now, BEAT).unwrap();
+        assert!(state.receive(0, echo(sent.clone()), now).is_some());
+        assert!(state.receive(0, echo(sent), now).is_none());
+        assert_eq!((state.counts.delivered, state.counts.stale), (1, 1));
+    }
+
+    #[test]
+    fn forged_echo_neither_passes_nor_takes_the_place_of_the_true_one() {
+        let (mut state, now) = proved_state();
+        state.enqueue(&packet(Live::Event, "1")).unwrap();
+        let (shard, frame) = state.next_to_send(now, BEAT).unwrap();
+        let (id, _) = frame::decode(frame.clone()).unwrap();
+        let forged = frame::encode_live(id, &packet(Live::Event, "2"));
+        assert!(state.receive(0, echo((shard, forged)), now).is_none());
+        assert!(state.receive(0, Received { shard: None, frame: frame.clone() }, now).is_none());
+        assert_eq!(state.counts.malformed, 2);
+        assert!(state.receive(0, echo((shard, frame)), now).is_some());
+    }
+
+    #[test]
+    fn only_a_bus_that_is_shared_delivers_what_others_made() {
+        let now = Instant::now();
+        let others = packet(Live::Event, "theirs");
+        let frame = frame::encode_live(FrameId { origin: 8, sequence: 0 }, &others);
+        let shard = Shard::of(&others.tenant, &others.cabinet);
+        let mut own = State::new(7, false, now);
+        assert_eq!(own.receive(0, echo((shard, frame.clone())), now), None);
+        assert_eq!(own.counts.malformed, 1);
+        let mut shared = State::new(7, true, now);
+        assert_eq!(shared.receive(0, echo((shard, frame)), now), Some(others));
+        assert_eq!(shared.health, Health::Starting, "the frames of others prove nothing about ours");
+    }
+
+    #[test]
+    fn next_link_starts_with_what_had_not_come_back_in_order() {
+        let (mut state, now) = proved_state();
+        for (live, text) in [(Live::Event, "1"), (Live::Telemetry, "2"), (Live::Presence, "3"), (Live::Event, "4")] {
+            state.enqueue(&packet(live, text)).unwrap();
+        }
+        let first = state.next_to_send(now, BEAT).unwrap();
+        let second = state.next_to_send(now, BEAT).unwrap();
+        state.next_to_send(now, BEAT).unwrap();
+        assert!(state.receive(0, echo(first), now).is_some());
+        state.give_up_link();
+        assert_eq!(state.health, Health::Replacing);
+        assert!(state.receive(0, echo(second), now).is_none(), "the old link is not believed");
+        assert_eq!(payloads(&mut state, now), ["2", "3", "4"]);
+    }
+
+    #[test]
+    fn window_is_bounded_in_frames_and_bytes() {
+        let (mut state, now) = proved_state();
+        (0..200).for_each(|_| state.enqueue(&packet(Live::Event, "small")).unwrap());
+        assert_eq!(payloads(&mut state, now).len(), WINDOW_FRAMES);
+        let (mut state, now) = proved_state();
+        let large = "x".repeat(PAYLOAD_MAX);
+        (0..200).for_each(|_| state.enqueue(&packet(Live::Event, &large)).unwrap());
+        assert_eq!(payloads(&mut state, now).len(), WINDOW_BYTES / PAYLOAD_MAX - 1);
+    }
+}
