@@ -1,1 +1,22 @@
-//! placeholder
+//! The fleet's rules: what is booked where, who may open what, and what is on disk before anyone is told.
+//!
+//! Pure: no clock, no random numbers, no sockets, no files. [`FleetCore::handle`] takes a fact and returns a
+//! [`Step`](schemas::step::Step); the shell commits its writes in one transaction and only then runs its effects.
+
+mod config;
+mod core;
+mod effect;
+mod input;
+mod rows;
+pub mod signing;
+mod tables;
+
+pub use crate::core::{FleetCore, OpenError};
+pub use config::Config;
+pub use effect::Effect;
+pub use input::{Input, Moment};
+pub use rows::{ROWS_PAGE, RenderError, render_row, sealed_in_row, status_page};
+pub use tables::{
+    BOOK, BOOKED, CABINETS, COMMANDS, COMPARTMENTS, EVENTS, INTENTS, META, ORDERS, PROGRESS, SAID, STAFF, STAFF_AT,
+    STREAM, STREAMS, event_key, stream_key,
+};

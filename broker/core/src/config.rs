@@ -1,0 +1,25 @@
+//! Limits and periods that an operator may set.
+
+/// Settings of the core; the defaults serve a fleet of thousands of cabinets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Most orders of one integration that are kept, finished ones included.
+    pub orders_per_integration: usize,
+    /// How long a reservation is safe from an order that finds no other compartment.
+    pub reservation_millis: u64,
+    /// How long a finished order is remembered, so that its id cannot be used again by mistake.
+    pub order_retention_millis: u64,
+    /// Acknowledged rows of a stream that are kept for `rows` requests.
+    pub acked_rows_kept: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            orders_per_integration: 1_000_000,
+            reservation_millis: 30 * 60 * 1_000,
+            order_retention_millis: 90 * 24 * 60 * 60 * 1_000,
+            acked_rows_kept: 10_000,
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! Rows of the streams as they lie in the store. A notification holds its code sealed; only [`render_row`] shows it.
+
+use schemas::api::{
+    Notification, NotificationKind, OrderState, Recipient, RejectReason, Reply, Rfc3339, Status, StatusPage,
+};
+use schemas::cbor::{self, Blob, CborError};
+use schemas::cbor_map;
+use schemas::crypto::codes::Secret;
+use schemas::ids::{CabinetId, OrderId};
+use schemas::messages::{Compartment, FleetMillis};
+use schemas::step::Row;
+use schemas::topics::Stream;
+
+/// Most rows in an answer to `rows`.
+pub const ROWS_PAGE: usize = 50;
+
+cbor_map! {
+    /// A row of the `status` stream.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) struct StatusRow {
+        1 => n: u64,
+        2 => order: OrderId,
+        3 => state: OrderState,
+        4 => at: FleetMillis,
+        5 => time_unverified: bool,
+        6 opt => cabinet: Option<CabinetId>,
+        7 opt => compartment: Option<Compartment>,
+        8 opt => reason: Option<RejectReason>,
+        9 opt => content: Option<[String; 2]>,
+    }
+}
+
+cbor_map! {
+    /// Personal data of an order. Dropped when the order is over.
+    #[derive(Clone, PartialEq, Eq, Default)]
+    pub(crate) struct RecipientRow {
+        1 opt => phone: Option<String>,
+        2 opt => email: Option<String>,
+        3 opt => language: Option<String>,
+    }
+}
+
+impl std::fmt::Debug for RecipientRow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("RecipientRow(..)")
+    }
+}
+
+impl From<Recipient> for RecipientRow {
+    fn from(from: Recipient) -> Self {
+        Self { phone: from.phone, email: from.email, language: from.language }
+    }
+}
+
+impl From<RecipientRow> for Recipient {
+    fn from(from: RecipientRow) -> Self {
+        Self { phone: from.phone, email: from.email, language: from.language }
+    }
+}
+
+cbor_map! {
+    /// A row of the `notifications` stream.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) struct NotificationRow {
+        1 => n: u64,
+        2 => id: String,
+        3 => order: OrderId,
+        4 => at: FleetMillis,
+        5 => cabinet: CabinetId,
+        6 => compartment: Compartment,
+        7 => place: String,
+        8 => code: Blob,
+        9 => qr: Blob,
+        10 => recipient: RecipientRow,
+    }
+}
+
+/// Why a row cannot be shown.
+#[derive(Debug, thiserror::Error)]
+pub enum RenderError<E: std::error::Error + 'static> {
+    #[error("row of the {stream} stream cannot be read")]
+    Row {
+        stream: Stream,
+        #[source]
+        source: CborError,
+    },
+    #[error("the code of a notification was not revealed")]
+    Reveal(#[source] E),
+}
+
+/// The JSON that an integration gets for a row of table [`STREAM`](crate::STREAM). `reveal` opens a sealed secret
+/// of the row's tenant; it is called for notifications only.
+pub fn render_row<E: std::error::Error + 'static>(
+    stream: Stream,
+    value: &[u8],
+    mut reveal: impl FnMut(&Blob) -> Result<Secret, E>,
+) -> Result<Vec<u8>, RenderError<E>> {
+    let unreadable = |source| RenderError::Row { stream, source };
+    match stream {
+        Stream::Status => Ok(json(&status(cbor::decode(value).map_err(unreadable)?))),
+        Stream::Notifications => {
+            let row: NotificationRow = cbor::decode(value).map_err(unreadable)?;
+            let code = reveal(&row.code).map_err(RenderError::Reveal)?;
+            let qr = reveal(&row.qr).map_err(RenderError::Reveal)?;
+            Ok(json(&notification(row, &code, &qr)))
+        }
+    }
+}
+
+/// The sealed secrets that [`render_row`] will ask for, in order: so that a shell whose signer answers
+/// asynchronously can have them revealed first.
+pub fn sealed_in_row(stream: Stream, value: &[u8]) -> Result<Vec<Blob>, CborError> {
+    match stream {
+        Stream::Status => Ok(Vec::new()),
+        Stream::Notifications => {
+            let row: NotificationRow = cbor::decode(value)?;
+            Ok(vec![row.code, row.qr])
+        }
+    }
+}
+
+/// The answer to [`Effect::ReplyRows`](crate::Effect::ReplyRows) from rows of the status stream; `newest` is the
+/// stream's newest number.
+pub fn status_page(rows: &[Row], newest: u64) -> Result<Reply, CborError> {
+    let rows = rows
+        .iter()
+        .take(ROWS_PAGE)
+        .map(|(_, value)| cbor::decode(value).map(status))
+        .collect::<Result<Vec<Status>, CborError>>()?;
+    let more = rows.last().is_some_and(|last| last.n < newest);
+    Ok(Reply::Statuses(StatusPage { rows, more }))
+}
+
+fn status(row: StatusRow) -> Status {
+    Status {
+        n: row.n,
+        order: row.order,
+        state: row.state,
+        at: Rfc3339(row.at),
+        time_unverified: row.time_unverified,
+        cabinet: row.cabinet,
+        compartment: row.compartment,
+        reason: row.reason,
+        content: row.content,
+    }
+}
+
+fn notification(row: NotificationRow, code: &Secret, qr: &Secret) -> Notification {
+    Notification {
+        n: row.n,
+        id: row.id,
+        kind: NotificationKind::PickupCode,
+        order: row.order,
+        at: Rfc3339(row.at),
+        cabinet: row.cabinet,
+        compartment: row.compartment,
+        place: row.place,
+        instruction: format!(
+            "Enter the code at the screen or show the QR code to the scanner. Door {} opens. Please close it again.",
+            row.compartment
+        ),
+        code: code.reveal().to_owned(),
+        qr: qr.reveal().to_owned(),
+        recipient: row.recipient.into(),
+    }
+}
+
+/// # Panics
+/// Never: serialising fails only for maps with keys that are no text, and the types of schemas::api have none.
+pub(crate) fn json<T: serde::Serialize>(value: &T) -> Vec<u8> {
+    serde_json::to_vec(value).unwrap_or_else(|error| unreachable!("replies always serialise: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use schemas::crypto::codes::NotASecret;
+
+    use super::*;
+
+    fn row() -> NotificationRow {
+        NotificationRow {
+            n: 3,
+            id: "n1".into(),
+            order: "A17".parse().unwrap(),
+            at: 0,
+            cabinet: "c1".parse().unwrap(),
+            compartment: Compartment::new(7).unwrap(),
+            place: "Main Street 1".into(),
+            code: Blob(vec![1]),
+            qr: Blob(vec![2]),
+            recipient: RecipientRow::default(),
+        }
+    }
+
+    #[test]
+    fn a_notification_shows_its_code_only_through_reveal() {
+        let value = cbor::encode(&row());
+        let json = render_row(Stream::Notifications, &value, |sealed| {
+            if sealed.0 == [1] { Secret::parse("12345678") } else { Ok(Secret::token_from(&[5; 16])) }
+        })
+        .unwrap();
+        let shown: Notification = serde_json::from_slice(&json).unwrap();
+        assert_eq!((shown.code.as_str(), shown.n), ("12345678", 3));
+        assert!(shown.qr.starts_with('Q') && shown.instruction.contains("Door 7 opens"));
+        assert_eq!(sealed_in_row(Stream::Notifications, &value).unwrap(), [Blob(vec![1]), Blob(vec![2])]);
+    }
+
+    #[test]
+    fn a_row_that_cannot_be_read_or_revealed_is_an_error() {
+        let refuse = |_: &Blob| Err::<Secret, _>(NotASecret);
+        assert!(matches!(render_row(Stream::Status, &[0xff], refuse), Err(RenderError::Row { .. })));
+        let value = cbor::encode(&row());
+        assert!(matches!(render_row(Stream::Notifications, &value, refuse), Err(RenderError::Reveal(NotASecret))));
+    }
+}

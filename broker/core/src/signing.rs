@@ -1,0 +1,179 @@
+//! What the fleet and the signer say to each other. The signer is a process of its own: the only one with keys.
+
+use schemas::cbor::Blob;
+use schemas::ids::{CabinetId, TenantId};
+use schemas::messages::{Book, Command, CredentialId, CredentialKind, FleetTime, Instance, PepperOffer, Verifier};
+use schemas::{cbor_map, cbor_union};
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+cbor_map! {
+    /// Sign with the key of purpose `unlock`.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct SignCommand {
+        1 => tenant: TenantId,
+        2 => cabinet: CabinetId,
+        3 => instance: Instance,
+        4 => command: Command,
+    }
+}
+
+cbor_map! {
+    /// Sign as [`CodesMessage::Book`](schemas::messages::CodesMessage) with the key of purpose `codes`.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct SignBook {
+        1 => tenant: TenantId,
+        2 => cabinet: CabinetId,
+        3 => instance: Instance,
+        4 => book: Book,
+    }
+}
+
+cbor_map! {
+    /// Sign as [`CodesMessage::Time`](schemas::messages::CodesMessage) with the key of purpose `codes`.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct SignTime {
+        1 => tenant: TenantId,
+        2 => cabinet: CabinetId,
+        3 => instance: Instance,
+        4 => time: FleetTime,
+    }
+}
+
+cbor_map! {
+    /// One secret to make, or to derive anew for another pepper.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct SecretItem {
+        /// Echoed in [`SecretMade`].
+        1 => id: CredentialId,
+        2 => kind: CredentialKind,
+        /// Digits of a new secret of kind `digits`; 0 for the other kinds.
+        3 => digits: u8,
+        /// An existing secret: derive its verifier only.
+        4 opt => sealed: Option<Blob>,
+    }
+}
+
+cbor_map! {
+    /// Make secrets for a cabinet, or verifiers of existing ones, with the cabinet's pepper.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct MakeSecrets {
+        1 => tenant: TenantId,
+        2 => cabinet: CabinetId,
+        3 => instance: Instance,
+        4 => pepper: PepperOffer,
+        5 => items: Vec<SecretItem>,
+    }
+}
+
+cbor_map! {
+    /// Make a secret without a verifier: a PIN that is derived for each cabinet later.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct MakeSealed {
+        1 => tenant: TenantId,
+        2 => kind: CredentialKind,
+        3 => digits: u8,
+    }
+}
+
+cbor_map! {
+    /// Open a sealed secret, for a notification or a PIN. Asked by the shell, never by the core.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Reveal {
+        1 => tenant: TenantId,
+        2 => sealed: Blob,
+    }
+}
+
+cbor_union! {
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub enum SignerRequest {
+        1 => SignCommand(SignCommand),
+        2 => SignBook(SignBook),
+        3 => SignTime(SignTime),
+        4 => MakeSecrets(MakeSecrets),
+        5 => MakeSealed(MakeSealed),
+        6 => Reveal(Reveal),
+    }
+}
+
+cbor_map! {
+    /// Answer to the three kinds of signing: a COSE_Sign1.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Envelope { 1 => envelope: Blob }
+}
+
+cbor_map! {
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct SecretMade {
+        1 => id: CredentialId,
+        2 => verifier: Verifier,
+        3 => sealed: Blob,
+    }
+}
+
+cbor_map! {
+    /// Answer to [`MakeSecrets`], in the order of its items.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Secrets { 1 => items: Vec<SecretMade> }
+}
+
+cbor_map! {
+    /// Answer to [`MakeSealed`].
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Sealed { 1 => sealed: Blob }
+}
+
+cbor_map! {
+    /// Answer to [`Reveal`].
+    #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
+    pub struct Revealed { 1 => text: String }
+}
+
+/// Holds a code.
+impl std::fmt::Debug for Revealed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Revealed(..)")
+    }
+}
+
+cbor_map! {
+    /// The signer did not do it. The reason holds no secret.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Failed { 1 => reason: String }
+}
+
+cbor_union! {
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub enum SignerReply {
+        1 => Envelope(Envelope),
+        2 => Secrets(Secrets),
+        3 => Sealed(Sealed),
+        4 => Revealed(Revealed),
+        5 => Failed(Failed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use schemas::cbor;
+
+    use super::*;
+
+    #[test]
+    fn requests_and_replies_read_back_as_themselves() {
+        let request = SignerRequest::from(MakeSealed {
+            tenant: "acme".parse().unwrap(),
+            kind: CredentialKind::Digits,
+            digits: 8,
+        });
+        assert_eq!(cbor::decode::<SignerRequest>(&cbor::encode(&request)), Ok(request));
+        let reply = SignerReply::from(Failed { reason: "key file is gone".into() });
+        assert_eq!(cbor::decode::<SignerReply>(&cbor::encode(&reply)), Ok(reply));
+    }
+
+    #[test]
+    fn a_revealed_code_shows_in_no_debug_output() {
+        let reply = SignerReply::from(Revealed { text: "12345678".into() });
+        assert!(!format!("{reply:?}").contains("1234"));
+    }
+}
