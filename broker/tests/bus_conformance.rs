@@ -1,5 +1,7 @@
 //! One suite, both buses: what holds for the router in the process holds for an external broker.
 
+#![allow(clippy::unwrap_used, clippy::unwrap_in_result, clippy::print_stdout, reason = "rigs are test code, too")]
+
 mod bus;
 
 use std::collections::BTreeSet;

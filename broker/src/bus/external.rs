@@ -161,7 +161,8 @@ fn connect(settings: &ExternalSettings) -> Result<Link, LinkError> {
     let runtime = Builder::new_current_thread().enable_all().build().map_err(LinkError::Thread)?;
     // Holds a whole window beside the subscription and the good-bye, so that `try_publish` finds room.
     let (client, mut events) = AsyncClient::new(options(settings), 2 * WINDOW_FRAMES);
-    let limit = settings.timing.limit;
+    // Ends before the engine stops to wait, so that the log names the cause.
+    let limit = settings.timing.limit * 3 / 4;
     runtime.block_on(async {
         time::timeout(limit, subscribe(&client, &mut events, &settings.prefix))
             .await

@@ -64,6 +64,7 @@ fn bus_is_given_up_once_when_no_router_lasts() {
         ("refused", (|| Err(LinkError::Gone)) as fn() -> Result<Link, LinkError>),
         ("black hole", || Ok(black_hole())),
         ("panics at once", doomed_link),
+        ("dies after a sign of life", short_lived_link),
     ] {
         let (factory, calls) = at_first(usize::MAX, first, Arc::new(router_link));
         let (fatal, told) = channel();
@@ -147,6 +148,23 @@ impl LinkReceive for Counted<Box<dyn LinkReceive>> {
     fn receive(&mut self, wait: Duration) -> Result<Option<Received>, LinkError> {
         self.0.receive(wait)
     }
+}
+
+/// A link that dies as soon as it has brought one frame back.
+fn short_lived_link() -> Result<Link, LinkError> {
+    struct ShortLived(Box<dyn LinkReceive>, bool);
+    impl LinkReceive for ShortLived {
+        fn receive(&mut self, wait: Duration) -> Result<Option<Received>, LinkError> {
+            if self.1 {
+                return Err(LinkError::Gone);
+            }
+            let received = self.0.receive(wait)?;
+            self.1 = received.is_some();
+            Ok(received)
+        }
+    }
+    let Link { sender, receiver } = router_link()?;
+    Ok(Link { sender, receiver: Box::new(ShortLived(receiver, false)) })
 }
 
 /// A link to a real router that panics on its first frame: rumqttd 0.20 dies of a topic that starts outside ASCII.
