@@ -1,3 +1,4 @@
 //! The agent of one cabinet.
 
 pub mod boards;
+pub mod settings;

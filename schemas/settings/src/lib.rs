@@ -119,8 +119,11 @@ struct Leaf {
     known: bool,
 }
 
+/// An origin and what it gives.
+type Given = (String, Map<String, Value>);
+
 /// What was given, by origin, later ones winning.
-fn collect(sources: &Sources<'_>) -> Result<Vec<(String, Map<String, Value>)>, Problems> {
+fn collect(sources: &Sources<'_>) -> Result<Vec<Given>, Problems> {
     let mut all = Vec::new();
     if let Some(path) = sources.file {
         let origin = path.display().to_string();

@@ -1,0 +1,210 @@
+//! What an installer can set: `agent.toml`, and beside it the profile of the lock boards.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use fleet_settings::{Checks, Settings};
+use schemas::ids::{CabinetId, TenantId};
+use schemas::messages::{Compartment, Instance, Size};
+use serde::{Deserialize, Serialize};
+
+/// `agent.toml`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AgentSettings {
+    pub tenant: String,
+    pub cabinet: String,
+    /// The enrolment instance, 16 bytes in hexadecimal.
+    pub instance: String,
+    pub fleet: FleetSection,
+    pub keys: KeysSection,
+    pub data: DataSection,
+    pub board: BoardSection,
+    pub screen: ScreenSection,
+    pub log: LogSection,
+    pub compartments: Vec<CompartmentRow>,
+}
+
+/// How the fleet is reached.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FleetSection {
+    pub host: String,
+    pub port: u16,
+    /// The fleet's TLS root.
+    pub roots: PathBuf,
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+    /// Seconds between MQTT pings.
+    pub keep_alive_seconds: u16,
+    /// Longest wait between attempts to connect, in seconds.
+    pub backoff_max_seconds: u32,
+}
+
+impl Default for FleetSection {
+    fn default() -> Self {
+        Self {
+            host: String::new(),
+            port: 8883,
+            roots: "root.crt".into(),
+            certificate: "cabinet.crt".into(),
+            key: "cabinet.key".into(),
+            keep_alive_seconds: 30,
+            backoff_max_seconds: 60,
+        }
+    }
+}
+
+/// What the agent believes signatures of.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeysSection {
+    /// Public keys of the two roots of keysets: Ed25519, 32 bytes in hexadecimal.
+    pub roots: [String; 2],
+    /// The keyset to begin with; a newer one comes from the fleet.
+    pub keyset: PathBuf,
+    /// The key that protects codes at rest. Made at the first start.
+    pub device: PathBuf,
+}
+
+impl Default for KeysSection {
+    fn default() -> Self {
+        Self { roots: Default::default(), keyset: "keyset.cose".into(), device: "device.key".into() }
+    }
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataSection {
+    pub store: PathBuf,
+}
+
+impl Default for DataSection {
+    fn default() -> Self {
+        Self { store: "cabinet.redb".into() }
+    }
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BoardSection {
+    /// The profile of the bus: a TOML file (agent/src/boards/profile.rs).
+    pub profile: PathBuf,
+}
+
+impl Default for BoardSection {
+    fn default() -> Self {
+        Self { profile: "board.toml".into() }
+    }
+}
+
+/// The screen's address. Loopback only.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScreenSection {
+    pub listen: SocketAddr,
+    /// A file with the address and the secret of this start, for the browser on the cabinet (0600).
+    pub address_file: PathBuf,
+}
+
+impl Default for ScreenSection {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8080)), address_file: "screen.url".into() }
+    }
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogSection {
+    pub filter: String,
+}
+
+impl Default for LogSection {
+    fn default() -> Self {
+        Self { filter: "info".into() }
+    }
+}
+
+/// One compartment of the inventory.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CompartmentRow {
+    pub number: i64,
+    pub size: Size,
+    #[serde(default)]
+    pub refrigerated: bool,
+    #[serde(default)]
+    pub restricted: bool,
+    #[serde(default)]
+    pub accessible: bool,
+    /// Out of service: closed for new loads.
+    #[serde(default)]
+    pub out_of_service: bool,
+}
+
+impl Settings for AgentSettings {
+    fn check(&mut self, base: &Path, problems: &mut Checks) {
+        if let Err(error) = self.tenant.parse::<TenantId>() {
+            problems.problem("tenant", format!("is no tenant: {error}"));
+        }
+        if let Err(error) = self.cabinet.parse::<CabinetId>() {
+            problems.problem("cabinet", format!("is no cabinet: {error}"));
+        }
+        if let Err(error) = self.instance.parse::<Instance>() {
+            problems.problem("instance", format!("is no instance: {error}"));
+        }
+        if self.fleet.host.is_empty() {
+            problems.problem("fleet.host", "is missing");
+        }
+        if !(5..=900).contains(&self.fleet.keep_alive_seconds) {
+            problems.problem("fleet.keep_alive_seconds", "must be 5 to 900");
+        }
+        if self.fleet.backoff_max_seconds == 0 {
+            problems.problem("fleet.backoff_max_seconds", "must be at least 1");
+        }
+        problems.path("fleet.roots", &mut self.fleet.roots, base);
+        problems.path("fleet.certificate", &mut self.fleet.certificate, base);
+        problems.path("fleet.key", &mut self.fleet.key, base);
+        problems.path("keys.keyset", &mut self.keys.keyset, base);
+        problems.path("keys.device", &mut self.keys.device, base);
+        problems.path("data.store", &mut self.data.store, base);
+        problems.path("board.profile", &mut self.board.profile, base);
+        problems.path("screen.address_file", &mut self.screen.address_file, base);
+        if self.keys.roots[0] == self.keys.roots[1] {
+            problems.problem("keys.roots", "must be two different keys");
+        }
+        if !self.screen.listen.ip().is_loopback() {
+            problems.problem("screen.listen", "must be a loopback address: the screen has no other protection");
+        }
+        if let Err(error) = self.log.filter.parse::<tracing_subscriber::EnvFilter>() {
+            problems.problem("log.filter", format!("is no log filter: {error}"));
+        }
+        self.check_compartments(problems);
+    }
+}
+
+impl AgentSettings {
+    fn check_compartments(&self, problems: &mut Checks) {
+        if self.compartments.is_empty() {
+            problems.problem("compartments", "is empty; list each compartment with its number and size");
+        }
+        let mut seen = BTreeSet::new();
+        for row in &self.compartments {
+            if row.checked_number().is_none() {
+                problems.problem(
+                    "compartments",
+                    format!("has number {}; it must be 1 to {}", row.number, Compartment::MAX),
+                );
+            } else if !seen.insert(row.number) {
+                problems.problem("compartments", format!("has number {} twice", row.number));
+            }
+        }
+    }
+}
+
+impl CompartmentRow {
+    pub fn checked_number(&self) -> Option<Compartment> {
+        Compartment::new(u16::try_from(self.number).ok()?)
+    }
+}

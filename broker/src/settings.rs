@@ -1,0 +1,207 @@
+//! What an operator can set, for the broker and for the signer beside it.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use fleet_settings::{Checks, Settings};
+use serde::{Deserialize, Serialize};
+
+use crate::gate::GateSettings;
+
+/// `broker.toml`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BrokerSettings {
+    pub gate: GateSection,
+    pub tls: TlsSection,
+    pub store: StoreSection,
+    pub signer: SignerSection,
+    pub log: LogSection,
+}
+
+/// The one port that the world can reach.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GateSection {
+    pub listen: SocketAddr,
+    pub connections_max: usize,
+    pub sessions_per_identity: usize,
+    /// Packets per second of one identity.
+    pub packets_per_second: u32,
+    /// Addresses without a bound on half-open connections: a carrier's NAT puts a whole fleet behind one.
+    pub address_allow_list: Vec<IpAddr>,
+}
+
+impl Default for GateSection {
+    fn default() -> Self {
+        let gate = GateSettings::default();
+        Self {
+            listen: gate.listen,
+            connections_max: gate.connections_max,
+            sessions_per_identity: gate.sessions_per_identity,
+            packets_per_second: gate.packets_per_second,
+            address_allow_list: gate.address_allow_list,
+        }
+    }
+}
+
+impl GateSection {
+    pub fn to_gate(&self) -> GateSettings {
+        GateSettings {
+            listen: self.listen,
+            connections_max: self.connections_max,
+            sessions_per_identity: self.sessions_per_identity,
+            packets_per_second: self.packets_per_second,
+            address_allow_list: self.address_allow_list.clone(),
+            ..GateSettings::default()
+        }
+    }
+}
+
+/// Files of the TLS port.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsSection {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+    /// The CA that issues cabinets' certificates, and nothing else.
+    pub cabinets_ca: PathBuf,
+    /// The CA that issues people's and integrations' certificates.
+    pub people_ca: PathBuf,
+}
+
+impl Default for TlsSection {
+    fn default() -> Self {
+        Self {
+            certificate: "server.crt".into(),
+            key: "server.key".into(),
+            cabinets_ca: "cabinets.crt".into(),
+            people_ca: "people.crt".into(),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoreSection {
+    pub path: PathBuf,
+}
+
+impl Default for StoreSection {
+    fn default() -> Self {
+        Self { path: "fleet.redb".into() }
+    }
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignerSection {
+    /// The Unix socket of the signer.
+    pub socket: PathBuf,
+}
+
+impl Default for SignerSection {
+    fn default() -> Self {
+        Self { socket: "signer.sock".into() }
+    }
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogSection {
+    /// A `tracing` filter: `info`, `warn,fleet_broker::gate=debug` …
+    pub filter: String,
+}
+
+impl Default for LogSection {
+    fn default() -> Self {
+        Self { filter: "info".into() }
+    }
+}
+
+impl Settings for BrokerSettings {
+    fn check(&mut self, base: &Path, problems: &mut Checks) {
+        problems.path("tls.certificate", &mut self.tls.certificate, base);
+        problems.path("tls.key", &mut self.tls.key, base);
+        problems.path("tls.cabinets_ca", &mut self.tls.cabinets_ca, base);
+        problems.path("tls.people_ca", &mut self.tls.people_ca, base);
+        problems.path("store.path", &mut self.store.path, base);
+        problems.path("signer.socket", &mut self.signer.socket, base);
+        for (key, zero) in [
+            ("gate.connections_max", self.gate.connections_max == 0),
+            ("gate.sessions_per_identity", self.gate.sessions_per_identity == 0),
+            ("gate.packets_per_second", self.gate.packets_per_second == 0),
+        ] {
+            if zero {
+                problems.problem(key, "must be at least 1");
+            }
+        }
+        check_filter("log.filter", &self.log.filter, problems);
+    }
+}
+
+/// `signer.toml`: the signer is a process of its own with its own user.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignerSettings {
+    /// The tenant that the keys belong to; requests for another one are refused.
+    pub tenant: String,
+    pub socket: PathBuf,
+    pub keys: SignerKeys,
+    /// Commands that it signs in a minute, at most, whoever asks.
+    pub commands_per_minute: u32,
+    pub log: LogSection,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignerKeys {
+    /// Ed25519: signs commands.
+    pub unlock: PathBuf,
+    /// Ed25519: signs books and time.
+    pub codes: PathBuf,
+    /// P-256: cabinets seal their peppers to it.
+    pub pepper: PathBuf,
+    /// Ed25519 seed file that serves as the key under which codes lie in the fleet's store.
+    pub secrets: PathBuf,
+}
+
+impl Default for SignerSettings {
+    fn default() -> Self {
+        Self {
+            tenant: String::new(),
+            socket: "signer.sock".into(),
+            keys: SignerKeys {
+                unlock: "unlock.key".into(),
+                codes: "codes.key".into(),
+                pepper: "pepper.key".into(),
+                secrets: "secrets.key".into(),
+            },
+            commands_per_minute: 600,
+            log: LogSection::default(),
+        }
+    }
+}
+
+impl Settings for SignerSettings {
+    fn check(&mut self, base: &Path, problems: &mut Checks) {
+        if let Err(error) = self.tenant.parse::<schemas::ids::TenantId>() {
+            problems.problem("tenant", format!("is no tenant: {error}"));
+        }
+        problems.path("socket", &mut self.socket, base);
+        problems.path("keys.unlock", &mut self.keys.unlock, base);
+        problems.path("keys.codes", &mut self.keys.codes, base);
+        problems.path("keys.pepper", &mut self.keys.pepper, base);
+        problems.path("keys.secrets", &mut self.keys.secrets, base);
+        if self.commands_per_minute == 0 {
+            problems.problem("commands_per_minute", "must be at least 1");
+        }
+        check_filter("log.filter", &self.log.filter, problems);
+    }
+}
+
+fn check_filter(key: &str, filter: &str, problems: &mut Checks) {
+    if let Err(error) = filter.parse::<tracing_subscriber::EnvFilter>() {
+        problems.problem(key, format!("is no log filter: {error}"));
+    }
+}
