@@ -53,7 +53,7 @@ pub fn spawn(profile: Profile, clock: BootClock) -> (BusHandle, mpsc::Receiver<B
 /// Asks the bus for pulses.
 #[derive(Debug, Clone)]
 pub struct BusHandle {
-    pulses: mpsc::Sender<PulseRequest>,
+    pub(super) pulses: mpsc::Sender<PulseRequest>,
 }
 
 impl BusHandle {

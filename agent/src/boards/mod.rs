@@ -14,6 +14,8 @@ mod port;
 mod profile;
 mod report;
 mod schedule;
+#[cfg(test)]
+mod tests;
 mod xor;
 
 pub use bus::{BusHandle, PulseId, PulseRequest, Target, spawn};
@@ -29,4 +31,4 @@ pub use report::{
     BoardHealth, BoardReport, BusReport, ContactReport, DoorReport, DoorSeen, NotSent, PortReport, PortState,
     PulseOutcome, PulseReport,
 };
-pub use xor::Xor;
+pub use xor::{Xor, XorPulse};
