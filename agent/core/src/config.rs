@@ -1,0 +1,45 @@
+//! What a cabinet's core is told at start, and what it is told with each input.
+
+use schemas::ids::{CabinetId, TenantId};
+use schemas::messages::{BootId, CompartmentInfo, Instance, Key};
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+/// Time and randomness of one call.
+pub struct Moment {
+    /// Milliseconds of the boot clock (CLOCK_BOOTTIME, counts through suspend).
+    pub boot_millis: u64,
+    /// Fresh random bytes, never used for a second call.
+    pub entropy: [u8; 32],
+}
+
+/// The key under which a cabinet keeps verifiers and its pepper. Has no `Debug` on purpose.
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+pub struct DeviceKey(pub [u8; 32]);
+
+/// A compartment as the settings describe it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CompartmentConfig {
+    pub info: CompartmentInfo,
+    /// Without one, whatever the bus reports as occupancy is taken as unknown.
+    pub occupancy_sensor: bool,
+}
+
+/// What does not change while the agent runs.
+pub struct Config {
+    pub tenant: TenantId,
+    pub cabinet: CabinetId,
+    pub instance: Instance,
+    /// The pinned roots, purpose `keyset`.
+    pub roots: [Key; 2],
+    pub compartments: Vec<CompartmentConfig>,
+    pub device_key: DeviceKey,
+    /// The agent's version, for people.
+    pub agent: String,
+    pub boot: BootId,
+    /// Between two samples while connected; [`Config::TELEMETRY_EVERY_MILLIS`] unless there is a reason.
+    pub telemetry_every_millis: u64,
+}
+
+impl Config {
+    pub const TELEMETRY_EVERY_MILLIS: u64 = 30_000;
+}

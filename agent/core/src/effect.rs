@@ -1,0 +1,96 @@
+//! Orders of the core to the shell, carried out only after the rows of the same step are on disk.
+
+use schemas::crypto::codes::{Pepper, Secret};
+use schemas::ids::Name;
+use schemas::messages::{Challenge, Compartment, Epoch, OrderKey, Salt};
+
+use crate::SessionId;
+
+#[derive(Debug, Clone)]
+pub enum Effect {
+    /// Send the PUBACK of this `Input::Down`.
+    AckDown { token: u64 },
+    SendHello(Vec<u8>),
+    SendChallenge(Vec<u8>),
+    SendTelemetry(Vec<u8>),
+    /// Publish the rows `from..=to` of table [`EVENTS`](crate::EVENTS) (key: [`event_key`](crate::event_key)), each as
+    /// the record of an `Uplink` with this challenge and epoch.
+    SendEvents { from: u64, to: u64, challenge: Challenge, epoch: Epoch },
+    /// Compute the verifier on the bounded pool and answer with `Input::Derived`.
+    Derive { entry: u64, secret: Secret, salt: Salt, pepper: Pepper },
+    /// Pulse the lock once, never after `not_after` (boot milliseconds), and answer with `Input::PulseResult`.
+    Pulse { pulse: u64, compartment: Compartment, not_after: u64 },
+    EntryResult { entry: u64, result: EntryResult },
+    Screen(ScreenNote),
+}
+
+/// What whoever typed or scanned is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EntryResult {
+    /// These doors are being opened.
+    Opening { compartments: Vec<Compartment> },
+    Refused(EntryRefusal),
+    /// Typing is locked; QR codes work on.
+    Locked { until_boot_millis: u64 },
+    StaffSession { session: SessionId, name: Name },
+    /// Too many wrong codes today: typed codes alone do not open.
+    SecondPartNeeded,
+}
+
+/// Why an entry opens nothing. Everything but `Wrong` and `Busy` is said only about a credential that is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EntryRefusal {
+    /// No such code; nothing more for someone who guesses.
+    Wrong,
+    /// Another entry is being checked, or the door is just being opened.
+    Busy,
+    Used,
+    Expired,
+    Revoked,
+    /// The cabinet does not know the time, and this order needs it.
+    TimeUnknown,
+    /// The order is not in this cabinet (yet).
+    NotHere,
+    /// The lock of this compartment opened another door: staff must help.
+    OutOfService,
+}
+
+/// Why staff cannot load or retrieve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StaffRefusal {
+    NoSession,
+    UnknownOrder,
+    /// It is in a compartment already.
+    AlreadyHere,
+    /// It was collected or retrieved.
+    Over,
+    /// Nothing free, closed and in service that fits.
+    NoFittingCompartment,
+    /// Its door is just being opened.
+    Busy,
+    /// Close the door first.
+    DoorOpen,
+}
+
+/// News for the screen; what it shows in between comes from `view`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ScreenNote {
+    Opened { compartment: Compartment },
+    Closed { compartment: Compartment },
+    /// The lock was pulsed and the door is still closed: push it and try again (`Input::TryAgain`).
+    PushDoor { compartment: Compartment, attempt: u32 },
+    /// Show the hotline and this reference.
+    CallStaff { compartment: Compartment, order: Option<OrderKey> },
+    /// The door has been open for a minute.
+    Beep { compartment: Compartment },
+    Loading { session: SessionId, order: OrderKey, compartment: Compartment },
+    Retrieving { session: SessionId, order: OrderKey, compartment: Compartment },
+    StaffRefused { session: SessionId, reason: StaffRefusal },
+    /// Is it inside? `empty`: a sensor says that nothing is.
+    AskLoaded { order: OrderKey, compartment: Compartment, empty: bool },
+    Stored { order: OrderKey, compartment: Compartment },
+    LoadAborted { order: OrderKey, compartment: Compartment },
+    SessionEnded { session: SessionId },
+}

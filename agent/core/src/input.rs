@@ -1,0 +1,82 @@
+//! Facts that the shell reports to the core.
+
+use std::fmt;
+use std::str::FromStr;
+
+use schemas::NotHex;
+use schemas::crypto::codes::Secret;
+use schemas::messages::{Compartment, Occupancy, OrderKey, Verifier};
+
+/// What a door's contact says, the same in two polls of the bus.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DoorSeen {
+    Open,
+    Closed,
+    /// No sensor, or the board does not answer.
+    Unknown,
+}
+
+/// A staff session at the screen: 128 random bits, because whoever holds it may load. Debug hides it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SessionId(pub u128);
+
+impl fmt::Debug for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SessionId(..)")
+    }
+}
+
+/// The form in which the screen holds it: 32 hexadecimal digits.
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl FromStr for SessionId {
+    type Err = NotHex;
+    fn from_str(text: &str) -> Result<Self, NotHex> {
+        let not_hex = NotHex { bytes: 16 };
+        if text.len() != 32 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(not_hex);
+        }
+        u128::from_str_radix(text, 16).map(Self).map_err(|_| not_hex)
+    }
+}
+
+/// Everything that can happen to a cabinet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// The time that `poll_timeout` named has come. Harmless at any other time.
+    Tick,
+    /// A keyset envelope from the settings, given at start; the same rules as for one from the fleet.
+    Keyset(Vec<u8>),
+    /// The connection is up and `down` is subscribed.
+    Connected,
+    Disconnected,
+    /// A packet of the `down` topic. `token` is the shell's, for the PUBACK.
+    Down { token: u64, payload: Vec<u8> },
+    /// PUBACKs came for all events up to here.
+    EventsAcked { up_to: u64 },
+    HelloAcked,
+    /// A customer typed or scanned something. `entry` is the shell's, for the answer.
+    Entered { entry: u64, secret: Secret },
+    /// A member of staff typed a PIN.
+    StaffEntered { entry: u64, secret: Secret },
+    /// Answer to `Effect::Derive`.
+    Derived { entry: u64, verifier: Verifier },
+    StaffLogout { session: SessionId },
+    /// Staff want to load this order; `larger`: into a larger compartment than the one that it would get, or has.
+    Load { session: SessionId, order: OrderKey, larger: bool },
+    /// Staff want to take this order back.
+    Retrieve { session: SessionId, order: OrderKey },
+    /// Staff answer `ScreenNote::AskLoaded`: is something in the compartment? Also ends an audit (`inside: false`).
+    ConfirmLoaded { session: SessionId, compartment: Compartment, inside: bool },
+    /// The person pressed "try again" after `ScreenNote::PushDoor`.
+    TryAgain { compartment: Compartment },
+    /// The bus saw this, in two polls.
+    Door { compartment: Compartment, door: DoorSeen, occupancy: Occupancy },
+    /// What became of `Effect::Pulse`. `sent: false`: certainly no byte of it left.
+    PulseResult { pulse: u64, sent: bool },
+    Board { board: u32, answering: bool },
+}

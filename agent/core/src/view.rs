@@ -1,0 +1,53 @@
+//! What a screen shows. No secrets.
+
+use schemas::ids::CabinetId;
+use schemas::messages::{Category, Compartment, DoorState, Occupancy, OrderKey, Size};
+use serde::Serialize;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct View {
+    pub cabinet: CabinetId,
+    /// Connected, and the fleet has welcomed this cabinet.
+    pub online: bool,
+    /// The fleet's time in milliseconds, if known.
+    pub fleet_millis: Option<u64>,
+    /// Typing is locked until then, by the boot clock.
+    pub locked_until: Option<u64>,
+    /// Typed codes alone do not open today.
+    pub second_part_needed: bool,
+    pub code_digits: u8,
+    pub book: u64,
+    pub compartments: Vec<CompartmentView>,
+    /// Events that are not yet acknowledged.
+    pub outbox: u64,
+    pub boards_silent: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CompartmentView {
+    pub number: Compartment,
+    pub size: Size,
+    pub in_service: bool,
+    /// Out of order: its door did not open, or another one did.
+    pub fault: bool,
+    pub door: DoorState,
+    pub occupancy: Occupancy,
+    pub allocated: bool,
+    /// Booked free and occupied, or left in doubt: staff must look.
+    pub audit_required: bool,
+    /// Staff must say whether something is inside.
+    pub asks: bool,
+    /// The door did not open and the person may press "try again".
+    pub try_again: bool,
+}
+
+/// An order that staff can load, or have begun to. For staff sessions only.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct WaitingOrder {
+    pub order: OrderKey,
+    pub size: Size,
+    pub category: Category,
+    /// The compartment that it has, or that the fleet would like for it.
+    pub compartment: Option<Compartment>,
+    pub loading: bool,
+}
