@@ -202,4 +202,21 @@ mod tests {
         assert_eq!(decode([&frame[..], b"x"].concat().into()), Err(FrameError::TooLong));
         assert_eq!(decode(vec![1; FRAME_MAX + 1].into()), Err(FrameError::TooLong));
     }
+
+    #[test]
+    fn each_frame_has_one_encoding_whatever_byte_is_changed() {
+        let whole = encode_live(ID, &packet(b"{\"door\":\"open\"}")).to_vec();
+        for at in 0..whole.len() {
+            for byte in 0..=u8::MAX {
+                let mut bytes = whole.clone();
+                bytes[at] = byte;
+                let Ok((id, content)) = decode(bytes.clone().into()) else { continue };
+                let again = match content {
+                    Content::Heartbeat => encode_heartbeat(id),
+                    Content::Live(packet) => encode_live(id, &packet),
+                };
+                assert_eq!(again, bytes, "byte {at} changed to {byte}");
+            }
+        }
+    }
 }
