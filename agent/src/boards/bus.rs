@@ -1,5 +1,6 @@
 //! The one owner of a bus: a task that polls the boards, gives pulses and reports what it saw.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
@@ -25,6 +26,10 @@ const PULSES: usize = 64;
 const PULSE_GAP: Duration = Duration::from_millis(500);
 /// What a pulse that is longer than usual adds: the supply recovers after it.
 const RECOVERY: Duration = Duration::from_millis(200);
+/// After its first byte the rest of an unasked frame comes within this.
+const PUSHED_FRAME: Duration = Duration::from_millis(30);
+/// From a pulse to the acknowledgement of the slowest board that is waited for.
+const ACKNOWLEDGEMENT: Duration = Duration::from_millis(300);
 const REOPEN_FIRST: Duration = Duration::from_millis(250);
 const REOPEN_LAST: Duration = Duration::from_secs(5);
 
@@ -53,7 +58,7 @@ pub fn spawn(profile: Profile, clock: BootClock) -> (BusHandle, mpsc::Receiver<B
 /// Asks the bus for pulses.
 #[derive(Debug, Clone)]
 pub struct BusHandle {
-    pub(super) pulses: mpsc::Sender<PulseRequest>,
+    pulses: mpsc::Sender<PulseRequest>,
 }
 
 impl BusHandle {
@@ -64,6 +69,11 @@ impl BusHandle {
             mpsc::error::TrySendError::Full(_) => NotSent::QueueFull,
             mpsc::error::TrySendError::Closed(_) => NotSent::BusStopped,
         })
+    }
+
+    /// Completes when the bus has stopped.
+    pub async fn stopped(&self) {
+        self.pulses.closed().await;
     }
 }
 
@@ -78,6 +88,13 @@ pub struct PulseRequest {
     pub target: Target,
     /// Boot-clock milliseconds; after that no byte is written any more.
     pub not_after: u64,
+}
+
+impl PulseRequest {
+    fn report(self, outcome: PulseOutcome, at: u64) -> BusReport {
+        let Self { id, target, not_after: _ } = self;
+        BusReport::Pulse(PulseReport { id, target, outcome, at })
+    }
 }
 
 /// What to open.
@@ -106,7 +123,7 @@ struct Session {
     port: Port,
     schedule: Schedule,
     /// Boot-clock time of each board's last answer, or of the opening.
-    answered: std::collections::BTreeMap<BoardAddress, u64>,
+    answered: BTreeMap<BoardAddress, u64>,
 }
 
 /// Why a session ended.
@@ -206,7 +223,7 @@ impl Bus {
         }
         let now = Instant::now();
         if let Some(request) = self.waiting
-            && (now >= self.next_pulse || self.hopeless(request).is_some())
+            && (now >= self.next_pulse || self.admit(request).is_err())
         {
             self.waiting = None;
             return self.pulse(session, request).await;
@@ -317,41 +334,39 @@ impl Bus {
     }
 
     async fn pulse(&mut self, session: &mut Session, request: PulseRequest) -> Result<(), End> {
-        if let Some(reason) = self.hopeless(request) {
-            return self.report_pulse(request, PulseOutcome::NotSent(reason)).await;
-        }
-        let Some(place) = self.place(request.target) else {
-            return self.report_pulse(request, PulseOutcome::NotSent(NotSent::UnknownTarget)).await;
+        let place = match self.admit(request) {
+            Ok(place) => place,
+            Err(reason) => return self.report_pulse(request, PulseOutcome::NotSent(reason)).await,
         };
-        let written = match session.port.take_stale().await {
-            Ok(stale) => {
-                session.heed(&self.codec.read_unasked(&stale));
-                let mut at = 0;
-                let refuse = || {
-                    at = (self.clock)();
-                    at > request.not_after
-                };
-                let written = session.port.write_unless(&self.codec.pulse(place), refuse).await;
-                (written, at)
-            }
-            Err(error) => (Written::Failed(error), (self.clock)()),
-        };
-        let (written, at) = written;
-        let report = |outcome| PulseReport { id: request.id, target: request.target, outcome, at };
-        match written {
-            Written::Refused => self.report(BusReport::Pulse(report(PulseOutcome::NotSent(NotSent::Expired)))).await,
-            Written::Failed(error) => {
-                self.report(BusReport::Pulse(report(PulseOutcome::NotSent(NotSent::WriteFailed)))).await?;
+        match self.write_pulse(session, place, request.not_after).await {
+            (Written::Refused, at) => self.report(request.report(PulseOutcome::NotSent(NotSent::Expired), at)).await,
+            (Written::Failed(error), at) => {
+                self.report(request.report(PulseOutcome::NotSent(NotSent::WriteFailed), at)).await?;
                 Err(End::PortLost(error))
             }
-            Written::Bytes => {
+            (Written::Bytes, at) => {
                 let now = Instant::now();
                 self.next_pulse = now + self.gap;
                 session.schedule.handle_pulse(place.board, now);
-                self.report(BusReport::Pulse(report(PulseOutcome::Sent))).await?;
+                self.report(request.report(PulseOutcome::Sent, at)).await?;
                 self.hear_acknowledgement(session).await
             }
         }
+    }
+
+    /// Writes the pulse if it is still young enough; also gives the boot-clock time of that last look.
+    async fn write_pulse(&self, session: &mut Session, place: LockPlace, not_after: u64) -> (Written, u64) {
+        match session.port.take_stale().await {
+            Ok(stale) => session.heed(&self.codec.read_unasked(&stale)),
+            Err(error) => return (Written::Failed(error), (self.clock)()),
+        }
+        let mut at = 0;
+        let too_old = || {
+            at = (self.clock)();
+            at > not_after
+        };
+        let written = session.port.write_unless(&self.codec.pulse(place), too_old).await;
+        (written, at)
     }
 
     /// Lets the acknowledgement pass so that no poll talks over it. What it claims does not matter.
@@ -367,15 +382,10 @@ impl Bus {
         Ok(())
     }
 
-    /// Why this pulse need not wait for its turn.
-    fn hopeless(&self, request: PulseRequest) -> Option<NotSent> {
-        if self.place(request.target).is_none() {
-            Some(NotSent::UnknownTarget)
-        } else if (self.clock)() > request.not_after {
-            Some(NotSent::Expired)
-        } else {
-            None
-        }
+    /// The lock to pulse, or why this request need not wait for its turn.
+    fn admit(&self, request: PulseRequest) -> Result<LockPlace, NotSent> {
+        let place = self.place(request.target).ok_or(NotSent::UnknownTarget)?;
+        if (self.clock)() > request.not_after { Err(NotSent::Expired) } else { Ok(place) }
     }
 
     fn place(&self, target: Target) -> Option<LockPlace> {
@@ -386,8 +396,7 @@ impl Bus {
     }
 
     async fn report_pulse(&mut self, request: PulseRequest, outcome: PulseOutcome) -> Result<(), End> {
-        let PulseRequest { id, target, not_after: _ } = request;
-        self.report(BusReport::Pulse(PulseReport { id, target, outcome, at: (self.clock)() })).await
+        self.report(request.report(outcome, (self.clock)())).await
     }
 
     async fn report_all(&self, reports: Vec<BusReport>) -> Result<(), End> {
@@ -401,11 +410,6 @@ impl Bus {
         self.reports.send(report).await.map_err(|_| End::Finished)
     }
 }
-
-/// After its first byte the rest of an unasked frame comes within this.
-const PUSHED_FRAME: Duration = Duration::from_millis(30);
-/// From a pulse to the acknowledgement of the slowest board that is waited for.
-const ACKNOWLEDGEMENT: Duration = Duration::from_millis(300);
 
 impl Session {
     fn heed(&mut self, reading: &Reading) {

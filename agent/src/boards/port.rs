@@ -17,6 +17,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 const QUIET: Duration = Duration::from_millis(30);
 /// A port that takes no byte for this long is stuck and has to be opened again.
 const WRITE_LIMIT: Duration = Duration::from_millis(100);
+/// A burst ends after this even if the line never gets quiet: polls and pulses must go on beside a dripping adapter.
+const BURST_TIME: Duration = Duration::from_millis(200);
 /// More than any exchange has; a line that babbles is cut into such pieces.
 const BURST_MAX: usize = 256;
 
@@ -110,13 +112,14 @@ impl Port {
     pub(crate) async fn collect(&self, heard: &mut Vec<u8>, deadline: Instant) -> io::Result<bool> {
         let mut chunk = [0u8; BURST_MAX];
         let mut wait = deadline;
+        let end = deadline + BURST_TIME;
         let before = heard.len();
         while heard.len() < BURST_MAX {
             let Ok(length) = timeout_at(wait, self.read(&mut chunk)).await else {
                 return Ok(heard.len() > before);
             };
             heard.extend_from_slice(chunk.get(..length?).unwrap_or_default());
-            wait = Instant::now() + QUIET;
+            wait = end.min(Instant::now() + QUIET);
         }
         Ok(false)
     }
@@ -129,4 +132,105 @@ impl Port {
 
 fn stuck() -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, "the port takes no bytes")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::fd::OwnedFd;
+    use std::path::PathBuf;
+
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+
+    use super::*;
+
+    const REQUEST: [u8; 5] = [0x8A, 0x01, 0x01, 0x11, 0x9B];
+
+    /// A port whose other end reads only when the test does.
+    fn port() -> (Port, OwnedFd) {
+        let other = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&other).unwrap();
+        unlockpt(&other).unwrap();
+        let path = PathBuf::from(ptsname(&other, Vec::new()).unwrap().into_string().unwrap());
+        (Port::open(&path, 9600).unwrap(), other)
+    }
+
+    /// Writes until the port takes no more, and gives the number of bytes that it took.
+    async fn fill(port: &mut Port) -> usize {
+        let mut taken = 0;
+        loop {
+            match timeout(WRITE_LIMIT, port.serial.write(&[0; 64])).await {
+                Ok(length) => taken += length.unwrap(),
+                Err(_) => return taken,
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn refused_write_leaves_no_byte() {
+        let (mut port, other) = port();
+        assert!(matches!(port.write_unless(&REQUEST, || true).await, Written::Refused));
+        assert!(matches!(port.write_unless(&REQUEST[..1], || false).await, Written::Bytes));
+        let mut heard = [0; 16];
+        assert_eq!(File::from(other).read(&mut heard).unwrap(), 1);
+    }
+
+    #[tokio::test]
+    async fn stuck_port_is_a_failure_without_a_byte() {
+        let (mut port, other) = port();
+        let filled = fill(&mut port).await;
+        assert!(matches!(port.write_unless(&REQUEST, || false).await, Written::Failed(_)));
+        let mut other = File::from(other);
+        let mut heard = vec![0; filled];
+        other.read_exact(&mut heard).unwrap();
+        assert!(heard.iter().all(|byte| *byte == 0));
+    }
+
+    #[tokio::test]
+    async fn pulse_that_gets_too_old_while_the_port_is_stuck_is_not_written() {
+        let (mut port, other) = port();
+        let filled = fill(&mut port).await;
+        let mut other = File::from(other);
+        let mut looks = 0;
+        // Young at the first look, which finds the port full; too old at the second, when there is room again.
+        let age = || {
+            looks += 1;
+            if looks == 1 {
+                other.read_exact(&mut vec![0; filled]).unwrap();
+            }
+            looks > 1
+        };
+        assert!(matches!(port.write_unless(&REQUEST, age).await, Written::Refused));
+        assert_eq!(looks, 2);
+    }
+
+    #[tokio::test]
+    async fn stale_bytes_are_taken_before_a_request() {
+        let (mut port, other) = port();
+        rustix::io::write(&other, &REQUEST).unwrap();
+        let mut byte = [0];
+        // Readable is certain only once a byte was read.
+        port.read(&mut byte).await.unwrap();
+        assert_eq!(port.take_stale().await.unwrap(), REQUEST[1..]);
+        assert!(port.take_stale().await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn hung_up_port_is_an_error() {
+        let (port, other) = port();
+        drop(other);
+        assert!(port.read(&mut [0; 8]).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn babbling_line_is_cut_into_bursts_of_bounded_size() {
+        let (port, other) = port();
+        for _ in 0..4 {
+            rustix::io::write(&other, &[0x8A; 100]).unwrap();
+        }
+        let mut heard = Vec::new();
+        let soon = Instant::now() + Duration::from_secs(10);
+        assert!(!port.collect(&mut heard, soon).await.unwrap());
+        assert!(heard.len() >= BURST_MAX && heard.len() < 2 * BURST_MAX);
+    }
 }

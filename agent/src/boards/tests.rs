@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use schemas::messages::{Compartment, Occupancy};
@@ -399,25 +399,6 @@ async fn pulse_that_grew_too_old_in_the_queue_writes_no_byte() {
 }
 
 #[tokio::test]
-async fn deadline_is_looked_at_after_the_last_wait() {
-    // Young at every check before the write, too old at the write itself: the third look for a lone pulse.
-    let looks = Arc::new(AtomicU64::new(0));
-    let counted = Arc::clone(&looks);
-    let mut rig = Rig::start_at(
-        SimConfig::new([BoardConfig::new(1, 24)]),
-        |_| {},
-        |_| Arc::new(move || counted.fetch_add(1, Ordering::Relaxed)),
-    );
-    rig.until_door(1, DoorSeen::Closed).await;
-    // Every look makes the clock a millisecond older, so this pulse, allowed for half a second's polls, dies on its way.
-    let now = looks.load(Ordering::Relaxed);
-    rig.pulse_before(1, 1, now);
-    assert_eq!(rig.until_pulse(1).await.outcome, PulseOutcome::NotSent(NotSent::Expired));
-    rig.polls(1, 3).await;
-    assert_eq!(rig.pulse_requests(), 0);
-}
-
-#[tokio::test]
 async fn targets_without_a_lock_are_refused() {
     let mut rig = Rig::start(SimConfig::new([BoardConfig::new(1, 24)]), |text| {
         text["mapping"][0]["occupancy"] = json!({ "board": 1, "lock": 20, "occupied_when": "short" });
@@ -490,7 +471,7 @@ async fn board_whose_status_can_equal_the_request_is_asked_lock_by_lock() {
         rig.until_door(4, DoorSeen::Open).await;
         rig.sim.close(1, 4).unwrap();
         rig.until_door(4, DoorSeen::Closed).await;
-        assert!(!rig.saw_door(3, DoorSeen::Closed) || rig.saw_door(3, DoorSeen::Open));
+        assert!(rig.saw_door(3, DoorSeen::Open));
     }
 }
 
@@ -552,7 +533,7 @@ async fn bus_ends_when_nobody_listens() {
     let sim = SimBus::start(SimConfig::new([BoardConfig::new(1, 24)])).unwrap();
     let (bus, reports) = spawn(serde_json::from_value(profile(sim.path())).unwrap(), boot_clock());
     drop(reports);
-    timeout(LIMIT, bus.pulses.closed()).await.unwrap();
+    timeout(LIMIT, bus.stopped()).await.unwrap();
     let target = Target::Compartment(compartment(1));
     assert_eq!(bus.pulse(PulseRequest { id: PulseId(1), target, not_after: FOREVER }), Err(NotSent::BusStopped));
 }
