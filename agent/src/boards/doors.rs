@@ -6,7 +6,8 @@ use schemas::messages::{Compartment, Occupancy};
 
 use super::contacts::{Contact, Contacts};
 use super::place::{BoardAddress, LockNumber, LockPlace};
-use super::profile::{Input, OccupiedWhen, Profile, Slot};
+use super::profile::{Input, Profile, Slot};
+use super::profile_text::OccupiedWhen;
 use super::report::{BusReport, ContactReport, DoorReport, DoorSeen};
 
 /// The believed state of every channel of a bus.

@@ -12,6 +12,7 @@ mod family;
 mod place;
 mod port;
 mod profile;
+mod profile_text;
 mod report;
 mod schedule;
 #[cfg(test)]
@@ -23,9 +24,9 @@ pub use clock::{BootClock, boot_clock};
 pub use contacts::{Contact, Contacts};
 pub use family::{Answer, LockFamily, Reading};
 pub use place::{BoardAddress, LockNumber, LockPlace};
-pub use profile::{
-    BoardText, ByteOrder, Family, InputText, MappingText, OccupiedWhen, Polarity, Profile, ProfileProblem,
-    ProfileProblems, ProfileText, Transport,
+pub use profile::{Profile, ProfileProblem, ProfileProblems};
+pub use profile_text::{
+    BoardText, ByteOrder, Family, InputText, MappingText, OccupiedWhen, Polarity, ProfileText, Transport,
 };
 pub use report::{
     BoardHealth, BoardReport, BusReport, ContactReport, DoorReport, DoorSeen, NotSent, PortReport, PortState,

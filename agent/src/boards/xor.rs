@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::contacts::Contacts;
 use super::family::{Answer, LockFamily, Reading};
 use super::place::{BoardAddress, LockNumber, LockPlace};
-use super::profile::ByteOrder;
+use super::profile_text::ByteOrder;
 
 const OPEN: u8 = 0x8A;
 const STATE: u8 = 0x80;

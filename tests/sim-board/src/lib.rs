@@ -8,10 +8,12 @@ mod bus;
 mod config;
 mod frames;
 mod pty;
+mod seen;
 
 pub use board::{Door, NoSuchLock};
-pub use bus::{Direction, Pulse, PulseKind, SimBus, Snapshot, TimedOut, WireBytes};
+pub use bus::SimBus;
 pub use config::{BoardConfig, BoardFaults, LockFault, Push, SimConfig, StatusOrder, Wiring};
+pub use seen::{Direction, Pulse, PulseKind, Snapshot, TimedOut, WireBytes};
 
 /// Every known frame of every family, one per line: family, meaning, request, response, separated by tabs.
 pub const VECTORS: &str = include_str!("../vectors.tsv");
