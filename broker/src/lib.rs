@@ -1,5 +1,9 @@
 //! The fleet's broker: gate, bus, driver, store, signer.
 
+pub mod admission;
 pub mod bus;
+pub mod driver;
 pub mod gate;
+pub mod process;
 pub mod settings;
+pub mod signer;

@@ -1,0 +1,394 @@
+//! The driver: takes what the gate, the signer and the clock say, lets the core decide, commits, then acts.
+//!
+//! It is a thread of its own, because a commit blocks. Whatever has queued up meanwhile goes into one transaction
+//! (group commit); acknowledgements and effects of a batch follow its commit. If a commit fails, the batch and the core
+//! are thrown away, every connection is cut, and both are built again from the store.
+
+mod batch;
+mod streams;
+mod tickets;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use fleet_core::signing::{Reveal, SignerReply};
+use fleet_core::{Config, Effect, FleetCore, Input, Moment, OpenError, ROWS_PAGE, STREAM, status_page, stream_key};
+use schemas::api::{Reply, ReplyError, RequestErrorCode, StaffIssued};
+use schemas::ids::{CabinetId, Identity, TenantId};
+use schemas::messages::FleetMillis;
+use schemas::step::{Store, StoreError};
+use schemas::topics::Stream;
+use tokio::sync::mpsc;
+use tracing::{debug, error, info, warn};
+
+use crate::admission::Registry;
+use crate::bus::{Bus, LivePacket};
+use crate::gate::{Ack, AckRefusal, CloseReason, ConnId, DownToken, GateHandle, GateInput, Gone};
+use crate::signer::{SignerAnswer, SignerClient};
+
+use batch::Batch;
+use streams::Streams;
+use tickets::{Asker, Purpose, Tickets};
+
+/// Inputs that share one commit, at most.
+const BATCH_MAX: usize = 512;
+const JSON: &str = "application/json";
+
+/// What the driver speaks to.
+#[derive(Clone)]
+pub struct Surroundings {
+    pub gate: GateHandle,
+    pub bus: Arc<dyn Bus>,
+    pub registry: Arc<Registry>,
+    pub signer: SignerClient,
+}
+
+/// Why the driver stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum DriverError {
+    #[error("open the fleet's state")]
+    Open(#[from] OpenError),
+    #[error("the store failed")]
+    Store(#[from] StoreError),
+    #[error("no random numbers from the operating system")]
+    Random,
+}
+
+/// Core, store and surroundings while all goes well. Ends with an error when a commit failed.
+pub struct Driver<S> {
+    core: FleetCore,
+    store: S,
+    out: Surroundings,
+    cabinets: HashMap<(TenantId, CabinetId), ConnId>,
+    tickets: Tickets,
+    streams: Streams,
+    next_token: u64,
+}
+
+impl<S: Store> Driver<S> {
+    pub fn open(config: Config, store: S, out: Surroundings) -> Result<Self, DriverError> {
+        let core = FleetCore::open(config, &store)?;
+        for (tenant, cabinet) in core.cabinets() {
+            out.registry.register(tenant.clone(), cabinet.clone());
+        }
+        Ok(Self {
+            core,
+            store,
+            out,
+            cabinets: HashMap::new(),
+            tickets: Tickets::default(),
+            streams: Streams::default(),
+            next_token: 0,
+        })
+    }
+
+    /// Works until the gate is gone (`Ok`) or the store fails.
+    pub async fn run(
+        &mut self,
+        gate: &mut mpsc::Receiver<GateInput>,
+        signer: &mut mpsc::UnboundedReceiver<SignerAnswer>,
+    ) -> Result<(), DriverError> {
+        // What was under way with the signer when the last run ended is asked again by the core.
+        self.work(vec![Work::Tick])?;
+        loop {
+            let mut batch = Vec::new();
+            tokio::select! {
+                input = gate.recv() => match input {
+                    Some(input) => batch.push(Work::Gate(Box::new(input))),
+                    None => return Ok(()),
+                },
+                Some(answer) = signer.recv() => batch.push(Work::Signer(answer)),
+                () = until(self.core.poll_timeout()) => batch.push(Work::Tick),
+            }
+            while batch.len() < BATCH_MAX {
+                if let Ok(answer) = signer.try_recv() {
+                    batch.push(Work::Signer(answer));
+                } else if let Ok(input) = gate.try_recv() {
+                    batch.push(Work::Gate(Box::new(input)));
+                } else {
+                    break;
+                }
+            }
+            self.work(batch)?;
+        }
+    }
+
+    /// Decides on all of `work`, commits once, then acts and acknowledges in order.
+    fn work(&mut self, work: Vec<Work>) -> Result<(), DriverError> {
+        let mut batch = Batch::default();
+        for item in work {
+            match item {
+                Work::Tick => self.decide(Input::Tick, None, &mut batch)?,
+                Work::Signer(answer) => self.take_answer(answer, &mut batch)?,
+                Work::Gate(input) => self.take_input(*input, &mut batch)?,
+            }
+        }
+        self.store.commit(&batch.writes)?;
+        for decided in batch.decided {
+            self.act(decided)?;
+        }
+        if batch.pump { self.pump_streams() } else { Ok(()) }
+    }
+
+    fn decide(&mut self, input: Input, owed: Option<Ack>, batch: &mut Batch) -> Result<(), DriverError> {
+        let mut entropy = [0; 32];
+        getrandom::fill(&mut entropy).map_err(|_| DriverError::Random)?;
+        let step = self.core.handle(input, &Moment { now: fleet_millis(), entropy });
+        batch.add(step, owed);
+        Ok(())
+    }
+
+    fn take_answer(&mut self, answer: SignerAnswer, batch: &mut Batch) -> Result<(), DriverError> {
+        match self.tickets.answered(answer.ticket) {
+            Some(Purpose::Core(ticket)) => self.decide(Input::Signer { ticket, reply: answer.reply }, None, batch),
+            Some(Purpose::Pin { asker, name }) => {
+                let reply = match answer.reply {
+                    SignerReply::Revealed(revealed) => Reply::Staff(StaffIssued { name, pin: revealed.text.clone() }),
+                    SignerReply::Envelope(_)
+                    | SignerReply::Secrets(_)
+                    | SignerReply::Sealed(_)
+                    | SignerReply::Failed(_) => {
+                        unavailable("the signer did not show the PIN", "add the member of staff again")
+                    }
+                };
+                self.respond(&asker, &reply);
+                Ok(())
+            }
+            Some(Purpose::Row) => {
+                self.streams.revealed(answer.ticket, answer.reply);
+                batch.pump = true;
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn take_input(&mut self, input: GateInput, batch: &mut Batch) -> Result<(), DriverError> {
+        match input {
+            GateInput::CabinetConnected { conn, tenant, cabinet, peer, .. } => {
+                info!(%tenant, %cabinet, %peer, "cabinet connected");
+                self.cabinets.insert((tenant.clone(), cabinet.clone()), conn);
+                self.decide(Input::CabinetConnected { tenant, cabinet }, None, batch)
+            }
+            GateInput::CabinetGone { conn, tenant, cabinet, reason } => {
+                info!(%tenant, %cabinet, ?reason, "cabinet gone");
+                if !self.is_current(&tenant, &cabinet, conn) {
+                    return Ok(());
+                }
+                self.cabinets.remove(&(tenant.clone(), cabinet.clone()));
+                let reason = spoken(reason);
+                self.decide(Input::CabinetGone { tenant, cabinet, reason }, None, batch)
+            }
+            GateInput::CabinetUp { conn, tenant, cabinet, up, payload, ack } => {
+                // The end of a connection that was taken over: the new one sends again what is not acknowledged.
+                if !self.is_current(&tenant, &cabinet, conn) {
+                    return Ok(());
+                }
+                let input = Input::CabinetUp { tenant, cabinet, up, payload: payload.to_vec() };
+                self.decide(input, ack, batch)
+            }
+            GateInput::CabinetAcked { tenant, cabinet, taken, .. } => {
+                if !taken {
+                    warn!(%tenant, %cabinet, "cabinet refused a packet");
+                }
+                Ok(())
+            }
+            GateInput::DuplicateIdentity { tenant, cabinet, old, new, in_a_row, .. } => {
+                warn!(%tenant, %cabinet, old = %old.peer, new = %new.peer, in_a_row, "one certificate in two places");
+                Ok(())
+            }
+            GateInput::OrderPut { integration, payload, ack, .. } => {
+                let Identity { tenant, name, .. } = integration;
+                let input = Input::OrderPut { tenant, integration: name, payload: payload.to_vec() };
+                self.decide(input, Some(ack), batch)
+            }
+            GateInput::OrderCancel { integration, payload, ack, .. } => {
+                let Identity { tenant, name, .. } = integration;
+                let input = Input::OrderCancel { tenant, integration: name, payload: payload.to_vec() };
+                self.decide(input, Some(ack), batch)
+            }
+            GateInput::Request { conn, who, payload, correlation, ack, .. } => {
+                debug!(%who, "request");
+                let ticket = self.tickets.asked(Asker { conn, correlation });
+                self.decide(Input::Request { ticket, who, payload: payload.to_vec() }, Some(ack), batch)
+            }
+            GateInput::StreamOpened { conn, integration, stream, window } => {
+                let (cursor, newest) = self.core.heads(&integration.tenant, &integration.name, stream);
+                self.streams.opened(conn, integration, stream, window, cursor, newest);
+                batch.pump = true;
+                Ok(())
+            }
+            GateInput::StreamAcked { conn, integration, stream, n } => {
+                let Some(n) = self.streams.acked(conn, &integration, stream, n) else { return Ok(()) };
+                let Identity { tenant, name, .. } = integration;
+                batch.pump = true;
+                self.decide(Input::RowAcked { tenant, integration: name, stream, n }, None, batch)
+            }
+            GateInput::StreamClosed { conn, integration, stream } => {
+                self.streams.closed(conn, &integration, stream);
+                Ok(())
+            }
+        }
+    }
+
+    fn is_current(&self, tenant: &TenantId, cabinet: &CabinetId, conn: ConnId) -> bool {
+        self.cabinets.get(&(tenant.clone(), cabinet.clone())) == Some(&conn)
+    }
+}
+
+/// Something to decide on.
+enum Work {
+    Tick,
+    Gate(Box<GateInput>),
+    Signer(SignerAnswer),
+}
+
+/// Acting after the commit.
+impl<S: Store> Driver<S> {
+    fn act(&mut self, decided: batch::Decided) -> Result<(), DriverError> {
+        let mut refused = None;
+        for effect in decided.effects {
+            match effect {
+                Effect::Refuse { reason } => refused = Some(reason),
+                other => self.carry_out(other)?,
+            }
+        }
+        match (decided.owed, refused) {
+            (Some(ack), Some(reason)) => {
+                info!(reason, "message refused");
+                ack.refuse(AckRefusal::PayloadInvalid, &reason);
+            }
+            (Some(ack), None) => ack.done(),
+            (None, Some(reason)) => info!(reason, "message refused"),
+            (None, None) => {}
+        }
+        Ok(())
+    }
+
+    fn carry_out(&mut self, effect: Effect) -> Result<(), DriverError> {
+        match effect {
+            Effect::Down { tenant, cabinet, payload } => {
+                self.next_token += 1;
+                let sent = self.out.gate.down(&tenant, &cabinet, payload.into(), DownToken(self.next_token));
+                if let Err(error) = sent {
+                    debug!(%tenant, %cabinet, %error, "downlink not sent; the next hello tells what is missing");
+                }
+            }
+            Effect::CloseCabinet { tenant, cabinet, reason } => {
+                warn!(%tenant, %cabinet, reason, "close cabinet");
+                if let Some(conn) = self.cabinets.get(&(tenant, cabinet)) {
+                    self.out.gate.close_conn(*conn, CloseReason::Resynchronise);
+                }
+            }
+            Effect::Signer { ticket, request } => {
+                let ticket = self.tickets.ask(Purpose::Core(ticket));
+                self.out.signer.ask(ticket, request);
+            }
+            Effect::RowsGrew { tenant, integration, stream, newest } => {
+                self.streams.grew(&tenant, &integration, stream, newest);
+                self.pump_streams()?;
+            }
+            Effect::Reply { ticket, reply } => {
+                if let Some(asker) = self.tickets.replied(ticket) {
+                    self.respond(&asker, &reply);
+                }
+            }
+            Effect::ReplyPin { ticket, tenant, name, sealed } => {
+                if let Some(asker) = self.tickets.replied(ticket) {
+                    let ticket = self.tickets.ask(Purpose::Pin { asker, name });
+                    self.out.signer.ask(ticket, Reveal { tenant, sealed }.into());
+                }
+            }
+            Effect::ReplyRows { ticket, tenant, integration, after } => {
+                if let Some(asker) = self.tickets.replied(ticket) {
+                    let reply = self.rows(&tenant, &integration, after)?;
+                    self.respond(&asker, &reply);
+                }
+            }
+            Effect::Live { tenant, cabinet, live, payload } => {
+                let packet = LivePacket { tenant, cabinet, live, payload: Bytes::from(payload) };
+                if let Err(error) = self.out.bus.publish(packet) {
+                    debug!(%error, "live packet dropped");
+                }
+            }
+            Effect::Registered { tenant, cabinet } => self.out.registry.register(tenant, cabinet),
+            Effect::Alarm { text } => warn!(text, "alarm"),
+            Effect::Refuse { .. } => unreachable!("taken out in act"),
+        }
+        Ok(())
+    }
+
+    fn rows(&self, tenant: &TenantId, integration: &schemas::ids::Name, after: u64) -> Result<Reply, DriverError> {
+        let from = stream_key(tenant, integration, Stream::Status, after.saturating_add(1));
+        let prefix = from[..from.len() - 8].to_vec();
+        let mut rows = self.store.scan(STREAM, &from, ROWS_PAGE)?;
+        rows.retain(|(key, _)| key.starts_with(&prefix));
+        let (_, newest) = self.core.heads(tenant, integration, Stream::Status);
+        Ok(status_page(&rows, newest).unwrap_or_else(|error| {
+            error!(%tenant, %integration, %error, "status rows cannot be read");
+            unavailable("the rows cannot be read", "restore the fleet's store from a backup")
+        }))
+    }
+
+    fn respond(&self, asker: &Asker, reply: &Reply) {
+        let json = serde_json::to_vec(reply).unwrap_or_else(|error| unreachable!("replies always encode: {error}"));
+        if let Err(error) = self.out.gate.respond(asker.conn, json.into(), asker.correlation.clone(), JSON) {
+            info!(conn = %asker.conn, %error, "a reply did not find its asker");
+        }
+    }
+
+    fn pump_streams(&mut self) -> Result<(), DriverError> {
+        self.streams.pump(&self.store, &self.out.gate, &self.out.signer, &mut self.tickets)
+    }
+
+    /// Cuts every cabinet and integration that this core knew, for a core that starts again from the store.
+    pub fn cut_all(&self) {
+        for conn in self.cabinets.values().copied().chain(self.streams.connections()) {
+            self.out.gate.close_conn(conn, CloseReason::Resynchronise);
+        }
+    }
+
+    /// The surroundings, for the next driver.
+    pub fn into_surroundings(self) -> Surroundings {
+        self.out
+    }
+}
+
+fn unavailable(message: &str, hint: &str) -> Reply {
+    Reply::Error(ReplyError {
+        code: RequestErrorCode::Unavailable,
+        message: message.to_owned(),
+        hint: Some(hint.to_owned()),
+    })
+}
+
+/// How the end of a connection reads in `fleet watch`.
+fn spoken(reason: Gone) -> String {
+    match reason {
+        Gone::Left => "said goodbye".into(),
+        Gone::PeerClosed => "connection lost".into(),
+        Gone::KeepaliveExpired => "silent".into(),
+        Gone::Unreachable => "does not answer".into(),
+        Gone::TakenOver => "connected again".into(),
+        Gone::NotStored => "store failed".into(),
+        Gone::Misbehaved(rule) => format!("broke the rule {rule:?}"),
+        Gone::Closed(reason) => format!("closed: {reason:?}"),
+        Gone::ShuttingDown => "the broker is stopping".into(),
+        Gone::WriteStalled => "takes no data".into(),
+    }
+}
+
+/// Milliseconds since 1970 by the fleet's clock.
+pub fn fleet_millis() -> FleetMillis {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+async fn until(deadline: Option<FleetMillis>) {
+    match deadline {
+        // The fleet's clock may jump: look again at least once a minute.
+        Some(at) => tokio::time::sleep(Duration::from_millis(at.saturating_sub(fleet_millis()).min(60_000))).await,
+        None => std::future::pending().await,
+    }
+}

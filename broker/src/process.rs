@@ -1,0 +1,183 @@
+//! The two processes: what is started in which order, and how they end.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context as _;
+use certs::{ClientRoots, TlsIdentity};
+use fleet_core::Config;
+use fleet_store::RedbStore;
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tracing::{error, info, warn};
+
+use crate::admission::Registry;
+use crate::bus::{Bus, RouterBus, Timing};
+use crate::driver::{Driver, DriverError, Surroundings};
+use crate::gate::{Gate, GateHandle, GateInput, identify_with};
+use crate::settings::{BrokerSettings, SignerSettings, TlsSection};
+use crate::signer::{Keys, Service, SignerAnswer, SignerClient, serve};
+
+/// Inputs that wait for the driver before the gate stops reading sockets.
+const INPUTS_WAITING: usize = 4_096;
+/// Between two attempts to open a store that failed.
+const REOPEN_AFTER: Duration = Duration::from_secs(1);
+
+/// Runs the broker until a signal or a failure that a restart has to mend.
+pub fn run_broker(settings: BrokerSettings) -> anyhow::Result<()> {
+    start_log(&settings.log.filter)?;
+    let runtime = runtime()?;
+    let (inputs, mut received) = mpsc::channel(INPUTS_WAITING);
+    let gate = runtime.block_on(open_gate(&settings, inputs))?;
+    let (gate, registry) = gate;
+    let address = gate.local_addr().context("read the gate's address")?;
+    let handle = gate.handle();
+
+    let (answers, mut answered) = mpsc::unbounded_channel();
+    let surroundings = Surroundings {
+        gate: handle.clone(),
+        bus: start_bus(handle.clone())?,
+        registry,
+        signer: runtime.block_on(async { SignerClient::start(&settings.signer.socket, answers) }),
+    };
+    let store = settings.store.path.clone();
+    let driver = open_driver(&store, surroundings)?;
+
+    let on = runtime.handle().clone();
+    let driving = std::thread::Builder::new()
+        .name("driver".into())
+        .spawn(move || on.block_on(drive(driver, &store, &mut received, &mut answered)))
+        .context("start the driver")?;
+    info!(%address, "broker ready");
+    runtime.block_on(async {
+        let stop = handle.clone();
+        tokio::spawn(async move {
+            signalled().await;
+            info!("stopping");
+            stop.shutdown();
+        });
+        gate.run().await;
+    });
+    driving.join().map_err(|_| anyhow::anyhow!("the driver panicked"))?;
+    info!("stopped");
+    Ok(())
+}
+
+/// Runs the signer until a signal.
+pub fn run_signer(settings: SignerSettings) -> anyhow::Result<()> {
+    start_log(&settings.log.filter)?;
+    let tenant = settings.tenant.parse().context("read the tenant")?;
+    let service = Service::new(tenant, Keys::read(&settings.keys)?);
+    runtime()?.block_on(async {
+        tokio::select! {
+            ended = serve(service, &settings.socket, settings.commands_per_minute) => ended?,
+            () = signalled() => {}
+        }
+        // The socket file would otherwise look like a signer that hangs.
+        let _ = std::fs::remove_file(&settings.socket);
+        Ok(())
+    })
+}
+
+fn start_log(filter: &str) -> anyhow::Result<()> {
+    let filter = format!("rumqttd=warn,{filter}");
+    tracing_subscriber::fmt()
+        .with_env_filter(filter.parse::<tracing_subscriber::EnvFilter>().context("read the log filter")?)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .init();
+    Ok(())
+}
+
+fn runtime() -> anyhow::Result<Runtime> {
+    Builder::new_multi_thread().enable_all().build().context("start the runtime")
+}
+
+async fn open_gate(
+    settings: &BrokerSettings,
+    inputs: mpsc::Sender<GateInput>,
+) -> anyhow::Result<(Gate, Arc<Registry>)> {
+    let roots = ClientRoots::from_files(&settings.tls.cabinets_ca, &settings.tls.people_ca)?;
+    let identity = server_identity(&settings.tls)?;
+    let tls = certs::server_config(&identity, &roots, certs::system_clock())?;
+    let registry = Arc::new(Registry::default());
+    let listen = settings.gate.listen;
+    let gate = Gate::bind(
+        settings.gate.to_gate(),
+        Arc::new(tls),
+        identify_with(roots),
+        Arc::clone(&registry) as Arc<_>,
+        inputs,
+    )
+    .await
+    .with_context(|| format!("listen on {listen}; if the port is in use, stop the other process or set gate.listen"))?;
+    Ok((gate, registry))
+}
+
+/// A broker with an expired certificate would be refused by every cabinet: better not to start.
+fn server_identity(tls: &TlsSection) -> anyhow::Result<TlsIdentity> {
+    certs::check_certificate_file(&tls.certificate, SystemTime::now())?;
+    Ok(TlsIdentity::read(&tls.certificate, &tls.key, None)?)
+}
+
+fn start_bus(gate: GateHandle) -> anyhow::Result<Arc<dyn Bus>> {
+    let sink: crate::bus::Sink =
+        Arc::new(move |packet| gate.live(&packet.tenant, &packet.cabinet, packet.live, packet.payload));
+    let on_fatal = Box::new(|| {
+        error!("the router cannot be replaced; ending, so that a supervisor starts the broker again");
+        std::process::exit(70);
+    });
+    Ok(Arc::new(RouterBus::start(Timing::default(), sink, on_fatal).context("start the router")?))
+}
+
+fn open_driver(store: &Path, surroundings: Surroundings) -> anyhow::Result<Driver<RedbStore>> {
+    Ok(Driver::open(Config::default(), RedbStore::open(store)?, surroundings)?)
+}
+
+/// Runs one driver after another: after a failed commit nothing that is in memory is trusted.
+async fn drive(
+    mut driver: Driver<RedbStore>,
+    store: &Path,
+    inputs: &mut mpsc::Receiver<GateInput>,
+    answers: &mut mpsc::UnboundedReceiver<SignerAnswer>,
+) {
+    while let Err(failure) = driver.run(inputs, answers).await {
+        error!(error = %anyhow::Error::new(failure), "the store failed; every connection is cut");
+        driver.cut_all();
+        let mut surroundings = driver.into_surroundings();
+        driver = loop {
+            tokio::time::sleep(REOPEN_AFTER).await;
+            match reopen(store, surroundings) {
+                Ok(driver) => break driver,
+                Err((back, failure)) => {
+                    warn!(error = %format!("{failure:#}"), "the store cannot be opened yet");
+                    surroundings = back;
+                }
+            }
+        };
+        info!("the store is open again");
+    }
+}
+
+fn reopen(store: &Path, surroundings: Surroundings) -> Result<Driver<RedbStore>, (Surroundings, anyhow::Error)> {
+    match RedbStore::open(store) {
+        Ok(opened) => Driver::open(Config::default(), opened, surroundings.clone())
+            .map_err(|failure: DriverError| (surroundings, failure.into())),
+        Err(failure) => Err((surroundings, failure.into())),
+    }
+}
+
+/// SIGTERM or SIGINT.
+async fn signalled() {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        warn!("signals cannot be received; end the process with SIGKILL");
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
