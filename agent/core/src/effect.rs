@@ -9,18 +9,37 @@ use crate::SessionId;
 #[derive(Debug, Clone)]
 pub enum Effect {
     /// Send the PUBACK of this `Input::Down`.
-    AckDown { token: u64 },
+    AckDown {
+        token: u64,
+    },
     SendHello(Vec<u8>),
     SendChallenge(Vec<u8>),
     SendTelemetry(Vec<u8>),
     /// Publish the rows `from..=to` of table [`EVENTS`](crate::EVENTS) (key: [`event_key`](crate::event_key)), each as
     /// the record of an `Uplink` with this challenge and epoch.
-    SendEvents { from: u64, to: u64, challenge: Challenge, epoch: Epoch },
+    SendEvents {
+        from: u64,
+        to: u64,
+        challenge: Challenge,
+        epoch: Epoch,
+    },
     /// Compute the verifier on the bounded pool and answer with `Input::Derived`.
-    Derive { entry: u64, secret: Secret, salt: Salt, pepper: Pepper },
+    Derive {
+        entry: u64,
+        secret: Secret,
+        salt: Salt,
+        pepper: Pepper,
+    },
     /// Pulse the lock once, never after `not_after` (boot milliseconds), and answer with `Input::PulseResult`.
-    Pulse { pulse: u64, compartment: Compartment, not_after: u64 },
-    EntryResult { entry: u64, result: EntryResult },
+    Pulse {
+        pulse: u64,
+        compartment: Compartment,
+        not_after: u64,
+    },
+    EntryResult {
+        entry: u64,
+        result: EntryResult,
+    },
     Screen(ScreenNote),
 }
 
@@ -28,11 +47,18 @@ pub enum Effect {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EntryResult {
     /// These doors are being opened.
-    Opening { compartments: Vec<Compartment> },
+    Opening {
+        compartments: Vec<Compartment>,
+    },
     Refused(EntryRefusal),
     /// Typing is locked; QR codes work on.
-    Locked { until_boot_millis: u64 },
-    StaffSession { session: SessionId, name: Name },
+    Locked {
+        until_boot_millis: u64,
+    },
+    StaffSession {
+        session: SessionId,
+        name: Name,
+    },
     /// Too many wrong codes today: typed codes alone do not open.
     SecondPartNeeded,
 }
@@ -77,20 +103,55 @@ pub enum StaffRefusal {
 /// News for the screen; what it shows in between comes from `view`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ScreenNote {
-    Opened { compartment: Compartment },
-    Closed { compartment: Compartment },
+    Opened {
+        compartment: Compartment,
+    },
+    Closed {
+        compartment: Compartment,
+    },
     /// The lock was pulsed and the door is still closed: push it and try again (`Input::TryAgain`).
-    PushDoor { compartment: Compartment, attempt: u32 },
+    PushDoor {
+        compartment: Compartment,
+        attempt: u32,
+    },
     /// Show the hotline and this reference.
-    CallStaff { compartment: Compartment, order: Option<OrderKey> },
+    CallStaff {
+        compartment: Compartment,
+        order: Option<OrderKey>,
+    },
     /// The door has been open for a minute.
-    Beep { compartment: Compartment },
-    Loading { session: SessionId, order: OrderKey, compartment: Compartment },
-    Retrieving { session: SessionId, order: OrderKey, compartment: Compartment },
-    StaffRefused { session: SessionId, reason: StaffRefusal },
+    Beep {
+        compartment: Compartment,
+    },
+    Loading {
+        session: SessionId,
+        order: OrderKey,
+        compartment: Compartment,
+    },
+    Retrieving {
+        session: SessionId,
+        order: OrderKey,
+        compartment: Compartment,
+    },
+    StaffRefused {
+        session: SessionId,
+        reason: StaffRefusal,
+    },
     /// Is it inside? `empty`: a sensor says that nothing is.
-    AskLoaded { order: OrderKey, compartment: Compartment, empty: bool },
-    Stored { order: OrderKey, compartment: Compartment },
-    LoadAborted { order: OrderKey, compartment: Compartment },
-    SessionEnded { session: SessionId },
+    AskLoaded {
+        order: OrderKey,
+        compartment: Compartment,
+        empty: bool,
+    },
+    Stored {
+        order: OrderKey,
+        compartment: Compartment,
+    },
+    LoadAborted {
+        order: OrderKey,
+        compartment: Compartment,
+    },
+    SessionEnded {
+        session: SessionId,
+    },
 }

@@ -55,28 +55,67 @@ pub enum Input {
     Connected,
     Disconnected,
     /// A packet of the `down` topic. `token` is the shell's, for the PUBACK.
-    Down { token: u64, payload: Vec<u8> },
+    Down {
+        token: u64,
+        payload: Vec<u8>,
+    },
     /// PUBACKs came for all events up to here.
-    EventsAcked { up_to: u64 },
+    EventsAcked {
+        up_to: u64,
+    },
     HelloAcked,
     /// A customer typed or scanned something. `entry` is the shell's, for the answer.
-    Entered { entry: u64, secret: Secret },
+    Entered {
+        entry: u64,
+        secret: Secret,
+    },
     /// A member of staff typed a PIN.
-    StaffEntered { entry: u64, secret: Secret },
+    StaffEntered {
+        entry: u64,
+        secret: Secret,
+    },
     /// Answer to `Effect::Derive`.
-    Derived { entry: u64, verifier: Verifier },
-    StaffLogout { session: SessionId },
+    Derived {
+        entry: u64,
+        verifier: Verifier,
+    },
+    StaffLogout {
+        session: SessionId,
+    },
     /// Staff want to load this order; `larger`: into a larger compartment than the one that it would get, or has.
-    Load { session: SessionId, order: OrderKey, larger: bool },
+    Load {
+        session: SessionId,
+        order: OrderKey,
+        larger: bool,
+    },
     /// Staff want to take this order back.
-    Retrieve { session: SessionId, order: OrderKey },
+    Retrieve {
+        session: SessionId,
+        order: OrderKey,
+    },
     /// Staff answer `ScreenNote::AskLoaded`: is something in the compartment? Also ends an audit (`inside: false`).
-    ConfirmLoaded { session: SessionId, compartment: Compartment, inside: bool },
+    ConfirmLoaded {
+        session: SessionId,
+        compartment: Compartment,
+        inside: bool,
+    },
     /// The person pressed "try again" after `ScreenNote::PushDoor`.
-    TryAgain { compartment: Compartment },
+    TryAgain {
+        compartment: Compartment,
+    },
     /// The bus saw this, in two polls.
-    Door { compartment: Compartment, door: DoorSeen, occupancy: Occupancy },
+    Door {
+        compartment: Compartment,
+        door: DoorSeen,
+        occupancy: Occupancy,
+    },
     /// What became of `Effect::Pulse`. `sent: false`: certainly no byte of it left.
-    PulseResult { pulse: u64, sent: bool },
-    Board { board: u32, answering: bool },
+    PulseResult {
+        pulse: u64,
+        sent: bool,
+    },
+    Board {
+        board: u32,
+        answering: bool,
+    },
 }

@@ -1,17 +1,61 @@
 //! The rules of one cabinet, without clocks, sockets, files or random numbers of their own.
 //!
-//! The shell feeds facts in as [`Input`]s. `CabinetCore::handle` answers with a step: rows, which the shell commits in
+//! The shell feeds facts in as [`Input`]s. [`CabinetCore::handle`] answers with a step: rows, which the shell commits in
 //! one transaction, and effects, which it carries out afterwards. So whatever the cabinet says or does is on its disk
 //! first. If a commit fails, the shell throws the core away and opens it again from the store.
+//!
+//! | idea | module |
+//! |---|---|
+//! | which fact concerns which rule, deadlines | `core` |
+//! | rows to a core, first start, power cuts | `open` |
+//! | hello, welcome, telemetry, events on their way | `link`, `outbox` |
+//! | freshness and time | `challenges`, `time` |
+//! | who may sign what | `keyset`, `commands`, `codes`, `refusals` |
+//! | what may be loaded and what opens it | `book` |
+//! | one pulse for one use, one outcome for each | `uses` |
+//! | doors, and what they say about the content | `bay`, `doors`, `contents` |
+//! | people at the screen | `entry`, `lockout`, `staff` |
 
+mod bay;
+mod book;
+mod challenges;
+mod codes;
+mod commands;
 mod config;
+mod contents;
+mod core;
+mod doors;
+mod draws;
 mod effect;
+mod entry;
 mod input;
+mod keyset;
+mod link;
+mod lockout;
+mod open;
+mod outbox;
+mod records;
+mod refusals;
+mod staff;
 mod tables;
+mod time;
+mod turn;
+mod uses;
 mod view;
 
+pub use bay::{BEEP_MILLIS, HELD_STAFF_MILLIS, HELD_TECHNICIAN_MILLIS, PULSE_WINDOW_MILLIS};
+pub use book::{BUNDLE_MAX, CREDENTIALS_MAX, ORDERS_MAX, STAFF_MAX, TOMBSTONES_MAX};
+pub use challenges::CHALLENGE_ROTATION_MILLIS;
+pub use commands::COMMANDS_MAX;
 pub use config::{CompartmentConfig, Config, DeviceKey, Moment};
+pub use contents::UNCONFIRMED_MILLIS;
+pub use core::CabinetCore;
 pub use effect::{Effect, EntryRefusal, EntryResult, ScreenNote, StaffRefusal};
 pub use input::{DoorSeen, Input, SessionId};
+pub use lockout::{LOCK_MILLIS, WRONG_A_DAY_MAX, WRONG_MAX};
+pub use open::OpenError;
+pub use outbox::{HISTORY, OUTBOX_MAX, OUTBOX_WINDOW};
+pub use staff::SESSION_IDLE_MILLIS;
 pub use tables::{EVENTS, TABLES, event_key};
+pub use uses::{ATTEMPTS_MAX, PERSON_MILLIS, RECOVERY_MILLIS};
 pub use view::{CompartmentView, View, WaitingOrder};

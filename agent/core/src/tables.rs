@@ -5,19 +5,19 @@ use schemas::messages::{Compartment, CredentialId, OrderKey};
 use schemas::step::{Table, numbered_key};
 
 /// Single rows: format, identity, marks and counters.
-pub const META: Table = Table("meta");
+pub(crate) const META: Table = Table("meta");
 /// Encoded `Event` records by number.
 pub const EVENTS: Table = Table("events");
 /// Ids of accepted commands by number of acceptance.
-pub const COMMANDS: Table = Table("commands");
+pub(crate) const COMMANDS: Table = Table("commands");
 /// Journalled uses of an authority that have no outcome yet, by compartment.
-pub const USES: Table = Table("uses");
+pub(crate) const USES: Table = Table("uses");
 /// What each compartment holds, by its number.
-pub const BAYS: Table = Table("bays");
+pub(crate) const BAYS: Table = Table("bays");
 /// The book.
-pub const ORDERS: Table = Table("orders");
-pub const CREDENTIALS: Table = Table("credentials");
-pub const STAFF: Table = Table("staff");
+pub(crate) const ORDERS: Table = Table("orders");
+pub(crate) const CREDENTIALS: Table = Table("credentials");
+pub(crate) const STAFF: Table = Table("staff");
 
 /// All of them, for stores that create tables first and for tests that search a disk.
 pub const TABLES: [Table; 8] = [META, EVENTS, COMMANDS, USES, BAYS, ORDERS, CREDENTIALS, STAFF];

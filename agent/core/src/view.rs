@@ -7,6 +7,8 @@ use serde::Serialize;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct View {
     pub cabinet: CabinetId,
+    /// Boot clock to which the rest belongs.
+    pub boot_millis: u64,
     /// Connected, and the fleet has welcomed this cabinet.
     pub online: bool,
     /// The fleet's time in milliseconds, if known.
@@ -21,6 +23,8 @@ pub struct View {
     /// Events that are not yet acknowledged.
     pub outbox: u64,
     pub boards_silent: u32,
+    /// Refusals of this run that were not reported because there were too many.
+    pub refusals_suppressed: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

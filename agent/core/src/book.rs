@@ -1,0 +1,322 @@
+//! The book in force: what may be loaded, which secrets open what, who is staff.
+
+use std::collections::BTreeMap;
+
+use schemas::cbor::Blob;
+use schemas::crypto::codes::{DIGITS_MAX, DIGITS_MIN, at_rest};
+use schemas::ids::Name;
+use schemas::messages::{
+    Book, BookChange, CredentialId, CredentialKind, OrderKey, PutCredential, PutOrder, PutStaff, RefusalReason,
+    Verifier,
+};
+use schemas::step::Table;
+use serde::Serialize;
+
+use crate::DeviceKey;
+use crate::records::{BOOK_KEY, BookRow, CredentialRow, Life, OrderRow, StaffRow};
+use crate::tables::{CREDENTIALS, META, ORDERS, STAFF, credential_key, order_key, staff_key};
+use crate::turn::Turn;
+
+pub const CREDENTIALS_MAX: usize = 2_000;
+pub const ORDERS_MAX: usize = 1_000;
+pub const STAFF_MAX: usize = 200;
+/// Orders of one credential.
+pub const BUNDLE_MAX: usize = 64;
+/// Credentials that are over and still known, so that their holder is told the truth instead of "wrong".
+pub const TOMBSTONES_MAX: usize = 1_000;
+const DIGITS_DEFAULT: u8 = 8;
+
+#[derive(Clone)]
+pub(crate) struct HeldBook {
+    version: u64,
+    code_digits: u8,
+    pub(crate) orders: BTreeMap<OrderKey, OrderRow>,
+    credentials: BTreeMap<CredentialId, CredentialRow>,
+    staff: BTreeMap<Name, StaffRow>,
+    by_secret: BTreeMap<Vec<u8>, CredentialId>,
+}
+
+/// Under what verifiers of a book are valid and kept.
+pub(crate) struct Binding<'a> {
+    pub(crate) device_key: &'a DeviceKey,
+    pub(crate) pepper: u32,
+}
+
+impl HeldBook {
+    pub(crate) fn open(
+        row: Option<BookRow>,
+        orders: BTreeMap<OrderKey, OrderRow>,
+        credentials: BTreeMap<CredentialId, CredentialRow>,
+        staff: BTreeMap<Name, StaffRow>,
+    ) -> Self {
+        let row = row.unwrap_or(BookRow { version: 0, code_digits: DIGITS_DEFAULT });
+        let mut book = Self {
+            version: row.version,
+            code_digits: row.code_digits,
+            orders,
+            credentials,
+            staff,
+            by_secret: BTreeMap::new(),
+        };
+        book.index();
+        book
+    }
+
+    pub(crate) fn version(&self) -> u64 {
+        self.version
+    }
+
+    pub(crate) fn code_digits(&self) -> u8 {
+        self.code_digits
+    }
+
+    pub(crate) fn credential(&self, id: &CredentialId) -> Option<&CredentialRow> {
+        self.credentials.get(id)
+    }
+
+    /// The credential of a typed or scanned secret. The search is over HMACs under the device key: its timing depends
+    /// on bytes that nobody outside can choose or predict, so it tells a guesser nothing about a verifier.
+    pub(crate) fn find(
+        &self,
+        device_key: &DeviceKey,
+        verifier: &Verifier,
+        kind: CredentialKind,
+    ) -> Option<CredentialId> {
+        let id = self.by_secret.get(at_rest(&device_key.0, verifier).as_slice())?;
+        self.credentials.get(id).filter(|row| row.kind == kind).map(|_| *id)
+    }
+
+    /// As [`Self::find`], for the PINs of staff.
+    pub(crate) fn find_staff(&self, device_key: &DeviceKey, verifier: &Verifier) -> Option<Name> {
+        let wanted = at_rest(&device_key.0, verifier);
+        self.staff.iter().find(|(_, row)| row.at_rest.0 == wanted).map(|(name, _)| name.clone())
+    }
+
+    pub(crate) fn is_staff(&self, name: &Name) -> bool {
+        self.staff.contains_key(name)
+    }
+
+    /// Takes a change set, whole or not at all, and writes what differs. What compartments hold is not the book's.
+    pub(crate) fn apply(&mut self, turn: &mut Turn, change: Book, binding: &Binding<'_>) -> Result<(), RefusalReason> {
+        if change.version <= self.version {
+            return Err(RefusalReason::OldVersion);
+        }
+        if change.base != 0 && change.base != self.version {
+            return Err(RefusalReason::WrongBase);
+        }
+        let mut next = self.clone();
+        if change.base == 0 {
+            next.forget(&change);
+        }
+        next.version = change.version;
+        for item in change.changes {
+            next.take(item, binding)?;
+        }
+        next.bury();
+        next.check()?;
+        next.index();
+        self.write_difference(&next, turn);
+        *self = next;
+        Ok(())
+    }
+
+    /// A snapshot: all that it does not put again is gone. Credentials stay known as revoked, and that an order of it
+    /// is over stays known too: the fleet may have written the snapshot before it heard of the collection.
+    fn forget(&mut self, snapshot: &Book) {
+        let mut kept = BTreeMap::new();
+        for change in &snapshot.changes {
+            if let BookChange::PutOrder(put) = change
+                && let Some((order, row)) = self.orders.remove_entry(&put.order)
+            {
+                kept.insert(order, row);
+            }
+        }
+        self.orders = kept;
+        self.staff.clear();
+        self.code_digits = DIGITS_DEFAULT;
+        let ids: Vec<_> = self.credentials.keys().copied().collect();
+        for id in ids {
+            self.revoke(&id, snapshot.version);
+        }
+    }
+
+    fn take(&mut self, change: BookChange, binding: &Binding<'_>) -> Result<(), RefusalReason> {
+        match change {
+            BookChange::PutOrder(put) => self.put_order(put),
+            BookChange::DropOrder(drop) => {
+                self.orders.remove(&drop.order);
+            }
+            BookChange::PutCredential(put) => return self.put_credential(put, binding),
+            BookChange::DropCredential(drop) => self.revoke(&drop.id, self.version),
+            BookChange::PutStaff(put) => return self.put_staff(put, binding),
+            BookChange::DropStaff(drop) => {
+                self.staff.remove(&drop.name);
+            }
+            BookChange::Rules(rules) if (DIGITS_MIN..=DIGITS_MAX).contains(&rules.code_digits) => {
+                self.code_digits = rules.code_digits;
+            }
+            BookChange::Rules(_) => return Err(RefusalReason::Malformed),
+        }
+        Ok(())
+    }
+
+    fn put_order(&mut self, put: PutOrder) {
+        let over = self.orders.get(&put.order).is_some_and(|held| held.over);
+        let row = OrderRow { size: put.size, category: put.category, wants: put.wants, reserved: put.reserved, over };
+        self.orders.insert(put.order, row);
+    }
+
+    fn put_credential(&mut self, put: PutCredential, binding: &Binding<'_>) -> Result<(), RefusalReason> {
+        // A verifier of another pepper can match nothing that is typed here. The whole book is refused, because the
+        // fleet announces a code once its book is applied.
+        if put.pepper != binding.pepper {
+            return Err(RefusalReason::WrongBase);
+        }
+        if put.orders.is_empty() || put.orders.len() > BUNDLE_MAX {
+            return Err(RefusalReason::Malformed);
+        }
+        let held = self.credentials.get(&put.id);
+        // Put again, it does not get back what it has opened already.
+        let done = held.is_some_and(|held| held.life == Life::Used);
+        let mut orders = if done { Vec::new() } else { put.orders };
+        orders.retain(|order| self.newest_generation(order).is_none_or(|newest| newest <= put.generation));
+        orders.retain(|order| !self.orders.get(order).is_some_and(|row| row.over));
+        self.outdate(&orders, put.generation);
+        let life = match (done, orders.is_empty()) {
+            (true, _) => Life::Used,
+            (false, true) => Life::Revoked,
+            (false, false) => Life::Live,
+        };
+        let row = CredentialRow {
+            kind: put.kind,
+            at_rest: Blob(at_rest(&binding.device_key.0, &put.verifier).to_vec()),
+            orders,
+            generation: put.generation,
+            expires: put.expires,
+            needs_time: put.needs_time,
+            life,
+            book: self.version,
+        };
+        self.credentials.insert(put.id, row);
+        Ok(())
+    }
+
+    fn newest_generation(&self, order: &OrderKey) -> Option<u32> {
+        let live = self.credentials.values().filter(|row| row.life == Life::Live && row.orders.contains(order));
+        live.map(|row| row.generation).max()
+    }
+
+    /// Older generations lose these orders. The same generation keeps them: digits and QR code of one order.
+    fn outdate(&mut self, orders: &[OrderKey], generation: u32) {
+        for row in self.credentials.values_mut().filter(|row| row.generation < generation && row.life == Life::Live) {
+            row.orders.retain(|order| !orders.contains(order));
+            if row.orders.is_empty() {
+                row.life = Life::Revoked;
+                row.book = self.version;
+            }
+        }
+    }
+
+    fn revoke(&mut self, id: &CredentialId, version: u64) {
+        if let Some(row) = self.credentials.get_mut(id) {
+            row.orders.clear();
+            if row.life == Life::Live {
+                row.life = Life::Revoked;
+                row.book = version;
+            }
+        }
+    }
+
+    fn put_staff(&mut self, put: PutStaff, binding: &Binding<'_>) -> Result<(), RefusalReason> {
+        if put.pepper != binding.pepper {
+            return Err(RefusalReason::WrongBase);
+        }
+        let at_rest = Blob(at_rest(&binding.device_key.0, &put.verifier).to_vec());
+        self.staff.insert(put.name, StaffRow { at_rest });
+        Ok(())
+    }
+
+    /// Forgets the oldest credentials that are over.
+    fn bury(&mut self) {
+        let mut over: Vec<_> = self
+            .credentials
+            .iter()
+            .filter(|(_, row)| row.life != Life::Live)
+            .map(|(id, row)| (row.book, *id))
+            .collect();
+        over.sort_unstable();
+        let surplus = over.len().saturating_sub(TOMBSTONES_MAX);
+        for (_, id) in over.into_iter().take(surplus) {
+            self.credentials.remove(&id);
+        }
+    }
+
+    /// Bounds, and that a secret means one credential: two with one code would open a wrong door.
+    fn check(&self) -> Result<(), RefusalReason> {
+        let live: Vec<_> = self.credentials.values().filter(|row| row.life == Life::Live).collect();
+        let secrets: std::collections::BTreeSet<_> = live.iter().map(|row| &row.at_rest.0).collect();
+        let pins: std::collections::BTreeSet<_> = self.staff.values().map(|row| &row.at_rest.0).collect();
+        let sound = live.len() <= CREDENTIALS_MAX
+            && self.orders.len() <= ORDERS_MAX
+            && self.staff.len() <= STAFF_MAX
+            && secrets.len() == live.len()
+            && pins.len() == self.staff.len();
+        if sound { Ok(()) } else { Err(RefusalReason::Malformed) }
+    }
+
+    /// A live credential hides an older one with the same secret.
+    fn index(&mut self) {
+        let rank = |row: &CredentialRow| (row.life == Life::Live, row.book);
+        let mut by_secret: BTreeMap<Vec<u8>, CredentialId> = BTreeMap::new();
+        for (id, row) in &self.credentials {
+            let hidden = by_secret.get(&row.at_rest.0).and_then(|other| self.credentials.get(other));
+            if hidden.is_none_or(|other| rank(other) < rank(row)) {
+                by_secret.insert(row.at_rest.0.clone(), *id);
+            }
+        }
+        self.by_secret = by_secret;
+    }
+
+    fn write_difference(&self, next: &Self, turn: &mut Turn) {
+        write_difference(&self.orders, &next.orders, turn, ORDERS, order_key);
+        write_difference(&self.credentials, &next.credentials, turn, CREDENTIALS, credential_key);
+        write_difference(&self.staff, &next.staff, turn, STAFF, staff_key);
+        turn.put(META, BOOK_KEY, &BookRow { version: next.version, code_digits: next.code_digits });
+    }
+
+    /// The order's door was opened by this right: no credential opens it again.
+    pub(crate) fn use_up(&mut self, turn: &mut Turn, order: &OrderKey) {
+        for (id, row) in self.credentials.iter_mut().filter(|(_, row)| row.orders.contains(order)) {
+            row.orders.retain(|other| other != order);
+            if row.orders.is_empty() && row.life == Life::Live {
+                row.life = Life::Used;
+            }
+            turn.put(CREDENTIALS, credential_key(id), row);
+        }
+    }
+
+    /// The order was collected or retrieved.
+    pub(crate) fn end_order(&mut self, turn: &mut Turn, order: &OrderKey) {
+        // A snapshot that came while the door was open may have given the right back.
+        self.use_up(turn, order);
+        if let Some(row) = self.orders.get_mut(order) {
+            row.over = true;
+            turn.put(ORDERS, order_key(order), row);
+        }
+    }
+}
+
+fn write_difference<K: Ord, V: PartialEq + Serialize>(
+    held: &BTreeMap<K, V>,
+    next: &BTreeMap<K, V>,
+    turn: &mut Turn,
+    table: Table,
+    key: fn(&K) -> Vec<u8>,
+) {
+    for gone in held.keys().filter(|id| !next.contains_key(id)) {
+        turn.remove(table, key(gone));
+    }
+    for (id, row) in next.iter().filter(|(id, row)| held.get(id) != Some(row)) {
+        turn.put(table, key(id), row);
+    }
+}

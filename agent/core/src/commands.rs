@@ -1,0 +1,146 @@
+//! Signed commands: verified, never carried out twice, journalled before anything moves.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use schemas::cbor;
+use schemas::crypto::envelope::{self, Scope};
+use schemas::messages::{
+    Action, COMMAND_AGE_MAX_MILLIS, Command, CommandId, CommandRefused, Expect, KeyPurpose, RefusalReason, Unlock,
+};
+use schemas::step::number_of_key;
+
+use crate::challenges::Freshness;
+use crate::core::CabinetCore;
+use crate::keyset::refusal;
+use crate::records::{AcceptedCommand, CommandUse, Purpose};
+use crate::tables::{COMMANDS, command_key};
+use crate::turn::Turn;
+
+/// Ids of accepted commands that are remembered.
+pub const COMMANDS_MAX: usize = 4_096;
+/// Longest requester in bytes: an identity of the longest names.
+const REQUESTER_MAX: usize = 96;
+
+struct Accepted {
+    n: u64,
+    id: CommandId,
+    /// Boot clock of this run; `None` for a former run, whose challenges are void.
+    at: Option<u64>,
+}
+
+/// The newest accepted commands. One whose challenge may still be honoured is never forgotten: before that, new
+/// commands are refused as busy.
+pub(crate) struct Commands {
+    by_id: BTreeMap<CommandId, u64>,
+    order: VecDeque<Accepted>,
+    next: u64,
+}
+
+impl Commands {
+    /// From the rows of [`COMMANDS`] in ascending order; `None` if a key is not one.
+    pub(crate) fn open(rows: Vec<(Vec<u8>, AcceptedCommand)>) -> Option<Self> {
+        let mut commands = Self { by_id: BTreeMap::new(), order: VecDeque::new(), next: 1 };
+        for (key, row) in rows {
+            let n = number_of_key(&key)?;
+            commands.by_id.insert(row.id, n);
+            commands.order.push_back(Accepted { n, id: row.id, at: None });
+            commands.next = n + 1;
+        }
+        Some(commands)
+    }
+
+    fn was_accepted(&self, id: &CommandId) -> bool {
+        self.by_id.contains_key(id)
+    }
+
+    fn is_full(&self, now: u64) -> bool {
+        let fresh = |at: u64| now.saturating_sub(at) <= COMMAND_AGE_MAX_MILLIS;
+        self.order.len() >= COMMANDS_MAX && self.order.front().and_then(|oldest| oldest.at).is_some_and(fresh)
+    }
+
+    fn accept(&mut self, turn: &mut Turn, id: CommandId) {
+        while self.order.len() >= COMMANDS_MAX
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.by_id.remove(&oldest.id);
+            turn.remove(COMMANDS, command_key(oldest.n));
+        }
+        turn.put(COMMANDS, command_key(self.next), &AcceptedCommand { id });
+        self.by_id.insert(id, self.next);
+        self.order.push_back(Accepted { n: self.next, id, at: Some(turn.now) });
+        self.next += 1;
+    }
+}
+
+impl CabinetCore {
+    pub(crate) fn handle_command(&mut self, turn: &mut Turn, bytes: &[u8]) {
+        match self.verified(bytes) {
+            Err(reason) => self.refuse_command(turn, None, reason),
+            Ok(command) => match self.acceptable(&command, turn.now) {
+                Err(reason) => self.refuse_command(turn, Some(command.id), reason),
+                Ok(not_after) => self.carry_out(turn, command, not_after),
+            },
+        }
+    }
+
+    fn verified(&self, bytes: &[u8]) -> Result<Command, RefusalReason> {
+        let scope = self.scope(KeyPurpose::Unlock);
+        let opened = envelope::open(bytes, scope, self.keys.keys()).map_err(refusal)?;
+        let command: Command = cbor::decode(&opened.payload).map_err(|_| RefusalReason::Malformed)?;
+        if command.requester.len() > REQUESTER_MAX { Err(RefusalReason::Malformed) } else { Ok(command) }
+    }
+
+    /// In the order of PROTOCOL.md. Returns the boot clock after which nothing may be pulsed.
+    fn acceptable(&self, command: &Command, now: u64) -> Result<u64, RefusalReason> {
+        if self.commands.was_accepted(&command.id) {
+            return Err(RefusalReason::Replayed);
+        }
+        if let Some(reason) = self.refusals.of_command(&command.id) {
+            return Err(reason);
+        }
+        let made = match self.challenges.check(&command.challenge, now) {
+            Freshness::Fresh { made } => made,
+            Freshness::Expired => return Err(RefusalReason::Expired),
+            Freshness::Unknown => return Err(RefusalReason::UnknownChallenge),
+        };
+        let Action::Unlock(unlock) = &command.action;
+        let bay = self.bays.get(&unlock.compartment).ok_or(RefusalReason::UnknownCompartment)?;
+        if unlock.expects != Expect::of(bay.content.order()) {
+            return Err(RefusalReason::WrongContent);
+        }
+        if bay.active.is_some() || self.commands.is_full(now) {
+            return Err(RefusalReason::Busy);
+        }
+        Ok(made + COMMAND_AGE_MAX_MILLIS)
+    }
+
+    /// The id and the intent are in the same step as the PUBACK; the pulse comes behind both.
+    fn carry_out(&mut self, turn: &mut Turn, command: Command, not_after: u64) {
+        self.commands.accept(turn, command.id);
+        let Action::Unlock(Unlock { compartment, .. }) = command.action;
+        let purpose = CommandUse { id: command.id, requester: command.requester }.into();
+        self.start_use(turn, compartment, purpose, not_after, 1);
+    }
+
+    pub(crate) fn refuse_command(&mut self, turn: &mut Turn, id: Option<CommandId>, reason: RefusalReason) {
+        if self.refusals.admit_command(id, reason, turn.now) {
+            self.record(turn, CommandRefused { id, reason });
+        }
+    }
+
+    /// Commands that are journalled and have no outcome yet.
+    pub(crate) fn open_commands(&self) -> Vec<CommandId> {
+        let active = self.bays.values().filter_map(|bay| bay.active.as_ref());
+        active
+            .filter_map(|active| match &active.row.purpose {
+                Purpose::Command(by) => Some(by.id),
+                Purpose::Collect(_) | Purpose::Load(_) | Purpose::Retrieve(_) => None,
+            })
+            .collect()
+    }
+
+    pub(crate) fn scope(&self, purpose: KeyPurpose) -> Scope<'_> {
+        let config = &self.config;
+        Scope::Cabinet { tenant: &config.tenant, cabinet: &config.cabinet, instance: config.instance, purpose }
+    }
+}

@@ -1,0 +1,197 @@
+//! What is in the compartments, and what an opened or a closed door changes about it.
+
+use schemas::ids::Name;
+use schemas::messages::{
+    AuditRequired, Collected, Compartment, CredentialId, LoadAborted, Occupancy, OrderKey, Retrieved,
+    Stored as StoredFact, StoredBy,
+};
+
+use crate::core::CabinetCore;
+use crate::records::{Collecting, Content, Free, Leaving, Life, Loading, Purpose, Retrieving, Stored};
+use crate::tables::{BAYS, bay_key};
+use crate::turn::Turn;
+use crate::{DoorSeen, ScreenNote};
+
+/// An opened door that is never closed: the collection counts as over, unconfirmed.
+pub const UNCONFIRMED_MILLIS: u64 = 900_000;
+
+impl CabinetCore {
+    pub(crate) fn save_bay(&self, turn: &mut Turn, compartment: Compartment) {
+        if let Some(bay) = self.bays.get(&compartment) {
+            turn.put(BAYS, bay_key(compartment), &bay.row());
+        }
+    }
+
+    pub(crate) fn set_content(&mut self, turn: &mut Turn, compartment: Compartment, content: impl Into<Content>) {
+        if let Some(bay) = self.bays.get_mut(&compartment) {
+            bay.content = content.into();
+            bay.unconfirmed_at = match bay.content {
+                Content::Collecting(_) => Some(turn.now + UNCONFIRMED_MILLIS),
+                Content::Free(_)
+                | Content::Loading(_)
+                | Content::Stored(_)
+                | Content::Leaving(_)
+                | Content::Retrieving(_) => None,
+            };
+        }
+        self.save_bay(turn, compartment);
+    }
+
+    /// Where an order is, if it is anywhere here.
+    pub(crate) fn compartment_of(&self, order: &OrderKey) -> Option<Compartment> {
+        self.bays.iter().find(|(_, bay)| bay.content.order() == Some(order)).map(|(compartment, _)| *compartment)
+    }
+
+    /// The door was unlocked by this right; `seen` by the sensor, or at least pulsed.
+    pub(crate) fn unlocked(&mut self, turn: &mut Turn, compartment: Compartment, purpose: &Purpose, seen: bool) {
+        let Some(bay) = self.bays.get(&compartment) else { return };
+        let blind = bay.seen == DoorSeen::Unknown;
+        match (purpose, bay.content.clone()) {
+            (Purpose::Collect(by), Content::Stored(content)) if content.order == by.order => {
+                self.book.use_up(turn, &by.order);
+                let collecting = Collecting { order: content.order, credential: by.credential, seen };
+                self.set_content(turn, compartment, collecting);
+            }
+            (Purpose::Load(by), Content::Loading(content)) if content.order == by.order => {
+                self.set_content(turn, compartment, Loading { opened: true, ..content });
+                if blind {
+                    turn.note(ScreenNote::AskLoaded { order: by.order.clone(), compartment, empty: false });
+                }
+            }
+            (Purpose::Retrieve(by), Content::Retrieving(content)) if content.order == by.order => {
+                self.set_content(turn, compartment, Retrieving { opened: true, ..content });
+                if blind {
+                    turn.note(ScreenNote::AskLoaded { order: by.order.clone(), compartment, empty: false });
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Its door was certainly not opened for the staff who asked: nothing has changed inside.
+    pub(crate) fn never_unlocked(&mut self, turn: &mut Turn, compartment: Compartment) {
+        match self.bays.get(&compartment).map(|bay| bay.content.clone()) {
+            Some(Content::Loading(content)) if !content.opened => self.abort_load(turn, compartment, content.order),
+            Some(Content::Retrieving(content)) if !content.opened => {
+                self.set_content(turn, compartment, Stored { order: content.order });
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether a person may still have this door opened: things change between two presses.
+    pub(crate) fn still_entitled(&self, compartment: Compartment, purpose: &Purpose) -> bool {
+        let Some(bay) = self.bays.get(&compartment) else { return false };
+        match (purpose, &bay.content) {
+            (Purpose::Collect(by), Content::Stored(content)) => {
+                let live = self.book.credential(&by.credential).is_some_and(|row| row.life == Life::Live);
+                live && content.order == by.order
+            }
+            (Purpose::Load(by), Content::Loading(content)) => content.order == by.order,
+            (Purpose::Retrieve(by), Content::Retrieving(content)) => content.order == by.order,
+            _ => false,
+        }
+    }
+
+    /// The door is closed: what does that say about the content? `just_closed`: it was open a moment ago.
+    pub(crate) fn settle_content(&mut self, turn: &mut Turn, compartment: Compartment, just_closed: bool) {
+        let Some(bay) = self.bays.get(&compartment) else { return };
+        let occupancy = bay.occupancy;
+        match bay.content.clone() {
+            Content::Free(_) => {
+                if occupancy == Occupancy::Occupied && bay.active.is_none() {
+                    self.require_audit(turn, compartment, None);
+                }
+            }
+            Content::Loading(content) if content.opened => {
+                if occupancy == Occupancy::Occupied {
+                    self.store(turn, compartment, content.order, StoredBy::Sensor, content.staff);
+                } else if just_closed {
+                    let empty = occupancy == Occupancy::Empty;
+                    turn.note(ScreenNote::AskLoaded { order: content.order, compartment, empty });
+                }
+            }
+            Content::Collecting(content) => {
+                let confirmed = content.seen && occupancy != Occupancy::Occupied;
+                self.collected(turn, compartment, &content.order, content.credential, confirmed);
+                self.free(turn, compartment, content.order);
+            }
+            Content::Leaving(content) => self.free(turn, compartment, content.order),
+            Content::Retrieving(content) if content.opened && just_closed => {
+                if occupancy == Occupancy::Occupied {
+                    turn.note(ScreenNote::AskLoaded { order: content.order, compartment, empty: false });
+                } else {
+                    self.retrieved(turn, compartment, content.order, content.staff);
+                }
+            }
+            Content::Loading(_) | Content::Retrieving(_) | Content::Stored(_) => {}
+        }
+    }
+
+    /// Nobody closed the door for a quarter of an hour. The compartment stays taken until somebody does.
+    pub(crate) fn collection_due(&mut self, turn: &mut Turn, compartment: Compartment) {
+        let Some(bay) = self.bays.get(&compartment) else { return };
+        if bay.unconfirmed_at.is_none_or(|at| turn.now < at) {
+            return;
+        }
+        if let Content::Collecting(content) = bay.content.clone() {
+            self.collected(turn, compartment, &content.order, content.credential, false);
+            self.set_content(turn, compartment, Leaving { order: content.order });
+        }
+    }
+
+    fn collected(
+        &mut self,
+        turn: &mut Turn,
+        compartment: Compartment,
+        order: &OrderKey,
+        credential: CredentialId,
+        confirmed: bool,
+    ) {
+        self.book.end_order(turn, order);
+        self.record(turn, Collected { order: order.clone(), compartment, credential, confirmed });
+    }
+
+    /// Whoever took the order has closed the door.
+    fn free(&mut self, turn: &mut Turn, compartment: Compartment, order: OrderKey) {
+        self.set_content(turn, compartment, Free {});
+        if self.bays.get(&compartment).is_some_and(|bay| bay.occupancy == Occupancy::Occupied) {
+            self.require_audit(turn, compartment, Some(order));
+        }
+    }
+
+    pub(crate) fn store(
+        &mut self,
+        turn: &mut Turn,
+        compartment: Compartment,
+        order: OrderKey,
+        by: StoredBy,
+        staff: Name,
+    ) {
+        self.set_content(turn, compartment, Stored { order: order.clone() });
+        self.record(turn, StoredFact { order: order.clone(), compartment, by, staff });
+        turn.note(ScreenNote::Stored { order, compartment });
+    }
+
+    pub(crate) fn abort_load(&mut self, turn: &mut Turn, compartment: Compartment, order: OrderKey) {
+        self.set_content(turn, compartment, Free {});
+        self.record(turn, LoadAborted { order: order.clone(), compartment });
+        turn.note(ScreenNote::LoadAborted { order, compartment });
+    }
+
+    pub(crate) fn retrieved(&mut self, turn: &mut Turn, compartment: Compartment, order: OrderKey, staff: Name) {
+        self.book.end_order(turn, &order);
+        self.record(turn, Retrieved { order: order.clone(), compartment, staff });
+        self.free(turn, compartment, order);
+    }
+
+    /// Book and sensor disagree: told once, and never ended but by staff.
+    pub(crate) fn require_audit(&mut self, turn: &mut Turn, compartment: Compartment, order: Option<OrderKey>) {
+        let Some(bay) = self.bays.get_mut(&compartment) else { return };
+        if !bay.audit {
+            bay.audit = true;
+            self.save_bay(turn, compartment);
+            self.record(turn, AuditRequired { compartment, order });
+        }
+    }
+}

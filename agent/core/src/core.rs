@@ -1,0 +1,171 @@
+//! The aggregate: what a cabinet knows, and which rule hears of which fact.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use schemas::messages::{BoardHealth, Compartment, Event, Fact};
+use schemas::step::Step;
+
+use crate::bay::Bay;
+use crate::book::HeldBook;
+use crate::challenges::Challenges;
+use crate::commands::Commands;
+use crate::entry::{Entries, Who};
+use crate::keyset::Keys;
+use crate::link::Link;
+use crate::lockout::{Lockout, Typing};
+use crate::open::Identity;
+use crate::outbox::Outbox;
+use crate::records::{LOCKOUT_KEY, TIME_KEY};
+use crate::refusals::Refusals;
+use crate::staff::Sessions;
+use crate::tables::META;
+use crate::time::FleetClock;
+use crate::turn::Turn;
+use crate::{CompartmentView, Config, Effect, Input, Moment, View};
+
+/// The rules of one cabinet. See the crate's page for how a shell drives it.
+pub struct CabinetCore {
+    pub(crate) config: Config,
+    pub(crate) identity: Identity,
+    pub(crate) keys: Keys,
+    pub(crate) challenges: Challenges,
+    pub(crate) clock: FleetClock,
+    pub(crate) outbox: Outbox,
+    pub(crate) link: Link,
+    /// When `ask` was last answered.
+    pub(crate) asked_at: Option<u64>,
+    pub(crate) book: HeldBook,
+    pub(crate) bays: BTreeMap<Compartment, Bay>,
+    /// Number of the newest pulse.
+    pub(crate) pulses: u64,
+    pub(crate) commands: Commands,
+    pub(crate) refusals: Refusals,
+    pub(crate) lockout: Lockout,
+    pub(crate) entries: Entries,
+    pub(crate) sessions: Sessions,
+    pub(crate) silent_boards: BTreeSet<u32>,
+    /// Boot clock of the last input.
+    pub(crate) now: u64,
+}
+
+impl CabinetCore {
+    /// Decides about one fact. The rows of the step go to disk in one transaction before any of its effects.
+    pub fn handle(&mut self, input: Input, moment: &Moment) -> Step<Effect> {
+        let mut turn = Turn::new(moment);
+        self.now = turn.now;
+        self.dispatch(input, &mut turn);
+        self.handle_due(&mut turn);
+        self.send_events(&mut turn);
+        turn.finish()
+    }
+
+    fn dispatch(&mut self, input: Input, turn: &mut Turn) {
+        match input {
+            Input::Tick => {}
+            // From the settings: one that is older or no longer believed is no offence of anybody's.
+            Input::Keyset(envelope) => self.handle_keyset(turn, envelope).unwrap_or_default(),
+            Input::Connected => self.handle_connected(turn),
+            Input::Disconnected => self.handle_disconnected(),
+            Input::Down { token, payload } => self.handle_down(turn, token, &payload),
+            Input::EventsAcked { up_to } => self.outbox.acknowledged(turn, up_to),
+            Input::HelloAcked => self.handle_hello_acked(turn.now),
+            Input::Entered { entry, secret } => self.handle_entered(turn, entry, secret, Who::Customer),
+            Input::StaffEntered { entry, secret } => self.handle_entered(turn, entry, secret, Who::Staff),
+            Input::Derived { entry, verifier } => self.handle_derived(turn, entry, &verifier),
+            Input::StaffLogout { session } => self.end_session(turn, session),
+            Input::Load { session, order, larger } => self.handle_load(turn, session, &order, larger),
+            Input::Retrieve { session, order } => self.handle_retrieve(turn, session, &order),
+            Input::ConfirmLoaded { session, compartment, inside } => {
+                self.handle_confirm(turn, session, compartment, inside);
+            }
+            Input::TryAgain { compartment } => self.handle_try_again(turn, compartment),
+            Input::Door { compartment, door, occupancy } => self.handle_door(turn, compartment, door, occupancy),
+            Input::PulseResult { pulse, sent } => self.handle_pulse_result(turn, pulse, sent),
+            Input::Board { board, answering } => self.handle_board(turn, board, answering),
+        }
+    }
+
+    fn handle_board(&mut self, turn: &mut Turn, board: u32, answering: bool) {
+        let changed = if answering { self.silent_boards.remove(&board) } else { self.silent_boards.insert(board) };
+        if changed {
+            self.record(turn, BoardHealth { board, answering });
+        }
+    }
+
+    /// Boot milliseconds at which to call again with [`Input::Tick`], if nothing else happens before.
+    pub fn poll_timeout(&self) -> Option<u64> {
+        let own = [
+            self.link.deadline(),
+            self.lockout.deadline(),
+            self.clock.floor_due(),
+            self.entries.deadline(),
+            self.sessions.deadline(),
+        ];
+        own.into_iter().chain(self.bays.values().map(Bay::deadline)).flatten().min()
+    }
+
+    fn handle_due(&mut self, turn: &mut Turn) {
+        let due: Vec<_> = self.bays.values().filter(|bay| bay.deadline().is_some_and(|at| at <= turn.now)).collect();
+        let due: Vec<_> = due.into_iter().map(Bay::number).collect();
+        for compartment in due {
+            self.use_due(turn, compartment);
+            self.offer_due(turn, compartment);
+            self.collection_due(turn, compartment);
+            self.held_due(turn, compartment);
+        }
+        if self.lockout.tick(turn.now) {
+            turn.put(META, LOCKOUT_KEY, &self.lockout.row());
+        }
+        if let Some(row) = self.clock.raise_floor(turn.now) {
+            turn.put(META, TIME_KEY, &row);
+        }
+        self.entries_due(turn);
+        self.sessions_due(turn);
+        self.link_due(turn);
+    }
+
+    /// Writes a fact as the next event, once and for ever.
+    pub(crate) fn record(&mut self, turn: &mut Turn, fact: impl Into<Fact>) {
+        let event = Event { at: self.clock.stamp(turn.now), fact: fact.into() };
+        self.outbox.append(turn, &event);
+    }
+
+    pub(crate) fn boards_silent(&self) -> u32 {
+        u32::try_from(self.silent_boards.len()).unwrap_or(u32::MAX)
+    }
+
+    /// What a screen shows, as of the last input.
+    pub fn view(&self) -> View {
+        let boot_millis = self.now;
+        let fleet_millis = self.clock.now(boot_millis);
+        View {
+            boot_millis,
+            cabinet: self.config.cabinet.clone(),
+            online: matches!(self.link, Link::Welcomed { .. }),
+            fleet_millis,
+            locked_until: self.lockout.locked_until(boot_millis),
+            second_part_needed: self.lockout.typing(boot_millis, fleet_millis) == Typing::SecondPart,
+            code_digits: self.book.code_digits(),
+            book: self.book.version(),
+            compartments: self.bays.values().map(compartment_view).collect(),
+            outbox: self.outbox.waiting(),
+            boards_silent: self.boards_silent(),
+            refusals_suppressed: self.refusals.suppressed(),
+        }
+    }
+}
+
+fn compartment_view(bay: &Bay) -> CompartmentView {
+    CompartmentView {
+        number: bay.number(),
+        size: bay.size(),
+        in_service: bay.info().in_service,
+        fault: bay.fault.is_some(),
+        door: bay.door_state(),
+        occupancy: bay.occupancy,
+        allocated: !bay.is_free(),
+        audit_required: bay.audit,
+        asks: bay.asks(),
+        try_again: bay.offer.is_some(),
+    }
+}

@@ -1,0 +1,211 @@
+//! What people type and scan: checked against the lockout, derived by the shell, compared with the book.
+
+use std::collections::BTreeMap;
+
+use schemas::crypto::codes::{Pepper, Secret};
+use schemas::messages::{
+    Compartment, CredentialId, CredentialKind, CredentialRefused, OrderKey, RefusalReason, TypingLocked, Verifier,
+};
+
+use crate::core::CabinetCore;
+use crate::lockout::Typing;
+use crate::records::{CollectUse, Content, CredentialRow, Fault, LOCKOUT_KEY, Life};
+use crate::tables::META;
+use crate::turn::Turn;
+use crate::uses::PERSON_MILLIS;
+use crate::{Effect, EntryRefusal, EntryResult, ScreenNote};
+
+/// A derivation that has not come back until then is given up.
+const DERIVE_MILLIS: u64 = 10_000;
+const SCANS_MAX: usize = 8;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Who {
+    Customer,
+    Staff,
+}
+
+#[derive(Debug)]
+struct Pending {
+    who: Who,
+    kind: CredentialKind,
+    until: u64,
+}
+
+/// Entries whose verifier is being computed. One typed code at a time: many at once would all be tried before the first
+/// wrong one is counted.
+#[derive(Debug, Default)]
+pub(crate) struct Entries {
+    pending: BTreeMap<u64, Pending>,
+}
+
+impl Entries {
+    fn is_busy(&self, entry: u64, kind: CredentialKind) -> bool {
+        let of_kind = self.pending.values().filter(|pending| pending.kind == kind).count();
+        let most = match kind {
+            CredentialKind::Digits => 1,
+            CredentialKind::Qr => SCANS_MAX,
+        };
+        of_kind >= most || self.pending.contains_key(&entry)
+    }
+
+    pub(crate) fn deadline(&self) -> Option<u64> {
+        self.pending.values().map(|pending| pending.until).min()
+    }
+
+    /// Entries whose derivation is given up.
+    fn take_due(&mut self, now: u64) -> Vec<u64> {
+        self.pending.extract_if(.., |_, pending| pending.until <= now).map(|(entry, _)| entry).collect()
+    }
+}
+
+impl CabinetCore {
+    pub(crate) fn handle_entered(&mut self, turn: &mut Turn, entry: u64, secret: Secret, who: Who) {
+        match self.may_try(turn.now, entry, secret.kind(), who) {
+            Err(result) => turn.effect(Effect::EntryResult { entry, result }),
+            Ok(()) => {
+                let pending = Pending { who, kind: secret.kind(), until: turn.now + DERIVE_MILLIS };
+                self.entries.pending.insert(entry, pending);
+                let (salt, pepper) = (self.identity.salt, Pepper(self.identity.pepper.0));
+                turn.effect(Effect::Derive { entry, secret, salt, pepper });
+            }
+        }
+    }
+
+    fn may_try(&self, now: u64, entry: u64, kind: CredentialKind, who: Who) -> Result<(), EntryResult> {
+        match (kind, self.lockout.typing(now, self.clock.now(now))) {
+            (CredentialKind::Digits, Typing::Locked { until }) => {
+                return Err(EntryResult::Locked { until_boot_millis: until });
+            }
+            (CredentialKind::Digits, Typing::SecondPart) => return Err(EntryResult::SecondPartNeeded),
+            (CredentialKind::Digits, Typing::Free) | (CredentialKind::Qr, _) => {}
+        }
+        // PINs of staff are typed; nothing scanned can be one.
+        if who == Who::Staff && kind == CredentialKind::Qr {
+            return Err(EntryResult::Refused(EntryRefusal::Wrong));
+        }
+        if self.entries.is_busy(entry, kind) { Err(EntryResult::Refused(EntryRefusal::Busy)) } else { Ok(()) }
+    }
+
+    pub(crate) fn handle_derived(&mut self, turn: &mut Turn, entry: u64, verifier: &Verifier) {
+        let Some(pending) = self.entries.pending.remove(&entry) else { return };
+        let key = &self.config.device_key;
+        let result = match pending.who {
+            Who::Customer => match self.book.find(key, verifier, pending.kind) {
+                Some(id) => self.use_credential(turn, id),
+                None => self.wrong(turn, pending.kind),
+            },
+            Who::Staff => match self.book.find_staff(key, verifier) {
+                Some(name) => self.log_in(turn, name),
+                None => self.wrong(turn, pending.kind),
+            },
+        };
+        turn.effect(Effect::EntryResult { entry, result });
+    }
+
+    /// Counted on disk before the person hears of it. What was scanned cannot be guessed, so it is not counted.
+    fn wrong(&mut self, turn: &mut Turn, kind: CredentialKind) -> EntryResult {
+        if kind == CredentialKind::Qr {
+            return EntryResult::Refused(EntryRefusal::Wrong);
+        }
+        let fleet = self.clock.now(turn.now);
+        let locked = self.lockout.count_wrong(turn.now, fleet);
+        turn.put(META, LOCKOUT_KEY, &self.lockout.row());
+        let Some(until_boot_millis) = locked else { return EntryResult::Refused(EntryRefusal::Wrong) };
+        let wrong_today = u32::try_from(self.lockout.wrong_today(turn.now, fleet)).unwrap_or(u32::MAX);
+        self.record(turn, TypingLocked { until_boot_millis, wrong_today });
+        EntryResult::Locked { until_boot_millis }
+    }
+
+    fn use_credential(&mut self, turn: &mut Turn, id: CredentialId) -> EntryResult {
+        let Some(row) = self.book.credential(&id).cloned() else {
+            return EntryResult::Refused(EntryRefusal::Wrong);
+        };
+        let opening = self.valid_now(&row, turn.now).and_then(|()| self.behind(turn, &row));
+        match opening {
+            Ok(compartments) => {
+                for (compartment, order) in &compartments {
+                    let purpose = CollectUse { credential: id, order: order.clone() }.into();
+                    self.start_use(turn, *compartment, purpose, turn.now + PERSON_MILLIS, 1);
+                }
+                EntryResult::Opening { compartments: compartments.into_iter().map(|(number, _)| number).collect() }
+            }
+            Err(refusal) => {
+                if let Some(reason) = reported(refusal)
+                    && self.refusals.admit_credential(id, reason, turn.now)
+                {
+                    self.record(turn, CredentialRefused { id, reason });
+                }
+                EntryResult::Refused(refusal)
+            }
+        }
+    }
+
+    fn valid_now(&self, row: &CredentialRow, now: u64) -> Result<(), EntryRefusal> {
+        match row.life {
+            Life::Used => return Err(EntryRefusal::Used),
+            Life::Revoked => return Err(EntryRefusal::Revoked),
+            Life::Live => {}
+        }
+        if row.expires.is_some_and(|expires| self.clock.has_passed(expires, now)) {
+            return Err(EntryRefusal::Expired);
+        }
+        if row.needs_time && self.clock.now(now).is_none() {
+            return Err(EntryRefusal::TimeUnknown);
+        }
+        Ok(())
+    }
+
+    /// The compartments that this right opens now, or why there are none.
+    fn behind(&self, turn: &mut Turn, row: &CredentialRow) -> Result<Vec<(Compartment, OrderKey)>, EntryRefusal> {
+        let mut opening = Vec::new();
+        let mut refusal = EntryRefusal::NotHere;
+        for order in &row.orders {
+            match self.behind_one(order) {
+                Ok(compartment) => opening.push((compartment, order.clone())),
+                Err((why, stuck)) => {
+                    refusal = why;
+                    if let Some(compartment) = stuck {
+                        turn.note(ScreenNote::CallStaff { compartment, order: Some(order.clone()) });
+                    }
+                }
+            }
+        }
+        if opening.is_empty() { Err(refusal) } else { Ok(opening) }
+    }
+
+    /// Where to pulse for one order. With a refusal comes the compartment that only staff can open.
+    fn behind_one(&self, order: &OrderKey) -> Result<Compartment, (EntryRefusal, Option<Compartment>)> {
+        let Some(bay) = self.compartment_of(order).and_then(|compartment| self.bays.get(&compartment)) else {
+            return Err((EntryRefusal::NotHere, None));
+        };
+        match &bay.content {
+            Content::Stored(_) if bay.active.is_some() => Err((EntryRefusal::Busy, None)),
+            Content::Stored(_) if bay.fault == Some(Fault::WrongDoor) => {
+                Err((EntryRefusal::OutOfService, Some(bay.number())))
+            }
+            Content::Stored(_) => Ok(bay.number()),
+            Content::Free(_) | Content::Loading(_) => Err((EntryRefusal::NotHere, None)),
+            Content::Collecting(_) | Content::Leaving(_) => Err((EntryRefusal::Used, None)),
+            Content::Retrieving(_) => Err((EntryRefusal::Revoked, None)),
+        }
+    }
+
+    pub(crate) fn entries_due(&mut self, turn: &mut Turn) {
+        for entry in self.entries.take_due(turn.now) {
+            turn.effect(Effect::EntryResult { entry, result: EntryResult::Refused(EntryRefusal::Busy) });
+        }
+    }
+}
+
+/// What the fleet is told; that nothing is here or a door is busy is no offence.
+fn reported(refusal: EntryRefusal) -> Option<RefusalReason> {
+    match refusal {
+        EntryRefusal::Used => Some(RefusalReason::Used),
+        EntryRefusal::Expired => Some(RefusalReason::Expired),
+        EntryRefusal::Revoked => Some(RefusalReason::Revoked),
+        EntryRefusal::TimeUnknown => Some(RefusalReason::TimeUnknown),
+        EntryRefusal::OutOfService => Some(RefusalReason::OutOfService),
+        EntryRefusal::Wrong | EntryRefusal::Busy | EntryRefusal::NotHere => None,
+    }
+}

@@ -1,0 +1,179 @@
+//! The connection to the fleet: hello, welcome, challenges, telemetry and the events on their way.
+
+use schemas::cbor::{self, Blob};
+use schemas::crypto::seal;
+use schemas::messages::{
+    CompartmentState, Down, Hello, KeysetApplied, MESSAGE_MAX, PROTOCOL_MINOR, PepperOffer, RefusalReason, Telemetry,
+    Welcome,
+};
+
+use crate::Effect;
+use crate::core::CabinetCore;
+use crate::records::KEYSET_KEY;
+use crate::tables::META;
+use crate::turn::Turn;
+
+/// Between two answers to `ask`.
+const ASK_MILLIS: u64 = 1_000;
+/// How long the fleet may take from the PUBACK of a hello to its welcome, before hello is said again.
+const WELCOME_MILLIS: u64 = 30_000;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Link {
+    Offline,
+    /// Hello is on its way. Nothing else is sent before the welcome.
+    Greeting {
+        again_at: Option<u64>,
+    },
+    Welcomed {
+        telemetry_at: u64,
+    },
+}
+
+impl Link {
+    pub(crate) fn deadline(self) -> Option<u64> {
+        match self {
+            Self::Offline => None,
+            Self::Greeting { again_at } => again_at,
+            Self::Welcomed { telemetry_at } => Some(telemetry_at),
+        }
+    }
+}
+
+impl CabinetCore {
+    pub(crate) fn handle_connected(&mut self, turn: &mut Turn) {
+        self.outbox.disconnected();
+        self.link = Link::Greeting { again_at: None };
+        let hello = self.hello(turn);
+        turn.effect(Effect::SendHello(cbor::encode(&hello)));
+    }
+
+    pub(crate) fn handle_disconnected(&mut self) {
+        self.outbox.disconnected();
+        self.link = Link::Offline;
+    }
+
+    pub(crate) fn handle_hello_acked(&mut self, now: u64) {
+        if let Link::Greeting { again_at } = &mut self.link {
+            *again_at = Some(now + WELCOME_MILLIS);
+        }
+    }
+
+    /// The PUBACK is the first effect: it comes behind the journal and before any pulse.
+    pub(crate) fn handle_down(&mut self, turn: &mut Turn, token: u64, payload: &[u8]) {
+        turn.effect(Effect::AckDown { token });
+        let down = if payload.len() > MESSAGE_MAX { None } else { cbor::decode(payload).ok() };
+        match down {
+            Some(Down::Welcome(welcome)) => self.handle_welcome(turn, &welcome),
+            Some(Down::Command(signed)) => self.handle_command(turn, &signed.envelope.0),
+            Some(Down::Codes(signed)) => self.handle_codes(turn, &signed.envelope.0),
+            Some(Down::Ask(_)) => self.handle_ask(turn),
+            Some(Down::Keyset(update)) => {
+                if let Err(reason) = self.handle_keyset(turn, update.envelope.0) {
+                    self.refuse_command(turn, None, reason);
+                }
+            }
+            None => self.refuse_command(turn, None, RefusalReason::Malformed),
+        }
+    }
+
+    fn handle_welcome(&mut self, turn: &Turn, welcome: &Welcome) {
+        if self.link != Link::Offline {
+            self.outbox.welcomed(welcome);
+            if let Link::Greeting { .. } = self.link {
+                self.link = Link::Welcomed { telemetry_at: turn.now };
+            }
+        }
+    }
+
+    fn handle_ask(&mut self, turn: &mut Turn) {
+        let soon = self.asked_at.is_some_and(|asked| turn.now.saturating_sub(asked) < ASK_MILLIS);
+        if let (Link::Welcomed { .. }, false) = (self.link, soon) {
+            self.asked_at = Some(turn.now);
+            let challenge = self.challenges.current(turn.now, &mut turn.draws);
+            turn.effect(Effect::SendChallenge(cbor::encode(&challenge)));
+        }
+    }
+
+    /// A keyset from the fleet or from the settings. An older one from the settings is the normal case.
+    pub(crate) fn handle_keyset(&mut self, turn: &mut Turn, bytes: Vec<u8>) -> Result<(), RefusalReason> {
+        let Some(applied) = self.keys.apply(bytes, &self.config.tenant, &self.config.roots)? else { return Ok(()) };
+        turn.put(META, KEYSET_KEY, &applied.row);
+        self.record(turn, KeysetApplied { version: applied.version, root: applied.root });
+        if applied.pepper_key_changed && self.link != Link::Offline {
+            // The offer of the pepper is in hello only, and it is sealed to that key.
+            self.handle_connected(turn);
+        }
+        Ok(())
+    }
+
+    fn hello(&mut self, turn: &mut Turn) -> Hello {
+        Hello {
+            minor: PROTOCOL_MINOR,
+            agent: self.config.agent.clone(),
+            instance: self.config.instance,
+            boot: self.config.boot,
+            challenge: self.challenges.current(turn.now, &mut turn.draws),
+            epoch: self.outbox.epoch(),
+            newest: self.outbox.newest(),
+            oldest: self.outbox.oldest(),
+            book: self.book.version(),
+            keyset: self.keys.version(),
+            compartments: self.bays.values().map(|bay| bay.info().clone()).collect(),
+            pepper: self.pepper_offer(turn),
+            open_commands: self.open_commands(),
+        }
+    }
+
+    fn pepper_offer(&self, turn: &mut Turn) -> Option<PepperOffer> {
+        let key = self.keys.pepper_key()?;
+        let (config, identity) = (&self.config, &self.identity);
+        let (version, salt) = (identity.pepper_version, identity.salt);
+        let aad = seal::pepper_aad(&config.tenant, &config.cabinet, config.instance, version, salt);
+        let entropy = seal::Entropy { ephemeral: turn.draws.secret_key(), nonce: turn.draws.bytes() };
+        let sealed = seal::seal(&identity.pepper.0, &key, &aad, &entropy).ok()?;
+        Some(PepperOffer { version, salt, sealed: Blob(sealed) })
+    }
+
+    pub(crate) fn link_due(&mut self, turn: &mut Turn) {
+        match self.link {
+            Link::Greeting { again_at: Some(at) } if at <= turn.now => self.handle_connected(turn),
+            Link::Welcomed { telemetry_at } if telemetry_at <= turn.now => self.send_telemetry(turn),
+            Link::Offline | Link::Greeting { .. } | Link::Welcomed { .. } => {}
+        }
+    }
+
+    fn send_telemetry(&mut self, turn: &mut Turn) {
+        // At least a second, or a zero in the settings would never let the core rest.
+        self.link = Link::Welcomed { telemetry_at: turn.now + self.config.telemetry_every_millis.max(1_000) };
+        let fleet = self.clock.now(turn.now);
+        let wrong = self.lockout.wrong_today(turn.now, fleet);
+        let telemetry = Telemetry {
+            challenge: self.challenges.current(turn.now, &mut turn.draws),
+            at: self.clock.stamp(turn.now),
+            compartments: self
+                .bays
+                .values()
+                .map(|bay| CompartmentState {
+                    number: bay.number(),
+                    door: bay.door_state(),
+                    occupancy: bay.occupancy,
+                    allocated: !bay.is_free(),
+                })
+                .collect(),
+            boards_silent: self.boards_silent(),
+            outbox: self.outbox.waiting(),
+            book: self.book.version(),
+            wrong_codes_today: u32::try_from(wrong).unwrap_or(u32::MAX),
+        };
+        turn.effect(Effect::SendTelemetry(cbor::encode(&telemetry)));
+    }
+
+    /// What this turn has written goes out behind everything else, as far as the window allows.
+    pub(crate) fn send_events(&mut self, turn: &mut Turn) {
+        if let Some((from, to)) = self.outbox.next_batch() {
+            let challenge = self.challenges.current(turn.now, &mut turn.draws);
+            turn.effect(Effect::SendEvents { from, to, challenge, epoch: self.outbox.epoch() });
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! Rows of the cabinet's store. Their keys in CBOR stay as they are for ever; new fields are added as `opt`.
+
+use schemas::cbor::Blob;
+use schemas::ids::Name;
+use schemas::messages::{
+    Actor, ActorCommand, ActorCredential, ActorStaff, Attributes, Category, CommandId, Compartment, CredentialId,
+    CredentialKind, Epoch, FleetMillis, Instance, OrderKey, Salt, Size,
+};
+use schemas::{cbor_code, cbor_map, cbor_union};
+
+/// Format of all rows; a store with another one is refused.
+pub(crate) const FORMAT: u64 = 1;
+
+pub(crate) const FORMAT_KEY: &str = "format";
+pub(crate) const IDENTITY_KEY: &str = "identity";
+pub(crate) const OUTBOX_KEY: &str = "outbox";
+pub(crate) const KEYSET_KEY: &str = "keyset";
+pub(crate) const BOOK_KEY: &str = "book";
+pub(crate) const TIME_KEY: &str = "time";
+pub(crate) const LOCKOUT_KEY: &str = "lockout";
+pub(crate) const PULSE_KEY: &str = "pulse";
+
+macro_rules! rows {
+    ($( $(#[$meta:meta])* $name:ident { $($body:tt)* } )*) => {
+        $( cbor_map! { $(#[$meta])* #[derive(Debug, Clone, PartialEq, Eq)] pub(crate) struct $name { $($body)* } } )*
+    };
+}
+
+rows! {
+    /// Made with the store.
+    IdentityRow {
+        1 => instance: Instance,
+        2 => epoch: Epoch,
+        3 => salt: Salt,
+        4 => pepper_version: u32,
+        /// Protected with the device key.
+        5 => pepper: Blob,
+    }
+    /// `newest` and `oldest` event on disk, and how far the fleet has them. `oldest` is `newest + 1` for none.
+    OutboxRow { 1 => newest: u64, 2 => oldest: u64, 3 => acked: u64 }
+    KeysetRow { 1 => version: u64, 2 => envelope: Blob }
+    BookRow { 1 => version: u64, 2 => code_digits: u8 }
+    TimeRow { 1 => floor: FleetMillis }
+    /// One wrong code: boot clock of the run that counts it, and fleet time if it was known.
+    WrongCode { 1 => boot_millis: u64, 2 opt => fleet_millis: Option<FleetMillis> }
+    LockoutRow {
+        /// Wrong codes since typing was last locked.
+        1 => wrong: u32,
+        2 => locked: bool,
+        3 => today: Vec<WrongCode>,
+    }
+    AcceptedCommand { 1 => id: CommandId }
+    OrderRow {
+        1 => size: Size,
+        2 => category: Category,
+        3 => wants: Attributes,
+        4 opt => reserved: Option<Compartment>,
+        /// It was collected or taken back here; it is not loaded again.
+        5 => over: bool,
+    }
+    CredentialRow {
+        1 => kind: CredentialKind,
+        /// HMAC of the verifier under the device key.
+        2 => at_rest: Blob,
+        /// What it still opens.
+        3 => orders: Vec<OrderKey>,
+        4 => generation: u32,
+        5 opt => expires: Option<FleetMillis>,
+        6 => needs_time: bool,
+        7 => life: Life,
+        /// Version of the book in which it was put or revoked: the oldest revoked ones are forgotten first.
+        8 => book: u64,
+    }
+    StaffRow { 1 => at_rest: Blob }
+
+    CommandUse { 1 => id: CommandId, 2 => requester: String }
+    CollectUse { 1 => credential: CredentialId, 2 => order: OrderKey }
+    LoadUse { 1 => staff: Name, 2 => order: OrderKey }
+    RetrieveUse { 1 => staff: Name, 2 => order: OrderKey }
+    /// A use of an authority: journalled before its pulse, removed with its outcome.
+    UseRow {
+        /// Number of the newest pulse that it asked for.
+        1 => pulse: u64,
+        2 => purpose: Purpose,
+        /// The sensor said open before the pulse: open afterwards proves nothing.
+        3 => was_open: bool,
+        /// Which press of "try again" this is, from 1.
+        4 => attempt: u32,
+        /// Boot clock after which nothing is pulsed for it.
+        5 => not_after: u64,
+    }
+
+    Free {}
+    /// Staff took the compartment for an order. `opened`: its door was unlocked, so something may be inside.
+    Loading { 1 => order: OrderKey, 2 => staff: Name, 3 => opened: bool }
+    Stored { 1 => order: OrderKey }
+    /// The recipient's door was opened. `seen`: by the sensor, not only pulsed.
+    Collecting { 1 => order: OrderKey, 2 => credential: CredentialId, 3 => seen: bool }
+    /// Collected without confirmation; free when its door is seen closed.
+    Leaving { 1 => order: OrderKey }
+    /// Staff take the order back.
+    Retrieving { 1 => order: OrderKey, 2 => staff: Name, 3 => opened: bool }
+
+    BayRow {
+        1 => content: Content,
+        /// What the sensor last said for certain: true for open. Kept through silence and restarts.
+        2 opt => open: Option<bool>,
+        3 opt => fault: Option<Fault>,
+        4 => audit: bool,
+    }
+}
+
+cbor_code! {
+    pub(crate) enum Life { 0 => Live = "live", 1 => Used = "used", 2 => Revoked = "revoked" }
+}
+
+cbor_code! {
+    pub(crate) enum Fault {
+        /// Pulsed three times and never seen open.
+        0 => Stuck = "stuck",
+        /// Another door opened instead, or this one did instead of another.
+        1 => WrongDoor = "wrong_door",
+    }
+}
+
+cbor_union! {
+    /// Whose right it is, and what happens when the door opens.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) enum Purpose {
+        1 => Command(CommandUse),
+        2 => Collect(CollectUse),
+        3 => Load(LoadUse),
+        4 => Retrieve(RetrieveUse),
+    }
+}
+
+cbor_union! {
+    /// What the cabinet knows to be in a compartment.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) enum Content {
+        1 => Free(Free),
+        2 => Loading(Loading),
+        3 => Stored(Stored),
+        4 => Collecting(Collecting),
+        5 => Leaving(Leaving),
+        6 => Retrieving(Retrieving),
+    }
+}
+
+impl Purpose {
+    pub(crate) fn actor(&self) -> Actor {
+        match self {
+            Self::Command(by) => ActorCommand { id: by.id, requester: by.requester.clone() }.into(),
+            Self::Collect(by) => ActorCredential { id: by.credential }.into(),
+            Self::Load(by) => ActorStaff { name: by.staff.clone() }.into(),
+            Self::Retrieve(by) => ActorStaff { name: by.staff.clone() }.into(),
+        }
+    }
+
+    pub(crate) fn order(&self) -> Option<&OrderKey> {
+        match self {
+            Self::Command(_) => None,
+            Self::Collect(by) => Some(&by.order),
+            Self::Load(by) => Some(&by.order),
+            Self::Retrieve(by) => Some(&by.order),
+        }
+    }
+}
+
+impl Content {
+    pub(crate) fn order(&self) -> Option<&OrderKey> {
+        match self {
+            Self::Free(_) => None,
+            Self::Loading(content) => Some(&content.order),
+            Self::Stored(content) => Some(&content.order),
+            Self::Collecting(content) => Some(&content.order),
+            Self::Leaving(content) => Some(&content.order),
+            Self::Retrieving(content) => Some(&content.order),
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! Staff at the screen: sessions, loading, taking back, and their word where no sensor can tell.
+
+use std::collections::BTreeMap;
+
+use schemas::ids::Name;
+use schemas::messages::{
+    Attributes, Compartment, Loading as LoadingFact, Occupancy, OrderKey, Size, StaffLoggedIn, StoredBy,
+};
+
+use crate::core::CabinetCore;
+use crate::records::{Content, LoadUse, Loading, OrderRow, RetrieveUse, Retrieving, Stored};
+use crate::turn::Turn;
+use crate::uses::PERSON_MILLIS;
+use crate::{DoorSeen, EntryResult, ScreenNote, SessionId, StaffRefusal, WaitingOrder};
+
+/// A session ends this long after the last thing done in it.
+pub const SESSION_IDLE_MILLIS: u64 = 300_000;
+const SESSIONS_MAX: usize = 8;
+
+#[derive(Debug)]
+struct Session {
+    name: Name,
+    until: u64,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Sessions {
+    by_id: BTreeMap<SessionId, Session>,
+}
+
+impl Sessions {
+    pub(crate) fn deadline(&self) -> Option<u64> {
+        self.by_id.values().map(|session| session.until).min()
+    }
+
+    fn oldest(&self) -> Option<SessionId> {
+        self.by_id.iter().min_by_key(|(_, session)| session.until).map(|(id, _)| *id)
+    }
+}
+
+impl CabinetCore {
+    pub(crate) fn log_in(&mut self, turn: &mut Turn, name: Name) -> EntryResult {
+        while self.sessions.by_id.len() >= SESSIONS_MAX
+            && let Some(oldest) = self.sessions.oldest()
+        {
+            self.end_session(turn, oldest);
+        }
+        let session = SessionId(u128::from_be_bytes(turn.draws.bytes()));
+        let until = turn.now + SESSION_IDLE_MILLIS;
+        self.sessions.by_id.insert(session, Session { name: name.clone(), until });
+        self.record(turn, StaffLoggedIn { staff: name.clone() });
+        EntryResult::StaffSession { session, name }
+    }
+
+    pub(crate) fn end_session(&mut self, turn: &mut Turn, session: SessionId) {
+        if self.sessions.by_id.remove(&session).is_some() {
+            turn.note(ScreenNote::SessionEnded { session });
+        }
+    }
+
+    pub(crate) fn sessions_due(&mut self, turn: &mut Turn) {
+        let over = |session: &Session| session.until <= turn.now;
+        let over: Vec<_> = self.sessions.by_id.iter().filter(|(_, held)| over(held)).map(|(id, _)| *id).collect();
+        for session in over {
+            self.end_session(turn, session);
+        }
+    }
+
+    /// Who that is, as long as the book still has them; being active keeps the session alive.
+    fn staff(&mut self, session: SessionId, now: u64) -> Result<Name, StaffRefusal> {
+        let held = self.sessions.by_id.get_mut(&session).filter(|held| now < held.until);
+        let held = held.filter(|held| self.book.is_staff(&held.name)).ok_or(StaffRefusal::NoSession)?;
+        held.until = now + SESSION_IDLE_MILLIS;
+        Ok(held.name.clone())
+    }
+
+    pub(crate) fn handle_load(&mut self, turn: &mut Turn, session: SessionId, order: &OrderKey, larger: bool) {
+        let chosen = self.staff(session, turn.now).and_then(|staff| {
+            let compartment = self.choose(order, larger)?;
+            Ok((staff, compartment))
+        });
+        match chosen {
+            Err(reason) => turn.note(ScreenNote::StaffRefused { session, reason }),
+            Ok((staff, compartment)) => {
+                if let Some(smaller) = self.compartment_of(order) {
+                    self.abort_load(turn, smaller, order.clone());
+                }
+                let loading = Loading { order: order.clone(), staff: staff.clone(), opened: false };
+                self.set_content(turn, compartment, loading);
+                self.record(turn, LoadingFact { order: order.clone(), compartment, staff: staff.clone() });
+                turn.note(ScreenNote::Loading { session, order: order.clone(), compartment });
+                let purpose = LoadUse { staff, order: order.clone() }.into();
+                self.start_use(turn, compartment, purpose, turn.now + PERSON_MILLIS, 1);
+            }
+        }
+    }
+
+    /// The compartment for an order: the reserved one if it still fits, else the smallest that does.
+    fn choose(&self, order: &OrderKey, larger: bool) -> Result<Compartment, StaffRefusal> {
+        let row = self.book.orders.get(order).ok_or(StaffRefusal::UnknownOrder)?;
+        let mut above = larger.then_some(row.size);
+        if let Some(bay) = self.compartment_of(order).and_then(|compartment| self.bays.get(&compartment)) {
+            match &bay.content {
+                Content::Loading(_) if bay.active.is_some() => return Err(StaffRefusal::Busy),
+                // It turned out to be too small.
+                Content::Loading(_) if larger => above = Some(bay.size()),
+                Content::Free(_)
+                | Content::Loading(_)
+                | Content::Stored(_)
+                | Content::Collecting(_)
+                | Content::Leaving(_)
+                | Content::Retrieving(_) => return Err(StaffRefusal::AlreadyHere),
+            }
+        }
+        if row.over {
+            return Err(StaffRefusal::Over);
+        }
+        let fits = |number: &Compartment| {
+            self.bays.get(number).is_some_and(|bay| {
+                bay.takes(row.size, row.wants) && above.is_none_or(|too_small| bay.size() > too_small)
+            })
+        };
+        row.reserved.filter(fits).or_else(|| self.smallest(order, row, fits)).ok_or(StaffRefusal::NoFittingCompartment)
+    }
+
+    /// Prefers one that no other order is waiting for, then the smallest, then the one with the fewest attributes that
+    /// nobody asked for.
+    fn smallest(&self, order: &OrderKey, row: &OrderRow, fits: impl Fn(&Compartment) -> bool) -> Option<Compartment> {
+        let rank = |number: &Compartment| -> (bool, Option<Size>, u32, Compartment) {
+            let bay = self.bays.get(number);
+            let surplus = bay.map_or(0, |bay| surplus(bay.info().attributes, row.wants));
+            (self.is_reserved_for_another(order, *number), bay.map(|bay| bay.size()), surplus, *number)
+        };
+        self.bays.keys().filter(|number| fits(number)).min_by_key(|number| rank(number)).copied()
+    }
+
+    fn is_reserved_for_another(&self, order: &OrderKey, compartment: Compartment) -> bool {
+        self.book.orders.iter().any(|(other, row)| {
+            other != order && !row.over && row.reserved == Some(compartment) && self.compartment_of(other).is_none()
+        })
+    }
+
+    pub(crate) fn handle_retrieve(&mut self, turn: &mut Turn, session: SessionId, order: &OrderKey) {
+        let found = self.staff(session, turn.now).and_then(|staff| Ok((staff, self.held(order)?)));
+        match found {
+            Err(reason) => turn.note(ScreenNote::StaffRefused { session, reason }),
+            Ok((staff, compartment)) => {
+                // From here on the recipient's code is refused.
+                let retrieving = Retrieving { order: order.clone(), staff: staff.clone(), opened: false };
+                self.end_offer(turn, compartment);
+                self.set_content(turn, compartment, retrieving);
+                turn.note(ScreenNote::Retrieving { session, order: order.clone(), compartment });
+                let purpose = RetrieveUse { staff, order: order.clone() }.into();
+                self.start_use(turn, compartment, purpose, turn.now + PERSON_MILLIS, 1);
+            }
+        }
+    }
+
+    fn held(&self, order: &OrderKey) -> Result<Compartment, StaffRefusal> {
+        let bay = self.compartment_of(order).and_then(|compartment| self.bays.get(&compartment));
+        let bay = bay.ok_or(StaffRefusal::UnknownOrder)?;
+        match &bay.content {
+            _ if bay.active.is_some() => Err(StaffRefusal::Busy),
+            Content::Stored(_) | Content::Leaving(_) | Content::Retrieving(_) => Ok(bay.number()),
+            Content::Free(_) | Content::Loading(_) | Content::Collecting(_) => Err(StaffRefusal::Busy),
+        }
+    }
+
+    pub(crate) fn handle_confirm(&mut self, turn: &mut Turn, session: SessionId, at: Compartment, inside: bool) {
+        if let Err(reason) = self.confirm(turn, session, at, inside) {
+            turn.note(ScreenNote::StaffRefused { session, reason });
+        }
+    }
+
+    fn confirm(
+        &mut self,
+        turn: &mut Turn,
+        session: SessionId,
+        compartment: Compartment,
+        inside: bool,
+    ) -> Result<(), StaffRefusal> {
+        let staff = self.staff(session, turn.now)?;
+        let bay = self.bays.get_mut(&compartment).ok_or(StaffRefusal::UnknownOrder)?;
+        if bay.active.is_some() {
+            return Err(StaffRefusal::Busy);
+        }
+        if bay.seen == DoorSeen::Open {
+            return Err(StaffRefusal::DoorOpen);
+        }
+        match bay.content.clone() {
+            Content::Loading(held) if held.opened && inside => {
+                self.store(turn, compartment, held.order, StoredBy::Staff, staff);
+            }
+            Content::Loading(held) if held.opened => self.abort_load(turn, compartment, held.order),
+            Content::Retrieving(held) if held.opened && inside => {
+                self.set_content(turn, compartment, Stored { order: held.order });
+            }
+            Content::Retrieving(held) if held.opened => self.retrieved(turn, compartment, held.order, staff),
+            Content::Leaving(held) if !inside => self.retrieved(turn, compartment, held.order, staff),
+            // Staff have looked: an audit ends by their word, unless a sensor contradicts it.
+            Content::Free(_) if bay.audit && !inside && bay.occupancy != Occupancy::Occupied => {
+                bay.audit = false;
+                self.save_bay(turn, compartment);
+            }
+            Content::Free(_)
+            | Content::Loading(_)
+            | Content::Stored(_)
+            | Content::Collecting(_)
+            | Content::Leaving(_)
+            | Content::Retrieving(_) => return Err(StaffRefusal::UnknownOrder),
+        }
+        Ok(())
+    }
+
+    /// Orders that staff of this session can load now. Nothing for anyone else.
+    pub fn waiting(&self, session: SessionId) -> Vec<WaitingOrder> {
+        let known = self.sessions.by_id.get(&session).is_some_and(|held| self.book.is_staff(&held.name));
+        if !known {
+            return Vec::new();
+        }
+        let open = self.book.orders.iter().filter(|(_, row)| !row.over);
+        open.filter_map(|(order, row)| {
+            let held = self.compartment_of(order);
+            let loading = held.and_then(|at| self.bays.get(&at)).map(|bay| matches!(bay.content, Content::Loading(_)));
+            (loading != Some(false)).then(|| WaitingOrder {
+                order: order.clone(),
+                size: row.size,
+                category: row.category,
+                compartment: held.or(row.reserved),
+                loading: loading == Some(true),
+            })
+        })
+        .collect()
+    }
+}
+
+fn surplus(has: Attributes, wanted: Attributes) -> u32 {
+    u32::from(has.refrigerated && !wanted.refrigerated)
+        + u32::from(has.restricted && !wanted.restricted)
+        + u32::from(has.accessible && !wanted.accessible)
+}

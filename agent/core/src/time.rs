@@ -1,0 +1,140 @@
+//! The fleet's time as this cabinet knows it: the last signed one plus the boot clock.
+
+use schemas::messages::{BootId, Challenge, FleetMillis, Stamp};
+
+use crate::records::TimeRow;
+
+/// A cabinet's crystal is off by less than 100 ppm: one millisecond in ten seconds.
+const DRIFT_DIVISOR: u64 = 10_000;
+/// The floor on disk is renewed when it is older than this; each renewal wears the disk.
+const FLOOR_EVERY_MILLIS: u64 = 3_600_000;
+
+struct Known {
+    fleet: FleetMillis,
+    /// Boot clock when it came.
+    at: u64,
+    /// The message was under way for at most this long: the age of its challenge.
+    uncertainty: u64,
+    /// Of the challenge that it named.
+    counter: u64,
+}
+
+pub(crate) struct FleetClock {
+    boot: BootId,
+    known: Option<Known>,
+    /// Fleet time that has certainly passed, from before a restart too.
+    floor: FleetMillis,
+    floor_written: u64,
+}
+
+impl FleetClock {
+    pub(crate) fn new(boot: BootId, row: Option<TimeRow>, now: u64) -> Self {
+        Self { boot, known: None, floor: row.map_or(0, |row| row.floor), floor_written: now }
+    }
+
+    /// Takes a signed time that named `challenge`, made at `made`. Returns the row to write, or nothing if an answer to
+    /// the same or a later challenge came before: a repeated message cannot turn the clock back.
+    pub(crate) fn set(&mut self, fleet: FleetMillis, challenge: &Challenge, made: u64, now: u64) -> Option<TimeRow> {
+        if self.known.as_ref().is_some_and(|known| challenge.counter <= known.counter) {
+            return None;
+        }
+        let uncertainty = now.saturating_sub(made);
+        self.known = Some(Known { fleet, at: now, uncertainty, counter: challenge.counter });
+        // Signed and fresh, so it may also correct a floor that an earlier wrong time has raised.
+        self.floor = fleet;
+        self.floor_written = now;
+        Some(TimeRow { floor: fleet })
+    }
+
+    /// Fleet time, and how much later it can be in truth.
+    fn estimate(&self, now: u64) -> Option<(FleetMillis, u64)> {
+        let known = self.known.as_ref()?;
+        let elapsed = now.saturating_sub(known.at);
+        Some((known.fleet.saturating_add(elapsed), known.uncertainty + elapsed / DRIFT_DIVISOR))
+    }
+
+    pub(crate) fn now(&self, now: u64) -> Option<FleetMillis> {
+        self.estimate(now).map(|(fleet, _)| fleet)
+    }
+
+    /// Whether this fleet time has certainly passed. Before the time is known, by the floor.
+    pub(crate) fn has_passed(&self, fleet: FleetMillis, now: u64) -> bool {
+        self.now(now).unwrap_or(self.floor) > fleet
+    }
+
+    pub(crate) fn stamp(&self, now: u64) -> Stamp {
+        let estimate = self.estimate(now);
+        Stamp {
+            boot: self.boot,
+            boot_millis: now,
+            fleet_millis: estimate.map(|(fleet, _)| fleet),
+            uncertainty_millis: estimate.map(|(_, uncertainty)| uncertainty),
+        }
+    }
+
+    pub(crate) fn floor_due(&self) -> Option<u64> {
+        self.known.as_ref().map(|_| self.floor_written.saturating_add(FLOOR_EVERY_MILLIS))
+    }
+
+    /// The row to write when the floor on disk is due.
+    pub(crate) fn raise_floor(&mut self, now: u64) -> Option<TimeRow> {
+        if self.floor_due().is_none_or(|due| now < due) {
+            return None;
+        }
+        self.floor = self.now(now).unwrap_or(self.floor);
+        self.floor_written = now;
+        Some(TimeRow { floor: self.floor })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use schemas::messages::Nonce;
+
+    use super::*;
+
+    fn challenge(counter: u64) -> Challenge {
+        Challenge { boot: BootId([1; 8]), counter, nonce: Nonce([0; 8]) }
+    }
+
+    fn clock(floor: u64) -> FleetClock {
+        FleetClock::new(BootId([1; 8]), Some(TimeRow { floor }), 0)
+    }
+
+    #[test]
+    fn fleet_time_runs_with_the_boot_clock_and_says_how_far_it_can_be_off() {
+        let mut clock = clock(0);
+        assert_eq!(clock.stamp(5).fleet_millis, None);
+        assert_eq!(clock.set(1_000_000, &challenge(1), 10, 40), Some(TimeRow { floor: 1_000_000 }));
+        let stamp = clock.stamp(20_040);
+        assert_eq!((stamp.fleet_millis, stamp.uncertainty_millis), (Some(1_020_000), Some(32)));
+    }
+
+    #[test]
+    fn a_repeated_time_does_not_turn_the_clock_back_and_a_newer_signed_one_may() {
+        let mut clock = clock(0);
+        clock.set(1_000_000, &challenge(2), 0, 0);
+        assert_eq!(clock.set(900_000, &challenge(2), 0, 10), None);
+        assert_eq!(clock.set(900_000, &challenge(1), 0, 10), None);
+        assert_eq!(clock.now(10), Some(1_000_010));
+        assert!(clock.set(900_000, &challenge(3), 10, 10).is_some());
+        assert_eq!(clock.now(10), Some(900_000));
+    }
+
+    #[test]
+    fn before_the_time_is_known_the_floor_decides_what_has_passed() {
+        let clock = clock(500);
+        assert!(clock.has_passed(499, 0));
+        assert!(!clock.has_passed(500, 1_000_000), "the floor stands still");
+    }
+
+    #[test]
+    fn the_floor_is_renewed_hourly_while_the_time_is_known() {
+        let mut clock = clock(500);
+        assert_eq!(clock.raise_floor(u64::MAX), None);
+        clock.set(1_000, &challenge(1), 0, 0);
+        let due = clock.floor_due().unwrap();
+        assert_eq!(clock.raise_floor(due), Some(TimeRow { floor: 1_000 + due }));
+        assert!(clock.floor_due().unwrap() > due);
+    }
+}
