@@ -1,23 +1,33 @@
 //! The dispatcher: one input in, one step out.
 
+use std::collections::BTreeMap;
+
 use schemas::cbor::CborError;
 use schemas::ids::{CabinetId, Name, TenantId};
 use schemas::messages::FleetMillis;
 use schemas::step::{Step, Store, StoreError};
 use schemas::topics::Stream;
 
+use crate::cabinet::Cabinet;
 use crate::config::Config;
+use crate::deadlines::Deadline;
 use crate::effect::Effect;
 use crate::input::{Input, Moment};
-use crate::tables::META;
+use crate::intents::Intent;
+use crate::jobs::Job;
+use crate::order::Orders;
+use crate::signing::{MakeSecrets, Secrets, SignerReply, SignerRequest};
+use crate::staff::StaffList;
+use crate::tables::{CabinetRef, FORMAT, FORMAT_KEY, INTENTS, META, OrderRef, StreamRef};
+use crate::turn::{Agenda, Turn};
 
 /// Why a store cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     #[error("read the store")]
     Store(#[from] StoreError),
-    #[error("the store has format {found}; this version reads format {known}: use the version that wrote it")]
-    Format { found: u64, known: u64 },
+    #[error("the store has format {found}, this version reads format {FORMAT}: use the version that wrote it")]
+    Format { found: u64 },
     #[error("row {key} of table {table} cannot be read")]
     Row {
         table: &'static str,
@@ -25,38 +35,235 @@ pub enum OpenError {
         #[source]
         source: CborError,
     },
+    #[error("row {key} of table {table} belongs to nothing that is known")]
+    Stray { table: &'static str, key: String },
 }
 
 /// The fleet's state and rules.
+///
+/// All state is in memory and follows from the rows; whoever fails to commit a step throws the core away and opens
+/// it anew. Connections do not outlive that: a cabinet has to say hello again.
 pub struct FleetCore {
-    config: Config,
+    pub(crate) config: Config,
+    pub(crate) cabinets: BTreeMap<CabinetRef, Cabinet>,
+    pub(crate) orders: Orders,
+    pub(crate) staff: StaffList,
+    pub(crate) agenda: Agenda,
+    pub(crate) is_new: bool,
 }
 
 impl FleetCore {
-    /// Reads the state from `store`.
+    /// Reads the state from `store`. What the last run left undone is due at once.
     pub fn open(config: Config, store: &dyn Store) -> Result<Self, OpenError> {
-        store.rows(META)?;
-        Ok(Self { config })
+        crate::open::open(config, store)
     }
 
     /// Takes one fact.
-    pub fn handle(&mut self, _input: Input, _moment: &Moment) -> Step<Effect> {
-        let _ = &self.config;
-        Step::default()
+    pub fn handle(&mut self, input: Input, moment: &Moment) -> Step<Effect> {
+        let mut agenda = std::mem::take(&mut self.agenda);
+        let mut turn = Turn::new(&mut agenda, moment);
+        if std::mem::take(&mut self.is_new) {
+            turn.put(META, FORMAT_KEY, &FORMAT);
+        }
+        turn.not_due(&Deadline::Start);
+        self.deliver(&mut turn);
+        self.take(&mut turn, input);
+        self.deliver(&mut turn);
+        self.ask_signer(&mut turn);
+        let step = turn.finish();
+        self.agenda = agenda;
+        step
     }
 
     /// When [`Input::Tick`] is due.
     pub fn poll_timeout(&self) -> Option<FleetMillis> {
-        None
+        self.agenda.deadlines.first()
     }
 
     /// Registered cabinets, for the gate's admission.
     pub fn cabinets(&self) -> impl Iterator<Item = (&TenantId, &CabinetId)> {
-        std::iter::empty()
+        self.cabinets.keys().map(|at| (&at.tenant, &at.cabinet))
     }
 
     /// Cursor (newest acknowledged row) and newest row of a stream; 0 for none.
-    pub fn heads(&self, _tenant: &TenantId, _integration: &Name, _stream: Stream) -> (u64, u64) {
-        (0, 0)
+    pub fn heads(&self, tenant: &TenantId, integration: &Name, stream: Stream) -> (u64, u64) {
+        let stream = StreamRef { tenant: tenant.clone(), integration: integration.clone(), stream };
+        self.orders.streams.ends(&stream)
     }
+
+    fn take(&mut self, turn: &mut Turn<'_>, input: Input) {
+        match input {
+            Input::Tick => self.tick(turn),
+            Input::CabinetConnected { tenant, cabinet } => {
+                self.with_cabinet(turn, tenant, cabinet, Cabinet::connected);
+            }
+            Input::CabinetGone { tenant, cabinet, reason } => {
+                if let Some(cabinet) = self.cabinets.get_mut(&CabinetRef::new(tenant, cabinet)) {
+                    cabinet.gone(turn, &reason);
+                }
+            }
+            Input::CabinetUp { tenant, cabinet, up, payload } => {
+                self.with_cabinet(turn, tenant, cabinet, |cabinet, turn| cabinet.up(turn, up, &payload));
+            }
+            Input::OrderPut { tenant, integration, payload } => {
+                let (cabinets, config) = (&self.cabinets, &self.config);
+                let knows = |at: &CabinetRef| cabinets.contains_key(at);
+                self.orders.put_payload(turn, config, (tenant, integration), &payload, knows);
+            }
+            Input::OrderCancel { tenant, integration, payload } => {
+                self.orders.cancel_payload(turn, &self.config, (tenant, integration), &payload);
+            }
+            Input::Request { ticket, who, payload } => self.request(turn, ticket, who, &payload),
+            Input::RowAcked { tenant, integration, stream, n } => {
+                let stream = StreamRef { tenant, integration, stream };
+                self.orders.streams.acked(turn, &stream, n, self.config.acked_rows_kept);
+            }
+            Input::Signer { ticket, reply } => self.signer(turn, ticket, reply),
+        }
+    }
+
+    fn with_cabinet(
+        &mut self,
+        turn: &mut Turn<'_>,
+        tenant: TenantId,
+        cabinet: CabinetId,
+        act: impl FnOnce(&mut Cabinet, &mut Turn<'_>),
+    ) {
+        match self.cabinets.get_mut(&CabinetRef::new(tenant.clone(), cabinet.clone())) {
+            Some(cabinet) => act(cabinet, turn),
+            None => {
+                let reason = "the cabinet is not registered: `fleet cabinet add` makes it known".to_owned();
+                turn.refuse(reason.clone());
+                turn.effect(Effect::CloseCabinet { tenant, cabinet, reason });
+            }
+        }
+    }
+
+    /// Hands intents to their receivers until none is left.
+    pub(crate) fn deliver(&mut self, turn: &mut Turn<'_>) {
+        while let Some((n, intent)) = turn.agenda.intents.pop() {
+            turn.remove(INTENTS, intent.key(n));
+            match intent {
+                Intent::ToCabinet(to) => {
+                    if let Some(cabinet) = self.cabinets.get_mut(&CabinetRef::new(to.tenant, to.cabinet)) {
+                        cabinet.take(turn, &self.config, to.body);
+                    }
+                }
+                Intent::ToOrder(to) => {
+                    let from = CabinetRef::new(to.tenant.clone(), to.cabinet);
+                    let at = OrderRef { tenant: to.tenant, order: to.order };
+                    self.orders.take(turn, &self.config, &at, &from, to.body);
+                }
+            }
+        }
+    }
+
+    fn tick(&mut self, turn: &mut Turn<'_>) {
+        while let Some(deadline) = turn.agenda.deadlines.pop_due(turn.now) {
+            match deadline {
+                Deadline::Start => {}
+                Deadline::Retry(job) => turn.agenda.jobs.retry(job),
+                Deadline::Time(at) => self.at(&at, |cabinet| cabinet.time_due(turn)),
+                Deadline::Asked(at, id) => self.at(&at, |cabinet| cabinet.not_challenged(turn, &id)),
+                Deadline::Unlocked(at, id) => self.at(&at, |cabinet| cabinet.not_unlocked(turn, &id)),
+                Deadline::Pin(tenant, name) => self.staff.pin_late(turn, tenant, name),
+                Deadline::Retention => {
+                    self.orders.forget_finished(turn, &self.config);
+                    // What is left over from a large batch is due at once; it takes the next tick.
+                    break;
+                }
+            }
+        }
+    }
+
+    fn at(&mut self, at: &CabinetRef, act: impl FnOnce(&mut Cabinet)) {
+        if let Some(cabinet) = self.cabinets.get_mut(at) {
+            act(cabinet);
+        }
+    }
+
+    /// Sends wanted jobs to the signer. What a job needs is read from the state only now.
+    fn ask_signer(&mut self, turn: &mut Turn<'_>) {
+        while let Some(job) = turn.agenda.jobs.next() {
+            match self.signer_request(&job, turn.now) {
+                Some(request) => {
+                    let ticket = turn.agenda.jobs.ask(job, request.clone());
+                    turn.effect(Effect::Signer { ticket, request });
+                }
+                None => turn.agenda.jobs.forget(&job),
+            }
+        }
+    }
+
+    fn signer_request(&mut self, job: &Job, now: FleetMillis) -> Option<SignerRequest> {
+        match job {
+            Job::Command(at, id) => self.cabinets.get(at)?.next_command(id, now),
+            Job::Time(at) => self.cabinets.get_mut(at)?.next_time(now),
+            Job::Book(at) => self.cabinets.get_mut(at)?.next_book(now),
+            Job::Secrets(at) => self.cabinets.get(at)?.next_secrets(),
+            Job::Pin(tenant, name) => self.staff.next_pin(tenant, name),
+        }
+    }
+
+    fn signer(&mut self, turn: &mut Turn<'_>, ticket: u64, reply: SignerReply) {
+        // An answer to a question of an earlier run, or a second answer: whatever it was about was asked again.
+        let Some((job, request)) = turn.agenda.jobs.answered(ticket) else {
+            return;
+        };
+        let Err(failure) = self.signed(turn, &job, &request, reply) else {
+            return;
+        };
+        turn.alarm(format!("the signer failed: {failure}"));
+        if let Job::Command(at, id) = &job {
+            return self.at(at, |cabinet| cabinet.command_unsigned(turn, id, &failure));
+        }
+        let wait = turn.agenda.jobs.failed(&job);
+        turn.due(Deadline::Retry(job), turn.now.saturating_add(wait));
+    }
+}
+
+impl FleetCore {
+    /// Hands the signer's answer to whoever asked. An answer that is none of use is an error with its reason.
+    fn signed(
+        &mut self,
+        turn: &mut Turn<'_>,
+        job: &Job,
+        request: &SignerRequest,
+        reply: SignerReply,
+    ) -> Result<(), String> {
+        if let SignerReply::Failed(failed) = reply {
+            return Err(failed.reason);
+        }
+        // Whoever takes the answer may want the same job again for what is left.
+        turn.agenda.jobs.forget(job);
+        match (job, request, reply) {
+            (Job::Command(at, id), SignerRequest::SignCommand(_), SignerReply::Envelope(made)) => {
+                self.at(at, |cabinet| cabinet.command_signed(turn, id, made.envelope));
+            }
+            (Job::Time(at), SignerRequest::SignTime(_), SignerReply::Envelope(made)) => {
+                self.at(at, |cabinet| cabinet.time_signed(turn, made.envelope));
+            }
+            (Job::Book(at), SignerRequest::SignBook(asked), SignerReply::Envelope(made)) => {
+                self.at(at, |cabinet| cabinet.book_signed(turn, &asked.book, made.envelope));
+            }
+            (Job::Secrets(at), SignerRequest::MakeSecrets(asked), SignerReply::Secrets(made))
+                if answers(asked, &made) =>
+            {
+                self.at(at, |cabinet| cabinet.secrets_made(turn, asked, made.items));
+            }
+            (Job::Pin(tenant, name), SignerRequest::MakeSealed(_), SignerReply::Sealed(made)) => {
+                if let Some(employ) = self.staff.pin_made(turn, tenant, name, made.sealed) {
+                    let own = self.cabinets.keys().filter(|at| at.tenant == *tenant);
+                    own.for_each(|at| turn.send(Intent::to_cabinet(at, employ.clone())));
+                }
+            }
+            _ => return Err("its answer does not fit the question".into()),
+        }
+        Ok(())
+    }
+}
+
+/// Whether each secret that was asked for was made: what is left out would be asked for again without end.
+fn answers(asked: &MakeSecrets, made: &Secrets) -> bool {
+    made.items.iter().map(|made| made.id).eq(asked.items.iter().map(|asked| asked.id))
 }

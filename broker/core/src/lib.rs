@@ -3,13 +3,24 @@
 //! Pure: no clock, no random numbers, no sockets, no files. [`FleetCore::handle`] takes a fact and returns a
 //! [`Step`](schemas::step::Step); the shell commits its writes in one transaction and only then runs its effects.
 
+mod cabinet;
 mod config;
 mod core;
+mod deadlines;
 mod effect;
 mod input;
+mod intents;
+mod jobs;
+mod open;
+mod order;
+mod requests;
+mod roles;
 mod rows;
 pub mod signing;
+mod staff;
+mod streams;
 mod tables;
+mod turn;
 
 pub use crate::core::{FleetCore, OpenError};
 pub use config::Config;

@@ -1,0 +1,249 @@
+//! The cabinet's book: immutable change sets by version, sent several at a time, one message outstanding.
+
+use schemas::cbor::{self, Blob};
+use schemas::crypto::codes::{DIGITS_MAX, digits_for};
+use schemas::messages::{Book, BookChange, CodesEnvelope, Down, OrderKey, PutStaff, RefusalReason, Rules};
+
+use crate::cabinet::Cabinet;
+use crate::cabinet::records::{ChangeSet, StaffAt};
+use crate::effect::Effect;
+use crate::intents::{Intent, Issued};
+use crate::jobs::Job;
+use crate::signing::{SignBook, SignerRequest};
+use crate::tables::BOOK;
+use crate::turn::Turn;
+
+/// Most changes of one message.
+const CHANGES_MAX: usize = 100;
+/// Most bytes of changes in one message: the envelope has to stay below the largest message.
+const BYTES_MAX: usize = 40 * 1024;
+/// More unconfirmed change sets than this are replaced by a snapshot.
+const SETS_MAX: usize = 1_000;
+/// Wrong codes that a cabinet takes on a day, and the yearly chance of a lucky guess that is put up with.
+const WRONG_A_DAY: u32 = 20;
+const YEARLY_CHANCE_MAX: f64 = 0.01;
+
+impl Cabinet {
+    /// Adds changes to the wanted book. Returns the version that holds all of them.
+    pub(super) fn append(&mut self, turn: &mut Turn<'_>, changes: Vec<BookChange>) -> u64 {
+        for part in parts(changes) {
+            let base = self.progress.wanted;
+            self.add_set(turn, base, part);
+        }
+        if self.sets.len() > SETS_MAX {
+            self.snapshot(turn);
+        }
+        self.put_progress(turn);
+        turn.want(Job::Book(self.at.clone()));
+        self.progress.wanted
+    }
+
+    /// Replaces all unconfirmed change sets by the whole book, in versions above everything that the cabinet can hold.
+    ///
+    /// Credentials of orders that are inside go first: while the rest is on its way, these doors have to open.
+    pub(super) fn snapshot(&mut self, turn: &mut Turn<'_>) {
+        self.prune(turn, u64::MAX);
+        self.progress.wanted = self.progress.wanted.max(self.progress.held);
+        let (inside, outside): (Vec<_>, Vec<_>) = self.booked.values().partition(|booked| booked.loaded.is_some());
+        let orders = inside
+            .into_iter()
+            .chain(outside)
+            .flat_map(|booked| std::iter::once(booked.change()).chain(booked.credential_changes()));
+        let changes: Vec<BookChange> = std::iter::once(self.rules().into())
+            .chain(orders)
+            .chain(self.staff.values().filter_map(staff_change))
+            .collect();
+        for (index, part) in parts(changes).into_iter().enumerate() {
+            let base = if index == 0 { 0 } else { self.progress.wanted };
+            self.add_set(turn, base, part);
+        }
+        let last = self.progress.wanted;
+        let pending: Vec<OrderKey> = self
+            .booked
+            .values_mut()
+            .filter_map(|booked| {
+                let grant = booked.grant.as_mut().filter(|grant| grant.version > 0 && !grant.announced)?;
+                grant.version = last;
+                Some(booked.order.clone())
+            })
+            .collect();
+        pending.iter().for_each(|order| self.put_booked(turn, order));
+        self.put_progress(turn);
+        turn.want(Job::Book(self.at.clone()));
+    }
+
+    /// What the cabinet's hello says about its book decides what it is sent.
+    pub(super) fn compare_book(&mut self, turn: &mut Turn<'_>, held: u64) {
+        self.progress.held = held;
+        let digits = self.rules().code_digits;
+        let known = held == self.progress.wanted || self.sets.contains_key(&(held + 1)) || self.snapshot_above(held);
+        if held > self.progress.wanted || !known {
+            self.progress.digits = digits;
+            self.snapshot(turn);
+        } else if self.progress.digits != digits {
+            self.progress.digits = digits;
+            self.append(turn, vec![Rules { code_digits: digits }.into()]);
+        }
+        self.confirm(turn, held);
+    }
+
+    /// The next message, if one is due: what lies between the held and the wanted version, as far as it fits.
+    pub(crate) fn next_book(&mut self, now: u64) -> Option<SignerRequest> {
+        let held = self.progress.held;
+        let first = self.sets.values().rev().find(|set| set.base == 0 && set.version > held);
+        let first = first.map_or(held + 1, |set| set.version);
+        if self.open_link()?.book_sent.is_some() {
+            return None;
+        }
+        let base = self.sets.get(&first)?.base;
+        let (mut changes, mut bytes, mut version) = (Vec::new(), 0, first);
+        for (_, set) in self.sets.range(first..) {
+            let more = set.changes.iter().map(|change| cbor::encode(change).len()).sum::<usize>();
+            if !changes.is_empty() && (changes.len() + set.changes.len() > CHANGES_MAX || bytes + more > BYTES_MAX) {
+                break;
+            }
+            changes.extend(set.changes.iter().cloned());
+            bytes += more;
+            version = set.version;
+        }
+        Some(
+            SignBook {
+                tenant: self.at.tenant.clone(),
+                cabinet: self.at.cabinet.clone(),
+                instance: self.registration.instance,
+                book: Book { version, base, issued: now, changes },
+            }
+            .into(),
+        )
+    }
+
+    /// The signer signed `book`.
+    pub(crate) fn book_signed(&mut self, turn: &mut Turn<'_>, book: &Book, envelope: Blob) {
+        // An envelope that was on its way while a newer hello came may have the wrong base by now.
+        let fits = book.base == 0 && book.version > self.progress.held || book.base == self.progress.held;
+        let Some(open) = self.open_link().filter(|open| open.book_sent.is_none()) else {
+            return;
+        };
+        if fits {
+            open.book_sent = Some(book.version);
+            self.down(turn, &Down::from(CodesEnvelope { envelope }));
+        } else {
+            turn.want(Job::Book(self.at.clone()));
+        }
+    }
+
+    /// The cabinet holds `version`.
+    pub(super) fn book_applied(&mut self, turn: &mut Turn<'_>, version: u64) {
+        self.progress.held = self.progress.held.max(version);
+        if let Some(open) = self.open_link()
+            && open.book_sent.is_some_and(|sent| sent <= version)
+        {
+            open.book_sent = None;
+        }
+        self.confirm(turn, version);
+    }
+
+    /// The cabinet refused a book. A base that it does not have is answered with the whole book, once a connection;
+    /// anything else needs a person, and is tried again at the next hello.
+    pub(super) fn book_refused(&mut self, turn: &mut Turn<'_>, version: Option<u64>, reason: RefusalReason) {
+        let about = version.map_or_else(String::new, |version| format!(" {version}"));
+        turn.alarm(format!("cabinet {} refused book{about}: {reason}", self.at));
+        let rebase = matches!(reason, RefusalReason::WrongBase | RefusalReason::OldVersion);
+        let Some(open) = self.open_link().filter(|open| rebase && !open.rebased) else {
+            return;
+        };
+        (open.rebased, open.book_sent) = (true, None);
+        self.snapshot(turn);
+    }
+
+    /// Announces what the cabinet now holds, and forgets the change sets that it confirmed.
+    fn confirm(&mut self, turn: &mut Turn<'_>, version: u64) {
+        self.prune(turn, version);
+        let held: Vec<OrderKey> = self
+            .booked
+            .values()
+            .filter(|booked| {
+                let grant = booked.grant.as_ref();
+                grant.is_some_and(|grant| !grant.announced && (1..=version).contains(&grant.version))
+            })
+            .map(|booked| booked.order.clone())
+            .collect();
+        held.iter().for_each(|order| self.announce(turn, order));
+        turn.want(Job::Book(self.at.clone()));
+    }
+
+    fn announce(&mut self, turn: &mut Turn<'_>, order: &OrderKey) {
+        let Some(grant) = self.booked.get_mut(order).and_then(|booked| booked.grant.as_mut()) else {
+            return;
+        };
+        let [Some(code), Some(qr)] = [0, 1].map(|at| grant.credentials.get(at).and_then(|one| one.sealed.clone()))
+        else {
+            return;
+        };
+        grant.announced = true;
+        let compartment = grant.compartment;
+        self.put_booked(turn, order);
+        let place = self.registration.place.clone();
+        turn.send(Intent::to_order(&self.at, order, Issued { compartment, place, code, qr }));
+    }
+
+    fn rules(&self) -> Rules {
+        let most = u32::try_from(self.said.compartments.len().max(1)).unwrap_or(u32::MAX);
+        Rules { code_digits: digits_for(most, WRONG_A_DAY, YEARLY_CHANCE_MAX).unwrap_or(DIGITS_MAX) }
+    }
+
+    pub(super) fn code_digits(&self) -> u8 {
+        self.rules().code_digits
+    }
+
+    fn snapshot_above(&self, held: u64) -> bool {
+        self.sets.values().any(|set| set.base == 0 && set.version > held)
+    }
+
+    fn add_set(&mut self, turn: &mut Turn<'_>, base: u64, changes: Vec<BookChange>) {
+        self.progress.wanted += 1;
+        let set = ChangeSet { version: self.progress.wanted, base, changes };
+        turn.put(BOOK, self.at.numbered(set.version), &set);
+        self.sets.insert(set.version, set);
+    }
+
+    fn prune(&mut self, turn: &mut Turn<'_>, version: u64) {
+        while let Some(first) = self.sets.first_entry().filter(|first| *first.key() <= version) {
+            turn.remove(BOOK, self.at.numbered(*first.key()));
+            first.remove();
+        }
+    }
+
+    pub(super) fn down(&self, turn: &mut Turn<'_>, message: &Down) {
+        turn.effect(Effect::Down {
+            tenant: self.at.tenant.clone(),
+            cabinet: self.at.cabinet.clone(),
+            payload: cbor::encode(message),
+        });
+    }
+}
+
+pub(super) fn staff_change(staff: &StaffAt) -> Option<BookChange> {
+    let StaffAt { name, verifier, pepper, .. } = staff;
+    Some(PutStaff { name: name.clone(), verifier: (*verifier)?, pepper: *pepper }.into())
+}
+
+/// Cuts changes so that each part fits into one message.
+fn parts(changes: Vec<BookChange>) -> Vec<Vec<BookChange>> {
+    let mut parts: Vec<Vec<BookChange>> = Vec::new();
+    let mut bytes = 0;
+    for change in changes {
+        let more = cbor::encode(&change).len();
+        match parts.last_mut().filter(|part| part.len() < CHANGES_MAX && bytes + more <= BYTES_MAX) {
+            Some(part) => {
+                part.push(change);
+                bytes += more;
+            }
+            None => {
+                parts.push(vec![change]);
+                bytes = more;
+            }
+        }
+    }
+    parts
+}

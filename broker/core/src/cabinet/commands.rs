@@ -1,0 +1,210 @@
+//! Remote unlocks: a fresh challenge, a signed command, one outcome.
+//!
+//! After a restart of the fleet no unlock is signed again: nobody waits for it any more, and a door that opens late
+//! is worse than one that has to be asked for twice. The row stays until its outcome comes, for the record.
+
+use schemas::api::{Reply, ReplyError, RequestErrorCode, UnlockResult};
+use schemas::cbor::Blob;
+use schemas::ids::Identity;
+use schemas::messages::{
+    Action, Command, CommandId, CommandRefused, Compartment, Down, Expect, FleetMillis, Signed, UnlockDone,
+};
+
+use crate::cabinet::Cabinet;
+use crate::cabinet::hello::CHALLENGE_FRESH_MILLIS;
+use crate::cabinet::records::CommandRow;
+use crate::deadlines::Deadline;
+use crate::effect::Effect;
+use crate::jobs::Job;
+use crate::requests::error;
+use crate::signing::{SignCommand, SignerRequest};
+use crate::tables::COMMANDS;
+use crate::turn::Turn;
+
+/// Unlocks of one cabinet that are asked for and have no outcome.
+const COMMANDS_MAX: usize = 32;
+/// How long a requester waits for the outcome.
+const OUTCOME_WITHIN_MILLIS: u64 = 40_000;
+/// No outcome comes any more after this time.
+const FORGET_AFTER_MILLIS: u64 = 24 * 60 * 60 * 1_000;
+
+/// An unlock that somebody asks for.
+pub(crate) struct UnlockWish {
+    pub(crate) ticket: u64,
+    pub(crate) who: Identity,
+    pub(crate) compartment: Compartment,
+    pub(crate) reason: String,
+}
+
+/// An unlock that somebody waits for.
+pub(crate) struct Unlock {
+    wish: UnlockWish,
+    /// It waits for a challenge, or went to the signer and from there to the cabinet.
+    sent: bool,
+}
+
+impl Cabinet {
+    /// Starts an unlock. The answer comes by the wish's ticket.
+    pub(crate) fn unlock(&mut self, turn: &mut Turn<'_>, wish: UnlockWish) -> Result<(), ReplyError> {
+        if self.info(wish.compartment).is_none() {
+            let text = format!("cabinet {} has no compartment {}", self.at.cabinet, wish.compartment);
+            return Err(error(RequestErrorCode::Unknown, text, "`fleet cabinet show` lists its compartments"));
+        }
+        if !self.is_online() {
+            return Err(self.offline());
+        }
+        if self.unlocks.len() >= COMMANDS_MAX {
+            let text = format!("{COMMANDS_MAX} unlocks of cabinet {} have no outcome yet", self.at.cabinet);
+            return Err(error(RequestErrorCode::Unavailable, text, "wait for their outcomes, then ask again"));
+        }
+        let id = CommandId(turn.draw());
+        self.unlocks.insert(id, Unlock { wish, sent: false });
+        if self.fresh_challenge(turn.now).is_some() {
+            self.sign_waiting_unlocks(turn);
+        } else {
+            turn.due(Deadline::Asked(self.at.clone(), id), turn.now.saturating_add(CHALLENGE_FRESH_MILLIS));
+            self.ask_challenge(turn);
+        }
+        Ok(())
+    }
+
+    /// A fresh challenge is known: sends the unlocks that waited for one to the signer.
+    pub(super) fn sign_waiting_unlocks(&mut self, turn: &mut Turn<'_>) {
+        if self.fresh_challenge(turn.now).is_none() {
+            return;
+        }
+        for (id, unlock) in self.unlocks.iter_mut().filter(|(_, unlock)| !unlock.sent) {
+            unlock.sent = true;
+            let row = CommandRow {
+                id: *id,
+                compartment: unlock.wish.compartment,
+                requester: unlock.wish.who.to_string(),
+                reason: unlock.wish.reason.clone(),
+                issued: turn.now,
+            };
+            turn.put(COMMANDS, self.at.key_of(&id.to_string()), &row);
+            self.commands.insert(*id, row);
+            turn.not_due(&Deadline::Asked(self.at.clone(), *id));
+            turn.due(Deadline::Unlocked(self.at.clone(), *id), turn.now.saturating_add(OUTCOME_WITHIN_MILLIS));
+            turn.want(Job::Command(self.at.clone(), *id));
+        }
+        while self.commands.len() > COMMANDS_MAX {
+            self.forget_oldest_command(turn);
+        }
+    }
+
+    /// The command to sign. It names what the fleet believes to be inside; the cabinet compares.
+    pub(crate) fn next_command(&self, id: &CommandId, now: FleetMillis) -> Option<SignerRequest> {
+        let row = self.commands.get(id)?;
+        let action = schemas::messages::Unlock {
+            compartment: row.compartment,
+            expects: Expect::of(self.inside(row.compartment)),
+        };
+        let command = Command {
+            id: *id,
+            challenge: self.fresh_challenge(now)?,
+            issued: now,
+            action: Action::from(action),
+            requester: row.requester.clone(),
+        };
+        let (tenant, cabinet) = (self.at.tenant.clone(), self.at.cabinet.clone());
+        Some(SignCommand { tenant, cabinet, instance: self.registration.instance, command }.into())
+    }
+
+    pub(crate) fn command_signed(&mut self, turn: &mut Turn<'_>, id: &CommandId, envelope: Blob) {
+        if !self.is_online() {
+            self.forget_command(turn, id);
+            let offline = self.offline();
+            self.answer_unlock(turn, id, Reply::Error(offline));
+        } else if self.unlocks.contains_key(id) {
+            self.down(turn, &Down::Command(Signed { envelope }));
+        }
+    }
+
+    /// The signer did not sign. Nobody is left to wait in front of a door for its next try.
+    pub(crate) fn command_unsigned(&mut self, turn: &mut Turn<'_>, id: &CommandId, reason: &str) {
+        self.forget_command(turn, id);
+        let text = format!("the signer did not sign the unlock: {reason}");
+        let reply = Reply::Error(error(RequestErrorCode::Unavailable, text, "ask again once the signer works"));
+        self.answer_unlock(turn, id, reply);
+    }
+
+    pub(super) fn unlock_done(&mut self, turn: &mut Turn<'_>, done: &UnlockDone) {
+        self.forget_command(turn, &done.id);
+        let result = UnlockResult {
+            cabinet: self.at.cabinet.clone(),
+            compartment: done.compartment,
+            outcome: done.outcome,
+            command: done.id,
+        };
+        self.answer_unlock(turn, &done.id, Reply::Unlock(result));
+    }
+
+    pub(super) fn command_refused(&mut self, turn: &mut Turn<'_>, refused: &CommandRefused) {
+        turn.alarm(format!("cabinet {} refused a command: {}", self.at, refused.reason));
+        let Some(id) = refused.id.filter(|id| self.unlocks.contains_key(id)) else {
+            return;
+        };
+        self.forget_command(turn, &id);
+        let text = format!("the cabinet refused the unlock: {}", refused.reason);
+        let hint = "`fleet cabinet show` tells what the fleet believes to be inside; then ask again";
+        self.answer_unlock(turn, &id, Reply::Error(error(RequestErrorCode::Refused, text, hint)));
+    }
+
+    /// No challenge came in time.
+    pub(crate) fn not_challenged(&mut self, turn: &mut Turn<'_>, id: &CommandId) {
+        let text = format!("cabinet {} did not answer in time, nothing was sent", self.at.cabinet);
+        let reply = Reply::Error(error(RequestErrorCode::Timeout, text, "ask again"));
+        self.answer_unlock(turn, id, reply);
+    }
+
+    /// No outcome came in time. The command stays on record: the outcome may come with the next connection.
+    pub(crate) fn not_unlocked(&mut self, turn: &mut Turn<'_>, id: &CommandId) {
+        let text = "the cabinet has not said what happened".to_owned();
+        let reply = Reply::Error(error(RequestErrorCode::Timeout, text, "it will appear in `fleet watch`"));
+        self.answer_unlock(turn, id, reply);
+    }
+
+    /// The connection is gone: unlocks that wait for a challenge have nothing to wait for.
+    pub(super) fn abandon_unsent_unlocks(&mut self, turn: &mut Turn<'_>) {
+        let unsent = self.unlocks.iter().filter(|(_, unlock)| !unlock.sent);
+        for id in unsent.map(|(id, _)| *id).collect::<Vec<_>>() {
+            let offline = self.offline();
+            self.answer_unlock(turn, &id, Reply::Error(offline));
+        }
+    }
+
+    pub(super) fn forget_old_commands(&mut self, turn: &mut Turn<'_>) {
+        let before = turn.now.saturating_sub(FORGET_AFTER_MILLIS);
+        let old = self.commands.values().filter(|row| row.issued < before);
+        for id in old.map(|row| row.id).collect::<Vec<_>>() {
+            self.forget_command(turn, &id);
+        }
+    }
+
+    fn forget_oldest_command(&mut self, turn: &mut Turn<'_>) {
+        if let Some((_, id)) = self.commands.values().map(|row| (row.issued, row.id)).min() {
+            self.forget_command(turn, &id);
+        }
+    }
+
+    fn forget_command(&mut self, turn: &mut Turn<'_>, id: &CommandId) {
+        if self.commands.remove(id).is_some() {
+            turn.remove(COMMANDS, self.at.key_of(&id.to_string()));
+        }
+    }
+
+    fn answer_unlock(&mut self, turn: &mut Turn<'_>, id: &CommandId, reply: Reply) {
+        turn.not_due(&Deadline::Asked(self.at.clone(), *id));
+        turn.not_due(&Deadline::Unlocked(self.at.clone(), *id));
+        if let Some(unlock) = self.unlocks.remove(id) {
+            turn.effect(Effect::Reply { ticket: unlock.wish.ticket, reply });
+        }
+    }
+
+    fn offline(&self) -> ReplyError {
+        let text = format!("cabinet {} is not connected, nothing was sent", self.at.cabinet);
+        let hint = "an unlock is never kept for later: ask again when it is back (`fleet cabinet list`)";
+        error(RequestErrorCode::CabinetOffline, text, hint)
+    }
+}

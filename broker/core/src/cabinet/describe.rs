@@ -1,0 +1,123 @@
+//! Facts as one line for a person who watches.
+
+use schemas::messages::{Actor, Compartment, Fact, HeldStage, OrderKey, StoredBy, UnlockOutcome};
+
+/// Name of a fact in JSON.
+pub(super) fn kind(fact: &Fact) -> &'static str {
+    match fact {
+        Fact::Started(_) => "started",
+        Fact::DoorOpened(_) => "door_opened",
+        Fact::DoorClosed(_) => "door_closed",
+        Fact::DoorForced(_) => "door_forced",
+        Fact::DoorHeldOpen(_) => "door_held_open",
+        Fact::DoorFault(_) => "door_fault",
+        Fact::WrongDoor(_) => "wrong_door",
+        Fact::Loading(_) => "loading",
+        Fact::Stored(_) => "stored",
+        Fact::LoadAborted(_) => "load_aborted",
+        Fact::Collected(_) => "collected",
+        Fact::Retrieved(_) => "retrieved",
+        Fact::UnlockDone(_) => "unlock_done",
+        Fact::CommandRefused(_) => "command_refused",
+        Fact::CredentialRefused(_) => "credential_refused",
+        Fact::TypingLocked(_) => "typing_locked",
+        Fact::StaffLoggedIn(_) => "staff_logged_in",
+        Fact::BookApplied(_) => "book_applied",
+        Fact::BookRefused(_) => "book_refused",
+        Fact::KeysetApplied(_) => "keyset_applied",
+        Fact::BoardHealth(_) => "board_health",
+        Fact::AuditRequired(_) => "audit_required",
+    }
+}
+
+/// The compartment and the order that a fact is about.
+pub(super) fn subject(fact: &Fact) -> (Option<Compartment>, Option<&OrderKey>) {
+    match fact {
+        Fact::DoorOpened(f) => (Some(f.compartment), None),
+        Fact::DoorClosed(f) => (Some(f.compartment), None),
+        Fact::DoorForced(f) => (Some(f.compartment), None),
+        Fact::DoorHeldOpen(f) => (Some(f.compartment), None),
+        Fact::DoorFault(f) => (Some(f.compartment), None),
+        Fact::WrongDoor(f) => (Some(f.opened), None),
+        Fact::UnlockDone(f) => (Some(f.compartment), None),
+        Fact::Loading(f) => (Some(f.compartment), Some(&f.order)),
+        Fact::Stored(f) => (Some(f.compartment), Some(&f.order)),
+        Fact::LoadAborted(f) => (Some(f.compartment), Some(&f.order)),
+        Fact::Collected(f) => (Some(f.compartment), Some(&f.order)),
+        Fact::Retrieved(f) => (Some(f.compartment), Some(&f.order)),
+        Fact::AuditRequired(f) => (Some(f.compartment), f.order.as_ref()),
+        Fact::Started(_)
+        | Fact::CommandRefused(_)
+        | Fact::CredentialRefused(_)
+        | Fact::TypingLocked(_)
+        | Fact::StaffLoggedIn(_)
+        | Fact::BookApplied(_)
+        | Fact::BookRefused(_)
+        | Fact::KeysetApplied(_)
+        | Fact::BoardHealth(_) => (None, None),
+    }
+}
+
+/// A fact in plain words.
+pub(super) fn text(fact: &Fact) -> String {
+    match fact {
+        Fact::Started(f) => format!("agent {} started", f.agent),
+        Fact::DoorOpened(f) => format!("door {} opened by {}", f.compartment, actor(&f.by)),
+        Fact::DoorClosed(f) => format!("door {} closed, occupancy {}", f.compartment, f.occupancy),
+        Fact::DoorForced(f) => format!("door {} was opened by force", f.compartment),
+        Fact::DoorHeldOpen(f) => format!("door {} stands open: {} should look", f.compartment, watcher(f.stage)),
+        Fact::DoorFault(f) => {
+            format!("door {} did not open for {}, tried {} times", f.compartment, actor(&f.by), f.attempts)
+        }
+        Fact::WrongDoor(f) => format!("door {} opened when door {} was unlocked", f.opened, f.pulsed),
+        Fact::Loading(f) => format!("{} loads order {} into compartment {}", f.staff, f.order, f.compartment),
+        Fact::Stored(f) => {
+            let by = match f.by {
+                StoredBy::Sensor => "seen by the sensor",
+                StoredBy::Staff => "confirmed by staff",
+            };
+            format!("order {} is stored in compartment {}, {by}", f.order, f.compartment)
+        }
+        Fact::LoadAborted(f) => format!("loading order {} into compartment {} was given up", f.order, f.compartment),
+        Fact::Collected(f) => {
+            let doubt = if f.confirmed { "" } else { ", unconfirmed" };
+            format!("order {} was collected from compartment {}{doubt}", f.order, f.compartment)
+        }
+        Fact::Retrieved(f) => format!("{} took order {} back from compartment {}", f.staff, f.order, f.compartment),
+        Fact::UnlockDone(f) => format!("door {} {}", f.compartment, outcome(f.outcome)),
+        Fact::CommandRefused(f) => format!("a command was refused: {}", f.reason),
+        Fact::CredentialRefused(f) => format!("credential {} was refused: {}", f.id, f.reason),
+        Fact::TypingLocked(f) => format!("typing is locked after wrong codes, {} today", f.wrong_today),
+        Fact::StaffLoggedIn(f) => format!("{} logged in", f.staff),
+        Fact::BookApplied(f) => format!("book {} is in force", f.version),
+        Fact::BookRefused(f) => format!("a book was refused: {}", f.reason),
+        Fact::KeysetApplied(f) => format!("keyset {} is in force", f.version),
+        Fact::BoardHealth(f) => format!("board {} {}", f.board, if f.answering { "answers" } else { "is silent" }),
+        Fact::AuditRequired(f) => format!("compartment {} needs a look: book and sensor disagree", f.compartment),
+    }
+}
+
+fn watcher(stage: HeldStage) -> &'static str {
+    match stage {
+        HeldStage::Staff => "staff",
+        HeldStage::Technician => "a technician",
+    }
+}
+
+fn outcome(outcome: UnlockOutcome) -> &'static str {
+    match outcome {
+        UnlockOutcome::Opened => "was unlocked and opened",
+        UnlockOutcome::NotOpened => "was unlocked and did not open",
+        UnlockOutcome::NotSent => "was not unlocked",
+        UnlockOutcome::OutcomeUnknown => "was unlocked; no sensor says whether it opened",
+    }
+}
+
+fn actor(by: &Actor) -> String {
+    match by {
+        Actor::Command(by) => format!("a command of {}", by.requester),
+        Actor::Credential(by) => format!("credential {}", by.id),
+        Actor::Staff(by) => format!("staff {}", by.name),
+        Actor::Nobody(_) => "nobody".into(),
+    }
+}

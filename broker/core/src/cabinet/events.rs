@@ -1,0 +1,187 @@
+//! Events and telemetry: stored as they came, then believed.
+
+use schemas::api::{LiveEvent, LiveTelemetry, Rfc3339};
+use schemas::cbor;
+use schemas::messages::{Actor, Compartment, Event, Fact, FleetMillis, Occupancy, OrderKey, Stamp, Telemetry, Uplink};
+use schemas::topics::Live;
+
+use crate::cabinet::records::{EventRow, Inside};
+use crate::cabinet::{Cabinet, describe};
+use crate::intents::{Intent, OrderFact, Told};
+use crate::rows::json;
+use crate::tables::{EVENTS, SAID, event_key};
+use crate::turn::Turn;
+
+/// When something happened, as far as the fleet can say.
+#[derive(Clone, Copy)]
+struct When {
+    at: FleetMillis,
+    unverified: bool,
+}
+
+impl When {
+    fn of(stamp: &Stamp, now: FleetMillis) -> Self {
+        Self { at: stamp.fleet_millis.unwrap_or(now), unverified: stamp.fleet_millis.is_none() }
+    }
+}
+
+impl Cabinet {
+    pub(crate) fn event(&mut self, turn: &mut Turn<'_>, payload: &[u8]) {
+        if !self.is_online() {
+            return self.close(turn, "an event before hello");
+        }
+        let uplink: Uplink = match cbor::decode(payload) {
+            Ok(uplink) => uplink,
+            Err(error) => return turn.refuse(format!("event: {error}")),
+        };
+        if self.progress.epoch != Some(uplink.epoch) {
+            return self.close(turn, "an event of another epoch than that of hello");
+        }
+        let expected = self.progress.high_water.saturating_add(1);
+        if uplink.n > expected {
+            return self.close(turn, format!("event {} came where {expected} is next", uplink.n));
+        }
+        self.challenged(turn, uplink.challenge);
+        if uplink.n == expected {
+            self.new_event(turn, uplink);
+        }
+    }
+
+    fn new_event(&mut self, turn: &mut Turn<'_>, uplink: Uplink) {
+        let event = cbor::decode::<Event>(&uplink.record.0);
+        let row = EventRow { arrived: turn.now, quarantined: event.is_err(), record: uplink.record };
+        turn.put(EVENTS, event_key(&self.at.tenant, &self.at.cabinet, uplink.epoch, uplink.n), &row);
+        self.progress.high_water = uplink.n;
+        self.progress.last_seen = Some(turn.now);
+        match event {
+            Ok(event) => {
+                let when = When::of(&event.at, turn.now);
+                self.tell_event(turn, uplink.n, when, &event.fact);
+                self.believe(turn, when, event.fact);
+            }
+            Err(error) => turn.alarm(format!("cabinet {}: event {} is kept unread: {error}", self.at, uplink.n)),
+        }
+        self.put_progress(turn);
+    }
+
+    fn tell_event(&self, turn: &mut Turn<'_>, n: u64, when: When, fact: &Fact) {
+        let (compartment, order) = describe::subject(fact);
+        let event = LiveEvent {
+            cabinet: self.at.cabinet.clone(),
+            n,
+            at: Rfc3339(when.at),
+            time_unverified: when.unverified,
+            kind: describe::kind(fact).to_owned(),
+            text: describe::text(fact),
+            compartment,
+            order: order.map(OrderKey::to_string),
+        };
+        self.live(turn, Live::Event, json(&event));
+    }
+
+    /// The cabinet's facts win over whatever the fleet had in mind.
+    fn believe(&mut self, turn: &mut Turn<'_>, when: When, fact: Fact) {
+        match fact {
+            Fact::DoorOpened(seen) => {
+                if let (Actor::Credential(_), Some(order)) = (&seen.by, self.inside(seen.compartment).cloned()) {
+                    self.tell_order(turn, when, &order, seen.compartment, OrderFact::Opened);
+                }
+            }
+            Fact::DoorClosed(seen) => self.closed(turn, seen.compartment, seen.occupancy),
+            Fact::Loading(load) => self.loaded(turn, when, &load.order, load.compartment, OrderFact::Loading),
+            Fact::Stored(load) => self.loaded(turn, when, &load.order, load.compartment, OrderFact::Stored),
+            Fact::LoadAborted(load) => {
+                self.emptied(turn, &load.order, load.compartment);
+                self.unloaded(turn, &load.order);
+                self.tell_order(turn, when, &load.order, load.compartment, OrderFact::LoadAborted);
+                self.fill_waiting(turn);
+            }
+            Fact::Collected(taken) => {
+                self.emptied(turn, &taken.order, taken.compartment);
+                let fact = if taken.confirmed { OrderFact::Collected } else { OrderFact::CollectedUnconfirmed };
+                self.tell_order(turn, when, &taken.order, taken.compartment, fact);
+                self.fill_waiting(turn);
+            }
+            Fact::Retrieved(taken) => {
+                self.set_inside(turn, taken.compartment, Inside::default());
+                self.tell_order(turn, when, &taken.order, taken.compartment, OrderFact::Retrieved);
+                self.fill_waiting(turn);
+            }
+            Fact::AuditRequired(found) => {
+                let inside = self.inside.get(&found.compartment).cloned().unwrap_or_default();
+                self.set_inside(turn, found.compartment, Inside { audit_required: true, ..inside });
+                turn.alarm(format!("cabinet {}: compartment {} needs a look", self.at, found.compartment));
+                self.drop_lost_reservations(turn);
+            }
+            Fact::UnlockDone(done) => self.unlock_done(turn, &done),
+            Fact::CommandRefused(refused) => self.command_refused(turn, &refused),
+            Fact::BookApplied(applied) => self.book_applied(turn, applied.version),
+            Fact::BookRefused(refused) => self.book_refused(turn, refused.version, refused.reason),
+            Fact::KeysetApplied(applied) => self.keyset_applied(turn, applied.version),
+            Fact::DoorForced(_) | Fact::WrongDoor(_) | Fact::TypingLocked(_) => {
+                turn.alarm(format!("cabinet {}: {}", self.at, describe::text(&fact)));
+            }
+            Fact::Started(_)
+            | Fact::DoorHeldOpen(_)
+            | Fact::DoorFault(_)
+            | Fact::CredentialRefused(_)
+            | Fact::StaffLoggedIn(_)
+            | Fact::BoardHealth(_) => {}
+        }
+    }
+
+    fn loaded(&mut self, turn: &mut Turn<'_>, when: When, order: &OrderKey, compartment: Compartment, fact: OrderFact) {
+        self.set_inside(turn, compartment, Inside { order: Some(order.clone()), audit_required: false });
+        self.occupied(turn, order, compartment);
+        self.tell_order(turn, when, order, compartment, fact);
+    }
+
+    /// The order is out, by the cabinet's word. A doubt about the compartment stays.
+    fn emptied(&mut self, turn: &mut Turn<'_>, order: &OrderKey, compartment: Compartment) {
+        if self.inside(compartment) == Some(order) {
+            let audit_required = self.inside.get(&compartment).is_some_and(|inside| inside.audit_required);
+            self.set_inside(turn, compartment, Inside { order: None, audit_required });
+        }
+    }
+
+    /// A person opened and closed the door of a doubtful compartment that should be empty, and the sensor agrees.
+    fn closed(&mut self, turn: &mut Turn<'_>, compartment: Compartment, occupancy: Occupancy) {
+        let doubtful = self.inside.get(&compartment).is_some_and(|inside| inside.audit_required);
+        if occupancy == Occupancy::Empty && doubtful && self.inside(compartment).is_none() {
+            self.set_inside(turn, compartment, Inside::default());
+            self.fill_waiting(turn);
+        }
+    }
+
+    fn tell_order(&self, turn: &mut Turn<'_>, when: When, order: &OrderKey, compartment: Compartment, fact: OrderFact) {
+        let refrigerated = self.info(compartment).is_some_and(|info| info.attributes.refrigerated);
+        let told = Told { fact, compartment, at: when.at, time_unverified: when.unverified, refrigerated };
+        turn.send(Intent::to_order(&self.at, order, told));
+    }
+
+    fn keyset_applied(&mut self, turn: &mut Turn<'_>, version: u64) {
+        self.said.keyset = self.said.keyset.max(version);
+        turn.put(SAID, self.at.key(), &self.said);
+    }
+
+    /// A sample: shown to whoever watches, and kept in memory for `cabinet.show`.
+    pub(crate) fn telemetry(&mut self, turn: &mut Turn<'_>, payload: &[u8]) {
+        if !self.is_online() {
+            return self.close(turn, "telemetry before hello");
+        }
+        let sample: Telemetry = match cbor::decode(payload) {
+            Ok(sample) => sample,
+            Err(error) => return turn.refuse(format!("telemetry: {error}")),
+        };
+        self.challenged(turn, sample.challenge);
+        self.progress.last_seen = Some(turn.now);
+        for state in &sample.compartments {
+            if self.info(state.number).is_some() {
+                self.doors.insert(state.number, (state.door, state.occupancy));
+            }
+        }
+        let at = Rfc3339(When::of(&sample.at, turn.now).at);
+        let live = LiveTelemetry::new(self.at.cabinet.clone(), at, &sample);
+        self.live(turn, Live::Telemetry, json(&live));
+    }
+}

@@ -1,0 +1,194 @@
+//! One cabinet: what it is, what is in it, its book, its events and its commands.
+
+mod book;
+mod commands;
+mod describe;
+mod events;
+mod hello;
+mod records;
+mod reservations;
+mod secrets;
+mod view;
+
+use std::collections::BTreeMap;
+
+use schemas::ids::Name;
+use schemas::messages::{
+    Challenge, CommandId, Compartment, CompartmentInfo, DoorState, FleetMillis, Occupancy, OrderKey,
+};
+use schemas::topics::Up;
+
+use crate::config::Config;
+use crate::intents::CabinetIntent;
+use crate::tables::{BOOKED, CABINETS, COMPARTMENTS, CabinetRef, PROGRESS};
+use crate::turn::Turn;
+
+pub(crate) use commands::{Unlock, UnlockWish};
+pub(crate) use records::{Booked, ChangeSet, CommandRow, Inside, Progress, Registration, Said, StaffAt};
+
+/// How the cabinet is connected.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+enum Link {
+    #[default]
+    Offline,
+    /// Connected; only a hello is taken.
+    Silent,
+    Open(OpenLink),
+}
+
+/// A connection that said hello.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct OpenLink {
+    /// The newest challenge, and when it came.
+    challenge: Challenge,
+    heard: FleetMillis,
+    /// When a challenge was last asked for.
+    asked: Option<FleetMillis>,
+    /// Version of the book that was sent and not answered.
+    book_sent: Option<u64>,
+    /// A snapshot was made in this connection because the cabinet refused a base.
+    rebased: bool,
+    /// The fleet's time is to be signed with the next challenge.
+    time_due: bool,
+}
+
+pub(crate) struct Cabinet {
+    at: CabinetRef,
+    registration: Registration,
+    said: Said,
+    progress: Progress,
+    inside: BTreeMap<Compartment, Inside>,
+    booked: BTreeMap<OrderKey, Booked>,
+    sets: BTreeMap<u64, ChangeSet>,
+    staff: BTreeMap<Name, StaffAt>,
+    commands: BTreeMap<CommandId, CommandRow>,
+    // What follows is of this run only.
+    link: Link,
+    doors: BTreeMap<Compartment, (DoorState, Occupancy)>,
+    unlocks: BTreeMap<CommandId, Unlock>,
+}
+
+impl Cabinet {
+    /// Takes over a registered cabinet from the store.
+    pub(crate) fn restored(at: CabinetRef, registration: Registration) -> Self {
+        Self {
+            at,
+            registration,
+            said: Said::default(),
+            progress: Progress::default(),
+            inside: BTreeMap::new(),
+            booked: BTreeMap::new(),
+            sets: BTreeMap::new(),
+            staff: BTreeMap::new(),
+            commands: BTreeMap::new(),
+            link: Link::Offline,
+            doors: BTreeMap::new(),
+            unlocks: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn register(turn: &mut Turn<'_>, at: CabinetRef, registration: Registration) -> Self {
+        turn.put(CABINETS, at.key(), &registration);
+        Self::restored(at, registration)
+    }
+
+    pub(crate) fn registration(&self) -> &Registration {
+        &self.registration
+    }
+
+    pub(crate) fn restore_said(&mut self, said: Said) {
+        self.said = said;
+    }
+
+    pub(crate) fn restore_progress(&mut self, progress: Progress) {
+        self.progress = progress;
+    }
+
+    pub(crate) fn restore_inside(&mut self, compartment: Compartment, inside: Inside) {
+        self.inside.insert(compartment, inside);
+    }
+
+    pub(crate) fn restore_booked(&mut self, booked: Booked) {
+        self.booked.insert(booked.order.clone(), booked);
+    }
+
+    pub(crate) fn restore_set(&mut self, set: ChangeSet) {
+        self.sets.insert(set.version, set);
+    }
+
+    pub(crate) fn restore_staff(&mut self, staff: StaffAt) {
+        self.staff.insert(staff.name.clone(), staff);
+    }
+
+    pub(crate) fn restore_command(&mut self, command: CommandRow) {
+        self.commands.insert(command.id, command);
+    }
+
+    /// Takes an intent of an order or of the tenant's staff list.
+    pub(crate) fn take(&mut self, turn: &mut Turn<'_>, config: &Config, intent: CabinetIntent) {
+        match intent {
+            CabinetIntent::Reserve(reserve) => self.reserve(turn, config, reserve),
+            CabinetIntent::Issue(issue) => self.issue(turn, issue),
+            CabinetIntent::Release(release) => self.release(turn, &release.order),
+            CabinetIntent::Revoke(revoke) => self.revoke(turn, &revoke.order),
+            CabinetIntent::Doubt(doubt) => self.doubt(turn, &doubt.order, doubt.compartment),
+            CabinetIntent::Employ(employ) => self.employ(turn, employ),
+        }
+    }
+
+    /// Takes a message of the cabinet.
+    pub(crate) fn up(&mut self, turn: &mut Turn<'_>, up: Up, payload: &[u8]) {
+        match up {
+            Up::Hello => self.hello(turn, payload),
+            Up::Event => self.event(turn, payload),
+            Up::Telemetry => self.telemetry(turn, payload),
+            Up::Challenge => self.challenge(turn, payload),
+        }
+    }
+
+    fn info(&self, compartment: Compartment) -> Option<&CompartmentInfo> {
+        self.said.compartments.iter().find(|info| info.number == compartment)
+    }
+
+    fn inside(&self, compartment: Compartment) -> Option<&OrderKey> {
+        self.inside.get(&compartment)?.order.as_ref()
+    }
+
+    fn open_link(&mut self) -> Option<&mut OpenLink> {
+        match &mut self.link {
+            Link::Open(open) => Some(open),
+            Link::Offline | Link::Silent => None,
+        }
+    }
+
+    pub(crate) fn is_online(&self) -> bool {
+        matches!(self.link, Link::Open(_))
+    }
+
+    fn put_progress(&self, turn: &mut Turn<'_>) {
+        turn.put(PROGRESS, self.at.key(), &self.progress);
+    }
+
+    fn put_booked(&self, turn: &mut Turn<'_>, order: &OrderKey) {
+        if let Some(booked) = self.booked.get(order) {
+            turn.put(BOOKED, self.at.key_of(&order.to_string()), booked);
+        }
+    }
+
+    fn set_inside(&mut self, turn: &mut Turn<'_>, compartment: Compartment, inside: Inside) {
+        if self.inside.get(&compartment) != Some(&inside) {
+            turn.put(COMPARTMENTS, self.at.numbered(compartment.number().into()), &inside);
+            self.inside.insert(compartment, inside);
+        }
+    }
+
+    /// Something was found that a person has to look at: the compartment gets no new order until then.
+    fn doubt(&mut self, turn: &mut Turn<'_>, order: &OrderKey, compartment: Compartment) {
+        let found = self.inside.get(&compartment).cloned().unwrap_or_default();
+        self.set_inside(turn, compartment, Inside { audit_required: true, ..found });
+        turn.alarm(format!(
+            "cabinet {} reports order {order} in compartment {compartment}, where the fleet does not expect it",
+            self.at
+        ));
+    }
+}

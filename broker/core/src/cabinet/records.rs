@@ -1,0 +1,202 @@
+//! Rows of a cabinet.
+
+use schemas::cbor::Blob;
+use schemas::cbor_map;
+use schemas::ids::{Name, SiteId};
+use schemas::messages::{
+    Attributes, BookChange, Category, CommandId, Compartment, CompartmentInfo, CredentialId, CredentialKind, Epoch,
+    FleetMillis, Instance, OrderKey, PepperOffer, PutCredential, PutOrder, Size, Verifier,
+};
+
+cbor_map! {
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) struct Registration {
+        1 => site: SiteId,
+        2 => place: String,
+        3 => instance: Instance,
+    }
+}
+
+cbor_map! {
+    /// What the last hello said about the cabinet itself.
+    #[derive(Debug, Clone, PartialEq, Eq, Default)]
+    pub(crate) struct Said {
+        1 => agent: String,
+        2 => keyset: u64,
+        3 opt => pepper: Option<PepperOffer>,
+        4 => compartments: Vec<CompartmentInfo>,
+    }
+}
+
+cbor_map! {
+    #[derive(Debug, Clone, PartialEq, Eq, Default)]
+    pub(crate) struct Progress {
+        /// Whose numbers `high_water` counts. Left out before the first hello.
+        1 opt => epoch: Option<Epoch>,
+        2 => high_water: u64,
+        3 opt => last_seen: Option<FleetMillis>,
+        /// Version of the book that the fleet wants there.
+        4 => wanted: u64,
+        /// Version of the book that is in force there, as far as the cabinet told.
+        5 => held: u64,
+        /// Digits of a code that the book's rules name, 0 for none yet.
+        6 => digits: u8,
+    }
+}
+
+cbor_map! {
+    /// What is in a compartment by the cabinet's word.
+    #[derive(Debug, Clone, PartialEq, Eq, Default)]
+    pub(crate) struct Inside {
+        1 opt => order: Option<OrderKey>,
+        2 => audit_required: bool,
+    }
+}
+
+cbor_map! {
+    /// A compartment that is kept for an order until staff load it.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) struct Reservation {
+        1 => compartment: Compartment,
+        2 => since: FleetMillis,
+    }
+}
+
+cbor_map! {
+    /// A secret of an order, made by the signer, and what this cabinet compares it with.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) struct Credential {
+        1 => id: CredentialId,
+        2 => kind: CredentialKind,
+        3 opt => sealed: Option<Blob>,
+        4 opt => verifier: Option<Verifier>,
+        /// Pepper version of the verifier.
+        5 => pepper: u32,
+    }
+}
+
+cbor_map! {
+    /// The right to collect an order.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) struct Grant {
+        1 => credentials: Vec<Credential>,
+        2 opt => expires: Option<FleetMillis>,
+        3 => needs_time: bool,
+        /// Version of the book that first holds all credentials, 0 while they are being made.
+        4 => version: u64,
+        5 => announced: bool,
+        6 => compartment: Compartment,
+    }
+}
+
+cbor_map! {
+    /// An order in the cabinet's book.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) struct Booked {
+        1 => order: OrderKey,
+        2 => size: Size,
+        3 => category: Category,
+        4 => wants: Attributes,
+        5 => since: FleetMillis,
+        6 opt => reserved: Option<Reservation>,
+        /// Where it is, by the cabinet's word.
+        7 opt => loaded: Option<Compartment>,
+        8 opt => grant: Option<Grant>,
+    }
+}
+
+impl Booked {
+    pub(crate) fn change(&self) -> BookChange {
+        PutOrder {
+            order: self.order.clone(),
+            size: self.size,
+            category: self.category,
+            wants: self.wants,
+            reserved: self.reserved.as_ref().map(|reservation| reservation.compartment),
+        }
+        .into()
+    }
+
+    /// Whether it is to get the next compartment that fits.
+    pub(crate) fn waits(&self) -> bool {
+        self.reserved.is_none() && self.loaded.is_none()
+    }
+
+    /// The credentials as changes of the book: all of them, or none while one has no verifier.
+    pub(crate) fn credential_changes(&self) -> Vec<BookChange> {
+        let Some(grant) = &self.grant else {
+            return Vec::new();
+        };
+        let change = |credential: &Credential| {
+            Some(BookChange::from(PutCredential {
+                id: credential.id,
+                kind: credential.kind,
+                verifier: credential.verifier?,
+                orders: vec![self.order.clone()],
+                generation: 1,
+                expires: grant.expires,
+                needs_time: grant.needs_time,
+                pepper: credential.pepper,
+            }))
+        };
+        grant.credentials.iter().map(change).collect::<Option<Vec<_>>>().unwrap_or_default()
+    }
+}
+
+cbor_map! {
+    /// A member of staff at this cabinet.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) struct StaffAt {
+        1 => name: Name,
+        /// Which PIN of this person; grows.
+        2 => serial: u32,
+        3 => sealed: Blob,
+        /// Under which the signer derives it; no credential of the book.
+        4 => id: CredentialId,
+        5 opt => verifier: Option<Verifier>,
+        6 => pepper: u32,
+    }
+}
+
+cbor_map! {
+    /// Changes from version `version - 1` to `version`, or from nothing (`base` 0). Never changed once written: the
+    /// cabinet may hold them already.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) struct ChangeSet {
+        1 => version: u64,
+        2 => base: u64,
+        3 => changes: Vec<BookChange>,
+    }
+}
+
+cbor_map! {
+    /// A signed unlock without a known outcome: who asked for it, and why.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) struct CommandRow {
+        1 => id: CommandId,
+        2 => compartment: Compartment,
+        3 => requester: String,
+        4 => reason: String,
+        5 => issued: FleetMillis,
+    }
+}
+
+cbor_map! {
+    /// An event as it came. `quarantined`: this version could not understand it.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) struct EventRow {
+        1 => arrived: FleetMillis,
+        2 => quarantined: bool,
+        3 => record: Blob,
+    }
+}
+
+cbor_map! {
+    /// Events up to `last` of this epoch are lost; the fleet goes on behind them.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) struct GapRow {
+        1 => arrived: FleetMillis,
+        4 => first: u64,
+        5 => last: u64,
+    }
+}

@@ -1,0 +1,174 @@
+//! Which compartment is kept for which order.
+//!
+//! A reservation is an intent: the cabinet decides where an order really goes. It needs no timer: it is safe for
+//! [`Config::reservation_millis`](crate::Config), and afterwards lasts until an order comes that finds no other
+//! compartment. The displaced order stays in the book and gets the next compartment that is free.
+
+use schemas::messages::{Attributes, Compartment, DropCredential, DropOrder, OrderKey, Size};
+
+use crate::cabinet::Cabinet;
+use crate::cabinet::records::{Booked, Reservation};
+use crate::config::Config;
+use crate::intents::{Displaced, Intent, NoRoom, Reserve, Reserved};
+use crate::tables::BOOKED;
+use crate::turn::Turn;
+
+impl Cabinet {
+    /// Books an order. Taken twice, it changes nothing the second time.
+    pub(super) fn reserve(&mut self, turn: &mut Turn<'_>, config: &Config, wish: Reserve) {
+        if self.booked.contains_key(&wish.order) {
+            return;
+        }
+        let found = self.fitting(wish.size, wish.wants).or_else(|| {
+            let before = turn.now.saturating_sub(config.reservation_millis);
+            self.displace_for(turn, wish.size, wish.wants, before)
+        });
+        let Some(compartment) = found else {
+            return turn.send(Intent::to_order(&self.at, &wish.order, NoRoom {}));
+        };
+        let Reserve { order, size, category, wants } = wish;
+        let booked = Booked {
+            order: order.clone(),
+            size,
+            category,
+            wants,
+            since: turn.now,
+            reserved: None,
+            loaded: None,
+            grant: None,
+        };
+        self.booked.insert(order.clone(), booked);
+        self.keep(turn, &order, compartment);
+    }
+
+    /// Forgets an order that is over. Taken twice, it changes nothing the second time.
+    pub(super) fn release(&mut self, turn: &mut Turn<'_>, order: &OrderKey) {
+        let Some(booked) = self.booked.remove(order) else {
+            return;
+        };
+        turn.remove(BOOKED, self.at.key_of(&order.to_string()));
+        let mut changes: Vec<_> = booked
+            .grant
+            .into_iter()
+            .flat_map(|grant| grant.credentials)
+            .map(|credential| DropCredential { id: credential.id }.into())
+            .collect();
+        changes.push(DropOrder { order: order.clone() }.into());
+        self.append(turn, changes);
+        self.fill_waiting(turn);
+    }
+
+    /// Gives compartments that are free to the orders that wait, the oldest first.
+    pub(super) fn fill_waiting(&mut self, turn: &mut Turn<'_>) {
+        let mut waiting: Vec<_> =
+            self.booked.values().filter(|booked| booked.waits()).map(|one| (one.since, one.order.clone())).collect();
+        waiting.sort();
+        for (_, order) in waiting {
+            let found = self.booked.get(&order).and_then(|booked| self.fitting(booked.size, booked.wants));
+            if let Some(compartment) = found {
+                self.keep(turn, &order, compartment);
+            }
+        }
+    }
+
+    /// Takes reservations away that the cabinet can no longer honour.
+    pub(super) fn drop_lost_reservations(&mut self, turn: &mut Turn<'_>) {
+        let lost: Vec<OrderKey> = self
+            .booked
+            .values()
+            .filter(|booked| booked.reserved.as_ref().is_some_and(|kept| !self.usable(kept.compartment)))
+            .map(|booked| booked.order.clone())
+            .collect();
+        lost.iter().for_each(|order| self.displace(turn, order));
+        self.fill_waiting(turn);
+    }
+
+    /// An order is now in `compartment`, whoever it was kept for.
+    pub(super) fn occupied(&mut self, turn: &mut Turn<'_>, order: &OrderKey, compartment: Compartment) {
+        if let Some(booked) = self.booked.get_mut(order) {
+            booked.reserved = None;
+            booked.loaded = Some(compartment);
+            self.put_booked(turn, order);
+        }
+        if let Some(other) = self.kept_for(compartment) {
+            self.displace(turn, &other);
+        }
+        self.fill_waiting(turn);
+    }
+
+    /// An order is no longer in a compartment, and not over: it waits for the next one.
+    pub(super) fn unloaded(&mut self, turn: &mut Turn<'_>, order: &OrderKey) {
+        if let Some(booked) = self.booked.get_mut(order) {
+            booked.loaded = None;
+            self.put_booked(turn, order);
+        }
+    }
+
+    /// Number of compartments that a new order could get.
+    pub(super) fn free(&self) -> usize {
+        self.said.compartments.iter().filter(|info| self.is_free(info.number)).count()
+    }
+
+    pub(super) fn kept_for(&self, compartment: Compartment) -> Option<OrderKey> {
+        let kept = |booked: &&Booked| booked.reserved.as_ref().is_some_and(|kept| kept.compartment == compartment);
+        self.booked.values().find(kept).map(|booked| booked.order.clone())
+    }
+
+    fn keep(&mut self, turn: &mut Turn<'_>, order: &OrderKey, compartment: Compartment) {
+        let Some(booked) = self.booked.get_mut(order) else {
+            return;
+        };
+        booked.reserved = Some(Reservation { compartment, since: turn.now });
+        let change = booked.change();
+        self.put_booked(turn, order);
+        self.append(turn, vec![change]);
+        turn.send(Intent::to_order(&self.at, order, Reserved { compartment }));
+    }
+
+    fn displace(&mut self, turn: &mut Turn<'_>, order: &OrderKey) {
+        let Some(booked) = self.booked.get_mut(order) else {
+            return;
+        };
+        booked.reserved = None;
+        let change = booked.change();
+        self.put_booked(turn, order);
+        self.append(turn, vec![change]);
+        turn.send(Intent::to_order(&self.at, order, Displaced {}));
+    }
+
+    /// Takes the compartment of the oldest reservation from before `before` that fits.
+    fn displace_for(&mut self, turn: &mut Turn<'_>, size: Size, wants: Attributes, before: u64) -> Option<Compartment> {
+        let fits = |compartment| {
+            self.info(compartment).is_some_and(|info| info.size >= size && info.attributes.satisfies(wants))
+        };
+        let (_, order, compartment) = self
+            .booked
+            .values()
+            .filter_map(|booked| Some((booked.reserved.as_ref()?, &booked.order)))
+            .filter(|(kept, _)| kept.since <= before && self.usable(kept.compartment) && fits(kept.compartment))
+            .map(|(kept, order)| (kept.since, order.clone(), kept.compartment))
+            .min()?;
+        self.displace(turn, &order);
+        Some(compartment)
+    }
+
+    /// The smallest free compartment that fits, the lowest number of these.
+    fn fitting(&self, size: Size, wants: Attributes) -> Option<Compartment> {
+        self.said
+            .compartments
+            .iter()
+            .filter(|info| info.size >= size && info.attributes.satisfies(wants) && self.is_free(info.number))
+            .min_by_key(|info| (info.size, info.number))
+            .map(|info| info.number)
+    }
+
+    fn is_free(&self, compartment: Compartment) -> bool {
+        self.usable(compartment) && self.kept_for(compartment).is_none()
+    }
+
+    /// In service, empty by the cabinet's word, and not to be looked at by a person first.
+    fn usable(&self, compartment: Compartment) -> bool {
+        let clear = self.inside.get(&compartment).is_none_or(|inside| inside.order.is_none() && !inside.audit_required);
+        clear && self.info(compartment).is_some_and(|info| info.in_service)
+    }
+}

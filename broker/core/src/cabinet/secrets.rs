@@ -1,0 +1,166 @@
+//! Secrets that the signer makes for this cabinet: pickup codes, scanned tokens and the verifiers of PINs.
+
+use schemas::messages::{BookChange, CredentialId, CredentialKind, DropCredential, OrderKey};
+
+use crate::cabinet::Cabinet;
+use crate::cabinet::book::staff_change;
+use crate::cabinet::records::{Credential, Grant, StaffAt};
+use crate::intents::{Employ, Issue};
+use crate::jobs::Job;
+use crate::signing::{MakeSecrets, SecretItem, SecretMade, SignerRequest};
+use crate::tables::{BOOKED, STAFF_AT};
+use crate::turn::Turn;
+
+/// Secrets of one request: digits cost the signer one Argon2 evaluation each.
+const ITEMS_MAX: usize = 16;
+
+impl Cabinet {
+    /// Starts to make the credentials of a stored order. Taken twice, it changes nothing the second time.
+    pub(super) fn issue(&mut self, turn: &mut Turn<'_>, issue: Issue) {
+        let Some(booked) = self.booked.get_mut(&issue.order) else {
+            return turn
+                .alarm(format!("cabinet {}: order {} is stored but not in the book: no code", self.at, issue.order));
+        };
+        let (None, Some(compartment)) = (&booked.grant, booked.loaded) else {
+            return;
+        };
+        let mut credential =
+            |kind| Credential { id: CredentialId(turn.draw()), kind, sealed: None, verifier: None, pepper: 0 };
+        booked.grant = Some(Grant {
+            credentials: vec![credential(CredentialKind::Digits), credential(CredentialKind::Qr)],
+            expires: issue.expires,
+            needs_time: issue.needs_time,
+            version: 0,
+            announced: false,
+            compartment,
+        });
+        self.put_booked(turn, &issue.order);
+        turn.want(Job::Secrets(self.at.clone()));
+    }
+
+    /// Withdraws an order's credentials.
+    pub(super) fn revoke(&mut self, turn: &mut Turn<'_>, order: &OrderKey) {
+        let Some(grant) = self.booked.get_mut(order).and_then(|booked| booked.grant.take()) else {
+            return;
+        };
+        self.put_booked(turn, order);
+        let dropped = grant.credentials.iter().map(|one| DropCredential { id: one.id }.into()).collect();
+        self.append(turn, dropped);
+    }
+
+    /// The cabinet has another pepper: no verifier fits it any more. The secrets stay.
+    pub(super) fn forget_verifiers(&mut self, turn: &mut Turn<'_>) {
+        for booked in self.booked.values_mut() {
+            let Some(grant) = &mut booked.grant else { continue };
+            grant.credentials.iter_mut().for_each(|credential| credential.verifier = None);
+            if !grant.announced {
+                grant.version = 0;
+            }
+            turn.put(BOOKED, self.at.key_of(&booked.order.to_string()), booked);
+        }
+        for staff in self.staff.values_mut() {
+            staff.verifier = None;
+            turn.put(STAFF_AT, self.at.key_of(staff.name.as_str()), staff);
+        }
+        turn.want(Job::Secrets(self.at.clone()));
+    }
+
+    /// Takes a member of staff, or a new PIN of one.
+    pub(super) fn employ(&mut self, turn: &mut Turn<'_>, employ: Employ) {
+        let Employ { name, serial, sealed } = employ;
+        if self.staff.get(&name).is_some_and(|staff| staff.serial >= serial) {
+            return;
+        }
+        let id = CredentialId(turn.draw());
+        let staff = StaffAt { name: name.clone(), serial, sealed, id, verifier: None, pepper: 0 };
+        turn.put(STAFF_AT, self.at.key_of(name.as_str()), &staff);
+        self.staff.insert(name, staff);
+        turn.want(Job::Secrets(self.at.clone()));
+    }
+
+    /// What has no verifier for the cabinet's pepper, as far as one request takes it.
+    pub(crate) fn next_secrets(&self) -> Option<SignerRequest> {
+        let pepper = self.said.pepper.clone()?;
+        let digits = self.code_digits();
+        let credentials = self.booked.values().filter_map(|booked| booked.grant.as_ref());
+        let credentials = credentials.flat_map(|grant| &grant.credentials);
+        let codes = credentials.filter(|one| one.verifier.is_none()).map(|one| {
+            let digits = if one.kind == CredentialKind::Digits { digits } else { 0 };
+            SecretItem { id: one.id, kind: one.kind, digits, sealed: one.sealed.clone() }
+        });
+        let staff = self.staff.values().filter(|one| one.verifier.is_none()).map(|one| SecretItem {
+            id: one.id,
+            kind: CredentialKind::Digits,
+            digits: 0,
+            sealed: Some(one.sealed.clone()),
+        });
+        let items: Vec<_> = codes.chain(staff).take(ITEMS_MAX).collect();
+        let (tenant, cabinet) = (self.at.tenant.clone(), self.at.cabinet.clone());
+        let instance = self.registration.instance;
+        (!items.is_empty()).then(|| MakeSecrets { tenant, cabinet, instance, pepper, items }.into())
+    }
+
+    /// The signer made what `asked` asks for.
+    pub(crate) fn secrets_made(&mut self, turn: &mut Turn<'_>, asked: &MakeSecrets, made: Vec<SecretMade>) {
+        let mut changes = Vec::new();
+        let mut orders = Vec::new();
+        let current = self.said.pepper.as_ref().map(|pepper| (pepper.version, pepper.salt));
+        if current == Some((asked.pepper.version, asked.pepper.salt)) {
+            for one in made {
+                if let Some(order) = self.credential_made(turn, &one, asked.pepper.version) {
+                    orders.push(order);
+                } else {
+                    changes.extend(self.pin_derived(turn, &one, asked.pepper.version));
+                }
+            }
+        }
+        orders.dedup();
+        self.book_secrets(turn, changes, &orders);
+        turn.want(Job::Secrets(self.at.clone()));
+    }
+
+    fn credential_made(&mut self, turn: &mut Turn<'_>, made: &SecretMade, pepper: u32) -> Option<OrderKey> {
+        let booked = self.booked.values_mut().find(|booked| {
+            let grant = booked.grant.as_ref();
+            grant.is_some_and(|grant| grant.credentials.iter().any(|credential| credential.id == made.id))
+        })?;
+        let grant = booked.grant.as_mut()?;
+        let credential = grant.credentials.iter_mut().find(|credential| credential.id == made.id)?;
+        // A secret once made stays: it may have been announced.
+        credential.sealed.get_or_insert_with(|| made.sealed.clone());
+        (credential.verifier, credential.pepper) = (Some(made.verifier), pepper);
+        let order = booked.order.clone();
+        self.put_booked(turn, &order);
+        Some(order)
+    }
+
+    fn pin_derived(&mut self, turn: &mut Turn<'_>, made: &SecretMade, pepper: u32) -> Option<BookChange> {
+        let staff = self.staff.values_mut().find(|staff| staff.id == made.id)?;
+        (staff.verifier, staff.pepper) = (Some(made.verifier), pepper);
+        turn.put(STAFF_AT, self.at.key_of(staff.name.as_str()), staff);
+        staff_change(staff)
+    }
+
+    /// Puts what is complete into the book.
+    fn book_secrets(&mut self, turn: &mut Turn<'_>, mut changes: Vec<BookChange>, orders: &[OrderKey]) {
+        let complete: Vec<&OrderKey> = orders
+            .iter()
+            .filter(|order| {
+                let found = self.booked.get(*order).map(|booked| booked.credential_changes()).unwrap_or_default();
+                let complete = !found.is_empty();
+                changes.extend(found);
+                complete
+            })
+            .collect();
+        if changes.is_empty() {
+            return;
+        }
+        let version = self.append(turn, changes);
+        for order in complete {
+            if let Some(grant) = self.booked.get_mut(order).and_then(|booked| booked.grant.as_mut()) {
+                grant.version = version;
+                self.put_booked(turn, order);
+            }
+        }
+    }
+}

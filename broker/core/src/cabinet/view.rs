@@ -1,0 +1,50 @@
+//! What people see of a cabinet.
+
+use schemas::api::{CabinetDetail, CabinetSummary, CompartmentDetail, Rfc3339};
+use schemas::messages::{CompartmentInfo, DoorState, Occupancy};
+
+use crate::cabinet::Cabinet;
+
+impl Cabinet {
+    pub(crate) fn summary(&self) -> CabinetSummary {
+        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        CabinetSummary {
+            cabinet: self.at.cabinet.clone(),
+            site: self.registration.site.clone(),
+            place: self.registration.place.clone(),
+            online: self.is_online(),
+            last_seen: self.progress.last_seen.map(Rfc3339),
+            compartments: count(self.said.compartments.len()),
+            free: count(self.free()),
+            agent: self.said.agent.clone(),
+        }
+    }
+
+    pub(crate) fn detail(&self) -> CabinetDetail {
+        CabinetDetail {
+            summary: self.summary(),
+            instance: self.registration.instance,
+            book_wanted: self.progress.wanted,
+            book_held: self.progress.held,
+            keyset_held: self.said.keyset,
+            events: self.progress.high_water,
+            compartments: self.said.compartments.iter().map(|info| self.compartment_detail(info)).collect(),
+        }
+    }
+
+    /// The order is the one inside, or else the one that the compartment is kept for.
+    fn compartment_detail(&self, info: &CompartmentInfo) -> CompartmentDetail {
+        let (door, occupancy) =
+            self.doors.get(&info.number).copied().unwrap_or((DoorState::Unknown, Occupancy::Unknown));
+        CompartmentDetail {
+            number: info.number,
+            size: info.size,
+            attributes: info.attributes.into(),
+            in_service: info.in_service,
+            door,
+            occupancy,
+            order: self.inside(info.number).cloned().or_else(|| self.kept_for(info.number)),
+            audit_required: self.inside.get(&info.number).is_some_and(|inside| inside.audit_required),
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! Messages from one aggregate to another.
+//!
+//! No transaction has to span two aggregates. An aggregate that wants something of another one writes an intent
+//! among its own rows; the other one removes it among *its* rows, together with what it changed. A step of
+//! [`FleetCore::handle`](crate::FleetCore::handle) holds the whole chain, cut into segments by these removals: after
+//! a crash at any cut the intents that are left are delivered when the core is opened, each exactly once. The
+//! aggregates are a cabinet, and an order together with the streams of its integration.
+
+use std::collections::VecDeque;
+
+use schemas::cbor::Blob;
+use schemas::ids::{CabinetId, Name, TenantId};
+use schemas::messages::{Attributes, Category, Compartment, FleetMillis, OrderKey, Size};
+use schemas::step::numbered_key;
+use schemas::{cbor_code, cbor_map, cbor_union};
+
+use crate::tables::{CabinetRef, OrderRef};
+
+cbor_map! {
+    /// Take the order into the book, and keep a compartment for it.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) struct Reserve {
+        1 => order: OrderKey,
+        2 => size: Size,
+        3 => category: Category,
+        4 => wants: Attributes,
+    }
+}
+cbor_map! {
+    /// Make the credentials of a stored order.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) struct Issue {
+        1 => order: OrderKey,
+        2 opt => expires: Option<FleetMillis>,
+        3 => needs_time: bool,
+    }
+}
+cbor_map! {
+    /// The order is over: forget it and its credentials.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) struct Release { 1 => order: OrderKey }
+}
+cbor_map! {
+    /// Withdraw the credentials of an order that stays inside until staff take it back.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) struct Revoke { 1 => order: OrderKey }
+}
+cbor_map! {
+    /// The fleet does not know that this order should be there: a person has to look.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) struct Doubt { 1 => order: OrderKey, 2 => compartment: Compartment }
+}
+cbor_map! {
+    /// A member of staff with a PIN. `serial` grows with each new PIN.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) struct Employ { 1 => name: Name, 2 => serial: u32, 3 => sealed: Blob }
+}
+
+cbor_union! {
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) enum CabinetIntent {
+        1 => Reserve(Reserve),
+        2 => Issue(Issue),
+        3 => Release(Release),
+        4 => Revoke(Revoke),
+        5 => Doubt(Doubt),
+        6 => Employ(Employ),
+    }
+}
+
+cbor_map! {
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) struct Reserved { 1 => compartment: Compartment }
+}
+cbor_map! {
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) struct NoRoom {}
+}
+cbor_map! {
+    /// The reservation went to another order, or its compartment is gone; the order waits for the next free one.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) struct Displaced {}
+}
+cbor_code! {
+    pub(crate) enum OrderFact {
+        0 => Loading = "loading",
+        1 => Stored = "stored",
+        2 => LoadAborted = "load_aborted",
+        3 => Opened = "opened",
+        4 => Collected = "collected",
+        5 => CollectedUnconfirmed = "collected_unconfirmed",
+        6 => Retrieved = "retrieved",
+    }
+}
+cbor_map! {
+    /// What a cabinet told about the order.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) struct Told {
+        1 => fact: OrderFact,
+        2 => compartment: Compartment,
+        3 => at: FleetMillis,
+        4 => time_unverified: bool,
+        /// The compartment is cooled: food keeps longer there.
+        5 => refrigerated: bool,
+    }
+}
+cbor_map! {
+    /// The cabinet holds the verifiers: the code may be announced.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) struct Issued {
+        1 => compartment: Compartment,
+        2 => place: String,
+        3 => code: Blob,
+        4 => qr: Blob,
+    }
+}
+
+cbor_union! {
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) enum OrderIntent {
+        1 => Reserved(Reserved),
+        2 => NoRoom(NoRoom),
+        3 => Displaced(Displaced),
+        4 => Told(Told),
+        5 => Issued(Issued),
+    }
+}
+
+cbor_map! {
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) struct ToCabinet { 1 => tenant: TenantId, 2 => cabinet: CabinetId, 3 => body: CabinetIntent }
+}
+cbor_map! {
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) struct ToOrder {
+        1 => tenant: TenantId,
+        2 => order: OrderKey,
+        /// The cabinet that says it.
+        3 => cabinet: CabinetId,
+        4 => body: OrderIntent,
+    }
+}
+
+cbor_union! {
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) enum Intent {
+        1 => ToCabinet(ToCabinet),
+        2 => ToOrder(ToOrder),
+    }
+}
+
+impl Intent {
+    pub(crate) fn to_cabinet(at: &CabinetRef, body: impl Into<CabinetIntent>) -> Self {
+        Self::ToCabinet(ToCabinet { tenant: at.tenant.clone(), cabinet: at.cabinet.clone(), body: body.into() })
+    }
+
+    pub(crate) fn to_order(from: &CabinetRef, order: &OrderKey, body: impl Into<OrderIntent>) -> Self {
+        Self::ToOrder(ToOrder {
+            tenant: from.tenant.clone(),
+            order: order.clone(),
+            cabinet: from.cabinet.clone(),
+            body: body.into(),
+        })
+    }
+
+    /// Key in table `intents`: by receiver, so that a sharded store can keep it beside the receiver's rows.
+    pub(crate) fn key(&self, n: u64) -> Vec<u8> {
+        match self {
+            Self::ToCabinet(to) => {
+                let at = CabinetRef::new(to.tenant.clone(), to.cabinet.clone());
+                numbered_key(&format!("cabinet/{}", at.key()), n)
+            }
+            Self::ToOrder(to) => {
+                let order = OrderRef { tenant: to.tenant.clone(), order: to.order.clone() };
+                numbered_key(&format!("order/{}", order.key()), n)
+            }
+        }
+    }
+}
+
+/// Intents that are not taken yet, in the order of their making.
+#[derive(Default)]
+pub(crate) struct Intents {
+    last: u64,
+    queue: VecDeque<(u64, Intent)>,
+}
+
+impl Intents {
+    /// Takes over what the store held. `rows` may be in any order.
+    pub(crate) fn restored(mut rows: Vec<(u64, Intent)>) -> Self {
+        rows.sort_by_key(|(n, _)| *n);
+        Self { last: rows.last().map_or(0, |(n, _)| *n), queue: rows.into() }
+    }
+
+    /// Queues an intent; returns its number.
+    pub(crate) fn push(&mut self, intent: Intent) -> u64 {
+        self.last += 1;
+        self.queue.push_back((self.last, intent));
+        self.last
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<(u64, Intent)> {
+        self.queue.pop_front()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+}

@@ -1,0 +1,198 @@
+//! Reading the state from the store.
+
+use schemas::cbor;
+use schemas::ids::TenantId;
+use schemas::messages::{Compartment, OrderKey};
+use schemas::step::{Store, Table, number_of_key};
+use schemas::topics::Stream;
+use serde::de::DeserializeOwned;
+
+use crate::cabinet::{Booked, Cabinet, ChangeSet, CommandRow, Inside, Progress, Registration, Said, StaffAt};
+use crate::config::Config;
+use crate::core::{FleetCore, OpenError};
+use crate::deadlines::Deadline;
+use crate::intents::{Intent, Intents};
+use crate::jobs::Job;
+use crate::order::{Order, Orders};
+use crate::staff::{Staff, StaffList};
+use crate::streams::Head;
+use crate::tables::{
+    BOOK, BOOKED, CABINETS, COMMANDS, COMPARTMENTS, CabinetRef, FORMAT, FORMAT_KEY, INTENTS, META, ORDERS, OrderRef,
+    PROGRESS, SAID, STAFF, STAFF_AT, STREAMS, StreamRef,
+};
+use crate::turn::Agenda;
+
+pub(crate) fn open(config: Config, store: &dyn Store) -> Result<FleetCore, OpenError> {
+    let is_new = check_format(store)?;
+    let mut core = FleetCore {
+        config,
+        cabinets: Default::default(),
+        orders: Orders::default(),
+        staff: StaffList::default(),
+        agenda: Agenda::default(),
+        is_new,
+    };
+    read_cabinets(&mut core, store)?;
+    read_orders(&mut core, store)?;
+    read_staff(&mut core, store)?;
+    let mut intents = Vec::new();
+    each::<Intent>(store, INTENTS, |key, intent| {
+        intents.push((number_of_key(key.bytes).ok_or_else(|| key.stray())?, intent));
+        Ok(())
+    })?;
+    core.agenda.intents = Intents::restored(intents);
+    find_work(&mut core);
+    Ok(core)
+}
+
+/// Whether the store is empty. A store of another format is not touched.
+fn check_format(store: &dyn Store) -> Result<bool, OpenError> {
+    let mut found = None;
+    each::<u64>(store, META, |key, value| {
+        if key.bytes == FORMAT_KEY.as_bytes() {
+            found = Some(value);
+        }
+        Ok(())
+    })?;
+    match found {
+        None => Ok(true),
+        Some(FORMAT) => Ok(false),
+        Some(found) => Err(OpenError::Format { found }),
+    }
+}
+
+fn read_cabinets(core: &mut FleetCore, store: &dyn Store) -> Result<(), OpenError> {
+    each::<Registration>(store, CABINETS, |key, registration| {
+        let at = key.cabinet()?;
+        core.cabinets.insert(at.clone(), Cabinet::restored(at, registration));
+        Ok(())
+    })?;
+    for_cabinet::<Said>(core, store, SAID, |cabinet, _, said| {
+        cabinet.restore_said(said);
+        Ok(())
+    })?;
+    for_cabinet::<Progress>(core, store, PROGRESS, |cabinet, _, progress| {
+        cabinet.restore_progress(progress);
+        Ok(())
+    })?;
+    for_cabinet::<Inside>(core, store, COMPARTMENTS, |cabinet, key, inside| {
+        let number = number_of_key(key.bytes).and_then(|n| u16::try_from(n).ok()).and_then(Compartment::new);
+        cabinet.restore_inside(number.ok_or_else(|| key.stray())?, inside);
+        Ok(())
+    })?;
+    for_cabinet::<Booked>(core, store, BOOKED, |cabinet, _, booked| {
+        cabinet.restore_booked(booked);
+        Ok(())
+    })?;
+    for_cabinet::<ChangeSet>(core, store, BOOK, |cabinet, _, set| {
+        cabinet.restore_set(set);
+        Ok(())
+    })?;
+    for_cabinet::<StaffAt>(core, store, STAFF_AT, |cabinet, _, staff| {
+        cabinet.restore_staff(staff);
+        Ok(())
+    })?;
+    for_cabinet::<CommandRow>(core, store, COMMANDS, |cabinet, _, command| {
+        cabinet.restore_command(command);
+        Ok(())
+    })
+}
+
+fn read_orders(core: &mut FleetCore, store: &dyn Store) -> Result<(), OpenError> {
+    each::<Order>(store, ORDERS, |key, order| {
+        let (tenant, rest) = key.tenant()?;
+        let named: OrderKey = rest.parse().map_err(|_| key.stray())?;
+        core.orders.restore(OrderRef { tenant, order: named }, order);
+        Ok(())
+    })?;
+    each::<Head>(store, STREAMS, |key, head| {
+        let (tenant, rest) = key.tenant()?;
+        let (integration, stream) = rest.split_once('/').ok_or_else(|| key.stray())?;
+        let integration = integration.parse().map_err(|_| key.stray())?;
+        let stream: Stream = stream.parse().map_err(|_| key.stray())?;
+        core.orders.streams.restore(StreamRef { tenant, integration, stream }, head);
+        Ok(())
+    })
+}
+
+fn read_staff(core: &mut FleetCore, store: &dyn Store) -> Result<(), OpenError> {
+    each::<Staff>(store, STAFF, |key, staff| {
+        let (tenant, _) = key.tenant()?;
+        core.staff.restore(tenant, staff);
+        Ok(())
+    })
+}
+
+/// Finds in the state what is still to be done, and makes it due at once.
+fn find_work(core: &mut FleetCore) {
+    let FleetCore { config, cabinets, orders, staff, agenda, .. } = core;
+    // Books, times and commands go to connected cabinets only; a secret can be made before.
+    let secrets = cabinets.iter().filter(|(_, cabinet)| cabinet.next_secrets().is_some());
+    secrets.for_each(|(at, _)| agenda.jobs.want(Job::Secrets(at.clone())));
+    staff.wanted().for_each(|job| agenda.jobs.want(job));
+    if let Some(at) = orders.retention_ends(config) {
+        agenda.deadlines.set(Deadline::Retention, at);
+    }
+    if agenda.jobs.any_wanted() || !agenda.intents.is_empty() {
+        agenda.deadlines.set(Deadline::Start, 0);
+    }
+}
+
+/// A key of a row, with what an error has to name.
+struct Key<'a> {
+    table: Table,
+    bytes: &'a [u8],
+}
+
+impl Key<'_> {
+    fn stray(&self) -> OpenError {
+        OpenError::Stray { table: self.table.0, key: self.shown() }
+    }
+
+    fn shown(&self) -> String {
+        self.bytes.escape_ascii().to_string()
+    }
+
+    /// The text before the number, if there is one.
+    fn text(&self) -> Result<&str, OpenError> {
+        let text = self.bytes.split(|byte| *byte == 0).next().unwrap_or_default();
+        std::str::from_utf8(text).map_err(|_| self.stray())
+    }
+
+    fn tenant(&self) -> Result<(TenantId, &str), OpenError> {
+        let (tenant, rest) = self.text()?.split_once('/').ok_or_else(|| self.stray())?;
+        Ok((tenant.parse().map_err(|_| self.stray())?, rest))
+    }
+
+    fn cabinet(&self) -> Result<CabinetRef, OpenError> {
+        let (tenant, rest) = self.tenant()?;
+        let cabinet = rest.split('/').next().unwrap_or_default();
+        Ok(CabinetRef::new(tenant, cabinet.parse().map_err(|_| self.stray())?))
+    }
+}
+
+fn each<T: DeserializeOwned>(
+    store: &dyn Store,
+    table: Table,
+    mut take: impl FnMut(&Key<'_>, T) -> Result<(), OpenError>,
+) -> Result<(), OpenError> {
+    for (bytes, value) in store.rows(table)? {
+        let key = Key { table, bytes: &bytes };
+        let record =
+            cbor::decode(&value).map_err(|source| OpenError::Row { table: table.0, key: key.shown(), source })?;
+        take(&key, record)?;
+    }
+    Ok(())
+}
+
+fn for_cabinet<T: DeserializeOwned>(
+    core: &mut FleetCore,
+    store: &dyn Store,
+    table: Table,
+    mut take: impl FnMut(&mut Cabinet, &Key<'_>, T) -> Result<(), OpenError>,
+) -> Result<(), OpenError> {
+    each::<T>(store, table, |key, record| {
+        let cabinet = core.cabinets.get_mut(&key.cabinet()?).ok_or_else(|| key.stray())?;
+        take(cabinet, key, record)
+    })
+}

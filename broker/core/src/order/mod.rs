@@ -1,0 +1,174 @@
+//! Orders, each keyed (tenant, integration, the backend's id), and the streams that tell their integrations.
+
+mod progress;
+mod put;
+mod view;
+
+pub(crate) use put::too_long;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use schemas::api::{OrderState, RejectReason};
+use schemas::cbor_map;
+use schemas::ids::{CabinetId, Name, TenantId};
+use schemas::messages::{Attributes, Category, Compartment, FleetMillis, OrderKey, Size};
+use schemas::topics::Stream;
+
+use crate::config::Config;
+use crate::deadlines::Deadline;
+use crate::rows::{RecipientRow, StatusRow};
+use crate::streams::Streams;
+use crate::tables::{ORDERS, OrderRef, StreamRef};
+use crate::turn::Turn;
+
+/// States of an order's history that are kept, the newest ones.
+const HISTORY_MAX: usize = 64;
+/// Orders forgotten in one step at most.
+const FORGOTTEN_AT_ONCE: usize = 100;
+
+cbor_map! {
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) struct Passed {
+        1 => state: OrderState,
+        2 => at: FleetMillis,
+    }
+}
+
+cbor_map! {
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) struct Order {
+        1 => order: OrderKey,
+        2 => cabinet: CabinetId,
+        3 => size: Size,
+        4 => category: Category,
+        5 => wants: Attributes,
+        /// Left out once the order is over.
+        6 opt => recipient: Option<RecipientRow>,
+        /// SHA-256 of the content in hexadecimal.
+        7 => content: String,
+        8 => state: OrderState,
+        /// When the fleet took the state.
+        9 => since: FleetMillis,
+        10 opt => compartment: Option<Compartment>,
+        11 => history: Vec<Passed>,
+        12 => notified: bool,
+        /// Why it is rejected.
+        13 opt => reason: Option<RejectReason>,
+    }
+}
+
+/// When a status happened.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Happened {
+    pub(crate) at: FleetMillis,
+    pub(crate) unverified: bool,
+}
+
+impl Happened {
+    fn now(turn: &Turn<'_>) -> Self {
+        Self { at: turn.now, unverified: false }
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct Orders {
+    rows: BTreeMap<OrderRef, Order>,
+    counts: BTreeMap<(TenantId, Name), usize>,
+    finished: BTreeSet<(FleetMillis, OrderRef)>,
+    pub(crate) streams: Streams,
+}
+
+impl Orders {
+    pub(crate) fn restore(&mut self, at: OrderRef, order: Order) {
+        self.count(&at, &order);
+        self.rows.insert(at, order);
+    }
+
+    pub(crate) fn find(&self, at: &OrderRef) -> Option<&Order> {
+        self.rows.get(at)
+    }
+
+    /// When the order that was finished first may be forgotten.
+    pub(crate) fn retention_ends(&self, config: &Config) -> Option<FleetMillis> {
+        self.finished.first().map(|(since, _)| since.saturating_add(config.order_retention_millis))
+    }
+
+    /// Forgets orders that were finished long ago.
+    pub(crate) fn forget_finished(&mut self, turn: &mut Turn<'_>, config: &Config) {
+        for _ in 0..FORGOTTEN_AT_ONCE {
+            if self.retention_ends(config).is_none_or(|at| at > turn.now) {
+                break;
+            }
+            if let Some((_, at)) = self.finished.pop_first() {
+                turn.remove(ORDERS, at.key());
+                self.rows.remove(&at);
+                if let Some(count) = self.counts.get_mut(&(at.tenant, at.order.integration)) {
+                    *count = count.saturating_sub(1);
+                }
+            }
+        }
+        self.watch_retention(turn, config);
+    }
+
+    fn count(&mut self, at: &OrderRef, order: &Order) {
+        *self.counts.entry((at.tenant.clone(), at.order.integration.clone())).or_default() += 1;
+        if order.state.is_final() {
+            self.finished.insert((order.since, at.clone()));
+        }
+    }
+
+    fn watch_retention(&self, turn: &mut Turn<'_>, config: &Config) {
+        match self.retention_ends(config) {
+            Some(at) => turn.due(Deadline::Retention, at),
+            None => turn.not_due(&Deadline::Retention),
+        }
+    }
+
+    /// Moves an order to a state and tells its integration.
+    fn enter(&mut self, turn: &mut Turn<'_>, config: &Config, at: &OrderRef, state: OrderState, when: Happened) {
+        let Some(order) = self.rows.get_mut(at) else {
+            return;
+        };
+        self.finished.remove(&(order.since, at.clone()));
+        order.state = state;
+        order.since = turn.now;
+        order.history.push(Passed { state, at: when.at });
+        if order.history.len() > HISTORY_MAX {
+            order.history.remove(0);
+        }
+        if state.is_final() {
+            self.finished.insert((order.since, at.clone()));
+            // Personal data of an order that is over. A rejected one that is put again brings its recipient again.
+            order.recipient = None;
+        }
+        let row = Self::status_of(order, when);
+        self.watch_retention(turn, config);
+        self.put_row(turn, at);
+        self.tell(turn, &at.tenant, &at.order.integration, row);
+    }
+
+    fn put_row(&self, turn: &mut Turn<'_>, at: &OrderRef) {
+        if let Some(order) = self.rows.get(at) {
+            turn.put(ORDERS, at.key(), order);
+        }
+    }
+
+    fn status_of(order: &Order, when: Happened) -> StatusRow {
+        StatusRow {
+            n: 0,
+            order: order.order.order.clone(),
+            state: order.state,
+            at: when.at,
+            time_unverified: when.unverified,
+            cabinet: Some(order.cabinet.clone()),
+            compartment: order.compartment,
+            reason: order.reason,
+            content: None,
+        }
+    }
+
+    fn tell(&mut self, turn: &mut Turn<'_>, tenant: &TenantId, integration: &Name, row: StatusRow) {
+        let stream = StreamRef { tenant: tenant.clone(), integration: integration.clone(), stream: Stream::Status };
+        self.streams.add(turn, stream, |n| StatusRow { n, ..row });
+    }
+}

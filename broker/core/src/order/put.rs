@@ -1,0 +1,231 @@
+//! What backends ask for: putting and cancelling.
+
+use schemas::api::{OrderCancel, OrderPut, OrderState, PHONE_MAX, RejectReason, parse};
+use schemas::ids::{Name, OrderId, TenantId};
+use schemas::messages::OrderKey;
+use sha2::{Digest as _, Sha256};
+
+use crate::config::Config;
+use crate::intents::{Intent, Release, Reserve, Revoke};
+use crate::order::{Happened, Order, Orders};
+use crate::rows::{StatusRow, json};
+use crate::tables::{CabinetRef, OrderRef};
+use crate::turn::Turn;
+
+impl Orders {
+    /// `orders/put` of an integration.
+    pub(crate) fn put_payload(
+        &mut self,
+        turn: &mut Turn<'_>,
+        config: &Config,
+        (tenant, integration): (TenantId, Name),
+        payload: &[u8],
+        knows: impl Fn(&CabinetRef) -> bool,
+    ) {
+        match parse::<OrderPut>(payload) {
+            Err(error) => turn.refuse(error.to_string()),
+            Ok(put) if !put.recipient.fits() => turn.refuse(too_long()),
+            Ok(put) => {
+                // The stream tells the outcome; a publisher gets no other answer.
+                let _ = self.put(turn, config, (tenant, integration), put, knows);
+            }
+        }
+    }
+
+    /// Creates an order, repeats it, or marks it ready. Whatever is not done is told in the status stream, too.
+    pub(crate) fn put(
+        &mut self,
+        turn: &mut Turn<'_>,
+        config: &Config,
+        (tenant, integration): (TenantId, Name),
+        put: OrderPut,
+        knows: impl Fn(&CabinetRef) -> bool,
+    ) -> Result<(), RejectReason> {
+        let at = OrderRef { tenant, order: OrderKey { integration, order: put.order.clone() } };
+        let content = content_hash(&put);
+        let known_cabinet = knows(&CabinetRef::new(at.tenant.clone(), put.cabinet.clone()));
+        if let Some(order) = self.rows.get(&at) {
+            if order.content != content {
+                let content = Some([order.content.clone(), content]);
+                self.reject(turn, &at, RejectReason::OtherContent, content);
+                return Err(RejectReason::OtherContent);
+            }
+            // A rejected order is tried anew; one that waits for its backend may be ready now.
+            let again = order.state == OrderState::Rejected || order.state == OrderState::Created && put.ready;
+            if !again {
+                return Ok(());
+            }
+        } else if self.count_of(&at) >= config.orders_per_integration {
+            self.reject(turn, &at, RejectReason::Quota, None);
+            return Err(RejectReason::Quota);
+        }
+        self.begin(turn, config, at, put, content, known_cabinet)
+    }
+
+    fn begin(
+        &mut self,
+        turn: &mut Turn<'_>,
+        config: &Config,
+        at: OrderRef,
+        put: OrderPut,
+        content: String,
+        known_cabinet: bool,
+    ) -> Result<(), RejectReason> {
+        let order = Order {
+            order: at.order.clone(),
+            cabinet: put.cabinet.clone(),
+            size: put.size,
+            category: put.category,
+            wants: put.wants.into(),
+            recipient: Some(put.recipient.into()),
+            content,
+            state: OrderState::Created,
+            since: turn.now,
+            compartment: None,
+            history: Vec::new(),
+            notified: false,
+            reason: None,
+        };
+        self.replace(&at, order);
+        if !known_cabinet {
+            self.enter_rejected(turn, config, &at, RejectReason::UnknownCabinet);
+            return Err(RejectReason::UnknownCabinet);
+        }
+        if put.ready {
+            self.make_ready(turn, &at);
+        } else {
+            let when = Happened::now(turn);
+            self.enter(turn, config, &at, OrderState::Created, when);
+        }
+        Ok(())
+    }
+
+    /// Asks the cabinet for a compartment. The backend hears of the answer, not of the question.
+    fn make_ready(&mut self, turn: &mut Turn<'_>, at: &OrderRef) {
+        let Some(order) = self.rows.get_mut(at) else {
+            return;
+        };
+        order.state = OrderState::Ready;
+        let cabinet = CabinetRef::new(at.tenant.clone(), order.cabinet.clone());
+        let (size, category, wants) = (order.size, order.category, order.wants);
+        self.put_row(turn, at);
+        turn.send(Intent::to_cabinet(&cabinet, Reserve { order: at.order.clone(), size, category, wants }));
+    }
+
+    pub(super) fn enter_rejected(&mut self, turn: &mut Turn<'_>, config: &Config, at: &OrderRef, reason: RejectReason) {
+        if let Some(order) = self.rows.get_mut(at) {
+            order.reason = Some(reason);
+        }
+        let when = Happened::now(turn);
+        self.enter(turn, config, at, OrderState::Rejected, when);
+    }
+
+    /// `orders/cancel` of an integration.
+    pub(crate) fn cancel_payload(
+        &mut self,
+        turn: &mut Turn<'_>,
+        config: &Config,
+        (tenant, integration): (TenantId, Name),
+        payload: &[u8],
+    ) {
+        match parse::<OrderCancel>(payload) {
+            Err(error) => turn.refuse(error.to_string()),
+            Ok(OrderCancel { order }) => {
+                let at = OrderRef { tenant, order: OrderKey { integration, order } };
+                // The stream tells the outcome; a publisher gets no other answer.
+                let _ = self.cancel(turn, config, &at);
+            }
+        }
+    }
+
+    /// Cancels an order that is not loaded, recalls one that is stored.
+    pub(crate) fn cancel(
+        &mut self,
+        turn: &mut Turn<'_>,
+        config: &Config,
+        at: &OrderRef,
+    ) -> Result<OrderState, RejectReason> {
+        let Some(order) = self.rows.get(at) else {
+            self.reject(turn, at, RejectReason::UnknownOrder, None);
+            return Err(RejectReason::UnknownOrder);
+        };
+        let cabinet = CabinetRef::new(at.tenant.clone(), order.cabinet.clone());
+        let when = Happened::now(turn);
+        match order.state {
+            OrderState::Created | OrderState::Ready | OrderState::Reserved | OrderState::Rejected => {
+                let booked = order.state != OrderState::Created && order.state != OrderState::Rejected;
+                self.clear_compartment(at);
+                self.enter(turn, config, at, OrderState::Cancelled, when);
+                if booked {
+                    turn.send(Intent::to_cabinet(&cabinet, Release { order: at.order.clone() }));
+                }
+                Ok(OrderState::Cancelled)
+            }
+            OrderState::Stored => {
+                self.enter(turn, config, at, OrderState::Recalled, when);
+                turn.send(Intent::to_cabinet(&cabinet, Revoke { order: at.order.clone() }));
+                Ok(OrderState::Recalled)
+            }
+            state @ (OrderState::Cancelled | OrderState::Recalled) => Ok(state),
+            OrderState::Loading
+            | OrderState::Collecting
+            | OrderState::Collected
+            | OrderState::CollectedUnconfirmed
+            | OrderState::Retrieved
+            | OrderState::Disputed => {
+                let row = StatusRow { reason: Some(RejectReason::TooLate), ..Self::status_of(order, when) };
+                self.tell(turn, &at.tenant, &at.order.integration, row);
+                Err(RejectReason::TooLate)
+            }
+        }
+    }
+
+    pub(super) fn clear_compartment(&mut self, at: &OrderRef) {
+        if let Some(order) = self.rows.get_mut(at) {
+            (order.compartment, order.reason) = (None, None);
+        }
+    }
+
+    /// Tells an integration that its wish is not done. The order, if there is one, stays as it is.
+    fn reject(&mut self, turn: &mut Turn<'_>, at: &OrderRef, reason: RejectReason, content: Option<[String; 2]>) {
+        let order: OrderId = at.order.order.clone();
+        let row = StatusRow {
+            n: 0,
+            order,
+            state: OrderState::Rejected,
+            at: turn.now,
+            time_unverified: false,
+            cabinet: None,
+            compartment: None,
+            reason: Some(reason),
+            content,
+        };
+        self.tell(turn, &at.tenant, &at.order.integration, row);
+    }
+
+    /// Takes a new order, or the new try of a rejected one.
+    fn replace(&mut self, at: &OrderRef, mut order: Order) {
+        if let Some(old) = self.rows.remove(at) {
+            self.finished.remove(&(old.since, at.clone()));
+            order.history = old.history;
+            self.rows.insert(at.clone(), order);
+        } else {
+            self.restore(at.clone(), order);
+        }
+    }
+
+    fn count_of(&self, at: &OrderRef) -> usize {
+        self.counts.get(&(at.tenant.clone(), at.order.integration.clone())).copied().unwrap_or(0)
+    }
+}
+
+pub(crate) fn too_long() -> String {
+    format!("recipient: a field is longer than {PHONE_MAX} bytes")
+}
+
+/// SHA-256 of what the order is. `ready` is no part of it: putting the same order again with `ready` marks it ready.
+fn content_hash(put: &OrderPut) -> String {
+    let content = OrderPut { ready: true, ..put.clone() };
+    let hash: [u8; 32] = Sha256::digest(json(&content)).into();
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+}

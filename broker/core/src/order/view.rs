@@ -1,0 +1,54 @@
+//! What people and integrations see of orders.
+
+use schemas::api::{OrderDetail, OrderSummary, Rfc3339};
+use schemas::ids::{CabinetId, Name, TenantId};
+
+use crate::order::{Order, Orders};
+use crate::tables::OrderRef;
+
+/// Orders in one answer at most, the newest ones: the answer has to stay a message.
+const LIST_MAX: usize = 100;
+
+impl Orders {
+    /// Newest orders of a tenant, perhaps of one integration or one cabinet only.
+    pub(crate) fn list(
+        &self,
+        tenant: &TenantId,
+        integration: Option<&Name>,
+        cabinet: Option<&CabinetId>,
+    ) -> Vec<OrderSummary> {
+        let mut found: Vec<&Order> = self
+            .rows
+            .iter()
+            .filter(|(at, order)| {
+                at.tenant == *tenant
+                    && integration.is_none_or(|only| at.order.integration == *only)
+                    && cabinet.is_none_or(|only| order.cabinet == *only)
+            })
+            .map(|(_, order)| order)
+            .collect();
+        found.sort_by_key(|order| std::cmp::Reverse(order.since));
+        found.into_iter().take(LIST_MAX).map(Order::summary).collect()
+    }
+
+    pub(crate) fn detail(&self, at: &OrderRef) -> Option<OrderDetail> {
+        self.find(at).map(|order| OrderDetail {
+            summary: order.summary(),
+            size: order.size,
+            history: order.history.iter().map(|passed| (passed.state, Rfc3339(passed.at))).collect(),
+            notified: order.notified,
+        })
+    }
+}
+
+impl Order {
+    fn summary(&self) -> OrderSummary {
+        OrderSummary {
+            order: self.order.clone(),
+            state: self.state,
+            cabinet: self.cabinet.clone(),
+            compartment: self.compartment,
+            since: Rfc3339(self.since),
+        }
+    }
+}

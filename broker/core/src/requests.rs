@@ -1,0 +1,217 @@
+//! Requests of people and integrations, and their answers.
+
+use schemas::api::{OrderState, RejectReason, Reply, ReplyError, Request, RequestErrorCode, parse};
+use schemas::ids::{CabinetId, Identity, Name, SiteId};
+use schemas::messages::{Instance, OrderKey};
+use schemas::topics::Stream;
+
+use crate::cabinet::{Cabinet, Registration, UnlockWish};
+use crate::core::FleetCore;
+use crate::effect::Effect;
+use crate::intents::Intent;
+use crate::order::Order;
+use crate::roles::{Op, Right, authorise};
+use crate::tables::{CabinetRef, OrderRef};
+use crate::turn::Turn;
+
+/// Longest place of a cabinet and longest reason of an unlock, in bytes.
+const TEXT_MAX: usize = 200;
+
+/// Somebody who may do what is asked.
+struct Asker {
+    who: Identity,
+    right: Right,
+    ticket: u64,
+}
+
+impl Asker {
+    /// Whether the asker may see and touch orders of `integration`.
+    fn covers(&self, integration: &Name) -> bool {
+        match self.right {
+            Right::Tenant => true,
+            Right::Own => self.who.name == *integration,
+        }
+    }
+
+    fn cabinet(&self, cabinet: CabinetId) -> CabinetRef {
+        CabinetRef::new(self.who.tenant.clone(), cabinet)
+    }
+
+    fn order(&self, order: OrderKey) -> OrderRef {
+        OrderRef { tenant: self.who.tenant.clone(), order }
+    }
+}
+
+/// A refusal with the way out.
+pub(crate) fn error(code: RequestErrorCode, message: impl Into<String>, hint: &str) -> ReplyError {
+    ReplyError { code, message: message.into(), hint: Some(hint.to_owned()) }
+}
+
+impl FleetCore {
+    /// Answers a request, or starts what will answer it.
+    pub(crate) fn request(&mut self, turn: &mut Turn<'_>, ticket: u64, who: Identity, payload: &[u8]) {
+        let reply = match self.decide(turn, ticket, who, payload) {
+            Ok(Some(reply)) => reply,
+            Ok(None) => return,
+            Err(error) => Reply::Error(error),
+        };
+        turn.effect(Effect::Reply { ticket, reply });
+    }
+
+    /// `None` when the answer comes later.
+    fn decide(
+        &mut self,
+        turn: &mut Turn<'_>,
+        ticket: u64,
+        who: Identity,
+        payload: &[u8],
+    ) -> Result<Option<Reply>, ReplyError> {
+        let request: Request = parse(payload)
+            .map_err(|why| error(RequestErrorCode::Malformed, why.to_string(), "asyncapi.yaml shows every request"))?;
+        let op = Op::of(&request);
+        let Some(right) = authorise(who.role, op) else {
+            let text = format!("role {} may not ask for {}", who.role, op.as_str());
+            return Err(error(RequestErrorCode::Forbidden, text, "PROTOCOL.md lists who may ask what"));
+        };
+        let asker = Asker { who, right, ticket };
+        match request {
+            Request::CabinetAdd { cabinet, site, place, instance } => {
+                self.add_cabinet(turn, &asker, cabinet, (site, place, instance)).map(Some)
+            }
+            Request::CabinetList {} => Ok(Some(Reply::Cabinets(self.cabinet_list(&asker)))),
+            Request::CabinetShow { cabinet } => {
+                let detail = self.cabinet(&asker.cabinet(cabinet))?.detail();
+                Ok(Some(Reply::Cabinet(Box::new(detail))))
+            }
+            Request::OrderPut { integration, order } => self.put_for(turn, &asker, integration, order).map(Some),
+            Request::OrderList { cabinet } => {
+                let own = (asker.right == Right::Own).then_some(&asker.who.name);
+                Ok(Some(Reply::Orders(self.orders.list(&asker.who.tenant, own, cabinet.as_ref()))))
+            }
+            Request::OrderShow { order } => self.show_order(&asker, order).map(Some),
+            Request::OrderCancel { order } => self.cancel_for(turn, &asker, order).map(Some),
+            Request::Unlock { cabinet, compartment, reason } => {
+                check_text("reason", &reason)?;
+                let at = asker.cabinet(cabinet);
+                let wish = UnlockWish { ticket, who: asker.who, compartment, reason };
+                self.cabinet(&at)?.unlock(turn, wish).map(|()| None)
+            }
+            Request::StaffAdd { name } => self.staff.add(turn, &asker.who.tenant, &name, asker.ticket).map(|()| None),
+            Request::Rows { stream: Stream::Status, after } => {
+                let Asker { who: Identity { tenant, name, .. }, .. } = asker;
+                turn.effect(Effect::ReplyRows { ticket, tenant, integration: name, after });
+                Ok(None)
+            }
+            Request::Rows { stream: Stream::Notifications, .. } => {
+                let text = "rows of `notifications` are not handed out a second time: they hold codes";
+                Err(error(RequestErrorCode::Forbidden, text, "each is sent until it is acknowledged"))
+            }
+        }
+    }
+
+    fn cabinet(&mut self, at: &CabinetRef) -> Result<&mut Cabinet, ReplyError> {
+        self.cabinets.get_mut(at).ok_or_else(|| {
+            let text = format!("there is no cabinet {}", at.cabinet);
+            error(RequestErrorCode::Unknown, text, "`fleet cabinet list` shows all of them")
+        })
+    }
+
+    fn add_cabinet(
+        &mut self,
+        turn: &mut Turn<'_>,
+        asker: &Asker,
+        cabinet: CabinetId,
+        (site, place, instance): (SiteId, String, Instance),
+    ) -> Result<Reply, ReplyError> {
+        check_text("place", &place)?;
+        let at = asker.cabinet(cabinet);
+        let registration = Registration { site, place, instance };
+        if let Some(known) = self.cabinets.get(&at) {
+            if *known.registration() == registration {
+                return Ok(Reply::Done);
+            }
+            let text = format!("cabinet {} is known with another site, place or instance", at.cabinet);
+            return Err(error(RequestErrorCode::Conflict, text, "`fleet cabinet show` tells which"));
+        }
+        self.cabinets.insert(at.clone(), Cabinet::register(turn, at.clone(), registration));
+        turn.effect(Effect::Registered { tenant: at.tenant.clone(), cabinet: at.cabinet.clone() });
+        for employ in self.staff.of(&at.tenant) {
+            turn.send(Intent::to_cabinet(&at, employ));
+        }
+        Ok(Reply::Done)
+    }
+
+    fn cabinet_list(&self, asker: &Asker) -> Vec<schemas::api::CabinetSummary> {
+        let own = self.cabinets.iter().filter(|(at, _)| at.tenant == asker.who.tenant);
+        own.map(|(_, cabinet)| cabinet.summary()).collect()
+    }
+
+    fn put_for(
+        &mut self,
+        turn: &mut Turn<'_>,
+        asker: &Asker,
+        integration: Name,
+        put: schemas::api::OrderPut,
+    ) -> Result<Reply, ReplyError> {
+        if !put.recipient.fits() {
+            let text = crate::order::too_long();
+            return Err(error(RequestErrorCode::Malformed, text, "shorten it"));
+        }
+        let at = asker.order(OrderKey { integration: integration.clone(), order: put.order.clone() });
+        let (cabinets, config) = (&self.cabinets, &self.config);
+        let tenant = asker.who.tenant.clone();
+        let taken = self.orders.put(turn, config, (tenant, integration), put, |at| cabinets.contains_key(at));
+        taken.map_err(rejected)?;
+        // The cabinet answers within this turn; then the order says whether it got a compartment.
+        self.deliver(turn);
+        let refused = |order: &&Order| order.state == OrderState::Rejected;
+        match self.orders.find(&at).filter(refused).and_then(|order| order.reason) {
+            Some(reason) => Err(rejected(reason)),
+            None => Ok(Reply::Done),
+        }
+    }
+
+    fn show_order(&self, asker: &Asker, order: OrderKey) -> Result<Reply, ReplyError> {
+        let covered = asker.covers(&order.integration);
+        let at = asker.order(order);
+        let found = covered.then(|| self.orders.detail(&at)).flatten();
+        found.map(|detail| Reply::Order(Box::new(detail))).ok_or_else(|| unknown_order(&at.order))
+    }
+
+    fn cancel_for(&mut self, turn: &mut Turn<'_>, asker: &Asker, order: OrderKey) -> Result<Reply, ReplyError> {
+        let covered = asker.covers(&order.integration);
+        let at = asker.order(order);
+        // Asked for by a person, an unknown order is no news for the integration's stream.
+        if !covered || self.orders.find(&at).is_none() {
+            return Err(unknown_order(&at.order));
+        }
+        self.orders.cancel(turn, &self.config, &at).map(|_| Reply::Done).map_err(rejected)
+    }
+}
+
+fn check_text(field: &str, text: &str) -> Result<(), ReplyError> {
+    if !text.trim().is_empty() && text.len() <= TEXT_MAX && !text.chars().any(char::is_control) {
+        return Ok(());
+    }
+    let message = format!("{field} is empty, longer than {TEXT_MAX} bytes, or has control characters");
+    Err(error(RequestErrorCode::Malformed, message, "write it as one short line"))
+}
+
+fn unknown_order(order: &OrderKey) -> ReplyError {
+    error(RequestErrorCode::Unknown, format!("there is no order {order}"), "`fleet order list` shows the newest ones")
+}
+
+fn rejected(reason: RejectReason) -> ReplyError {
+    let (code, hint) = match reason {
+        RejectReason::NoFittingCompartment => {
+            (RequestErrorCode::Refused, "put it again when a compartment is free, or at another cabinet")
+        }
+        RejectReason::UnknownCabinet => (RequestErrorCode::Unknown, "`fleet cabinet list` shows all of them"),
+        RejectReason::OtherContent => (RequestErrorCode::Conflict, "an order's content never changes: use a new id"),
+        RejectReason::UnknownOrder => (RequestErrorCode::Unknown, "`fleet order list` shows the newest ones"),
+        RejectReason::TooLate => (RequestErrorCode::Conflict, "`fleet order show` tells how far it is"),
+        RejectReason::Malformed => (RequestErrorCode::Malformed, "asyncapi.yaml shows the fields"),
+        RejectReason::Quota => (RequestErrorCode::Unavailable, "raise `orders_per_integration` in the settings"),
+    };
+    error(code, format!("the order is rejected: {reason}"), hint)
+}

@@ -1,0 +1,461 @@
+//! A fleet core with a store in memory, a signer that always answers, and cabinets that say what a test tells them.
+
+use std::collections::BTreeMap;
+
+use fleet_core::signing::{Envelope, Failed, Sealed, SecretMade, Secrets, SignerReply, SignerRequest};
+use fleet_core::{Config, Effect, FleetCore, Input, Moment, STREAM, render_row, stream_key};
+use schemas::api::{Notification, Reply, Request, Status};
+use schemas::cbor::{self, Blob};
+use schemas::crypto::codes::{NotASecret, Secret};
+use schemas::ids::{CabinetId, Identity, Name, TenantId};
+use schemas::messages::{
+    Attributes, Book, BootId, Challenge, Command, CommandId, Compartment, CompartmentInfo, CredentialKind, Down, Epoch,
+    Event, Fact, Hello, Instance, Nonce, OrderKey, PepperOffer, Salt, Size, Stamp, Uplink, Verifier, Welcome,
+};
+use schemas::step::{Row, Step, Store, StoreError, Table, Write};
+use schemas::topics::{Stream, Up};
+
+#[derive(Default, Clone, PartialEq)]
+pub(crate) struct MemStore {
+    tables: BTreeMap<&'static str, BTreeMap<Vec<u8>, Vec<u8>>>,
+}
+
+impl Store for MemStore {
+    fn commit(&mut self, writes: &[Write]) -> Result<(), StoreError> {
+        for write in writes {
+            let table = self.tables.entry(write.table.0).or_default();
+            match &write.value {
+                Some(value) => table.insert(write.key.clone(), value.clone()),
+                None => table.remove(&write.key),
+            };
+        }
+        Ok(())
+    }
+
+    fn scan(&self, table: Table, from: &[u8], limit: usize) -> Result<Vec<Row>, StoreError> {
+        let rows = self.tables.get(table.0).into_iter().flat_map(|rows| rows.range(from.to_vec()..));
+        Ok(rows.take(limit).map(|(key, value)| (key.clone(), value.clone())).collect())
+    }
+}
+
+pub(crate) fn tenant() -> TenantId {
+    "acme".parse().unwrap()
+}
+
+pub(crate) fn shop() -> Name {
+    "shop".parse().unwrap()
+}
+
+pub(crate) fn c1() -> CabinetId {
+    "c1".parse().unwrap()
+}
+
+pub(crate) fn order(id: &str) -> OrderKey {
+    OrderKey { integration: shop(), order: id.parse().unwrap() }
+}
+
+pub(crate) fn door(number: u16) -> Compartment {
+    Compartment::new(number).unwrap()
+}
+
+pub(crate) fn who(text: &str) -> Identity {
+    text.parse().unwrap()
+}
+
+pub(crate) const START: u64 = 1_795_378_500_000;
+
+/// What a cabinet would have: enough to speak for it.
+#[derive(Clone)]
+pub(crate) struct FakeCabinet {
+    pub(crate) id: CabinetId,
+    pub(crate) instance: Instance,
+    pub(crate) epoch: Epoch,
+    pub(crate) challenge: u64,
+    pub(crate) newest: u64,
+    pub(crate) oldest: u64,
+    pub(crate) book: u64,
+    pub(crate) sizes: Vec<Size>,
+    pub(crate) pepper: Option<u32>,
+    pub(crate) online: bool,
+    /// What it would report by itself: books are applied at once.
+    pub(crate) applies: bool,
+    pub(crate) welcomes: Vec<Welcome>,
+    pub(crate) books: Vec<Book>,
+    pub(crate) commands: Vec<Command>,
+    pub(crate) asks: usize,
+    pub(crate) times: usize,
+}
+
+impl FakeCabinet {
+    pub(crate) fn new(id: &str, sizes: &[Size]) -> Self {
+        Self {
+            id: id.parse().unwrap(),
+            instance: Instance([7; 16]),
+            epoch: Epoch([1; 8]),
+            challenge: 1,
+            newest: 0,
+            oldest: 1,
+            book: 0,
+            sizes: sizes.to_vec(),
+            pepper: Some(1),
+            online: false,
+            applies: true,
+            welcomes: Vec::new(),
+            books: Vec::new(),
+            commands: Vec::new(),
+            asks: 0,
+            times: 0,
+        }
+    }
+
+    pub(crate) fn challenge(&self) -> Challenge {
+        Challenge { boot: BootId([9; 8]), counter: self.challenge, nonce: Nonce([4; 8]) }
+    }
+
+    pub(crate) fn hello(&self) -> Hello {
+        let info = |(at, size): (usize, &Size)| CompartmentInfo {
+            number: door(u16::try_from(at).unwrap() + 1),
+            size: *size,
+            attributes: Attributes::default(),
+            in_service: true,
+        };
+        Hello {
+            minor: 0,
+            agent: "0.1.0".into(),
+            instance: self.instance,
+            boot: BootId([9; 8]),
+            challenge: self.challenge(),
+            epoch: self.epoch,
+            newest: self.newest,
+            oldest: self.oldest,
+            book: self.book,
+            keyset: 1,
+            compartments: self.sizes.iter().enumerate().map(info).collect(),
+            pepper: self.pepper.map(|version| PepperOffer { version, salt: Salt([3; 16]), sealed: Blob(vec![5]) }),
+            open_commands: Vec::new(),
+        }
+    }
+
+    pub(crate) fn uplink(&self, n: u64, at: Option<u64>, fact: Fact) -> Vec<u8> {
+        let stamp =
+            Stamp { boot: BootId([9; 8]), boot_millis: 5, fleet_millis: at, uncertainty_millis: at.map(|_| 10) };
+        let record = Blob(cbor::encode(&Event { at: stamp, fact }));
+        cbor::encode(&Uplink { challenge: self.challenge(), epoch: self.epoch, n, record })
+    }
+}
+
+pub(crate) struct World {
+    pub(crate) core: FleetCore,
+    pub(crate) store: MemStore,
+    pub(crate) config: Config,
+    pub(crate) now: u64,
+    entropy: u64,
+    pub(crate) signer_works: bool,
+    pub(crate) signer_asked: Vec<SignerRequest>,
+    made: u8,
+    secrets: BTreeMap<Vec<u8>, String>,
+    pub(crate) cabinets: BTreeMap<CabinetId, FakeCabinet>,
+    /// Replies, closes, alarms, refusals and lives, in order.
+    pub(crate) seen: Vec<Effect>,
+    pub(crate) ticket: u64,
+    /// Stops after a commit, as a crash does: no effect is carried out.
+    pub(crate) crash_after: Option<usize>,
+    pub(crate) handled: usize,
+    pub(crate) crashed: bool,
+}
+
+impl World {
+    pub(crate) fn empty() -> Self {
+        Self::with(Config::default())
+    }
+
+    pub(crate) fn with(config: Config) -> Self {
+        let store = MemStore::default();
+        Self {
+            core: FleetCore::open(config.clone(), &store).unwrap(),
+            store,
+            config,
+            now: START,
+            entropy: 0,
+            signer_works: true,
+            signer_asked: Vec::new(),
+            made: 0,
+            secrets: BTreeMap::new(),
+            cabinets: BTreeMap::new(),
+            seen: Vec::new(),
+            ticket: 0,
+            crash_after: None,
+            handled: 0,
+            crashed: false,
+        }
+    }
+
+    /// A fleet with one connected cabinet `c1`.
+    pub(crate) fn new(sizes: &[Size]) -> Self {
+        let mut world = Self::empty();
+        world.add(FakeCabinet::new("c1", sizes));
+        world.connect(&c1());
+        world
+    }
+
+    pub(crate) fn add(&mut self, cabinet: FakeCabinet) {
+        let request = Request::CabinetAdd {
+            cabinet: cabinet.id.clone(),
+            site: "mall".parse().unwrap(),
+            place: "Main Street 1".into(),
+            instance: cabinet.instance,
+        };
+        assert_eq!(self.ask("operator:acme:eve", &request), Some(Reply::Done));
+        self.cabinets.insert(cabinet.id.clone(), cabinet);
+    }
+
+    pub(crate) fn connect(&mut self, id: &CabinetId) {
+        self.handle(Input::CabinetConnected { tenant: tenant(), cabinet: id.clone() });
+        self.cabinet(id).online = true;
+        let hello = cbor::encode(&self.cabinets[id].hello());
+        self.up(id, Up::Hello, hello);
+    }
+
+    pub(crate) fn disconnect(&mut self, id: &CabinetId) {
+        self.cabinet(id).online = false;
+        let reason = "keepalive".to_owned();
+        self.handle(Input::CabinetGone { tenant: tenant(), cabinet: id.clone(), reason });
+    }
+
+    pub(crate) fn cabinet(&mut self, id: &CabinetId) -> &mut FakeCabinet {
+        self.cabinets.get_mut(id).unwrap()
+    }
+
+    pub(crate) fn up(&mut self, id: &CabinetId, up: Up, payload: Vec<u8>) -> Vec<Effect> {
+        self.handle(Input::CabinetUp { tenant: tenant(), cabinet: id.clone(), up, payload })
+    }
+
+    /// A new fact of the cabinet, now.
+    pub(crate) fn fact(&mut self, id: &CabinetId, fact: impl Into<Fact>) -> Vec<Effect> {
+        let now = self.now;
+        let cabinet = self.cabinet(id);
+        cabinet.newest += 1;
+        let payload = cabinet.uplink(cabinet.newest, Some(now), fact.into());
+        self.up(id, Up::Event, payload)
+    }
+
+    /// Takes one input, then whatever follows from its effects. Returns the effects of the input itself.
+    pub(crate) fn handle(&mut self, input: Input) -> Vec<Effect> {
+        if self.crashed {
+            return Vec::new();
+        }
+        let step = self.step(input);
+        self.store.commit(&step.writes).unwrap();
+        self.handled += 1;
+        if self.crash_after.is_some_and(|last| self.handled > last) {
+            self.crashed = true;
+            return Vec::new();
+        }
+        self.run(step.effects.clone());
+        step.effects
+    }
+
+    /// Takes one input without committing or running anything.
+    pub(crate) fn step(&mut self, input: Input) -> Step<Effect> {
+        self.entropy += 1;
+        let mut entropy = [0; 32];
+        entropy[..8].copy_from_slice(&self.entropy.to_be_bytes());
+        self.core.handle(input, &Moment { now: self.now, entropy })
+    }
+
+    pub(crate) fn run(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Signer { ticket, request } => {
+                    let reply = self.sign(&request);
+                    self.signer_asked.push(request);
+                    self.handle(Input::Signer { ticket, reply });
+                }
+                Effect::Down { cabinet, payload, .. } => self.down(&cabinet, &payload),
+                other => self.seen.push(other),
+            }
+        }
+    }
+
+    /// The process dies and starts again from what is on disk.
+    pub(crate) fn restart(&mut self) {
+        (self.crashed, self.crash_after) = (false, None);
+        self.core = FleetCore::open(self.config.clone(), &self.store).unwrap();
+        self.cabinets.values_mut().for_each(|cabinet| cabinet.online = false);
+        self.settle();
+    }
+
+    /// Ticks as long as something is due now.
+    pub(crate) fn settle(&mut self) {
+        for _ in 0..1_000 {
+            match self.core.poll_timeout() {
+                Some(at) if at <= self.now => {
+                    self.handle(Input::Tick);
+                }
+                Some(_) | None => return,
+            }
+        }
+        panic!("deadlines at {:?} do not move", self.core.poll_timeout());
+    }
+
+    /// Lets time pass, with a tick at each deadline.
+    pub(crate) fn pass(&mut self, millis: u64) {
+        let end = self.now + millis;
+        while let Some(at) = self.core.poll_timeout().filter(|at| *at <= end) {
+            self.now = self.now.max(at);
+            self.settle();
+        }
+        self.now = end;
+    }
+
+    fn sign(&mut self, request: &SignerRequest) -> SignerReply {
+        if !self.signer_works {
+            return Failed { reason: "the key file is gone".into() }.into();
+        }
+        match request {
+            SignerRequest::SignCommand(_) | SignerRequest::SignBook(_) | SignerRequest::SignTime(_) => {
+                Envelope { envelope: Blob(cbor::encode(request)) }.into()
+            }
+            SignerRequest::MakeSecrets(asked) => {
+                let items = asked.items.iter().map(|item| {
+                    let sealed = item.sealed.clone().unwrap_or_else(|| self.make(item.kind));
+                    SecretMade { id: item.id, verifier: Verifier([self.made; 32]), sealed }
+                });
+                Secrets { items: items.collect() }.into()
+            }
+            SignerRequest::MakeSealed(asked) => Sealed { sealed: self.make(asked.kind) }.into(),
+            SignerRequest::Reveal(_) => panic!("the core never reveals"),
+        }
+    }
+
+    fn make(&mut self, kind: CredentialKind) -> Blob {
+        self.made += 1;
+        let text = match kind {
+            CredentialKind::Digits => format!("{:08}", self.made),
+            CredentialKind::Qr => Secret::token_from(&[self.made; 16]).reveal().to_owned(),
+        };
+        let sealed = vec![0xee, self.made];
+        self.secrets.insert(sealed.clone(), text);
+        Blob(sealed)
+    }
+
+    fn down(&mut self, id: &CabinetId, payload: &[u8]) {
+        let cabinet = self.cabinets.get_mut(id).unwrap();
+        if !cabinet.online {
+            return;
+        }
+        match cbor::decode(payload).unwrap() {
+            Down::Welcome(welcome) => cabinet.welcomes.push(welcome),
+            Down::Ask(_) => cabinet.asks += 1,
+            Down::Keyset(_) => panic!("the core sends no keyset"),
+            Down::Command(signed) => {
+                let SignerRequest::SignCommand(signed) = cbor::decode(&signed.envelope.0).unwrap() else { panic!() };
+                cabinet.commands.push(signed.command);
+            }
+            Down::Codes(signed) => match cbor::decode(&signed.envelope.0).unwrap() {
+                SignerRequest::SignTime(_) => cabinet.times += 1,
+                SignerRequest::SignBook(signed) => self.book(id, signed.book),
+                other => panic!("{other:?} as a message of the codes key"),
+            },
+        }
+    }
+
+    fn book(&mut self, id: &CabinetId, book: Book) {
+        let cabinet = self.cabinet(id);
+        assert!(book.base == 0 || book.base == cabinet.book, "base {} at version {}", book.base, cabinet.book);
+        assert!(book.version > cabinet.book, "version {} at version {}", book.version, cabinet.book);
+        assert!(book.changes.len() <= 100 && cbor::encode(&book).len() <= 44 * 1024);
+        let version = book.version;
+        cabinet.books.push(book);
+        if cabinet.applies {
+            self.apply(id, version);
+        }
+    }
+
+    pub(crate) fn apply(&mut self, id: &CabinetId, version: u64) {
+        self.cabinet(id).book = version;
+        self.fact(id, schemas::messages::BookApplied { version });
+    }
+
+    pub(crate) fn put(&mut self, json: &str) -> Vec<Effect> {
+        self.put_as("shop", json)
+    }
+
+    pub(crate) fn put_as(&mut self, integration: &str, json: &str) -> Vec<Effect> {
+        let integration = integration.parse().unwrap();
+        self.handle(Input::OrderPut { tenant: tenant(), integration, payload: json.as_bytes().to_vec() })
+    }
+
+    pub(crate) fn cancel(&mut self, json: &str) -> Vec<Effect> {
+        self.handle(Input::OrderCancel { tenant: tenant(), integration: shop(), payload: json.as_bytes().to_vec() })
+    }
+
+    /// Asks, and returns the answer if it came at once.
+    pub(crate) fn ask(&mut self, by: &str, request: &Request) -> Option<Reply> {
+        self.ask_raw(by, &serde_json::to_vec(request).unwrap())
+    }
+
+    pub(crate) fn ask_raw(&mut self, by: &str, payload: &[u8]) -> Option<Reply> {
+        self.ticket += 1;
+        let ticket = self.ticket;
+        self.handle(Input::Request { ticket, who: who(by), payload: payload.to_vec() });
+        self.reply(ticket)
+    }
+
+    pub(crate) fn reply(&self, ticket: u64) -> Option<Reply> {
+        self.seen.iter().find_map(|effect| match effect {
+            Effect::Reply { ticket: of, reply } if *of == ticket => Some(reply.clone()),
+            _ => None,
+        })
+    }
+
+    fn rows<T: serde::de::DeserializeOwned>(&self, integration: &str, stream: Stream) -> Vec<T> {
+        let integration: Name = integration.parse().unwrap();
+        let (_, newest) = self.core.heads(&tenant(), &integration, stream);
+        let rows = self.store.scan(STREAM, &stream_key(&tenant(), &integration, stream, 1), newest as usize).unwrap();
+        let reveal = |sealed: &Blob| self.secrets.get(&sealed.0).map_or(Err(NotASecret), |text| Secret::parse(text));
+        rows.iter()
+            .map(|(_, value)| serde_json::from_slice(&render_row(stream, value, reveal).unwrap()).unwrap())
+            .collect()
+    }
+
+    pub(crate) fn statuses(&self, integration: &str) -> Vec<Status> {
+        self.rows(integration, Stream::Status)
+    }
+
+    pub(crate) fn notifications(&self) -> Vec<Notification> {
+        self.rows("shop", Stream::Notifications)
+    }
+
+    /// `A17 reserved`, `A17 rejected no_fitting_compartment` …
+    pub(crate) fn told(&self, integration: &str) -> Vec<String> {
+        let rows = self.statuses(integration);
+        assert!(rows.iter().zip(1..).all(|(row, n)| row.n == n), "rows are not numbered from 1");
+        rows.iter()
+            .map(|row| {
+                let reason = row.reason.map_or_else(String::new, |reason| format!(" {reason}"));
+                format!("{} {}{reason}", row.order, row.state)
+            })
+            .collect()
+    }
+
+    pub(crate) fn alarms(&self) -> usize {
+        self.seen.iter().filter(|effect| matches!(effect, Effect::Alarm { .. })).count()
+    }
+
+    pub(crate) fn last_command(&mut self, id: &CabinetId) -> CommandId {
+        self.cabinet(id).commands.last().unwrap().id
+    }
+}
+
+pub(crate) fn closes(effects: &[Effect]) -> bool {
+    let refused = effects.iter().any(|effect| matches!(effect, Effect::Refuse { .. }));
+    let closed = effects.iter().any(|effect| matches!(effect, Effect::CloseCabinet { .. }));
+    assert_eq!(refused, closed, "a connection is cut and its message acknowledged: {effects:?}");
+    closed
+}
+
+pub(crate) fn refusal(effects: &[Effect]) -> &str {
+    let [Effect::Refuse { reason }] = effects else { panic!("{effects:?} is no refusal") };
+    reason
+}
