@@ -1,0 +1,180 @@
+//! What the page gets to read, as JSON.
+
+use axum::Json;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use cabinet_core::{CompartmentView, EntryRefusal, EntryResult, ScreenNote, StaffRefusal, WaitingOrder};
+use schemas::ids::{CabinetId, Name};
+use schemas::messages::{Compartment, DoorState, OrderKey};
+use serde::Serialize;
+
+use super::notes::Page;
+use super::port::ScreenView;
+
+/// Why a call is refused. The answers name no cause beyond these words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Refusal {
+    Forbidden,
+    TooMany,
+    NoSession,
+    NotFound,
+    NotJson,
+    TooLarge,
+    BadRequest,
+    /// It cannot be a code of any kind; it counts as no attempt.
+    NotACode,
+    /// The main loop does not answer.
+    NoAnswer,
+}
+
+#[derive(Serialize)]
+struct RefusalBody {
+    error: Refusal,
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let status = match self {
+            Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::TooMany => StatusCode::TOO_MANY_REQUESTS,
+            Self::NoSession => StatusCode::UNAUTHORIZED,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BadRequest => StatusCode::BAD_REQUEST,
+            Self::NotACode => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::NoAnswer => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        (status, Json(RefusalBody { error: self })).into_response()
+    }
+}
+
+/// Answer to `/api/enter` and `/api/staff`. Times are spans: the page does not know the boot clock.
+#[derive(Serialize)]
+#[serde(tag = "result", rename_all = "snake_case")]
+pub(super) enum EntryAnswer {
+    Opening { compartments: Vec<Compartment> },
+    Refused { reason: EntryRefusal },
+    Locked { millis: u64 },
+    Staff { session: String, name: Name },
+    SecondPartNeeded,
+}
+
+impl EntryAnswer {
+    pub(super) fn new(result: EntryResult, boot_millis: u64) -> Self {
+        match result {
+            EntryResult::Opening { compartments } => Self::Opening { compartments },
+            EntryResult::Refused(reason) => Self::Refused { reason },
+            EntryResult::Locked { until_boot_millis } => {
+                Self::Locked { millis: until_boot_millis.saturating_sub(boot_millis) }
+            }
+            EntryResult::StaffSession { session, name } => Self::Staff { session: session.to_string(), name },
+            EntryResult::SecondPartNeeded => Self::SecondPartNeeded,
+        }
+    }
+}
+
+/// Answer to `/api/view`.
+#[derive(Serialize)]
+pub(super) struct ViewAnswer {
+    cabinet: CabinetId,
+    online: bool,
+    locked_millis: Option<u64>,
+    second_part_needed: bool,
+    code_digits: u8,
+    doors: Vec<DoorAnswer>,
+    /// Only for a session that is alive.
+    staff: Option<StaffAnswer>,
+}
+
+/// What anybody in front of the cabinet can see.
+#[derive(Serialize)]
+struct DoorAnswer {
+    number: Compartment,
+    door: DoorState,
+    try_again: bool,
+}
+
+#[derive(Serialize)]
+struct StaffAnswer {
+    compartments: Vec<CompartmentView>,
+    waiting: Vec<WaitingOrder>,
+    outbox: u64,
+    boards_silent: u32,
+}
+
+impl ViewAnswer {
+    pub(super) fn new(screen: ScreenView, staff: bool, boot_millis: u64) -> Self {
+        let ScreenView { view, waiting } = screen;
+        let door = |seen: &CompartmentView| DoorAnswer {
+            number: seen.number,
+            door: seen.door,
+            try_again: seen.try_again,
+        };
+        Self {
+            online: view.online,
+            locked_millis: view.locked_until.map(|until| until.saturating_sub(boot_millis)).filter(|left| *left > 0),
+            second_part_needed: view.second_part_needed,
+            code_digits: view.code_digits,
+            doors: view.compartments.iter().map(door).collect(),
+            staff: staff.then_some(StaffAnswer {
+                compartments: view.compartments,
+                waiting,
+                outbox: view.outbox,
+                boards_silent: view.boards_silent,
+            }),
+            cabinet: view.cabinet,
+        }
+    }
+}
+
+/// Answer to `/api/notes`.
+#[derive(Serialize)]
+pub(super) struct NotesAnswer {
+    next: u64,
+    notes: Vec<NoteAnswer>,
+}
+
+impl From<Page> for NotesAnswer {
+    fn from(page: Page) -> Self {
+        Self { next: page.next, notes: page.notes.into_iter().map(NoteAnswer::from).collect() }
+    }
+}
+
+/// A note without the session that it is for.
+#[derive(Serialize)]
+#[serde(tag = "note", rename_all = "snake_case")]
+enum NoteAnswer {
+    Opened { compartment: Compartment },
+    Closed { compartment: Compartment },
+    PushDoor { compartment: Compartment, attempt: u32 },
+    CallStaff { compartment: Compartment, order: Option<OrderKey> },
+    Beep { compartment: Compartment },
+    Loading { order: OrderKey, compartment: Compartment },
+    Retrieving { order: OrderKey, compartment: Compartment },
+    StaffRefused { reason: StaffRefusal },
+    AskLoaded { order: OrderKey, compartment: Compartment, empty: bool },
+    Stored { order: OrderKey, compartment: Compartment },
+    LoadAborted { order: OrderKey, compartment: Compartment },
+    SessionEnded,
+}
+
+impl From<ScreenNote> for NoteAnswer {
+    fn from(note: ScreenNote) -> Self {
+        match note {
+            ScreenNote::Opened { compartment } => Self::Opened { compartment },
+            ScreenNote::Closed { compartment } => Self::Closed { compartment },
+            ScreenNote::PushDoor { compartment, attempt } => Self::PushDoor { compartment, attempt },
+            ScreenNote::CallStaff { compartment, order } => Self::CallStaff { compartment, order },
+            ScreenNote::Beep { compartment } => Self::Beep { compartment },
+            ScreenNote::Loading { session: _, order, compartment } => Self::Loading { order, compartment },
+            ScreenNote::Retrieving { session: _, order, compartment } => Self::Retrieving { order, compartment },
+            ScreenNote::StaffRefused { session: _, reason } => Self::StaffRefused { reason },
+            ScreenNote::AskLoaded { order, compartment, empty } => Self::AskLoaded { order, compartment, empty },
+            ScreenNote::Stored { order, compartment } => Self::Stored { order, compartment },
+            ScreenNote::LoadAborted { order, compartment } => Self::LoadAborted { order, compartment },
+            ScreenNote::SessionEnded { session: _ } => Self::SessionEnded,
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! The calls of the page.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, HeaderName, Request, StatusCode, Uri};
+use axum::response::Json;
+use axum::routing::{get, post};
+use cabinet_core::{EntryResult, SessionId};
+use schemas::crypto::codes::Secret;
+use schemas::messages::{Compartment, OrderKey};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+use zeroize::Zeroizing;
+
+use super::answers::{EntryAnswer, NotesAnswer, Refusal, ViewAnswer};
+use super::notes::Notes;
+use super::port::ScreenRequest;
+use crate::boards::BootClock;
+
+const SESSION_HEADER: HeaderName = HeaderName::from_static("x-staff-session");
+const BODY_MAX: usize = 4 * 1024;
+const BODY_TIME: Duration = Duration::from_secs(5);
+/// A code takes a quarter of a second to check; several may wait.
+const ANSWER_TIME: Duration = Duration::from_secs(10);
+const POLL_TIME: Duration = Duration::from_secs(25);
+
+/// What the calls work with.
+pub(super) struct Desk {
+    pub(super) requests: mpsc::Sender<ScreenRequest>,
+    pub(super) notes: Notes,
+    pub(super) clock: BootClock,
+}
+
+type Answer<T> = Result<Json<T>, Refusal>;
+
+pub(super) fn routes(desk: Arc<Desk>) -> Router {
+    Router::new()
+        .route("/view", get(view))
+        .route("/notes", get(notes))
+        .route("/enter", post(enter))
+        .route("/staff", post(staff))
+        .route("/load", post(load))
+        .route("/retrieve", post(retrieve))
+        .route("/confirm", post(confirm))
+        .route("/again", post(again))
+        .route("/logout", post(logout))
+        .fallback(|| async { Refusal::NotFound })
+        .with_state(desk)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    secret: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LoadBody {
+    order: OrderKey,
+    larger: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RetrieveBody {
+    order: OrderKey,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ConfirmBody {
+    compartment: Compartment,
+    inside: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AgainBody {
+    compartment: Compartment,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
+async fn view(State(desk): State<Arc<Desk>>, headers: HeaderMap) -> Answer<ViewAnswer> {
+    let session = session(&headers)?;
+    let view = desk.ask(|reply| ScreenRequest::View { session, reply }).await?;
+    let staff = session.is_some_and(|session| desk.notes.is_alive(session));
+    Ok(Json(ViewAnswer::new(view, staff, (desk.clock)())))
+}
+
+/// Without `after`: where to begin.
+async fn notes(State(desk): State<Arc<Desk>>, headers: HeaderMap, uri: Uri) -> Answer<NotesAnswer> {
+    let session = session(&headers)?;
+    let (after, wait) = match uri.query() {
+        None => (desk.notes.newest(), Duration::ZERO),
+        Some(query) => (after(query).ok_or(Refusal::BadRequest)?, POLL_TIME),
+    };
+    Ok(Json(desk.notes.after(after, session, wait).await.into()))
+}
+
+async fn enter(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Answer<EntryAnswer> {
+    let secret = secret(read(request).await?)?;
+    desk.entered(|reply| ScreenRequest::Enter { secret, reply }).await
+}
+
+async fn staff(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Answer<EntryAnswer> {
+    let secret = secret(read(request).await?)?;
+    desk.entered(|reply| ScreenRequest::StaffEnter { secret, reply }).await
+}
+
+async fn load(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Result<StatusCode, Refusal> {
+    let session = staff_session(&request)?;
+    let LoadBody { order, larger } = read(request).await?;
+    desk.tell(ScreenRequest::Load { session, order, larger }).await
+}
+
+async fn retrieve(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Result<StatusCode, Refusal> {
+    let session = staff_session(&request)?;
+    let RetrieveBody { order } = read(request).await?;
+    desk.tell(ScreenRequest::Retrieve { session, order }).await
+}
+
+async fn confirm(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Result<StatusCode, Refusal> {
+    let session = staff_session(&request)?;
+    let ConfirmBody { compartment, inside } = read(request).await?;
+    desk.tell(ScreenRequest::Confirm { session, compartment, inside }).await
+}
+
+async fn again(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Result<StatusCode, Refusal> {
+    let AgainBody { compartment } = read(request).await?;
+    desk.tell(ScreenRequest::TryAgain { compartment }).await
+}
+
+async fn logout(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Result<StatusCode, Refusal> {
+    let session = staff_session(&request)?;
+    let Nothing {} = read(request).await?;
+    desk.tell(ScreenRequest::Logout { session }).await
+}
+
+impl Desk {
+    async fn entered(
+        &self,
+        request: impl FnOnce(oneshot::Sender<EntryResult>) -> ScreenRequest,
+    ) -> Answer<EntryAnswer> {
+        let result = self.ask(request).await?;
+        if let EntryResult::StaffSession { session, .. } = &result {
+            self.notes.session_began(*session);
+        }
+        Ok(Json(EntryAnswer::new(result, (self.clock)())))
+    }
+
+    async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> ScreenRequest) -> Result<T, Refusal> {
+        let (reply, answer) = oneshot::channel();
+        self.tell(request(reply)).await?;
+        match timeout(ANSWER_TIME, answer).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(_)) | Err(_) => Err(Refusal::NoAnswer),
+        }
+    }
+
+    async fn tell(&self, request: ScreenRequest) -> Result<StatusCode, Refusal> {
+        let sent = self.requests.send_timeout(request, ANSWER_TIME).await;
+        sent.map(|()| StatusCode::ACCEPTED).map_err(|_| Refusal::NoAnswer)
+    }
+}
+
+/// The body as JSON and nothing else: another content type could come from a form of a foreign page without asking.
+async fn read<T: DeserializeOwned>(request: Request<Body>) -> Result<T, Refusal> {
+    if !is_json(request.headers()) {
+        return Err(Refusal::NotJson);
+    }
+    let body = match timeout(BODY_TIME, to_bytes(request.into_body(), BODY_MAX)).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(_)) => return Err(Refusal::TooLarge),
+        Err(_) => return Err(Refusal::BadRequest),
+    };
+    // The error would quote what was typed.
+    serde_json::from_slice(&body).map_err(|_| Refusal::BadRequest)
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let mut types = headers.get_all(CONTENT_TYPE).iter();
+    let (Some(only), None) = (types.next(), types.next()) else { return false };
+    let essence = only.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
+    essence.trim_ascii().eq_ignore_ascii_case(b"application/json")
+}
+
+fn secret(entry: Entry) -> Result<Secret, Refusal> {
+    let typed = Zeroizing::new(entry.secret);
+    Secret::parse(&typed).map_err(|_| Refusal::NotACode)
+}
+
+fn staff_session(request: &Request<Body>) -> Result<SessionId, Refusal> {
+    session(request.headers())?.ok_or(Refusal::NoSession)
+}
+
+fn session(headers: &HeaderMap) -> Result<Option<SessionId>, Refusal> {
+    let mut values = headers.get_all(SESSION_HEADER).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let session = value.to_str().ok().and_then(|text| text.parse().ok());
+    match (session, values.next()) {
+        (Some(session), None) => Ok(Some(session)),
+        (_, Some(_)) | (None, None) => Err(Refusal::NoSession),
+    }
+}
+
+fn after(query: &str) -> Option<u64> {
+    let digits = query.strip_prefix("after=")?;
+    digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
+}

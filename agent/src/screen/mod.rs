@@ -1,0 +1,18 @@
+//! The cabinet's screen: a page and a small HTTP interface for one browser on the same machine.
+//!
+//! Loopback alone is no protection: every web page that the browser ever shows, and every program on the machine, can
+//! reach it. So each call needs the secret of this start, and must come from our own page under our own address.
+
+mod address;
+mod answers;
+mod api;
+mod connections;
+mod guard;
+mod notes;
+mod pages;
+pub mod port;
+mod server;
+
+pub use notes::Notes;
+pub use port::{ScreenRequest, ScreenView};
+pub use server::{Screen, ScreenError};

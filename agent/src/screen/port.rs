@@ -1,0 +1,52 @@
+//! What the screen asks of the agent's main loop.
+
+use cabinet_core::{EntryResult, SessionId, View, WaitingOrder};
+use schemas::crypto::codes::Secret;
+use schemas::messages::{Compartment, OrderKey};
+use tokio::sync::oneshot;
+
+/// One request of the screen. What has no `reply` is answered by notes.
+#[derive(Debug)]
+pub enum ScreenRequest {
+    View {
+        session: Option<SessionId>,
+        reply: oneshot::Sender<ScreenView>,
+    },
+    /// A customer typed or scanned this.
+    Enter {
+        secret: Secret,
+        reply: oneshot::Sender<EntryResult>,
+    },
+    /// A member of staff typed or scanned this.
+    StaffEnter {
+        secret: Secret,
+        reply: oneshot::Sender<EntryResult>,
+    },
+    Load {
+        session: SessionId,
+        order: OrderKey,
+        larger: bool,
+    },
+    Retrieve {
+        session: SessionId,
+        order: OrderKey,
+    },
+    Confirm {
+        session: SessionId,
+        compartment: Compartment,
+        inside: bool,
+    },
+    TryAgain {
+        compartment: Compartment,
+    },
+    Logout {
+        session: SessionId,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScreenView {
+    pub view: View,
+    /// Empty without a session that is alive.
+    pub waiting: Vec<WaitingOrder>,
+}
