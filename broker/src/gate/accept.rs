@@ -31,7 +31,7 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// Binds the port. `inputs` is the driver's queue: while it is full, sockets are not read.
+    /// Binds the port; [`GateSettings::problems`] are an error here. `inputs` is the driver's queue: while it is full, sockets are not read.
     pub async fn bind(
         settings: GateSettings,
         tls: Arc<ServerConfig>,
@@ -39,6 +39,10 @@ impl Gate {
         admission: Arc<dyn Admission>,
         inputs: mpsc::Sender<GateInput>,
     ) -> io::Result<Self> {
+        let problems = settings.problems();
+        if !problems.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, problems.join("; ")));
+        }
         let listener = TcpListener::bind(settings.listen).await?;
         let shared = Arc::new(Shared::new(settings, tls, identify, admission, inputs));
         Ok(Self { listener, shared })

@@ -32,9 +32,11 @@ pub(super) async fn greet(
     alive: mpsc::Sender<()>,
 ) {
     let timeout = shared.settings.greeting_timeout;
+    let mut stop = shared.stop.subscribe();
     let greeted = tokio::select! {
         greeted = tokio::time::timeout(timeout, shake_hands(&shared, tcp, peer)) => greeted,
         () = place.evicted() => return,
+        _ = stop.wait_for(|stop| *stop) => return,
     };
     drop(place);
     match greeted {
@@ -56,7 +58,7 @@ enum Parting {
     /// Without a word.
     Counted,
     /// With a CONNACK that says why.
-    Refused(Wire),
+    Refused(Box<Wire>),
     Session(Box<Session>, Box<Wire>),
 }
 
@@ -214,10 +216,10 @@ fn refuse(shared: &Shared, mut wire: Wire, peer: &Peer, rule: Rule, reason: &str
     tracing::warn!(who = %peer.identity, %rule, reason, "CONNECT refused");
     if rule == Rule::OldProtocol {
         wire.outbox.extend_from_slice(&encode::CONNACK_V4_UNACCEPTABLE_VERSION);
-        return Parting::Refused(wire);
+        return Parting::Refused(Box::new(wire));
     }
     match encode::connack_refused(&mut wire.outbox, rule.connect_code(), reason) {
-        Ok(()) => Parting::Refused(wire),
+        Ok(()) => Parting::Refused(Box::new(wire)),
         Err(_) => Parting::Counted,
     }
 }

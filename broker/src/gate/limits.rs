@@ -6,6 +6,9 @@ use std::time::Duration;
 /// Smallest "maximum packet size" of a client that the gate can work with: its own answers have to fit.
 pub(super) const CLIENT_PACKET_MIN: usize = 1024;
 
+/// Largest packet that MQTT can express after its fixed header.
+const PACKET_MAX: usize = 268_435_455;
+
 /// Everything about the gate that can be set.
 #[derive(Debug, Clone)]
 pub struct GateSettings {
@@ -76,5 +79,65 @@ impl Default for GateSettings {
             packets_per_second: 200,
             packet_burst: 1_000,
         }
+    }
+}
+
+impl GateSettings {
+    /// Everything that is wrong with these settings, in words for the operator.
+    pub fn problems(&self) -> Vec<String> {
+        let numbers = [
+            ("connections_max", self.connections_max),
+            ("half_open_max", self.half_open_max),
+            ("half_open_per_address", self.half_open_per_address),
+            ("keep_alive_max", usize::from(self.keep_alive_max)),
+            ("receive_maximum", usize::from(self.receive_maximum)),
+            ("send_window", usize::from(self.send_window)),
+            ("down_queue_max", self.down_queue_max),
+            ("response_queue_max", self.response_queue_max),
+            ("live_queue_max", self.live_queue_max),
+            ("sessions_per_identity", self.sessions_per_identity),
+            ("live_filters_max", self.live_filters_max),
+            ("packets_per_second", self.packets_per_second as usize),
+            ("packet_burst", self.packet_burst as usize),
+        ];
+        let times = [
+            ("greeting_timeout", self.greeting_timeout),
+            ("downlink_timeout", self.downlink_timeout),
+            ("write_stall", self.write_stall),
+            ("close_linger", self.close_linger),
+        ];
+        let sizes = [("cabinet_packet_max", self.cabinet_packet_max), ("session_packet_max", self.session_packet_max)];
+        let zero_numbers = numbers.iter().filter(|(_, value)| *value == 0).map(|(name, _)| *name);
+        let zero_times = times.iter().filter(|(_, value)| value.is_zero()).map(|(name, _)| *name);
+        let zeros = zero_numbers.chain(zero_times).map(|name| format!("`{name}` must not be 0"));
+        let bad_sizes = sizes
+            .iter()
+            .filter(|(_, value)| !(CLIENT_PACKET_MIN..=PACKET_MAX).contains(value))
+            .map(|(name, _)| format!("`{name}` must be {CLIENT_PACKET_MIN} to {PACKET_MAX} bytes"));
+        zeros.chain(bad_sizes).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_sound_and_every_mistake_is_named() {
+        assert_eq!(GateSettings::default().problems(), [""; 0]);
+        let wrong = GateSettings {
+            receive_maximum: 0,
+            write_stall: Duration::ZERO,
+            cabinet_packet_max: 10,
+            ..GateSettings::default()
+        };
+        assert_eq!(
+            wrong.problems(),
+            [
+                "`receive_maximum` must not be 0",
+                "`write_stall` must not be 0",
+                "`cabinet_packet_max` must be 1024 to 268435455 bytes"
+            ]
+        );
     }
 }
