@@ -1,1 +1,141 @@
+//! Books: whole or not at all, in order, and never a word about what lies in the compartments.
 
+use cabinet_core::{CREDENTIALS_MAX, EntryRefusal, EntryResult, ORDERS_MAX};
+use schemas::messages::*;
+
+use crate::rig::*;
+
+fn refused(version: u64, reason: RefusalReason) -> BookRefused {
+    BookRefused { version: Some(version), reason }
+}
+
+fn book(version: u64, base: u64, changes: Vec<BookChange>) -> Book {
+    Book { version, base, issued: 0, changes }
+}
+
+fn wrong() -> EntryResult {
+    EntryResult::Refused(EntryRefusal::Wrong)
+}
+
+#[test]
+fn a_book_applies_to_its_base_only_and_never_goes_back() {
+    let mut rig = Rig::online();
+    rig.send_book(book(1, 0, vec![]));
+    assert_eq!(rig.last(), BookApplied { version: 1 }.into());
+    rig.send_book(book(3, 2, vec![]));
+    assert_eq!(rig.last(), refused(3, RefusalReason::WrongBase).into());
+    rig.send_book(book(5, 1, vec![]));
+    assert_eq!(rig.last(), BookApplied { version: 5 }.into());
+    let events = rig.events().len();
+    rig.send_book(book(5, 1, vec![]));
+    assert_eq!(rig.events().len(), events, "delivered again");
+    rig.wait(1_000);
+    rig.send_book(book(4, 0, vec![]));
+    assert_eq!(rig.last(), refused(4, RefusalReason::OldVersion).into());
+    rig.restart();
+    assert_eq!(rig.connect().book, 5);
+}
+
+#[test]
+fn a_book_signed_with_the_unlock_key_or_for_an_earlier_enrolment_is_refused() {
+    let mut rig = Rig::online();
+    let message = CodesMessage::from(book(1, 0, vec![]));
+    rig.down(CodesEnvelope { envelope: signed(&message, KeyPurpose::Codes, &unlock_key()) });
+    assert_eq!(rig.last(), BookRefused { version: None, reason: RefusalReason::UnknownKey }.into());
+    rig.wait(1_000);
+    rig.down(CodesEnvelope { envelope: signed(&message, KeyPurpose::Unlock, &codes_key()) });
+    assert_eq!(rig.last(), BookRefused { version: None, reason: RefusalReason::BadSignature }.into());
+}
+
+#[test]
+fn a_snapshot_replaces_the_book_and_leaves_the_compartments_alone() {
+    let mut rig = Rig::holding(&[(3, "A1", "12345678"), (4, "A2", "87654321")]);
+    let version = rig.book + 1;
+    let changes = vec![put_order("A2", Size::S), credential(2, "87654321", &["A2"]).into()];
+    rig.send_book(book(version, 0, changes));
+    assert!(rig.view(3).allocated && rig.view(4).allocated);
+    assert_eq!(result(&rig.enter("12345678")), EntryResult::Refused(EntryRefusal::Revoked));
+    assert_eq!(only_pulse(&rig.enter("87654321")).compartment, 4);
+}
+
+#[test]
+fn a_snapshot_older_than_a_collection_does_not_bring_the_order_back() {
+    let mut rig = Rig::holding(&[(3, "A1", "12345678")]);
+    rig.pick_up("12345678");
+    let version = rig.book + 1;
+    let changes = vec![put_staff("ann", "111111"), put_order("A1", Size::S), credential(1, "12345678", &["A1"]).into()];
+    rig.send_book(book(version, 0, changes));
+    assert_eq!(result(&rig.enter("12345678")), EntryResult::Refused(EntryRefusal::Used));
+    let session = rig.log_in("111111");
+    assert!(rig.core.waiting(session).is_empty());
+}
+
+#[test]
+fn a_newer_generation_replaces_the_old_code_and_an_older_one_comes_too_late() {
+    let mut rig = Rig::holding(&[(3, "A1", "12345678")]);
+    let newer = PutCredential { generation: 2, ..credential(7, "22222222", &["A1"]) };
+    rig.book(vec![newer.into()]);
+    assert_eq!(result(&rig.enter("12345678")), EntryResult::Refused(EntryRefusal::Revoked));
+    rig.book(vec![credential(8, "33333333", &["A1"]).into()]);
+    assert_eq!(result(&rig.enter("33333333")), EntryResult::Refused(EntryRefusal::Revoked));
+    assert_eq!(only_pulse(&rig.enter("22222222")).compartment, 3);
+}
+
+#[test]
+fn dropping_an_order_keeps_the_compartment_that_holds_it() {
+    let mut rig = Rig::holding(&[(3, "A1", "12345678")]);
+    rig.book(vec![DropOrder { order: order("A1") }.into()]);
+    assert!(rig.view(3).allocated);
+    rig.restart();
+    assert!(rig.view(3).allocated);
+    assert_eq!(only_pulse(&rig.enter("12345678")).compartment, 3);
+}
+
+#[test]
+fn a_book_that_breaks_a_rule_changes_nothing_at_all() {
+    let other_pepper = PutCredential { pepper: 2, ..credential(1, "12345678", &["A1"]) };
+    let many_orders = (0..=ORDERS_MAX).map(|n| put_order(&n.to_string(), Size::S)).collect();
+    let bad: Vec<(Vec<BookChange>, RefusalReason)> = vec![
+        (vec![other_pepper.into()], RefusalReason::WrongBase),
+        (vec![credential(1, "12345678", &[]).into()], RefusalReason::Malformed),
+        (vec![Rules { code_digits: 4 }.into()], RefusalReason::Malformed),
+        (
+            vec![credential(1, "12345678", &["A1"]).into(), credential(2, "12345678", &["A2"]).into()],
+            RefusalReason::Malformed,
+        ),
+        (vec![put_staff("ann", "111111"), put_staff("bob", "111111")], RefusalReason::Malformed),
+        (many_orders, RefusalReason::Malformed),
+    ];
+    for (mut changes, reason) in bad {
+        let mut rig = Rig::online();
+        changes.insert(0, credential(9, "99999999", &["A9"]).into());
+        if reason == RefusalReason::Malformed && changes.len() > ORDERS_MAX {
+            // One message cannot carry so many: they come in two halves.
+            let half = changes.split_off(changes.len() / 2);
+            rig.book(half);
+        }
+        rig.book(changes);
+        assert_eq!(rig.last(), refused(rig.book, reason).into());
+        assert_eq!(result(&rig.enter("99999999")), wrong());
+    }
+}
+
+#[test]
+fn the_number_of_credentials_is_bounded_and_old_dead_ones_are_forgotten() {
+    let mut rig = Rig::online();
+    let put = |n: usize| -> BookChange {
+        let mut put = credential(0, &format!("{n:08}"), &["A1"]);
+        put.id.0[..4].copy_from_slice(&(n as u32).to_be_bytes());
+        put.into()
+    };
+    for batch in 0..CREDENTIALS_MAX / 250 {
+        rig.book((0..250).map(|n| put(batch * 250 + n)).collect());
+    }
+    assert_eq!(rig.last(), BookApplied { version: rig.book }.into());
+    rig.book(vec![put(CREDENTIALS_MAX)]);
+    assert_eq!(rig.last(), refused(rig.book, RefusalReason::Malformed).into());
+    let snapshot = rig.book + 1;
+    rig.send_book(book(snapshot, 0, vec![]));
+    let credentials = schemas::step::Table("credentials");
+    assert_eq!(rig.store.len(credentials), cabinet_core::TOMBSTONES_MAX);
+}

@@ -1,1 +1,110 @@
+//! Doors that open without a right, or instead of another.
 
+use cabinet_core::{DoorSeen, EntryRefusal, EntryResult, Input};
+use schemas::messages::*;
+
+use crate::rig::*;
+
+/// Acceptance 12, the cabinet's part.
+#[test]
+fn a_door_that_opens_without_a_pulse_was_forced() {
+    let mut rig = Rig::online();
+    rig.open_door(5);
+    assert_eq!(rig.last(), DoorForced { compartment: number(5) }.into());
+    assert_eq!(rig.view(5).door, DoorState::Forced);
+    assert_eq!(rig.view(4).door, DoorState::Closed);
+    rig.close_door(5);
+    assert_eq!(rig.last(), DoorClosed { compartment: number(5), occupancy: UNKNOWN }.into());
+    assert_eq!(rig.view(5).door, DoorState::Closed);
+}
+
+#[test]
+fn a_door_forced_behind_a_silent_board_or_a_power_cut_is_told_when_it_is_seen() {
+    let mut rig = Rig::online();
+    rig.door(5, DoorSeen::Unknown, UNKNOWN);
+    rig.open_door(5);
+    assert_eq!(rig.last(), DoorForced { compartment: number(5) }.into());
+    rig.restart();
+    rig.open_door(4);
+    assert_eq!(rig.last(), DoorForced { compartment: number(4) }.into());
+}
+
+#[test]
+fn a_door_never_seen_before_is_not_forced() {
+    let mut rig = Rig::blank();
+    rig.open_door(4);
+    assert_eq!(rig.count(|fact| matches!(fact, Fact::DoorForced(_) | Fact::DoorOpened(_))), 0);
+    assert_eq!(rig.view(4).door, DoorState::Open);
+}
+
+#[test]
+fn a_pulse_covers_its_door_for_ten_seconds_and_no_other() {
+    let mut rig = Rig::online();
+    let command = rig.command(4, Expect::empty());
+    let pulse = only_pulse(&rig.send_command(&command));
+    rig.sent(pulse);
+    rig.wait(10_000);
+    rig.open_door(4);
+    assert!(matches!(rig.last(), Fact::DoorOpened(_)));
+    rig.close_door(4);
+    rig.wait(1);
+    rig.open_door(4);
+    assert_eq!(rig.last(), DoorForced { compartment: number(4) }.into());
+}
+
+#[test]
+fn a_wrong_door_blocks_both_compartments_for_customers_and_loads() {
+    let mut rig = Rig::holding(&[(3, "A1", "12345678"), (4, "A2", "87654321")]);
+    let pulse = only_pulse(&rig.enter("12345678"));
+    rig.sent(pulse);
+    rig.wait(500);
+    rig.open_door(4);
+    assert_eq!(rig.last(), WrongDoor { pulsed: number(3), opened: number(4) }.into());
+    rig.close_door(4);
+    let effects = rig.wait(3_000);
+    assert_eq!(told(&effects), ["Screen(CallStaff { compartment: 3, order: Some(shop/A1) })"], "no second try");
+    for code in ["12345678", "87654321"] {
+        let effects = rig.enter(code);
+        assert_eq!(result(&effects), EntryResult::Refused(EntryRefusal::OutOfService));
+        assert!(told(&effects).iter().any(|note| note.starts_with("Screen(CallStaff")));
+    }
+    assert!(rig.view(3).allocated && rig.view(4).allocated);
+
+    let command = rig.command(3, Expect::order(order("A1")));
+    let pulse = only_pulse(&rig.send_command(&command));
+    rig.sent(pulse);
+    rig.open_door(3);
+    rig.close_door(3);
+    assert!(!pulses(&rig.enter("12345678")).is_empty(), "its own door opened, so it is sound again");
+}
+
+#[test]
+fn a_board_is_reported_when_it_falls_silent_and_when_it_answers_again() {
+    let mut rig = Rig::online();
+    for _ in 0..3 {
+        rig.send(Input::Board { board: 2, answering: false });
+    }
+    assert_eq!(rig.core.view().boards_silent, 1);
+    rig.send(Input::Board { board: 2, answering: true });
+    let told: Vec<_> = rig.events().into_iter().filter(|fact| matches!(fact, Fact::BoardHealth(_))).collect();
+    assert_eq!(
+        told,
+        [BoardHealth { board: 2, answering: false }.into(), BoardHealth { board: 2, answering: true }.into()]
+    );
+}
+
+#[test]
+fn what_is_not_in_the_settings_is_passed_over() {
+    let mut rig = Rig::online();
+    let before = rig.events().len();
+    for input in [
+        Input::Door { compartment: number(99), door: DoorSeen::Open, occupancy: OCCUPIED },
+        Input::PulseResult { pulse: 77, sent: true },
+        Input::TryAgain { compartment: number(99) },
+        Input::Derived { entry: 5, verifier: verifier("x") },
+        Input::EventsAcked { up_to: 1_000 },
+    ] {
+        assert!(rig.send(input).is_empty());
+    }
+    assert_eq!(rig.events().len(), before);
+}

@@ -1,1 +1,172 @@
+//! Hello, welcome, events on their way, challenges, telemetry, keysets.
 
+use cabinet_core::{Effect, Input};
+use schemas::cbor::{self, Blob};
+use schemas::crypto::seal;
+use schemas::messages::*;
+
+use crate::rig::*;
+
+fn batches(effects: &[Effect]) -> Vec<(u64, u64)> {
+    let batch = |effect: &Effect| match effect {
+        Effect::SendEvents { from, to, .. } => Some((*from, *to)),
+        _ => None,
+    };
+    effects.iter().filter_map(batch).collect()
+}
+
+fn telemetry(effects: &[Effect]) -> Vec<Telemetry> {
+    let decode = |effect: &Effect| match effect {
+        Effect::SendTelemetry(bytes) => cbor::decode(bytes).ok(),
+        _ => None,
+    };
+    effects.iter().filter_map(decode).collect()
+}
+
+#[test]
+fn hello_says_what_the_cabinet_is_and_holds() {
+    let mut rig = Rig::blank();
+    let effects = rig.send(Input::Connected);
+    let first = hello(&effects).unwrap();
+    assert_eq!(effects.len(), 1, "nothing but hello before the welcome");
+    assert_eq!((first.newest, first.oldest, first.book, first.keyset), (1, 1, 0, 0));
+    assert_eq!((first.pepper, first.compartments.len()), (None, 5));
+
+    let effects = rig.send(Input::Keyset(keyset(3)));
+    let second = hello(&effects).expect("a pepper key came, so the pepper is offered");
+    assert_eq!((second.keyset, second.epoch), (3, first.epoch));
+    let offer = second.pepper.unwrap();
+    let (tenant, cabinet) = ("acme".parse().unwrap(), "c1".parse().unwrap());
+    let aad = seal::pepper_aad(&tenant, &cabinet, INSTANCE, offer.version, offer.salt);
+    let sealed = seal::open(&offer.sealed.0, &pepper_key(), &aad).unwrap();
+    let effects = rig.send(Input::Entered { entry: 1, secret: token(1) });
+    let Effect::Derive { pepper, salt, .. } = &effects[0] else { panic!("{effects:?}") };
+    assert_eq!((sealed.as_slice(), offer.salt), (pepper.0.as_slice(), *salt));
+}
+
+#[test]
+fn hello_lists_commands_without_an_outcome() {
+    let mut rig = Rig::online();
+    let command = rig.command(4, Expect::empty());
+    rig.send_command(&command);
+    rig.send(Input::Disconnected);
+    assert_eq!(hello(&rig.send(Input::Connected)).unwrap().open_commands, [command.id]);
+    rig.restart();
+    assert_eq!(hello(&rig.send(Input::Connected)).unwrap().open_commands, [command.id]);
+    rig.wait(10_000);
+    rig.send(Input::Disconnected);
+    assert!(hello(&rig.send(Input::Connected)).unwrap().open_commands.is_empty());
+}
+
+#[test]
+fn events_follow_the_welcome_sixteen_at_a_time_and_again_after_a_lost_connection() {
+    let mut rig = Rig::blank();
+    for board in 0..40 {
+        rig.send(Input::Board { board, answering: false });
+    }
+    let hello = hello(&rig.send(Input::Connected)).unwrap();
+    let effects = rig.down(Welcome { epoch: hello.epoch, high_water: 1 });
+    assert_eq!(batches(&effects), [(2, 17)]);
+    assert_eq!(batches(&rig.send(Input::EventsAcked { up_to: 5 })), [(18, 21)]);
+    rig.send(Input::Disconnected);
+    rig.send(Input::EventsAcked { up_to: 21 });
+    rig.send(Input::Connected);
+    let effects = rig.down(Welcome { epoch: hello.epoch, high_water: 7 });
+    assert_eq!(batches(&effects), [(8, 23)]);
+    let effects = rig.down(Welcome { epoch: Epoch([0; 8]), high_water: 41 });
+    assert_eq!(batches(&effects), [(1, 16)], "a fleet with another epoch gets everything");
+}
+
+#[test]
+fn hello_is_said_again_when_no_welcome_comes() {
+    let mut rig = Rig::blank();
+    rig.send(Input::Connected);
+    assert!(hello(&rig.wait(60_000)).is_none(), "the packet is still on its way");
+    rig.send(Input::HelloAcked);
+    assert!(hello(&rig.wait(30_000)).is_some());
+}
+
+#[test]
+fn ask_is_answered_once_a_second() {
+    let mut rig = Rig::online();
+    rig.wait(1_000);
+    let asked = |rig: &mut Rig| rig.down(Ask {}).iter().filter(|e| matches!(e, Effect::SendChallenge(_))).count();
+    assert_eq!((asked(&mut rig), asked(&mut rig)), (1, 0));
+    rig.wait(1_000);
+    assert_eq!(asked(&mut rig), 1);
+}
+
+#[test]
+fn telemetry_is_sampled_every_thirty_seconds_while_connected() {
+    let mut rig = Rig::online();
+    let samples = telemetry(&rig.wait(90_000));
+    assert_eq!(samples.len(), 3);
+    assert_eq!(samples[0].compartments.len(), 5);
+    rig.send(Input::Disconnected);
+    assert!(telemetry(&rig.wait(90_000)).is_empty());
+}
+
+#[test]
+fn an_event_carries_the_fleets_time_once_it_is_known() {
+    let mut rig = Rig::online();
+    let stamp = |rig: &Rig| {
+        let rows = schemas::step::Store::rows(&rig.store, cabinet_core::EVENTS).unwrap();
+        cbor::decode::<Event>(&rows.last().unwrap().1).unwrap().at
+    };
+    assert_eq!(stamp(&rig).fleet_millis, None);
+    rig.set_time(1_800_000_000_000);
+    rig.wait(5_000);
+    rig.open_door(5);
+    assert_eq!(stamp(&rig).fleet_millis, Some(1_800_000_005_000));
+}
+
+#[test]
+fn a_time_that_is_not_signed_or_not_fresh_is_refused() {
+    let mut rig = Rig::online();
+    let challenge = rig.ask();
+    let message = CodesMessage::from(FleetTime { challenge, now: 5_000_000 });
+    let forged = signed(&message, KeyPurpose::Codes, &unlock_key());
+    rig.down(CodesEnvelope { envelope: forged });
+    assert_eq!(rig.last(), BookRefused { version: None, reason: RefusalReason::UnknownKey }.into());
+    let good = signed(&message, KeyPurpose::Codes, &codes_key());
+    rig.wait(30_001);
+    rig.down(CodesEnvelope { envelope: good });
+    assert_eq!(rig.last(), BookRefused { version: None, reason: RefusalReason::Expired }.into());
+    assert_eq!(rig.core.view().fleet_millis, None);
+}
+
+#[test]
+fn a_keyset_never_goes_back_and_a_refused_one_is_reported() {
+    let mut rig = Rig::online();
+    rig.down(KeysetUpdate { envelope: Blob(keyset(5)) });
+    assert!(matches!(rig.last(), Fact::KeysetApplied(KeysetApplied { version: 5, .. })));
+    rig.restart();
+    let events = rig.events().len();
+    rig.send(Input::Keyset(keyset(4)));
+    assert_eq!(rig.events().len(), events, "an old one in the settings is normal");
+    rig.connect();
+    rig.down(KeysetUpdate { envelope: Blob(keyset(4)) });
+    assert_eq!(rig.last(), CommandRefused { id: None, reason: RefusalReason::OldVersion }.into());
+    assert_eq!(rig.connect().keyset, 5);
+}
+
+#[test]
+fn after_six_hours_without_network_forty_collections_arrive_in_order() {
+    let mut rig = Rig::holding(&[(3, "A0", "12345678")]);
+    rig.send(Input::Disconnected);
+    let newest = rig.events().len() as u64;
+    for _ in 0..40 {
+        rig.wait(540_000);
+        rig.open_door(5);
+        rig.close_door(5);
+    }
+    let hello = hello(&rig.send(Input::Connected)).unwrap();
+    let mut effects = rig.down(Welcome { epoch: hello.epoch, high_water: newest });
+    let mut next = newest + 1;
+    while let Some((from, to)) = batches(&effects).first().copied() {
+        assert_eq!(from, next);
+        next = to + 1;
+        effects = rig.send(Input::EventsAcked { up_to: to });
+    }
+    assert_eq!(next, hello.newest + 1);
+}

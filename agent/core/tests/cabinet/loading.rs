@@ -1,1 +1,222 @@
+//! Staff: logging in, loading into the right compartment, taking back.
 
+use cabinet_core::{DoorSeen, EntryRefusal, EntryResult, Input, SessionId, StaffRefusal};
+use schemas::messages::*;
+
+use crate::rig::*;
+
+fn with_orders(changes: Vec<BookChange>) -> (Rig, SessionId) {
+    let mut rig = Rig::online();
+    rig.book([vec![put_staff("ann", "111111")], changes].concat());
+    let session = rig.log_in("111111");
+    (rig, session)
+}
+
+fn stored(id: &str, compartment: u16, by: StoredBy) -> Stored {
+    Stored { order: order(id), compartment: number(compartment), by, staff: "ann".parse().unwrap() }
+}
+
+fn load(rig: &mut Rig, session: SessionId, id: &str, larger: bool) -> Vec<cabinet_core::Effect> {
+    rig.send(Input::Load { session, order: order(id), larger })
+}
+
+fn refused(effects: &[cabinet_core::Effect]) -> StaffRefusal {
+    effects
+        .iter()
+        .find_map(|effect| match effect {
+            cabinet_core::Effect::Screen(cabinet_core::ScreenNote::StaffRefused { reason, .. }) => Some(*reason),
+            _ => None,
+        })
+        .unwrap()
+}
+
+/// Acceptance 1, the cabinet's part, without network.
+#[test]
+fn an_order_is_stored_when_its_door_has_closed_on_it() {
+    let (mut rig, session) = with_orders(vec![put_order("A17", Size::M)]);
+    rig.send(Input::Disconnected);
+    let pulse = only_pulse(&load(&mut rig, session, "A17", false));
+    assert_eq!(pulse.compartment, 1, "the smallest that fits");
+    let staff: schemas::ids::Name = "ann".parse().unwrap();
+    assert_eq!(rig.last(), Loading { order: order("A17"), compartment: number(1), staff }.into());
+    rig.sent(pulse);
+    rig.open_door(1);
+    let effects = rig.door(1, DoorSeen::Closed, OCCUPIED);
+    assert_eq!(
+        told(&effects),
+        ["Screen(Closed { compartment: 1 })", "Screen(Stored { order: shop/A17, compartment: 1 })"]
+    );
+    assert_eq!(rig.last(), stored("A17", 1, StoredBy::Sensor).into());
+    assert!(rig.core.waiting(session).is_empty());
+}
+
+/// Acceptance 7.
+#[test]
+fn an_empty_compartment_is_asked_about_and_the_order_stays_loadable() {
+    let (mut rig, session) = with_orders(vec![put_order("A1", Size::M)]);
+    let pulse = rig.load(session, "A1");
+    rig.open_door(pulse.compartment);
+    let effects = rig.close_door(1);
+    assert_eq!(told(&effects)[1], "Screen(AskLoaded { order: shop/A1, compartment: 1, empty: true })");
+    assert!(rig.view(1).asks);
+    rig.wait(120_000);
+    assert_eq!(rig.count(|fact| matches!(fact, Fact::Stored(_))), 0);
+    rig.send(Input::ConfirmLoaded { session, compartment: number(1), inside: false });
+    assert_eq!(rig.last(), LoadAborted { order: order("A1"), compartment: number(1) }.into());
+    assert_eq!(rig.core.waiting(session).len(), 1);
+    assert!(!rig.view(1).allocated);
+}
+
+#[test]
+fn where_no_sensor_can_tell_the_word_of_staff_counts_once_the_door_is_closed() {
+    let (mut rig, session) = with_orders(vec![put_order("A1", Size::S)]);
+    let pulse = rig.load(session, "A1");
+    assert_eq!(pulse.compartment, 3);
+    rig.open_door(3);
+    let confirm = Input::ConfirmLoaded { session, compartment: number(3), inside: true };
+    assert_eq!(refused(&rig.send(confirm.clone())), StaffRefusal::DoorOpen);
+    rig.door(3, DoorSeen::Closed, OCCUPIED);
+    assert!(rig.view(3).asks, "compartment 3 has no sensor, whatever the bus says");
+    rig.send(confirm);
+    assert_eq!(rig.last(), stored("A1", 3, StoredBy::Staff).into());
+}
+
+#[test]
+fn the_reserved_compartment_is_taken_if_it_fits_and_left_to_its_order_otherwise() {
+    let reserved = |id: &str, size, at| -> BookChange {
+        let BookChange::PutOrder(put) = put_order(id, size) else { unreachable!() };
+        PutOrder { reserved: Some(number(at)), ..put }.into()
+    };
+    let orders = vec![
+        reserved("A1", Size::S, 5),
+        reserved("A2", Size::L, 3),
+        reserved("A3", Size::S, 3),
+        put_order("A4", Size::S),
+    ];
+    let (mut rig, session) = with_orders(orders);
+    assert_eq!(rig.load(session, "A4").compartment, 1, "3 and 5 are waited for");
+    assert_eq!(rig.load(session, "A1").compartment, 5);
+    assert_eq!(refused(&load(&mut rig, session, "A2", false)), StaffRefusal::NoFittingCompartment);
+    assert_eq!(rig.load(session, "A3").compartment, 3);
+}
+
+#[test]
+fn a_larger_compartment_replaces_the_one_that_was_too_small() {
+    let (mut rig, session) = with_orders(vec![put_order("A1", Size::S)]);
+    rig.load(session, "A1");
+    assert_eq!(refused(&load(&mut rig, session, "A1", true)), StaffRefusal::Busy, "its door is just being opened");
+    rig.open_door(3);
+    assert_eq!(refused(&load(&mut rig, session, "A1", false)), StaffRefusal::AlreadyHere);
+    assert_eq!(only_pulse(&load(&mut rig, session, "A1", true)).compartment, 1);
+    assert!(rig.has(LoadAborted { order: order("A1"), compartment: number(3) }));
+    assert!(!rig.view(3).allocated && rig.view(1).allocated);
+}
+
+#[test]
+fn only_a_free_closed_sound_compartment_in_service_is_loaded() {
+    let (mut rig, session) = with_orders(vec![put_order("A1", Size::M)]);
+    rig.door(1, DoorSeen::Closed, OCCUPIED);
+    rig.open_door(2);
+    rig.door(4, DoorSeen::Unknown, UNKNOWN);
+    rig.door(5, DoorSeen::Open, UNKNOWN);
+    assert!(rig.view(1).audit_required);
+    assert_eq!(rig.load(session, "A1").compartment, 4, "a door without a sensor counts as closed");
+
+    let (mut rig, session) = with_orders(vec![put_order("A2", Size::Xl)]);
+    assert_eq!(refused(&load(&mut rig, session, "A2", false)), StaffRefusal::NoFittingCompartment);
+    assert_eq!(refused(&load(&mut rig, session, "A9", false)), StaffRefusal::UnknownOrder);
+}
+
+#[test]
+fn two_orders_never_share_a_compartment() {
+    let (mut rig, session) = with_orders(vec![put_order("A1", Size::L), put_order("A2", Size::L)]);
+    assert_eq!(rig.load(session, "A1").compartment, 5);
+    assert_eq!(refused(&load(&mut rig, session, "A2", false)), StaffRefusal::NoFittingCompartment);
+}
+
+#[test]
+fn a_load_whose_door_never_opens_is_aborted_and_blocks_the_compartment() {
+    let (mut rig, session) = with_orders(vec![put_order("A1", Size::S)]);
+    let mut pulse = rig.load(session, "A1");
+    for _ in 0..2 {
+        rig.wait(3_000);
+        pulse = only_pulse(&rig.send(Input::TryAgain { compartment: number(3) }));
+        rig.sent(pulse);
+    }
+    rig.wait(3_000);
+    assert_eq!(pulse.compartment, 3);
+    assert_eq!(rig.last(), LoadAborted { order: order("A1"), compartment: number(3) }.into());
+    assert_eq!(rig.load(session, "A1").compartment, 1);
+}
+
+#[test]
+fn a_session_ends_after_five_idle_minutes_and_opens_nothing_afterwards() {
+    let (mut rig, session) = with_orders(vec![put_order("A1", Size::S)]);
+    let ended = [format!("Screen({:?})", cabinet_core::ScreenNote::SessionEnded { session })];
+    let effects = rig.wait(300_000);
+    assert!(told(&effects).contains(&ended[0]));
+    assert_eq!(refused(&load(&mut rig, session, "A1", false)), StaffRefusal::NoSession);
+    assert!(rig.core.waiting(session).is_empty());
+    let session = rig.log_in("111111");
+    assert_eq!(
+        told(&rig.send(Input::StaffLogout { session })),
+        [format!("Screen({:?})", cabinet_core::ScreenNote::SessionEnded { session })]
+    );
+    assert_eq!(refused(&load(&mut rig, session, "A1", false)), StaffRefusal::NoSession);
+}
+
+#[test]
+fn staff_that_left_the_book_can_do_nothing_with_an_open_session() {
+    let (mut rig, session) = with_orders(vec![put_order("A1", Size::S)]);
+    rig.book(vec![DropStaff { name: "ann".parse().unwrap() }.into()]);
+    assert_eq!(refused(&load(&mut rig, session, "A1", false)), StaffRefusal::NoSession);
+    assert_eq!(result(&rig.enter_staff("111111")), EntryResult::Refused(EntryRefusal::Wrong));
+}
+
+#[test]
+fn a_pin_opens_no_door_and_a_code_no_session() {
+    let mut rig = Rig::holding(&[(4, "A1", "12345678")]);
+    assert_eq!(result(&rig.enter("111111")), EntryResult::Refused(EntryRefusal::Wrong));
+    assert_eq!(result(&rig.enter_staff("12345678")), EntryResult::Refused(EntryRefusal::Wrong));
+}
+
+/// Acceptance 4, the cabinet's part.
+#[test]
+fn a_code_is_refused_once_staff_start_to_retrieve_and_the_compartment_is_free_afterwards() {
+    let mut rig = Rig::holding(&[(4, "A1", "12345678")]);
+    let session = rig.log_in("111111");
+    let pulse = only_pulse(&rig.send(Input::Retrieve { session, order: order("A1") }));
+    assert_eq!(result(&rig.enter("12345678")), EntryResult::Refused(EntryRefusal::Revoked));
+    rig.sent(pulse);
+    rig.open_door(4);
+    rig.close_door(4);
+    let staff = "ann".parse().unwrap();
+    assert_eq!(rig.last(), Retrieved { order: order("A1"), compartment: number(4), staff }.into());
+    assert!(!rig.view(4).allocated);
+    assert_eq!(refused(&load(&mut rig, session, "A1", false)), StaffRefusal::Over);
+}
+
+#[test]
+fn an_audit_ends_by_the_word_of_staff_unless_a_sensor_contradicts() {
+    let (mut rig, session) = with_orders(vec![]);
+    rig.door(1, DoorSeen::Closed, OCCUPIED);
+    rig.door(1, DoorSeen::Closed, OCCUPIED);
+    assert_eq!(rig.count(|fact| matches!(fact, Fact::AuditRequired(_))), 1, "told once");
+    let empty = Input::ConfirmLoaded { session, compartment: number(1), inside: false };
+    rig.send(empty.clone());
+    assert!(rig.view(1).audit_required);
+    rig.close_door(1);
+    assert!(rig.view(1).audit_required, "never freed by itself");
+    rig.send(empty);
+    assert!(!rig.view(1).audit_required);
+}
+
+#[test]
+fn a_session_shows_in_no_debug_output() {
+    let (_, session) = with_orders(vec![]);
+    assert_eq!(format!("{session:?}"), "SessionId(..)");
+    assert_eq!(session.to_string().parse::<SessionId>(), Ok(session));
+    for bad in ["", "1", "+0000000000000000000000000000001", &"g".repeat(32)] {
+        assert!(bad.parse::<SessionId>().is_err());
+    }
+}

@@ -1,1 +1,373 @@
+//! Random histories: people, doors that stick, a fleet that repeats itself, power cuts. Named invariants after each step.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use cabinet_core::{DoorSeen, Effect, EntryRefusal, EntryResult, Input, SessionId};
+use schemas::messages::*;
+use schemas::step::{Step, Store as _, Table};
+
+use crate::rig::*;
+
+/// xorshift64*: the same history for the same seed, on every machine.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, below: u64) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) % below
+    }
+
+    fn one_in(&mut self, n: u64) -> bool {
+        self.roll(n) == 0
+    }
+}
+
+const ORDERS: [&str; 6] = ["A0", "A1", "A2", "A3", "A4", "A5"];
+
+fn code(at: u64) -> String {
+    format!("{:08}", 10_000_000 + at)
+}
+
+struct History {
+    rig: Rig,
+    dice: Dice,
+    waiting: Vec<Pulse>,
+    open: BTreeSet<u16>,
+    session: Option<SessionId>,
+    sent: Vec<Command>,
+    ordered: BTreeSet<u64>,
+    /// Wrong answers since the last restart, by boot clock.
+    wrong: Vec<u64>,
+}
+
+impl History {
+    fn new(seed: u64) -> Self {
+        let mut rig = Rig::online();
+        let mut changes = vec![put_staff("ann", "111111")];
+        for (at, id) in ORDERS.iter().enumerate() {
+            changes.push(put_order(id, Size::S));
+            changes.push(credential(at as u8, &code(at as u64), &[id]).into());
+        }
+        rig.book(changes);
+        let dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        Self {
+            rig,
+            dice,
+            waiting: Vec::new(),
+            open: BTreeSet::new(),
+            session: None,
+            sent: Vec::new(),
+            ordered: BTreeSet::new(),
+            wrong: Vec::new(),
+        }
+    }
+
+    fn input(&mut self, input: Input) -> Vec<Effect> {
+        let is_down = matches!(input, Input::Down { .. });
+        let step = self.rig.step(input);
+        self.invariant_an_acknowledgement_comes_first(is_down, &step);
+        self.invariant_a_pulse_is_journalled_in_its_own_step(&step);
+        let deadline = self.rig.core.poll_timeout();
+        assert!(deadline.is_none_or(|at| at > self.rig.now), "a deadline that is over stays");
+        self.rig.store.commit(&step.writes).unwrap();
+        for pulse in pulses(&step.effects) {
+            assert!(self.ordered.insert(pulse.pulse), "pulse {} ordered twice", pulse.pulse);
+            self.waiting.push(pulse);
+        }
+        step.effects
+    }
+
+    fn invariant_an_acknowledgement_comes_first(&self, is_down: bool, step: &Step<Effect>) {
+        let acked = step.effects.iter().position(|effect| matches!(effect, Effect::AckDown { .. }));
+        assert_eq!(acked, is_down.then_some(0));
+    }
+
+    fn invariant_a_pulse_is_journalled_in_its_own_step(&self, step: &Step<Effect>) {
+        for pulse in pulses(&step.effects) {
+            let key = pulse.compartment.to_be_bytes();
+            let journalled = step
+                .writes
+                .iter()
+                .any(|write| write.table == Table("uses") && write.key == key && write.value.is_some());
+            assert!(journalled, "{pulse:?} is not journalled");
+        }
+    }
+
+    fn act(&mut self) {
+        match self.dice.roll(14) {
+            0 => self.enter(),
+            1 => self.staff(),
+            2 => self.command(),
+            3 => self.replay(),
+            4 | 5 => self.bus(),
+            6 | 7 => self.push_or_close(),
+            8 => self.power_cut(),
+            9 => self.sensor(),
+            10 => self.fleet(),
+            11 => {
+                let compartment = number(1 + self.dice.roll(5) as u16);
+                self.input(Input::TryAgain { compartment });
+            }
+            _ => self.pass_time(),
+        }
+    }
+
+    fn pass_time(&mut self) {
+        let until = self.rig.now + [10, 500, 3_000, 70_000, 400_000, 1_000_000][self.dice.roll(6) as usize];
+        while let Some(at) = self.rig.core.poll_timeout().filter(|at| *at <= until) {
+            self.rig.now = at;
+            self.input(Input::Tick);
+        }
+        self.rig.now = until;
+    }
+
+    fn enter(&mut self) {
+        let text = if self.dice.one_in(3) { "00000000".to_owned() } else { code(self.dice.roll(6)) };
+        let secret = schemas::crypto::codes::Secret::parse(&text).unwrap();
+        let entry = self.rig.now << 8 | self.dice.roll(256);
+        let effects = self.input(Input::Entered { entry, secret });
+        if effects.iter().any(|effect| matches!(effect, Effect::Derive { .. })) && !self.dice.one_in(10) {
+            let effects = self.input(Input::Derived { entry, verifier: verifier(&text) });
+            self.invariant_guesses_are_few(&result(&effects));
+        }
+    }
+
+    fn invariant_guesses_are_few(&mut self, result: &EntryResult) {
+        if matches!(result, EntryResult::Refused(EntryRefusal::Wrong) | EntryResult::Locked { .. }) {
+            self.wrong.push(self.rig.now);
+        }
+        let day = self.wrong.iter().filter(|at| self.rig.now - **at < 86_400_000).count();
+        assert!(day <= 20, "{day} guesses in a day");
+        let recent = self.wrong.iter().filter(|at| self.rig.now - **at < 300_000).count();
+        assert!(recent <= 9, "{recent} guesses in five minutes");
+    }
+
+    fn staff(&mut self) {
+        let order = order(ORDERS[self.dice.roll(6) as usize]);
+        let Some(session) = self.session else {
+            let effects = self.rig.enter_staff("111111");
+            if let EntryResult::StaffSession { session, .. } = result(&effects) {
+                self.session = Some(session);
+            }
+            return;
+        };
+        let compartment = number(1 + self.dice.roll(5) as u16);
+        let inside = self.dice.one_in(2);
+        let input = match self.dice.roll(8) {
+            0..=3 => Input::Load { session, order, larger: self.dice.one_in(4) },
+            4 | 5 => Input::ConfirmLoaded { session, compartment, inside },
+            6 => Input::Retrieve { session, order },
+            _ => {
+                self.session = None;
+                Input::StaffLogout { session }
+            }
+        };
+        let effects = self.input(input);
+        if told(&effects).iter().any(|note| note.contains("NoSession")) {
+            self.session = None;
+        }
+    }
+
+    fn fresh_command(&mut self) -> Command {
+        let at = 1 + self.dice.roll(5) as u16;
+        let held = ORDERS.iter().map(|id| order(id)).nth(self.dice.roll(6) as usize);
+        let expects = Expect::of(held.filter(|_| self.dice.one_in(2)).as_ref());
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&(self.sent.len() as u64 + 1).to_be_bytes());
+        let challenge =
+            self.rig.challenge.unwrap_or(Challenge { boot: BootId([0; 8]), counter: 1, nonce: Nonce([0; 8]) });
+        let action = Unlock { compartment: number(at), expects }.into();
+        Command { id: CommandId(id), challenge, issued: 0, action, requester: "operator:acme:eve".into() }
+    }
+
+    fn send_command(&mut self, command: &Command) {
+        let envelope = signed(command, KeyPurpose::Unlock, &unlock_key());
+        let payload = schemas::cbor::encode(&Down::from(Signed { envelope }));
+        self.input(Input::Down { token: 1, payload });
+    }
+
+    fn command(&mut self) {
+        self.rig.down(Ask {});
+        let command = self.fresh_command();
+        self.sent.push(command.clone());
+        self.send_command(&command);
+    }
+
+    fn replay(&mut self) {
+        if !self.sent.is_empty() {
+            let command = self.sent[self.dice.roll(self.sent.len() as u64) as usize].clone();
+            self.send_command(&command);
+        }
+    }
+
+    /// The bus carries out what waits; locks stick now and then, and once in a while another one moves.
+    fn bus(&mut self) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        let Pulse { pulse, compartment, not_after } = self.waiting.remove(0);
+        let sent = self.rig.now <= not_after && !self.dice.one_in(6);
+        self.input(Input::PulseResult { pulse, sent });
+        if sent && !self.dice.one_in(4) {
+            let moved = if self.dice.one_in(15) { 1 + self.dice.roll(5) as u16 } else { compartment };
+            self.move_door(moved, true);
+        }
+    }
+
+    fn move_door(&mut self, compartment: u16, open: bool) {
+        let changed = if open { self.open.insert(compartment) } else { self.open.remove(&compartment) };
+        if changed {
+            self.report(compartment);
+        }
+    }
+
+    fn report(&mut self, compartment: u16) {
+        let door = if self.open.contains(&compartment) { DoorSeen::Open } else { DoorSeen::Closed };
+        let occupancy = [UNKNOWN, EMPTY, OCCUPIED][self.dice.roll(3) as usize];
+        self.input(Input::Door { compartment: number(compartment), door, occupancy });
+    }
+
+    fn push_or_close(&mut self) {
+        match self.open.first().copied() {
+            Some(compartment) if !self.dice.one_in(8) => self.move_door(compartment, false),
+            _ if self.dice.one_in(10) => {
+                let pried = 1 + self.dice.roll(5) as u16;
+                self.move_door(pried, true);
+            }
+            _ => {}
+        }
+    }
+
+    fn sensor(&mut self) {
+        let compartment = 1 + self.dice.roll(5) as u16;
+        if self.dice.one_in(2) {
+            self.input(Input::Door { compartment: number(compartment), door: DoorSeen::Unknown, occupancy: UNKNOWN });
+        } else {
+            self.report(compartment);
+        }
+    }
+
+    fn fleet(&mut self) {
+        let newest = self.rig.events().len() as u64;
+        match self.dice.roll(4) {
+            0 => drop(self.input(Input::Disconnected)),
+            1 => drop(self.rig.connect()),
+            2 => drop(self.rig.send(Input::EventsAcked { up_to: newest })),
+            _ => {
+                let id = self.dice.roll(6) as u8;
+                let changes = vec![put_order(ORDERS[usize::from(id)], Size::S)];
+                self.rig.book(changes);
+            }
+        }
+        self.rig.book = self.rig.core.view().book;
+    }
+
+    /// In the middle of a step: its rows may be on the disk or not, its effects never happen.
+    fn power_cut(&mut self) {
+        let compartment = number(1 + self.dice.roll(5) as u16);
+        let step = self.rig.step(Input::TryAgain { compartment });
+        if self.dice.one_in(2) {
+            self.rig.store.commit(&step.writes).unwrap();
+            self.ordered.extend(pulses(&step.effects).iter().map(|pulse| pulse.pulse));
+        }
+        // What the bus had not yet carried out dies with the agent; some of it has moved a lock without a report.
+        for pulse in std::mem::take(&mut self.waiting) {
+            if self.dice.one_in(3) {
+                self.open.insert(pulse.compartment);
+            }
+        }
+        self.rig.restart();
+        self.wrong.clear();
+        self.session = None;
+        for compartment in 1..=5 {
+            if !self.dice.one_in(4) {
+                self.report(compartment);
+            }
+        }
+        self.rig.connect();
+    }
+
+    fn check(&self) {
+        self.invariant_an_order_is_in_one_compartment();
+        self.invariant_a_command_has_at_most_one_outcome();
+        self.invariant_an_order_is_collected_at_most_once();
+        self.invariant_a_command_opens_once();
+    }
+
+    fn invariant_an_order_is_in_one_compartment(&self) {
+        let mut held = BTreeSet::new();
+        for (_, row) in self.rig.store.rows(Table("bays")).unwrap() {
+            for id in ORDERS {
+                let name = order(id).to_string();
+                if row.windows(name.len()).any(|window| window == name.as_bytes()) {
+                    assert!(held.insert(id), "{id} is in two compartments");
+                }
+            }
+        }
+    }
+
+    fn outcomes(&self) -> BTreeMap<CommandId, usize> {
+        let mut outcomes = BTreeMap::new();
+        for fact in self.rig.events() {
+            if let Fact::UnlockDone(done) = fact {
+                *outcomes.entry(done.id).or_default() += 1;
+            }
+        }
+        outcomes
+    }
+
+    fn invariant_a_command_has_at_most_one_outcome(&self) {
+        assert!(self.outcomes().values().all(|count| *count == 1));
+    }
+
+    fn invariant_an_order_is_collected_at_most_once(&self) {
+        let mut collected = BTreeSet::new();
+        for fact in self.rig.events() {
+            if let Fact::Collected(fact) = fact {
+                assert!(collected.insert(fact.order.clone()), "{} collected twice", fact.order);
+            }
+        }
+    }
+
+    /// Counted by the journal: one acceptance for each id.
+    fn invariant_a_command_opens_once(&self) {
+        let accepted: Vec<_> = self.rig.store.rows(Table("commands")).unwrap().into_iter().map(|row| row.1).collect();
+        let distinct: BTreeSet<_> = accepted.iter().collect();
+        assert_eq!(accepted.len(), distinct.len());
+    }
+
+    /// Everything comes to rest: no use is left, and each accepted command has its outcome.
+    fn rest(&mut self) {
+        self.waiting.clear();
+        self.rig.wait(2_000_000);
+        assert_eq!(self.rig.store.len(Table("uses")), 0);
+        assert_eq!(self.outcomes().len(), self.rig.store.len(Table("commands")));
+        self.check();
+    }
+}
+
+#[test]
+fn invariants_hold_in_random_histories() {
+    for seed in 1..=120 {
+        let mut history = History::new(seed);
+        for _ in 0..250 {
+            history.act();
+        }
+        history.check();
+        history.rest();
+    }
+}
+
+#[test]
+fn the_same_history_gives_the_same_disk() {
+    let run = || {
+        let mut history = History::new(42);
+        for _ in 0..250 {
+            history.act();
+        }
+        history.rig.store
+    };
+    assert!(run() == run());
+}

@@ -19,7 +19,7 @@ pub(crate) const OCCUPIED: Occupancy = Occupancy::Occupied;
 pub(crate) const EMPTY: Occupancy = Occupancy::Empty;
 pub(crate) const UNKNOWN: Occupancy = Occupancy::Unknown;
 
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq)]
 pub(crate) struct MemStore {
     rows: BTreeMap<(Table, Vec<u8>), Vec<u8>>,
 }
@@ -211,6 +211,8 @@ impl Rig {
             rig.send(inside);
             assert!(rig.view(*compartment).allocated);
         }
+        // Until the pulses of loading no longer explain an open door.
+        rig.wait(cabinet_core::PULSE_WINDOW_MILLIS + 1);
         rig
     }
 
