@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use schemas::ids::Identity;
 use schemas::topics::Stream;
+use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
 use super::codec::encode::{self, EncodeError};
@@ -105,16 +106,14 @@ impl Session {
         self.shared.table.remove(&self.conn);
         let open_streams = self.conn.finish(gone);
         self.note_end(gone);
-        self.say_farewell(gone, wire).await;
         for stream in open_streams {
             self.inputs.push_back(self.stream_closed(stream));
         }
         self.inputs.extend(self.cabinet_gone(gone));
-        for input in self.inputs {
-            if self.shared.inputs.send(input).await.is_err() {
-                return;
-            }
-        }
+        // Neither a peer that lingers nor a driver that is behind holds up the other.
+        let farewell = say_farewell(gone, wire, self.shared.settings.close_linger);
+        let news = tell_all(self.inputs, &self.shared.inputs);
+        tokio::join!(farewell, news);
     }
 
     async fn serve(&mut self, wire: &mut Wire) -> End {
@@ -319,13 +318,6 @@ impl Session {
 
     // ---- the end
 
-    async fn say_farewell(&mut self, gone: Gone, mut wire: Wire) {
-        let Some((code, text)) = gone.farewell() else { return };
-        if encode::disconnect(&mut wire.outbox, code, text).is_ok() {
-            wire.finish(self.shared.settings.close_linger).await;
-        }
-    }
-
     fn note_end(&self, gone: Gone) {
         let count = match gone {
             Gone::KeepaliveExpired => Count::KeepaliveExpired,
@@ -348,6 +340,22 @@ impl Session {
         let who = &self.conn.claim.who;
         let cabinet = who.as_cabinet()?;
         Some(GateInput::CabinetGone { conn: self.conn.id, tenant: who.tenant.clone(), cabinet, reason })
+    }
+}
+
+async fn say_farewell(gone: Gone, mut wire: Wire, linger: Duration) {
+    let Some((code, text)) = gone.farewell() else { return };
+    if encode::disconnect(&mut wire.outbox, code, text).is_ok() {
+        wire.finish(linger).await;
+    }
+}
+
+/// Ends early when the driver is gone: then nobody wants to know.
+async fn tell_all(inputs: VecDeque<GateInput>, driver: &mpsc::Sender<GateInput>) {
+    for input in inputs {
+        if driver.send(input).await.is_err() {
+            return;
+        }
     }
 }
 
