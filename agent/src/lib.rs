@@ -1,4 +1,9 @@
-//! The agent of one cabinet.
+//! The agent of one cabinet: lock boards, the connection to the fleet, the screen, and the core between them.
 
 pub mod boards;
+pub mod device_key;
+pub mod driver;
+pub mod process;
+pub mod screen;
 pub mod settings;
+pub mod uplink;

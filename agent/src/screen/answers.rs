@@ -107,11 +107,8 @@ struct StaffAnswer {
 impl ViewAnswer {
     pub(super) fn new(screen: ScreenView, staff: bool, boot_millis: u64) -> Self {
         let ScreenView { view, waiting } = screen;
-        let door = |seen: &CompartmentView| DoorAnswer {
-            number: seen.number,
-            door: seen.door,
-            try_again: seen.try_again,
-        };
+        let door =
+            |seen: &CompartmentView| DoorAnswer { number: seen.number, door: seen.door, try_again: seen.try_again };
         Self {
             online: view.online,
             locked_millis: view.locked_until.map(|until| until.saturating_sub(boot_millis)).filter(|left| *left > 0),

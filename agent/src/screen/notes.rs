@@ -193,8 +193,7 @@ mod tests {
     #[test]
     fn notes_of_a_session_reach_only_that_session() {
         let mut ring = Ring::default();
-        let note =
-            ScreenNote::Loading { session: ONE, order: "pos/A17".parse().unwrap(), compartment: door(7) };
+        let note = ScreenNote::Loading { session: ONE, order: "pos/A17".parse().unwrap(), compartment: door(7) };
         ring.push(note.clone());
         assert_eq!(seen(&ring, Some(ONE)), [note]);
         assert!(seen(&ring, Some(TWO)).is_empty());

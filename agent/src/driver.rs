@@ -1,0 +1,285 @@
+//! The agent's main loop: facts from the uplink, the boards, the screen and the clock go to the core; what it decides is
+//! committed, then done.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::time::Duration;
+
+use cabinet_core::{CabinetCore, DoorSeen, EVENTS, Effect, EntryResult, Input, Moment, OpenError, event_key};
+use schemas::cbor::{self, Blob};
+use schemas::crypto::codes::Secret;
+use schemas::messages::{Challenge, Epoch, Verifier};
+use schemas::step::{Step, Store, StoreError};
+use tokio::sync::{mpsc, oneshot};
+use tracing::{debug, error, info, warn};
+
+use crate::boards::{
+    self, BoardHealth, BootClock, BusHandle, BusReport, PortState, PulseId, PulseOutcome, PulseRequest, Target,
+};
+use crate::screen::{Notes, ScreenRequest, ScreenView};
+use crate::uplink::{AckToken, Uplink, UplinkEvent};
+
+/// Entries whose verifier is being computed at once: Argon2id takes 7 MiB each.
+const DERIVATIONS_AT_ONCE: usize = 1;
+
+/// What the driver speaks to.
+pub struct Surroundings {
+    pub clock: BootClock,
+    pub bus: BusHandle,
+    pub uplink: mpsc::Sender<Uplink>,
+    pub notes: Notes,
+}
+
+/// Where facts come from.
+pub struct Sources {
+    pub bus: mpsc::Receiver<BusReport>,
+    pub uplink: mpsc::Receiver<UplinkEvent>,
+    pub screen: mpsc::Receiver<ScreenRequest>,
+}
+
+/// Why the driver stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum DriverError {
+    #[error("open the cabinet's state")]
+    Open(#[from] OpenError),
+    #[error("the store failed")]
+    Store(#[from] StoreError),
+    #[error("no random numbers from the operating system")]
+    Random,
+    #[error("the lock bus has ended")]
+    BusEnded,
+}
+
+/// Core, store and surroundings while all goes well.
+pub struct Driver<S> {
+    core: CabinetCore,
+    store: S,
+    out: Surroundings,
+    /// Who waits for the result of an entry.
+    entries: HashMap<u64, oneshot::Sender<EntryResult>>,
+    next_entry: u64,
+    derivations: Derivations,
+}
+
+/// Verifiers that are being computed, and their results.
+struct Derivations {
+    free: std::sync::Arc<tokio::sync::Semaphore>,
+    done: mpsc::UnboundedSender<(u64, Verifier)>,
+    results: mpsc::UnboundedReceiver<(u64, Verifier)>,
+}
+
+impl<S: Store> Driver<S> {
+    pub fn open(
+        config: cabinet_core::Config,
+        keyset: Vec<u8>,
+        store: S,
+        out: Surroundings,
+    ) -> Result<Self, DriverError> {
+        let (core, first) = CabinetCore::open(config, &store, &moment(&out.clock)?)?;
+        let (done, results) = mpsc::unbounded_channel();
+        let free = std::sync::Arc::new(tokio::sync::Semaphore::new(DERIVATIONS_AT_ONCE));
+        let mut driver = Self {
+            core,
+            store,
+            out,
+            entries: HashMap::new(),
+            next_entry: 0,
+            derivations: Derivations { free, done, results },
+        };
+        driver.finish(first)?;
+        driver.take(Input::Keyset(keyset))?;
+        Ok(driver)
+    }
+
+    /// Works until `stop` (`Ok`) or a failure.
+    pub async fn run(&mut self, sources: &mut Sources, stop: impl Future<Output = ()>) -> Result<(), DriverError> {
+        let mut stop = std::pin::pin!(stop);
+        loop {
+            let deadline = until(&self.out.clock, self.core.poll_timeout());
+            let input = tokio::select! {
+                () = &mut stop => return Ok(()),
+                report = sources.bus.recv() => match report {
+                    Some(report) => self.bus_input(report),
+                    None => return Err(DriverError::BusEnded),
+                },
+                Some(event) = sources.uplink.recv() => Some(uplink_input(event)),
+                Some(request) = sources.screen.recv() => self.screen_input(request),
+                Some((entry, verifier)) = self.derivations.results.recv() => Some(Input::Derived { entry, verifier }),
+                () = deadline => Some(Input::Tick),
+            };
+            if let Some(input) = input {
+                self.take(input)?;
+            }
+        }
+    }
+
+    fn take(&mut self, input: Input) -> Result<(), DriverError> {
+        let step = self.core.handle(input, &moment(&self.out.clock)?);
+        self.finish(step)
+    }
+
+    /// Commits, then acts: nothing is said or done that is not on disk.
+    fn finish(&mut self, step: Step<Effect>) -> Result<(), DriverError> {
+        self.store.commit(&step.writes)?;
+        for effect in step.effects {
+            self.act(effect)?;
+        }
+        Ok(())
+    }
+
+    fn act(&mut self, effect: Effect) -> Result<(), DriverError> {
+        match effect {
+            Effect::AckDown { token } => self.send(Uplink::Ack(AckToken::from_number(token))),
+            Effect::SendHello(payload) => self.send(Uplink::Hello(payload)),
+            Effect::SendChallenge(payload) => self.send(Uplink::Challenge(payload)),
+            Effect::SendTelemetry(payload) => self.send(Uplink::Telemetry(payload)),
+            Effect::SendEvents { from, to, challenge, epoch } => self.send_events(from, to, challenge, epoch)?,
+            Effect::Derive { entry, secret, salt, pepper } => self.derive(entry, secret, salt, pepper),
+            Effect::Pulse { pulse, compartment, not_after } => {
+                let request = PulseRequest { id: PulseId(pulse), target: Target::Compartment(compartment), not_after };
+                if let Err(reason) = self.out.bus.pulse(request) {
+                    warn!(%compartment, ?reason, "pulse not sent");
+                    self.take(Input::PulseResult { pulse, sent: false })?;
+                }
+            }
+            Effect::EntryResult { entry, result } => {
+                if let Some(waiting) = self.entries.remove(&entry) {
+                    // A screen that gave up waiting shows the result by its view.
+                    let _ = waiting.send(result);
+                }
+            }
+            Effect::Screen(note) => self.out.notes.push(note),
+        }
+        Ok(())
+    }
+
+    fn send(&self, order: Uplink) {
+        // The core has at most a window under way, far below the channel. What is lost here all the same is sent again
+        // after the next hello.
+        if let Err(error) = self.out.uplink.try_send(order) {
+            warn!(%error, "uplink takes no more");
+        }
+    }
+
+    fn send_events(&mut self, from: u64, to: u64, challenge: Challenge, epoch: Epoch) -> Result<(), DriverError> {
+        let Some(count) = to.checked_sub(from).and_then(|count| usize::try_from(count + 1).ok()) else {
+            return Ok(());
+        };
+        let rows = self.store.scan(EVENTS, &event_key(from), count)?;
+        for ((_, record), n) in rows.into_iter().zip(from..=to) {
+            let uplink = schemas::messages::Uplink { challenge, epoch, n, record: Blob(record) };
+            self.send(Uplink::Event { n, payload: cbor::encode(&uplink) });
+        }
+        Ok(())
+    }
+
+    fn derive(
+        &mut self,
+        entry: u64,
+        secret: Secret,
+        salt: schemas::messages::Salt,
+        pepper: schemas::crypto::codes::Pepper,
+    ) {
+        let (free, done) = (std::sync::Arc::clone(&self.derivations.free), self.derivations.done.clone());
+        tokio::spawn(async move {
+            let Ok(_place) = free.acquire().await else { return };
+            let derived = tokio::task::spawn_blocking(move || secret.verifier(&salt, &pepper)).await;
+            match derived {
+                // The driver is gone only when the process ends.
+                Ok(verifier) => drop(done.send((entry, verifier))),
+                Err(failure) => error!(%failure, "a code could not be checked"),
+            }
+        });
+    }
+
+    fn bus_input(&mut self, report: BusReport) -> Option<Input> {
+        match report {
+            BusReport::Pulse(report) => {
+                let sent = match report.outcome {
+                    PulseOutcome::Sent => true,
+                    PulseOutcome::NotSent(reason) => {
+                        warn!(pulse = report.id.0, ?reason, "pulse not sent");
+                        false
+                    }
+                };
+                Some(Input::PulseResult { pulse: report.id.0, sent })
+            }
+            BusReport::Door(report) => Some(Input::Door {
+                compartment: report.compartment,
+                door: match report.door {
+                    boards::DoorSeen::Open => DoorSeen::Open,
+                    boards::DoorSeen::Closed => DoorSeen::Closed,
+                    boards::DoorSeen::Unknown => DoorSeen::Unknown,
+                },
+                occupancy: report.occupancy,
+            }),
+            BusReport::Contact(report) => {
+                debug!(?report, "contact without a compartment");
+                None
+            }
+            BusReport::Board(report) => {
+                let answering = matches!(report.health, BoardHealth::Answering);
+                Some(Input::Board { board: report.board.get().into(), answering })
+            }
+            BusReport::Port(report) => {
+                match report.state {
+                    PortState::Open => info!("lock bus open"),
+                    PortState::Lost { reason } => warn!(reason = %reason, "lock bus lost"),
+                }
+                None
+            }
+        }
+    }
+
+    fn screen_input(&mut self, request: ScreenRequest) -> Option<Input> {
+        match request {
+            ScreenRequest::View { session, reply } => {
+                let waiting = session.map_or_else(Vec::new, |session| self.core.waiting(session));
+                // A browser that went away needs no answer.
+                let _ = reply.send(ScreenView { view: self.core.view(), waiting });
+                None
+            }
+            ScreenRequest::Enter { secret, reply } => Some(Input::Entered { entry: self.entry(reply), secret }),
+            ScreenRequest::StaffEnter { secret, reply } => {
+                Some(Input::StaffEntered { entry: self.entry(reply), secret })
+            }
+            ScreenRequest::Load { session, order, larger } => Some(Input::Load { session, order, larger }),
+            ScreenRequest::Retrieve { session, order } => Some(Input::Retrieve { session, order }),
+            ScreenRequest::Confirm { session, compartment, inside } => {
+                Some(Input::ConfirmLoaded { session, compartment, inside })
+            }
+            ScreenRequest::TryAgain { compartment } => Some(Input::TryAgain { compartment }),
+            ScreenRequest::Logout { session } => Some(Input::StaffLogout { session }),
+        }
+    }
+
+    fn entry(&mut self, reply: oneshot::Sender<EntryResult>) -> u64 {
+        self.next_entry += 1;
+        self.entries.insert(self.next_entry, reply);
+        self.next_entry
+    }
+}
+
+fn uplink_input(event: UplinkEvent) -> Input {
+    match event {
+        UplinkEvent::Up => Input::Connected,
+        UplinkEvent::Lost => Input::Disconnected,
+        UplinkEvent::Down { token, payload } => Input::Down { token: token.to_number(), payload },
+        UplinkEvent::EventsAcked { up_to } => Input::EventsAcked { up_to },
+        UplinkEvent::HelloAcked => Input::HelloAcked,
+    }
+}
+
+fn moment(clock: &BootClock) -> Result<Moment, DriverError> {
+    let mut entropy = [0; 32];
+    getrandom::fill(&mut entropy).map_err(|_| DriverError::Random)?;
+    Ok(Moment { boot_millis: clock(), entropy })
+}
+
+async fn until(clock: &BootClock, deadline: Option<u64>) {
+    match deadline {
+        // The boot clock counts through suspend, tokio's does not: look again at least every ten seconds.
+        Some(at) => tokio::time::sleep(Duration::from_millis(at.saturating_sub(clock()).min(10_000))).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,264 @@
+//! The agent's process: what is started in which order, and how it ends.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context as _;
+use cabinet_core::{CompartmentConfig, Config, DeviceKey};
+use certs::{ServerRoots, TlsIdentity};
+use fleet_store::RedbStore;
+use schemas::cbor::Blob;
+use schemas::crypto::envelope::key_id;
+use schemas::ids::{CabinetId, Identity, TenantId};
+use schemas::messages::{Attributes, BootId, CompartmentInfo, Key, KeyPurpose};
+use tokio::runtime::Builder;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tracing::{error, info, warn};
+
+use crate::boards::{self, Profile, ProfileText};
+use crate::device_key;
+use crate::driver::{Driver, Sources, Surroundings};
+use crate::screen::Screen;
+use crate::settings::AgentSettings;
+use crate::uplink::{self, Endpoint, Uplink};
+
+const CHANNEL: usize = 256;
+/// Between two attempts to open a store that failed.
+const REOPEN_AFTER: Duration = Duration::from_secs(1);
+
+/// Why the agent ends.
+#[derive(Debug)]
+pub enum RunError {
+    /// A file that the settings name is wrong; the text lists everything.
+    Settings(String),
+    Failed(anyhow::Error),
+}
+
+impl From<anyhow::Error> for RunError {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// Runs until a signal or a failure that a restart has to mend.
+pub fn run(settings: AgentSettings) -> Result<(), RunError> {
+    start_log(&settings.log.filter)?;
+    let profile = read_profile(&settings)?;
+    // Two threads: a commit that waits for a slow disk must not stop the polls of the lock bus.
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(4)
+        .enable_all()
+        .build()
+        .context("start the runtime")?;
+    runtime.block_on(serve(settings, profile)).map_err(Into::into)
+}
+
+async fn serve(settings: AgentSettings, profile: Profile) -> anyhow::Result<()> {
+    let cabinet = Installed::read(&settings)?;
+    let endpoint = endpoint(&settings, &cabinet)?;
+    let clock = boards::boot_clock();
+    let (screen_requests, screen) = mpsc::channel(CHANNEL);
+    let shown = Screen::bind(&settings.screen, screen_requests)?;
+    let notes = shown.notes();
+    let (bus, reports) = boards::spawn(profile, Arc::clone(&clock));
+    let (orders, ordered) = mpsc::channel::<Uplink>(CHANNEL);
+    let (events, uplink) = mpsc::channel(CHANNEL);
+    let link = tokio::spawn(uplink::run(endpoint, ordered, events));
+
+    let (stopping, stop) = watch::channel(false);
+    tokio::spawn(async move {
+        signalled().await;
+        info!("stopping");
+        // Received by whoever still runs.
+        let _ = stopping.send(true);
+    });
+    let serving = tokio::spawn(shown.serve(stopped(stop.clone())));
+
+    let out =
+        || Surroundings { clock: Arc::clone(&clock), bus: bus.clone(), uplink: orders.clone(), notes: notes.clone() };
+    let mut sources = Sources { bus: reports, uplink, screen };
+    info!(cabinet = %cabinet.cabinet, "agent ready");
+    let ended = supervise(&settings, &cabinet, out, &mut sources, stop).await;
+    drop((orders, sources));
+    // Both end with their channels; nothing of theirs has to reach a disk.
+    link.abort();
+    serving.abort();
+    ended
+}
+
+/// Runs one driver after another: after a failed commit nothing that is in memory is trusted, and no door opens until
+/// the store works again.
+async fn supervise(
+    settings: &AgentSettings,
+    cabinet: &Installed,
+    out: impl Fn() -> Surroundings,
+    sources: &mut Sources,
+    stop: watch::Receiver<bool>,
+) -> anyhow::Result<()> {
+    let open = || -> anyhow::Result<Driver<RedbStore>> {
+        let store = RedbStore::open(&settings.data.store)?;
+        Ok(Driver::open(cabinet.config(settings)?, cabinet.keyset.clone(), store, out())?)
+    };
+    // At start a store that cannot be opened ends the agent with its reason; later it is waited for.
+    let mut driver = open()?;
+    loop {
+        match driver.run(sources, stopped(stop.clone())).await {
+            Ok(()) => return Ok(()),
+            Err(failure @ crate::driver::DriverError::BusEnded) => return Err(failure.into()),
+            Err(failure) => {
+                error!(error = %format!("{:#}", anyhow::Error::new(failure)), "no door opens until it works")
+            }
+        }
+        drop(driver);
+        driver = loop {
+            tokio::select! {
+                () = stopped(stop.clone()) => return Ok(()),
+                () = tokio::time::sleep(REOPEN_AFTER) => {}
+                // Nobody may wait for an answer that cannot come.
+                Some(request) = sources.screen.recv() => {
+                    drop(request);
+                    continue;
+                }
+            }
+            match open() {
+                Ok(driver) => break driver,
+                Err(failure) => warn!(error = %format!("{failure:#}"), "the store cannot be opened yet"),
+            }
+        };
+        info!("the store is open again");
+    }
+}
+
+/// Who this cabinet is, from the settings and the files that they name.
+struct Installed {
+    tenant: TenantId,
+    cabinet: CabinetId,
+    roots: [Key; 2],
+    keyset: Vec<u8>,
+    device_key: DeviceKey,
+}
+
+impl Installed {
+    fn read(settings: &AgentSettings) -> anyhow::Result<Self> {
+        let keyset = std::fs::read(&settings.keys.keyset)
+            .with_context(|| format!("read keyset `{}`", settings.keys.keyset.display()))?;
+        Ok(Self {
+            tenant: settings.tenant.parse().context("read the tenant")?,
+            cabinet: settings.cabinet.parse().context("read the cabinet")?,
+            roots: [root(&settings.keys.roots[0])?, root(&settings.keys.roots[1])?],
+            keyset,
+            device_key: device_key::read_or_make(&settings.keys.device, &settings.data.store)?,
+        })
+    }
+
+    /// What the core is told. Each opening is a run of its own: a new boot id voids all challenges.
+    fn config(&self, settings: &AgentSettings) -> anyhow::Result<Config> {
+        let mut boot = [0; 8];
+        getrandom::fill(&mut boot).context("no random numbers from the operating system")?;
+        Ok(Config {
+            tenant: self.tenant.clone(),
+            cabinet: self.cabinet.clone(),
+            instance: settings.instance.parse().context("read the instance")?,
+            roots: self.roots.clone(),
+            compartments: settings.compartments.iter().filter_map(compartment).collect(),
+            device_key: self.device_key.clone(),
+            agent: env!("CARGO_PKG_VERSION").to_owned(),
+            boot: BootId(boot),
+            telemetry_every_millis: Config::TELEMETRY_EVERY_MILLIS,
+        })
+    }
+}
+
+fn root(text: &str) -> anyhow::Result<Key> {
+    let public = data_encoding::HEXLOWER_PERMISSIVE
+        .decode(text.trim().as_bytes())
+        .ok()
+        .filter(|bytes| bytes.len() == 32)
+        .context("keys.roots: a root is 32 bytes in hexadecimal, as in keyset-root-1.pub")?;
+    Ok(Key { id: key_id(&public), purpose: KeyPurpose::Keyset, public: Blob(public) })
+}
+
+fn compartment(row: &crate::settings::CompartmentRow) -> Option<CompartmentConfig> {
+    let attributes =
+        Attributes { refrigerated: row.refrigerated, restricted: row.restricted, accessible: row.accessible };
+    let info =
+        CompartmentInfo { number: row.checked_number()?, size: row.size, attributes, in_service: !row.out_of_service };
+    // The bus reports `unknown` where the profile has no occupancy sensor.
+    Some(CompartmentConfig { info, occupancy_sensor: true })
+}
+
+fn endpoint(settings: &AgentSettings, cabinet: &Installed) -> anyhow::Result<Endpoint> {
+    let fleet = &settings.fleet;
+    if let Err(problem) = certs::check_certificate_file(&fleet.certificate, SystemTime::now()) {
+        // A cabinet without the right time must come up all the same: its doors work offline.
+        warn!(problem = %format!("{:#}", anyhow::Error::new(problem)), "certificate");
+    }
+    let roots = ServerRoots::from_file(&fleet.roots, cabinet.tenant.clone())?;
+    let own = TlsIdentity::read(&fleet.certificate, &fleet.key, None)?;
+    let expected = Identity::cabinet(&cabinet.tenant, &cabinet.cabinet);
+    anyhow::ensure!(
+        *own.identity() == expected,
+        "certificate `{}` is for {}, but agent.toml says {expected}",
+        fleet.certificate.display(),
+        own.identity()
+    );
+    Ok(Endpoint {
+        host: fleet.host.clone(),
+        port: fleet.port,
+        tls: Arc::new(certs::client_config(&own, &roots, certs::system_clock())?),
+        tenant: cabinet.tenant.clone(),
+        cabinet: cabinet.cabinet.clone(),
+        keep_alive: Duration::from_secs(fleet.keep_alive_seconds.into()),
+        backoff_max: Duration::from_secs(fleet.backoff_max_seconds.into()),
+    })
+}
+
+/// Reads the boards' profile and checks that it and the inventory speak of the same compartments.
+fn read_profile(settings: &AgentSettings) -> Result<Profile, RunError> {
+    let path = settings.board.profile.display();
+    let text = std::fs::read_to_string(&settings.board.profile)
+        .map_err(|error| RunError::Settings(format!("{path}: cannot be read: {error}")))?;
+    let text: ProfileText = toml::from_str(&text).map_err(|error| RunError::Settings(format!("{path}: {error}")))?;
+    let profile = Profile::check(text).map_err(|problems| RunError::Settings(format!("{path}:\n{problems}")))?;
+    let missing: Vec<String> = settings
+        .compartments
+        .iter()
+        .filter_map(crate::settings::CompartmentRow::checked_number)
+        .filter(|number| !profile.compartments().any(|mapped| mapped == *number))
+        .map(|number| number.to_string())
+        .collect();
+    if missing.is_empty() {
+        Ok(profile)
+    } else {
+        Err(RunError::Settings(format!("{path}: `mapping` has no lock for compartments {}", missing.join(", "))))
+    }
+}
+
+fn start_log(filter: &str) -> anyhow::Result<()> {
+    tracing_subscriber::fmt()
+        .with_env_filter(filter.parse::<tracing_subscriber::EnvFilter>().context("read the log filter")?)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .init();
+    Ok(())
+}
+
+async fn stopped(mut stop: watch::Receiver<bool>) {
+    // The sender lives as long as the process.
+    let _ = stop.wait_for(|stopped| *stopped).await;
+}
+
+/// SIGTERM or SIGINT.
+async fn signalled() {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        warn!("signals cannot be received; end the process with SIGKILL");
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}

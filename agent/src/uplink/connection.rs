@@ -1,0 +1,193 @@
+//! One connection from CONNECT to its end.
+
+use std::collections::{HashMap, VecDeque};
+
+use rumqttc::Outgoing;
+use rumqttc::v5::mqttbytes::QoS;
+use rumqttc::v5::mqttbytes::v5::{ConnectReturnCode, Packet, PubAckReason, Publish, SubscribeReasonCode};
+use rumqttc::v5::{AsyncClient, ClientError, ConnectionError, Event, MqttOptions};
+use schemas::topics::{Topic, Up};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tracing::{error, info};
+
+use super::{AckToken, Endpoint, INFLIGHT, Uplink, UplinkEvent};
+
+/// Orders that wait in rumqttc: more than the core ever has under way.
+const REQUESTS: usize = INFLIGHT as usize * 4;
+
+pub(super) struct Connection<'a> {
+    number: u64,
+    endpoint: &'a Endpoint,
+    down: String,
+    client: AsyncClient,
+    polled: mpsc::Receiver<Result<Event, ConnectionError>>,
+    polling: JoinHandle<()>,
+    /// QoS 1 messages handed to rumqttc that have no packet id yet, in order.
+    handed: VecDeque<Sent>,
+    /// By packet id, until the PUBACK.
+    under_way: HashMap<u16, Sent>,
+    unacked: HashMap<AckToken, Publish>,
+    next_token: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sent {
+    Hello,
+    Challenge,
+    Event(u64),
+}
+
+impl<'a> Connection<'a> {
+    pub(super) fn start(number: u64, options: MqttOptions, endpoint: &'a Endpoint, down: String) -> Self {
+        let (client, mut eventloop) = AsyncClient::new(options, REQUESTS);
+        let (events, polled) = mpsc::channel(REQUESTS);
+        // Polling is a task of its own and is never cancelled half-way; it ends with the first error, because what
+        // rumqttc would do next is reconnect at once.
+        let polling = tokio::spawn(async move {
+            loop {
+                let event = eventloop.poll().await;
+                let over = event.is_err();
+                if events.send(event).await.is_err() || over {
+                    return;
+                }
+            }
+        });
+        Self {
+            number,
+            endpoint,
+            down,
+            client,
+            polled,
+            polling,
+            handed: VecDeque::new(),
+            under_way: HashMap::new(),
+            unacked: HashMap::new(),
+            next_token: 0,
+        }
+    }
+
+    /// Works until the connection ends: says why, or `None` when nobody listens or sends any more.
+    pub(super) async fn converse(
+        mut self,
+        orders: &mut mpsc::Receiver<Uplink>,
+        events: &mpsc::Sender<UplinkEvent>,
+    ) -> Option<String> {
+        let ended = loop {
+            tokio::select! {
+                polled = self.polled.recv() => match polled {
+                    Some(Ok(event)) => match self.take(event) {
+                        Ok(Some(told)) => if events.send(told).await.is_err() { break None },
+                        Ok(None) => {}
+                        Err(reason) => break Some(reason),
+                    },
+                    Some(Err(error)) => break Some(describe(&error)),
+                    None => break Some("the connection ended".to_owned()),
+                },
+                order = orders.recv() => match order {
+                    Some(order) => if let Err(error) = self.send(order) {
+                        break Some(format!("rumqttc takes no more: {error}"));
+                    },
+                    None => {
+                        // Best effort: the process is ending.
+                        let _ = self.client.try_disconnect();
+                        break None;
+                    }
+                },
+            }
+        };
+        self.polling.abort();
+        ended
+    }
+
+    fn take(&mut self, event: Event) -> Result<Option<UplinkEvent>, String> {
+        let packet = match event {
+            Event::Outgoing(Outgoing::Publish(0)) => return Ok(None),
+            Event::Outgoing(Outgoing::Publish(id)) => {
+                let sent = self.handed.pop_front().ok_or("rumqttc sent what it was not handed")?;
+                self.under_way.insert(id, sent);
+                return Ok(None);
+            }
+            Event::Outgoing(_) => return Ok(None),
+            Event::Incoming(packet) => packet,
+        };
+        self.take_packet(packet)
+    }
+
+    #[allow(clippy::wildcard_enum_match_arm, reason = "the other packets mean nothing to this client")]
+    fn take_packet(&mut self, packet: Packet) -> Result<Option<UplinkEvent>, String> {
+        match packet {
+            Packet::ConnAck(_) => {
+                info!(host = self.endpoint.host, "connected");
+                self.client.try_subscribe(&self.down, QoS::AtLeastOnce).map_err(|error| error.to_string())?;
+                Ok(None)
+            }
+            Packet::SubAck(answer) => match answer.return_codes.as_slice() {
+                [SubscribeReasonCode::Success(_)] => Ok(Some(UplinkEvent::Up)),
+                refused => Err(format!("the fleet refused the subscription: {refused:?}")),
+            },
+            Packet::Publish(publish) => {
+                let token = AckToken { connection: self.number, number: self.next_token };
+                self.next_token += 1;
+                let payload = publish.payload.to_vec();
+                self.unacked.insert(token, publish);
+                Ok(Some(UplinkEvent::Down { token, payload }))
+            }
+            Packet::PubAck(answer) => {
+                let sent = self.under_way.remove(&answer.pkid).ok_or("a PUBACK that nobody waits for")?;
+                if !matches!(answer.reason, PubAckReason::Success | PubAckReason::NoMatchingSubscribers) {
+                    error!(?sent, reason = ?answer.reason, "the fleet refused a message");
+                    return Err(format!("the fleet refused a message: {:?}", answer.reason));
+                }
+                Ok(match sent {
+                    Sent::Hello => Some(UplinkEvent::HelloAcked),
+                    Sent::Challenge => None,
+                    Sent::Event(n) => Some(UplinkEvent::EventsAcked { up_to: n }),
+                })
+            }
+            Packet::Disconnect(disconnect) => Err(format!("the fleet ended it: {:?}", disconnect.reason_code)),
+            _ => Ok(None),
+        }
+    }
+
+    fn send(&mut self, order: Uplink) -> Result<(), ClientError> {
+        match order {
+            Uplink::Telemetry(payload) => {
+                self.client.try_publish(self.topic(Up::Telemetry), QoS::AtMostOnce, false, payload)
+            }
+            Uplink::Hello(payload) => self.hand(Up::Hello, Sent::Hello, payload),
+            Uplink::Challenge(payload) => self.hand(Up::Challenge, Sent::Challenge, payload),
+            Uplink::Event { n, payload } => self.hand(Up::Event, Sent::Event(n), payload),
+            Uplink::Ack(token) => match self.unacked.remove(&token) {
+                Some(publish) => self.client.try_ack(&publish),
+                // Of an earlier connection: the fleet sends again what it still wants done.
+                None => Ok(()),
+            },
+        }
+    }
+
+    fn hand(&mut self, up: Up, sent: Sent, payload: Vec<u8>) -> Result<(), ClientError> {
+        self.client.try_publish(self.topic(up), QoS::AtLeastOnce, false, payload)?;
+        self.handed.push_back(sent);
+        Ok(())
+    }
+
+    fn topic(&self, up: Up) -> String {
+        Topic::Up { tenant: self.endpoint.tenant.clone(), cabinet: self.endpoint.cabinet.clone(), up }.to_string()
+    }
+}
+
+/// A reason in words for whoever reads the log at the site.
+fn describe(error: &ConnectionError) -> String {
+    if let ConnectionError::ConnectionRefused(code) = error {
+        let hint = if *code == ConnectReturnCode::NotAuthorized {
+            "; is this cabinet registered? (`fleet cabinet add`)"
+        } else if *code == ConnectReturnCode::ClientIdentifierNotValid {
+            "; does `cabinet` in agent.toml match the certificate?"
+        } else {
+            ""
+        };
+        return format!("the fleet refused the connection: {code:?}{hint}");
+    }
+    error.to_string()
+}
