@@ -167,11 +167,7 @@ impl FleetCore {
                 Deadline::Asked(at, id) => self.at(&at, |cabinet| cabinet.not_challenged(turn, &id)),
                 Deadline::Unlocked(at, id) => self.at(&at, |cabinet| cabinet.not_unlocked(turn, &id)),
                 Deadline::Pin(tenant, name) => self.staff.pin_late(turn, tenant, name),
-                Deadline::Retention => {
-                    self.orders.forget_finished(turn, &self.config);
-                    // What is left over from a large batch is due at once; it takes the next tick.
-                    break;
-                }
+                Deadline::Retention => self.orders.forget_finished(turn, &self.config),
             }
         }
     }

@@ -46,7 +46,7 @@ cbor_map! {
         /// Echoed in [`SecretMade`].
         1 => id: CredentialId,
         2 => kind: CredentialKind,
-        /// Digits of a new secret of kind `digits`; 0 for the other kinds.
+        /// Digits of a new secret of kind `digits`. Means nothing for the other kinds, and beside `sealed`.
         3 => digits: u8,
         /// An existing secret: derive its verifier only.
         4 opt => sealed: Option<Blob>,

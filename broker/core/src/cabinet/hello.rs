@@ -169,7 +169,8 @@ impl Cabinet {
         let Some(open) = self.open_link() else {
             return;
         };
-        if open.challenge != challenge {
+        // A sample may have been overtaken on its way: only a later challenge is news.
+        if open.challenge.boot != challenge.boot || open.challenge.counter < challenge.counter {
             (open.challenge, open.heard) = (challenge, now);
         }
         if open.time_due {

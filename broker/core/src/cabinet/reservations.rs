@@ -4,7 +4,9 @@
 //! [`Config::reservation_millis`](crate::Config), and afterwards lasts until an order comes that finds no other
 //! compartment. The displaced order stays in the book and gets the next compartment that is free.
 
-use schemas::messages::{Attributes, Compartment, DropCredential, DropOrder, OrderKey, Size};
+use std::collections::BTreeSet;
+
+use schemas::messages::{Attributes, Compartment, CompartmentInfo, DropCredential, DropOrder, OrderKey, Size};
 
 use crate::cabinet::Cabinet;
 use crate::cabinet::records::{Booked, Reservation};
@@ -76,7 +78,12 @@ impl Cabinet {
         let lost: Vec<OrderKey> = self
             .booked
             .values()
-            .filter(|booked| booked.reserved.as_ref().is_some_and(|kept| !self.usable(kept.compartment)))
+            .filter(|booked| {
+                booked
+                    .reserved
+                    .as_ref()
+                    .is_some_and(|kept| !self.info(kept.compartment).is_some_and(|info| self.usable(info)))
+            })
             .map(|booked| booked.order.clone())
             .collect();
         lost.iter().for_each(|order| self.displace(turn, order));
@@ -106,7 +113,7 @@ impl Cabinet {
 
     /// Number of compartments that a new order could get.
     pub(super) fn free(&self) -> usize {
-        self.said.compartments.iter().filter(|info| self.is_free(info.number)).count()
+        self.free_compartments().count()
     }
 
     pub(super) fn kept_for(&self, compartment: Compartment) -> Option<OrderKey> {
@@ -139,13 +146,14 @@ impl Cabinet {
     /// Takes the compartment of the oldest reservation from before `before` that fits.
     fn displace_for(&mut self, turn: &mut Turn<'_>, size: Size, wants: Attributes, before: u64) -> Option<Compartment> {
         let fits = |compartment| {
-            self.info(compartment).is_some_and(|info| info.size >= size && info.attributes.satisfies(wants))
+            self.info(compartment)
+                .is_some_and(|info| info.size >= size && info.attributes.satisfies(wants) && self.usable(info))
         };
         let (_, order, compartment) = self
             .booked
             .values()
             .filter_map(|booked| Some((booked.reserved.as_ref()?, &booked.order)))
-            .filter(|(kept, _)| kept.since <= before && self.usable(kept.compartment) && fits(kept.compartment))
+            .filter(|(kept, _)| kept.since <= before && fits(kept.compartment))
             .map(|(kept, order)| (kept.since, order.clone(), kept.compartment))
             .min()?;
         self.displace(turn, &order);
@@ -154,21 +162,21 @@ impl Cabinet {
 
     /// The smallest free compartment that fits, the lowest number of these.
     fn fitting(&self, size: Size, wants: Attributes) -> Option<Compartment> {
-        self.said
-            .compartments
-            .iter()
-            .filter(|info| info.size >= size && info.attributes.satisfies(wants) && self.is_free(info.number))
+        self.free_compartments()
+            .filter(|info| info.size >= size && info.attributes.satisfies(wants))
             .min_by_key(|info| (info.size, info.number))
             .map(|info| info.number)
     }
 
-    fn is_free(&self, compartment: Compartment) -> bool {
-        self.usable(compartment) && self.kept_for(compartment).is_none()
+    fn free_compartments(&self) -> impl Iterator<Item = &CompartmentInfo> {
+        let kept: BTreeSet<Compartment> =
+            self.booked.values().filter_map(|booked| booked.reserved.as_ref()).map(|kept| kept.compartment).collect();
+        self.said.compartments.iter().filter(move |info| self.usable(info) && !kept.contains(&info.number))
     }
 
     /// In service, empty by the cabinet's word, and not to be looked at by a person first.
-    fn usable(&self, compartment: Compartment) -> bool {
-        let clear = self.inside.get(&compartment).is_none_or(|inside| inside.order.is_none() && !inside.audit_required);
-        clear && self.info(compartment).is_some_and(|info| info.in_service)
+    fn usable(&self, info: &CompartmentInfo) -> bool {
+        let inside = self.inside.get(&info.number);
+        info.in_service && inside.is_none_or(|inside| inside.order.is_none() && !inside.audit_required)
     }
 }

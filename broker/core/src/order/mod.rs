@@ -119,7 +119,8 @@ impl Orders {
 
     fn watch_retention(&self, turn: &mut Turn<'_>, config: &Config) {
         match self.retention_ends(config) {
-            Some(at) => turn.due(Deadline::Retention, at),
+            // What is left over from a large batch takes the next tick.
+            Some(at) => turn.due(Deadline::Retention, at.max(turn.now.saturating_add(1))),
             None => turn.not_due(&Deadline::Retention),
         }
     }

@@ -1,5 +1,7 @@
 //! What people and integrations see of orders.
 
+use std::collections::BTreeSet;
+
 use schemas::api::{OrderDetail, OrderSummary, Rfc3339};
 use schemas::ids::{CabinetId, Name, TenantId};
 
@@ -17,18 +19,19 @@ impl Orders {
         integration: Option<&Name>,
         cabinet: Option<&CabinetId>,
     ) -> Vec<OrderSummary> {
-        let mut found: Vec<&Order> = self
-            .rows
-            .iter()
-            .filter(|(at, order)| {
-                at.tenant == *tenant
-                    && integration.is_none_or(|only| at.order.integration == *only)
-                    && cabinet.is_none_or(|only| order.cabinet == *only)
-            })
-            .map(|(_, order)| order)
-            .collect();
-        found.sort_by_key(|order| std::cmp::Reverse(order.since));
-        found.into_iter().take(LIST_MAX).map(Order::summary).collect()
+        let listed = self.rows.iter().filter(|(at, order)| {
+            at.tenant == *tenant
+                && integration.is_none_or(|only| at.order.integration == *only)
+                && cabinet.is_none_or(|only| order.cabinet == *only)
+        });
+        let mut newest = BTreeSet::new();
+        for (at, order) in listed {
+            newest.insert((order.since, at));
+            if newest.len() > LIST_MAX {
+                newest.pop_first();
+            }
+        }
+        newest.into_iter().rev().filter_map(|(_, at)| self.find(at)).map(Order::summary).collect()
     }
 
     pub(crate) fn detail(&self, at: &OrderRef) -> Option<OrderDetail> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use fleet_core::signing::{Envelope, Failed, Sealed, SecretMade, Secrets, SignerReply, SignerRequest};
-use fleet_core::{Config, Effect, FleetCore, Input, Moment, STREAM, render_row, stream_key};
+use fleet_core::{Config, Effect, FleetCore, INTENTS, Input, Moment, STREAM, render_row, stream_key};
 use schemas::api::{Notification, Reply, Request, Status};
 use schemas::cbor::{self, Blob};
 use schemas::crypto::codes::{NotASecret, Secret};
@@ -73,6 +73,9 @@ pub(crate) struct FakeCabinet {
     pub(crate) challenge: u64,
     pub(crate) newest: u64,
     pub(crate) oldest: u64,
+    /// Everything that it ever told, and the next of it to send.
+    pub(crate) history: BTreeMap<u64, (u64, Fact)>,
+    pub(crate) next: u64,
     pub(crate) book: u64,
     pub(crate) sizes: Vec<Size>,
     pub(crate) pepper: Option<u32>,
@@ -95,6 +98,8 @@ impl FakeCabinet {
             challenge: 1,
             newest: 0,
             oldest: 1,
+            history: BTreeMap::new(),
+            next: 1,
             book: 0,
             sizes: sizes.to_vec(),
             pepper: Some(1),
@@ -161,6 +166,8 @@ pub(crate) struct World {
     /// Stops after a commit, as a crash does: no effect is carried out.
     pub(crate) crash_after: Option<usize>,
     pub(crate) handled: usize,
+    /// Commits of the step of this input only the writes before this intent that is taken, and crashes.
+    pub(crate) cut_at: Option<(usize, usize)>,
     pub(crate) crashed: bool,
 }
 
@@ -186,6 +193,7 @@ impl World {
             ticket: 0,
             crash_after: None,
             handled: 0,
+            cut_at: None,
             crashed: false,
         }
     }
@@ -230,13 +238,27 @@ impl World {
         self.handle(Input::CabinetUp { tenant: tenant(), cabinet: id.clone(), up, payload })
     }
 
-    /// A new fact of the cabinet, now.
+    /// A new fact of the cabinet, now. It is sent at once, or after the next hello.
     pub(crate) fn fact(&mut self, id: &CabinetId, fact: impl Into<Fact>) -> Vec<Effect> {
         let now = self.now;
         let cabinet = self.cabinet(id);
         cabinet.newest += 1;
-        let payload = cabinet.uplink(cabinet.newest, Some(now), fact.into());
-        self.up(id, Up::Event, payload)
+        cabinet.history.insert(cabinet.newest, (now, fact.into()));
+        self.send_events(id)
+    }
+
+    fn send_events(&mut self, id: &CabinetId) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        loop {
+            let cabinet = self.cabinet(id);
+            let n = cabinet.next;
+            let Some((at, fact)) = cabinet.history.get(&n).filter(|_| cabinet.online).cloned() else {
+                return effects;
+            };
+            cabinet.next += 1;
+            let payload = cabinet.uplink(n, Some(at), fact);
+            effects.extend(self.up(id, Up::Event, payload));
+        }
     }
 
     /// Takes one input, then whatever follows from its effects. Returns the effects of the input itself.
@@ -245,6 +267,15 @@ impl World {
             return Vec::new();
         }
         let step = self.step(input);
+        let cut = self.cut_at.filter(|(input, _)| *input == self.handled).and_then(|(_, cut)| {
+            let taken = |at: &usize| step.writes[*at].table == INTENTS && step.writes[*at].value.is_none();
+            (0..step.writes.len()).filter(taken).nth(cut)
+        });
+        if let Some(cut) = cut {
+            self.store.commit(&step.writes[..cut]).unwrap();
+            self.crashed = true;
+            return Vec::new();
+        }
         self.store.commit(&step.writes).unwrap();
         self.handled += 1;
         if self.crash_after.is_some_and(|last| self.handled > last) {
@@ -272,6 +303,12 @@ impl World {
                     self.handle(Input::Signer { ticket, reply });
                 }
                 Effect::Down { cabinet, payload, .. } => self.down(&cabinet, &payload),
+                Effect::CloseCabinet { ref cabinet, .. } => {
+                    if let Some(cabinet) = self.cabinets.get_mut(cabinet) {
+                        cabinet.online = false;
+                    }
+                    self.seen.push(effect);
+                }
                 other => self.seen.push(other),
             }
         }
@@ -279,7 +316,7 @@ impl World {
 
     /// The process dies and starts again from what is on disk.
     pub(crate) fn restart(&mut self) {
-        (self.crashed, self.crash_after) = (false, None);
+        (self.crashed, self.crash_after, self.cut_at) = (false, None, None);
         self.core = FleetCore::open(self.config.clone(), &self.store).unwrap();
         self.cabinets.values_mut().for_each(|cabinet| cabinet.online = false);
         self.settle();
@@ -345,7 +382,11 @@ impl World {
             return;
         }
         match cbor::decode(payload).unwrap() {
-            Down::Welcome(welcome) => cabinet.welcomes.push(welcome),
+            Down::Welcome(welcome) => {
+                cabinet.next = welcome.high_water + 1;
+                cabinet.welcomes.push(welcome);
+                self.send_events(id);
+            }
             Down::Ask(_) => cabinet.asks += 1,
             Down::Keyset(_) => panic!("the core sends no keyset"),
             Down::Command(signed) => {
@@ -375,6 +416,13 @@ impl World {
     pub(crate) fn apply(&mut self, id: &CabinetId, version: u64) {
         self.cabinet(id).book = version;
         self.fact(id, schemas::messages::BookApplied { version });
+    }
+
+    /// Adds a member of staff.
+    pub(crate) fn add_staff(&mut self, name: &str) -> Vec<Effect> {
+        self.ticket += 1;
+        let payload = format!(r#"{{"op":"staff.add","name":"{name}"}}"#).into_bytes();
+        self.handle(Input::Request { ticket: self.ticket, who: who("operator:acme:eve"), payload })
     }
 
     pub(crate) fn put(&mut self, json: &str) -> Vec<Effect> {
@@ -437,6 +485,16 @@ impl World {
                 format!("{} {}{reason}", row.order, row.state)
             })
             .collect()
+    }
+
+    /// Compartments that hold an order or are kept for one.
+    pub(crate) fn reserved(&self) -> Vec<Compartment> {
+        let mut last = BTreeMap::new();
+        for row in self.statuses("shop") {
+            let live = !row.state.is_final() && row.reason.is_none();
+            last.insert(row.order, row.compartment.filter(|_| live));
+        }
+        last.into_values().flatten().collect()
     }
 
     pub(crate) fn alarms(&self) -> usize {

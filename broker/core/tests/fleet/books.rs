@@ -1,0 +1,249 @@
+//! Books: what a cabinet is sent, in which versions.
+
+use std::collections::BTreeSet;
+
+use fleet_core::signing::SignerRequest;
+use fleet_core::{BOOK, Effect};
+use schemas::messages::{Book, BookChange, BookRefused, PutOrder, RefusalReason, Rules, Size};
+use schemas::step::Store as _;
+
+use crate::handover::load;
+use crate::world::{FakeCabinet, World, c1, door, order};
+
+fn put(world: &mut World, id: &str) {
+    world.put(&format!(r#"{{"order":"{id}","cabinet":"c1","size":"S","category":"retail"}}"#));
+}
+
+fn books(world: &World) -> &[Book] {
+    &world.cabinets[&c1()].books
+}
+
+/// What a cabinet that took all these books would hold: orders, credentials and staff.
+fn held(books: &[Book]) -> (usize, usize, usize) {
+    let (mut orders, mut credentials, mut staff) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    for book in books {
+        if book.base == 0 {
+            (orders, credentials, staff) = Default::default();
+        }
+        for change in &book.changes {
+            match change {
+                BookChange::PutOrder(put) => drop(orders.insert(put.order.clone())),
+                BookChange::DropOrder(dropped) => drop(orders.remove(&dropped.order)),
+                BookChange::PutCredential(put) => drop(credentials.insert(put.id)),
+                BookChange::DropCredential(dropped) => drop(credentials.remove(&dropped.id)),
+                BookChange::PutStaff(put) => drop(staff.insert(put.name.clone())),
+                BookChange::DropStaff(dropped) => drop(staff.remove(&dropped.name)),
+                BookChange::Rules(_) => {}
+            }
+        }
+    }
+    (orders.len(), credentials.len(), staff.len())
+}
+
+#[test]
+fn the_first_book_replaces_everything_and_names_the_length_of_codes() {
+    let world = World::new(&[Size::S; 100]);
+    let [book] = books(&world) else { panic!("{:?}", books(&world)) };
+    assert_eq!((book.version, book.base), (1, 0));
+    assert_eq!(book.changes, [BookChange::from(Rules { code_digits: 8 })]);
+}
+
+#[test]
+fn one_book_is_outstanding_and_what_gathers_meanwhile_goes_together() {
+    let mut world = World::new(&[Size::S; 5]);
+    world.cabinet(&c1()).applies = false;
+    for id in ["A1", "A2", "A3"] {
+        put(&mut world, id);
+    }
+    assert_eq!(books(&world).len(), 2);
+    world.apply(&c1(), 2);
+    let book = books(&world).last().unwrap();
+    assert_eq!((book.base, book.version), (2, 4));
+    let reserved = |id: &str, number| {
+        BookChange::from(PutOrder {
+            order: order(id),
+            size: Size::S,
+            category: schemas::messages::Category::Retail,
+            wants: Default::default(),
+            reserved: Some(door(number)),
+        })
+    };
+    assert_eq!(book.changes, [reserved("A2", 2), reserved("A3", 3)]);
+    world.apply(&c1(), 4);
+    assert!(world.store.rows(BOOK).unwrap().is_empty(), "confirmed changes are kept");
+}
+
+#[test]
+fn a_cabinet_that_was_away_is_sent_what_it_lacks_in_messages_of_a_hundred_changes() {
+    let mut world = World::new(&[Size::S; 250]);
+    world.disconnect(&c1());
+    for number in 0..250 {
+        put(&mut world, &format!("A{number}"));
+    }
+    assert_eq!(books(&world).len(), 1);
+    world.connect(&c1());
+    let sizes: Vec<usize> = books(&world)[1..].iter().map(|book| book.changes.len()).collect();
+    assert_eq!(sizes, [100, 100, 50]);
+    assert_eq!(held(books(&world)), (250, 0, 0));
+}
+
+#[test]
+fn a_book_that_was_lost_on_its_way_is_sent_again_with_the_same_changes() {
+    let mut world = World::new(&[Size::S; 5]);
+    world.cabinet(&c1()).applies = false;
+    put(&mut world, "A1");
+    world.disconnect(&c1());
+    world.connect(&c1());
+    let [_, lost, again] = books(&world) else { panic!("{:?}", books(&world)) };
+    assert_eq!((lost.version, lost.base, &lost.changes), (again.version, again.base, &again.changes));
+}
+
+#[test]
+fn a_cabinet_that_lost_its_book_gets_all_of_it() {
+    let mut world = World::new(&[Size::S; 60]);
+    for number in 0..40 {
+        put(&mut world, &format!("A{number}"));
+    }
+    for number in 0..40 {
+        load(&mut world, &format!("A{number}"), number + 1);
+    }
+    let before = held(books(&world));
+    assert_eq!(before, (40, 80, 0));
+    world.disconnect(&c1());
+    let cabinet = world.cabinet(&c1());
+    cabinet.book = 0;
+    cabinet.books.clear();
+    world.connect(&c1());
+    assert_eq!(books(&world)[0].base, 0);
+    assert!(books(&world).len() > 1, "120 changes went in one message");
+    assert_eq!(held(books(&world)), before);
+    assert_eq!(world.notifications().len(), 40);
+}
+
+/// Acceptance 16, the book's part.
+#[test]
+fn a_restored_fleet_goes_on_above_the_version_that_the_cabinet_holds() {
+    let mut world = World::new(&[Size::S; 5]);
+    put(&mut world, "A1");
+    let backup = world.store.clone();
+    for id in ["A2", "A3", "A4"] {
+        put(&mut world, id);
+    }
+    let ahead = world.cabinets[&c1()].book;
+    world.store = backup;
+    world.restart();
+    world.connect(&c1());
+    let book = books(&world).last().unwrap();
+    assert_eq!((book.base, book.version), (0, ahead + 1));
+    assert_eq!(held(std::slice::from_ref(book)), (1, 0, 0));
+    put(&mut world, "A5");
+    let book = books(&world).last().unwrap();
+    assert_eq!((book.base, book.version), (ahead + 1, ahead + 2));
+}
+
+#[test]
+fn a_code_that_waits_to_be_announced_waits_for_the_snapshot_that_holds_it() {
+    let mut world = World::new(&[Size::S; 5]);
+    put(&mut world, "A1");
+    world.cabinet(&c1()).applies = false;
+    load(&mut world, "A1", 1);
+    assert!(world.notifications().is_empty());
+    world.disconnect(&c1());
+    world.cabinet(&c1()).book = 90;
+    world.connect(&c1());
+    assert!(world.notifications().is_empty(), "announced by a version of another history");
+    let version = books(&world).last().unwrap().version;
+    assert!(version > 90);
+    world.apply(&c1(), version);
+    assert_eq!(world.notifications().len(), 1);
+}
+
+#[test]
+fn a_refused_base_is_answered_with_the_whole_book_once() {
+    let mut world = World::new(&[Size::S; 5]);
+    world.cabinet(&c1()).applies = false;
+    put(&mut world, "A1");
+    let refuse = |world: &mut World| {
+        let version = Some(books(world).last().unwrap().version);
+        world.fact(&c1(), BookRefused { version, reason: RefusalReason::WrongBase })
+    };
+    refuse(&mut world);
+    assert_eq!((books(&world).len(), books(&world).last().unwrap().base), (3, 0));
+    let effects = refuse(&mut world);
+    assert_eq!(books(&world).len(), 3, "the whole book was sent again and again");
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::Alarm { .. })));
+}
+
+#[test]
+fn a_new_pepper_derives_the_same_codes_anew_and_announces_nothing_twice() {
+    let mut world = World::new(&[Size::S; 5]);
+    world.add_staff("sam");
+    put(&mut world, "A1");
+    load(&mut world, "A1", 1);
+    let code = world.notifications()[0].code.clone();
+    world.disconnect(&c1());
+    let cabinet = world.cabinet(&c1());
+    (cabinet.pepper, cabinet.book) = (Some(2), 0);
+    cabinet.books.clear();
+    world.signer_asked.clear();
+    world.connect(&c1());
+    let items: Vec<_> = world
+        .signer_asked
+        .iter()
+        .filter_map(|asked| match asked {
+            SignerRequest::MakeSecrets(asked) => Some((asked.pepper.version, asked.items.clone())),
+            _ => None,
+        })
+        .collect();
+    let [(2, items)] = items.as_slice() else { panic!("{items:?}") };
+    assert!(items.len() == 3 && items.iter().all(|item| item.sealed.is_some()));
+    let peppers: Vec<u32> = books(&world)
+        .iter()
+        .flat_map(|book| &book.changes)
+        .filter_map(|change| match change {
+            BookChange::PutCredential(put) => Some(put.pepper),
+            BookChange::PutStaff(put) => Some(put.pepper),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(peppers, [2, 2, 2]);
+    let [notification] = world.notifications().try_into().unwrap();
+    assert_eq!(notification.code, code);
+}
+
+#[test]
+fn a_cabinet_without_a_pepper_gets_its_codes_once_it_has_one() {
+    let mut world = World::empty();
+    let mut cabinet = FakeCabinet::new("c1", &[Size::S]);
+    cabinet.pepper = None;
+    world.add(cabinet);
+    world.connect(&c1());
+    put(&mut world, "A1");
+    load(&mut world, "A1", 1);
+    assert!(world.notifications().is_empty());
+    world.disconnect(&c1());
+    world.cabinet(&c1()).pepper = Some(1);
+    world.connect(&c1());
+    assert_eq!(world.notifications().len(), 1);
+}
+
+#[test]
+fn a_signer_that_fails_is_asked_again_later_and_later() {
+    let mut world = World::new(&[Size::S]);
+    world.signer_works = false;
+    put(&mut world, "A1");
+    let tries =
+        |world: &World| world.signer_asked.iter().filter(|asked| matches!(asked, SignerRequest::SignBook(_))).count();
+    let first = tries(&world);
+    world.pass(999);
+    assert_eq!(tries(&world), first);
+    for (wait, more) in [(1, 1), (1_999, 1), (1, 2), (4_000, 3), (8_000, 4)] {
+        world.pass(wait);
+        assert_eq!(tries(&world), first + more, "after {wait} ms more");
+    }
+    assert!(world.alarms() >= 5);
+    world.signer_works = true;
+    world.pass(60_000);
+    load(&mut world, "A1", 1);
+    assert_eq!(world.notifications().len(), 1);
+}
