@@ -1,1 +1,7 @@
-fn main() {}
+//! The `fleet` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    fleet_cli::cli::run()
+}

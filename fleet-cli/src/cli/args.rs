@@ -1,0 +1,306 @@
+//! Everything that can be asked for on the command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+use schemas::ids::{CabinetId, Name, Role, SiteId, TenantId};
+use schemas::messages::{Category, Compartment, OrderKey, Size};
+
+use crate::setup::{Boards, ByteOrder, Compartments, Polarity};
+
+/// Sets up and runs a fleet of pickup lockers.
+#[derive(Debug, Parser)]
+#[command(name = "fleet", version, propagate_version = true, arg_required_else_help = true)]
+#[command(after_help = "\
+Examples:
+  fleet init acme --tenant acme --host lockers.example.com
+  fleet cabinet add berlin-01 --fleet acme --site berlin \\
+      --place 'Main station, north hall' --compartments 1-4:S,5-8:M,9:L \\
+      --board /dev/ttyUSB0
+  fleet unlock berlin-01 4 --reason 'customer called, door stuck'
+  fleet watch
+
+Exit codes: 0 done, 1 failed, 2 wrong usage or settings.")]
+pub(super) struct Args {
+    /// The folder of the person or integration that asks
+    #[arg(long = "as", value_name = "FOLDER", global = true, env = "FLEET_AS", help_heading = "Options everywhere")]
+    pub(super) person: Option<PathBuf>,
+    /// Write JSON, one document a line
+    #[arg(long, global = true, help_heading = "Options everywhere")]
+    pub(super) json: bool,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Make a new fleet: keys, CAs, settings, first operator
+    Init(InitArgs),
+    /// People and integrations: their certificates
+    #[command(subcommand)]
+    Person(PersonCommand),
+    /// Cabinets: add, list, show
+    #[command(subcommand)]
+    Cabinet(CabinetCommand),
+    /// Orders: put, list, show, cancel
+    #[command(subcommand)]
+    Order(OrderCommand),
+    /// Open one compartment now
+    Unlock(UnlockArgs),
+    /// Staff: give them a PIN for the cabinets' screens
+    #[command(subcommand)]
+    Staff(StaffCommand),
+    /// Follow what happens, live
+    Watch(WatchArgs),
+    /// See a whole fleet at work on this machine
+    Demo {
+        /// Keep everything running after the tour, until Ctrl-C
+        #[arg(long)]
+        stay: bool,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  fleet init acme --tenant acme --host lockers.example.com \\
+      --operator eve --passphrase-file ./passphrase
+
+The passphrase encrypts the keys in offline/ and ca/. The keys of broker and
+signer stay plain, for their owner only (0600): they must start unattended.")]
+pub(super) struct InitArgs {
+    /// Folder to make; must not exist yet, or be empty
+    pub(super) dir: PathBuf,
+    /// Short name of the operator of the fleet: a-z, 0-9, `-`
+    #[arg(long)]
+    pub(super) tenant: TenantId,
+    /// Name of the fleet in its certificates [default: the tenant]
+    #[arg(long)]
+    pub(super) name: Option<Name>,
+    /// DNS name or IPv4 address at which the broker is reached
+    #[arg(long)]
+    pub(super) host: String,
+    /// More names that the broker's certificate is good for
+    #[arg(long, value_name = "HOST")]
+    pub(super) other_host: Vec<String>,
+    /// Port of the broker
+    #[arg(long, default_value_t = 8883)]
+    pub(super) port: u16,
+    /// Address on which the broker listens [default: all, at PORT]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(super) listen: Option<SocketAddr>,
+    /// Name of the first operator
+    #[arg(long, default_value = "admin", value_name = "NAME")]
+    pub(super) operator: Name,
+    /// File (0600) with a passphrase for the keys in offline/ and ca/
+    #[arg(long, value_name = "FILE")]
+    pub(super) passphrase_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum PersonCommand {
+    /// Make the folder of a person or an integration, with a certificate
+    #[command(after_help = "\
+Examples:
+  fleet person add --fleet acme support ben
+  fleet person add --fleet acme integration shop
+
+Hand the folder over; its owner then uses `fleet --as FOLDER ...`.")]
+    Add {
+        /// operator, staff, support, technician, auditor or integration
+        role: Role,
+        /// Short name: a-z, 0-9, `-`
+        name: Name,
+        #[command(flatten)]
+        fleet: FleetArgs,
+    },
+}
+
+/// The fleet's folder, for commands that issue certificates.
+#[derive(Debug, clap::Args)]
+pub(super) struct FleetArgs {
+    /// Folder of the fleet, as made by `fleet init`
+    #[arg(long = "fleet", value_name = "DIR")]
+    pub(super) dir: PathBuf,
+    /// File (0600) with the passphrase of the keys in ca/
+    #[arg(long, value_name = "FILE")]
+    pub(super) passphrase_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum CabinetCommand {
+    /// Make a cabinet's folder, and make the cabinet known to the fleet
+    Add(Box<CabinetAddArgs>),
+    /// Make a cabinet known to the fleet whose folder exists already
+    #[command(after_help = "\
+Example:
+  fleet cabinet register berlin-01 --fleet acme --site berlin \\
+      --place 'Main station, north hall'
+
+Repeating it with the same content does nothing.")]
+    Register {
+        cabinet: CabinetId,
+        /// Folder of the fleet, as made by `fleet init`
+        #[arg(long = "fleet", value_name = "DIR")]
+        dir: PathBuf,
+        #[command(flatten)]
+        place: PlaceArgs,
+    },
+    /// All cabinets
+    List,
+    /// One cabinet with its compartments
+    Show { cabinet: CabinetId },
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct PlaceArgs {
+    /// Short name of the location: a-z, 0-9, `-`
+    #[arg(long)]
+    pub(super) site: SiteId,
+    /// Where it stands, for the people who collect there
+    #[arg(long, value_name = "TEXT")]
+    pub(super) place: String,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  fleet cabinet add berlin-01 --fleet acme --site berlin \\
+      --place 'Main station, north hall' --compartments 1-4:S,5-8:M,9:L \\
+      --board /dev/ttyUSB0
+  fleet cabinet add berlin-02 --fleet acme --site berlin --place 'Depot' \\
+      --compartments 1-20:S,21-30:M+refrigerated --boards 1x24,2x12 \\
+      --board /dev/ttyUSB0 --offline
+
+Sizes are S, M, L, XL; attributes are +refrigerated, +restricted, +accessible.
+Compartments take the locks of the boards in order of their numbers.")]
+pub(super) struct CabinetAddArgs {
+    /// Short name: a-z, 0-9, `-`
+    pub(super) cabinet: CabinetId,
+    #[command(flatten)]
+    pub(super) fleet: FleetArgs,
+    #[command(flatten)]
+    pub(super) place: PlaceArgs,
+    /// Numbers and sizes, such as 1-4:S,5-8:M,9:L
+    #[arg(long, value_name = "LIST")]
+    pub(super) compartments: Compartments,
+    /// Serial port of the lock boards on the cabinet
+    #[arg(long, value_name = "PORT")]
+    pub(super) board: PathBuf,
+    /// Lock boards, <address>x<channels>, such as 1x24,2x24
+    #[arg(long, value_name = "LIST", default_value_t)]
+    pub(super) boards: Boards,
+    /// What a lock's contact does
+    #[arg(long, value_enum, default_value_t)]
+    pub(super) polarity: Polarity,
+    /// Where locks 1 to 8 are in a board's status
+    #[arg(long, value_enum, default_value_t)]
+    pub(super) byte_order: ByteOrder,
+    /// Where the cabinet's screen is served, on its loopback
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
+    pub(super) screen: SocketAddr,
+    /// Make the files only; register the cabinet later
+    #[arg(long)]
+    pub(super) offline: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum OrderCommand {
+    /// Put an order: in an integration's name, or as the integration itself
+    Put(OrderPutArgs),
+    /// All orders, or those of one cabinet
+    List {
+        #[arg(long)]
+        cabinet: Option<CabinetId>,
+    },
+    /// One order with its history
+    Show {
+        /// <integration>/<order>
+        order: OrderKey,
+    },
+    /// Cancel an order
+    Cancel {
+        /// <integration>/<order>
+        order: OrderKey,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  fleet order put shop/A17 --cabinet berlin-01 --size M --phone +491701234567")]
+pub(super) struct OrderPutArgs {
+    /// <integration>/<order>
+    pub(super) order: OrderKey,
+    #[arg(long)]
+    pub(super) cabinet: CabinetId,
+    /// Smallest size that it fits into: S, M, L or XL
+    #[arg(long)]
+    pub(super) size: Size,
+    /// retail, food, laundry, pharmacy, repair or courier
+    #[arg(long, default_value = "retail")]
+    pub(super) category: Category,
+    /// Needs a refrigerated compartment
+    #[arg(long)]
+    pub(super) refrigerated: bool,
+    /// Needs a restricted compartment
+    #[arg(long)]
+    pub(super) restricted: bool,
+    /// Needs a compartment at an accessible height
+    #[arg(long)]
+    pub(super) accessible: bool,
+    /// Phone number of the recipient
+    #[arg(long)]
+    pub(super) phone: Option<String>,
+    /// E-mail address of the recipient
+    #[arg(long)]
+    pub(super) email: Option<String>,
+    /// Language of the recipient, such as de or en-GB
+    #[arg(long)]
+    pub(super) language: Option<String>,
+    /// Staff may not load it yet
+    #[arg(long)]
+    pub(super) not_ready: bool,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  fleet unlock berlin-01 4 --reason 'customer called, door stuck'
+
+Signed for this cabinet, carried out at most once, and recorded with your name
+and the reason.")]
+pub(super) struct UnlockArgs {
+    pub(super) cabinet: CabinetId,
+    /// Number on the door
+    #[arg(value_parser = parse_compartment)]
+    pub(super) compartment: Compartment,
+    /// Why; it is recorded
+    #[arg(long, value_name = "TEXT")]
+    pub(super) reason: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum StaffCommand {
+    /// Give a member of staff a PIN; it is shown once
+    Add {
+        /// Short name: a-z, 0-9, `-`
+        name: Name,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  fleet watch
+  fleet watch berlin-01 --json")]
+pub(super) struct WatchArgs {
+    /// Only this cabinet
+    pub(super) cabinet: Option<CabinetId>,
+}
+
+fn parse_compartment(text: &str) -> Result<Compartment, &'static str> {
+    let number = text.parse().ok().and_then(Compartment::new);
+    number.ok_or("a compartment number is 1 to 999")
+}

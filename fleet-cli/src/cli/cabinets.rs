@@ -1,0 +1,336 @@
+//! `fleet cabinet add|register|list|show` and `fleet unlock`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use schemas::api::{CabinetDetail, CabinetSummary, Reply, Request, UnlockResult};
+use schemas::ids::CabinetId;
+use schemas::messages::UnlockOutcome;
+use serde_json::json;
+
+use super::args::{CabinetAddArgs, CabinetCommand, PlaceArgs, UnlockArgs};
+use super::context::{Context, other_answer, passphrase};
+use super::failure::Usage;
+use super::output::{self, table};
+use crate::setup::{self, CabinetFolder, CabinetOptions, Layout};
+
+pub(super) fn run(context: &Context, command: CabinetCommand) -> anyhow::Result<ExitCode> {
+    match command {
+        CabinetCommand::Add(args) => add(context, *args),
+        CabinetCommand::Register { cabinet, dir, place } => register(context, &cabinet, &dir, place),
+        CabinetCommand::List => list(context),
+        CabinetCommand::Show { cabinet } => show(context, cabinet),
+    }
+}
+
+fn add(context: &Context, args: CabinetAddArgs) -> anyhow::Result<ExitCode> {
+    let layout = Layout::open(&args.fleet.dir)?;
+    let passphrase = passphrase(args.fleet.passphrase_file.as_deref())?;
+    let mut options = CabinetOptions::new(&layout, args.cabinet, args.compartments, args.board);
+    options.boards = args.boards;
+    options.polarity = args.polarity;
+    options.byte_order = args.byte_order;
+    options.screen = args.screen;
+    options.passphrase = passphrase.as_ref();
+    let folder = setup::cabinet(&options)?;
+    let later = register_command(&folder, &args.fleet.dir, &args.place);
+    let registered = !args.offline;
+    if registered {
+        enter(context, &folder, &args.fleet.dir, args.place).with_context(|| {
+            format!("made {} but did not register it; register it later with: {later}", folder.path.display())
+        })?;
+    }
+    if context.json {
+        output::json(&json!({
+            "cabinet": folder.cabinet,
+            "folder": folder.path,
+            "instance": folder.instance,
+            "registered": registered,
+        }))?;
+    } else {
+        output::text(&made_cabinet(&folder, &options, (!registered).then_some(later.as_str())))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn made_cabinet(folder: &CabinetFolder, options: &CabinetOptions<'_>, later: Option<&str>) -> String {
+    let path = folder.path.display();
+    let known = match later {
+        None => "The fleet knows it now.".to_owned(),
+        Some(command) => format!("The fleet does not know it yet. When the broker runs:\n  {command}"),
+    };
+    format!(
+        "Made cabinet {cabinet} in {path}: {compartments}\n\
+         \n\
+         {known}\n\
+         \n\
+         Next: copy the folder to the cabinet, delete it here (it holds the\n\
+         cabinet's private key), and there run\n\
+         \x20 cabinet-agent --settings {name}/agent.toml\n\
+         Before the first load, open each door once and see that the right one opens:\n\
+         the locks are taken in order, polarity and byte order are in board.toml.",
+        cabinet = folder.cabinet,
+        compartments = options.compartments,
+        name = folder.cabinet,
+    )
+}
+
+fn register(context: &Context, cabinet: &CabinetId, dir: &Path, place: PlaceArgs) -> anyhow::Result<ExitCode> {
+    let layout = Layout::open(dir)?;
+    let folder = CabinetFolder::open(&layout.cabinet(cabinet))?;
+    enter(context, &folder, dir, place)?;
+    match context.json {
+        true => output::json(&json!({ "cabinet": cabinet, "registered": true }))?,
+        false => output::text(&format!("The fleet knows cabinet {cabinet}."))?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Makes the cabinet known at the running broker.
+fn enter(context: &Context, folder: &CabinetFolder, fleet: &Path, place: PlaceArgs) -> anyhow::Result<()> {
+    let person = match context.person {
+        Some(_) => context.folder()?,
+        None => context.folder_or(&only_operator(fleet)?)?,
+    };
+    match context.ask(&person, &folder.registration(place.site, place.place))? {
+        Reply::Done => Ok(()),
+        _ => Err(other_answer()),
+    }
+}
+
+/// The operator of the fleet's folder, if there is exactly one.
+fn only_operator(fleet: &Path) -> anyhow::Result<PathBuf> {
+    let people = fleet.join("people");
+    let mut operators: Vec<PathBuf> = fs::read_dir(&people)
+        .with_context(|| format!("read folder `{}`", people.display()))?
+        .filter_map(Result::ok)
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with("operator-"))
+        .map(|entry| entry.path())
+        .collect();
+    match (operators.pop(), operators.is_empty()) {
+        (Some(only), true) => Ok(only),
+        (Some(_), false) => {
+            Err(Usage(format!("`{}` has several operators; choose one with --as", people.display())).into())
+        }
+        (None, _) => Err(Usage(format!("`{}` has no operator; give one with --as", people.display())).into()),
+    }
+}
+
+fn register_command(folder: &CabinetFolder, fleet: &Path, place: &PlaceArgs) -> String {
+    format!(
+        "fleet cabinet register {} --fleet {} --site {} --place {}",
+        folder.cabinet,
+        shell_word(&fleet.to_string_lossy()),
+        place.site,
+        shell_word(&place.place),
+    )
+}
+
+/// `text` as one word of a shell's command line.
+fn shell_word(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:,".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+fn list(context: &Context) -> anyhow::Result<ExitCode> {
+    let reply = context.ask(&context.folder()?, &Request::CabinetList {})?;
+    let Reply::Cabinets(cabinets) = &reply else { return Err(other_answer()) };
+    if context.json {
+        output::json(&reply)?;
+    } else {
+        output::show(cabinet_table(cabinets), "No cabinets yet. Add one with `fleet cabinet add`.")?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn cabinet_table(cabinets: &[CabinetSummary]) -> comfy_table::Table {
+    let mut table = table(["CABINET", "SITE", "STATE", "FREE", "PLACE"]);
+    for cabinet in cabinets {
+        table.add_row([
+            cabinet.cabinet.to_string(),
+            cabinet.site.to_string(),
+            state(cabinet),
+            format!("{}/{}", cabinet.free, cabinet.compartments),
+            output::plain(&cabinet.place),
+        ]);
+    }
+    table
+}
+
+fn state(cabinet: &CabinetSummary) -> String {
+    match (cabinet.online, cabinet.last_seen) {
+        (true, _) => "online".to_owned(),
+        (false, Some(at)) => format!("offline since {}", output::time(at)),
+        (false, None) => "never seen".to_owned(),
+    }
+}
+
+fn show(context: &Context, cabinet: CabinetId) -> anyhow::Result<ExitCode> {
+    let reply = context.ask(&context.folder()?, &Request::CabinetShow { cabinet })?;
+    let Reply::Cabinet(detail) = &reply else { return Err(other_answer()) };
+    if context.json {
+        output::json(&reply)?;
+    } else {
+        output::text(&cabinet_text(detail))?;
+        output::show(compartment_table(detail), "It has not said hello yet: its compartments are unknown.")?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn cabinet_text(detail: &CabinetDetail) -> String {
+    let summary = &detail.summary;
+    let book = match detail.book_held == detail.book_wanted {
+        true => format!("version {}", detail.book_held),
+        false => format!("version {}, not yet {}", detail.book_held, detail.book_wanted),
+    };
+    let agent = if summary.agent.is_empty() { "-".to_owned() } else { output::plain(&summary.agent) };
+    format!(
+        "Cabinet   {cabinet} at {site}, {place}\n\
+         State     {state}\n\
+         Agent     {agent}\n\
+         Codes     {book}\n\
+         Keyset    version {keyset}\n\
+         Events    {events}\n\
+         Instance  {instance}\n\n",
+        cabinet = summary.cabinet,
+        site = summary.site,
+        place = output::plain(&summary.place),
+        state = state(summary),
+        keyset = detail.keyset_held,
+        events = detail.events,
+        instance = detail.instance,
+    )
+}
+
+fn compartment_table(detail: &CabinetDetail) -> comfy_table::Table {
+    let mut table = table(["DOOR", "SIZE", "STATE", "INSIDE", "ORDER", "NOTES"]);
+    for compartment in &detail.compartments {
+        let has = compartment.attributes;
+        let notes: Vec<&str> = [
+            (!compartment.in_service, "out of service"),
+            (compartment.audit_required, "audit required"),
+            (has.refrigerated, "refrigerated"),
+            (has.restricted, "restricted"),
+            (has.accessible, "accessible"),
+        ]
+        .into_iter()
+        .filter_map(|(set, word)| set.then_some(word))
+        .collect();
+        table.add_row([
+            compartment.number.to_string(),
+            compartment.size.to_string(),
+            compartment.door.to_string().replace('_', " "),
+            compartment.occupancy.to_string(),
+            compartment.order.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string),
+            notes.join(", "),
+        ]);
+    }
+    table
+}
+
+pub(super) fn unlock(context: &Context, args: UnlockArgs) -> anyhow::Result<ExitCode> {
+    let UnlockArgs { cabinet, compartment, reason } = args;
+    if reason.trim().is_empty() {
+        return Err(Usage("the reason is empty; say why, it is recorded".to_owned()).into());
+    }
+    let reply = context.ask(&context.folder()?, &Request::Unlock { cabinet, compartment, reason })?;
+    let Reply::Unlock(result) = &reply else { return Err(other_answer()) };
+    if context.json {
+        output::json(&reply)?;
+    }
+    match result.outcome {
+        UnlockOutcome::Opened if context.json => {}
+        UnlockOutcome::Opened => output::text(&format!("Opened {} of {}.", name(result), result.cabinet))?,
+        UnlockOutcome::NotOpened => anyhow::bail!(
+            "{} of {} was pulsed and its door stayed closed; ask someone there to push the door, then try again",
+            name(result),
+            result.cabinet
+        ),
+        UnlockOutcome::NotSent => {
+            anyhow::bail!("{} of {} was not pulsed; the lock board does not answer", name(result), result.cabinet)
+        }
+        UnlockOutcome::OutcomeUnknown => anyhow::bail!(
+            "{} of {} may have opened, and no sensor can tell; have someone look before you try again",
+            name(result),
+            result.cabinet
+        ),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn name(result: &UnlockResult) -> String {
+    format!("compartment {}", result.compartment)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use schemas::api::{AttributeFlags, CompartmentDetail, Rfc3339};
+    use schemas::messages::{Compartment, DoorState, Instance, Occupancy, Size};
+
+    fn summary(cabinet: &str, online: bool, last_seen: Option<u64>, place: &str) -> CabinetSummary {
+        CabinetSummary {
+            cabinet: cabinet.parse().unwrap(),
+            site: "berlin".parse().unwrap(),
+            place: place.to_owned(),
+            online,
+            last_seen: last_seen.map(Rfc3339),
+            compartments: 9,
+            free: 4,
+            agent: "cabinet-agent 0.1.0".to_owned(),
+        }
+    }
+
+    #[test]
+    fn cabinets_are_a_table_of_80_columns() {
+        let place = "Main station, north hall, left of the bakery and opposite platform seven";
+        let table = cabinet_table(&[
+            summary("berlin-01", true, Some(1_795_378_500_007), place),
+            summary("berlin-02", false, Some(1_795_378_500_007), "Depot\u{1b}[2J"),
+            summary("berlin-03", false, None, "Depot"),
+        ]);
+        insta::assert_snapshot!(table.trim_fmt(), @"");
+    }
+
+    #[test]
+    fn a_cabinet_reads_as_a_page() {
+        let row = |number, size, door, order: Option<&str>, audit_required| CompartmentDetail {
+            number: Compartment::new(number).unwrap(),
+            size,
+            attributes: AttributeFlags { refrigerated: number == 9, ..AttributeFlags::default() },
+            in_service: number != 9,
+            door,
+            occupancy: Occupancy::Unknown,
+            order: order.map(|order| order.parse().unwrap()),
+            audit_required,
+        };
+        let detail = CabinetDetail {
+            summary: summary("berlin-01", true, None, "Main station, north hall"),
+            instance: Instance([7; 16]),
+            book_wanted: 12,
+            book_held: 11,
+            keyset_held: 1,
+            events: 340,
+            compartments: vec![
+                row(1, Size::S, DoorState::Closed, None, false),
+                row(4, Size::S, DoorState::HeldOpen, Some("shop/A17"), false),
+                row(9, Size::L, DoorState::Unknown, None, true),
+            ],
+        };
+        let page = format!("{}{}", cabinet_text(&detail), compartment_table(&detail).trim_fmt());
+        insta::assert_snapshot!(page, @"");
+    }
+
+    #[test]
+    fn the_command_for_later_is_one_shell_line_whatever_the_place_is_called() {
+        assert_eq!(shell_word("Depot"), "Depot");
+        assert_eq!(shell_word("Bob's hall; rm -rf ~"), r"'Bob'\''s hall; rm -rf ~'");
+        assert_eq!(shell_word(""), "''");
+        assert_eq!(shell_word("$(id)"), "'$(id)'");
+    }
+}

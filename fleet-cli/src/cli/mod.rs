@@ -1,0 +1,46 @@
+//! The command line: what can be asked, and how answers and errors look.
+
+mod args;
+mod cabinets;
+mod context;
+mod failure;
+mod orders;
+mod output;
+mod people;
+mod setup;
+mod watch;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use args::{Args, Command};
+use context::Context;
+use failure::exit_code;
+
+/// Runs the command that this process was started with.
+pub fn run() -> ExitCode {
+    let args = Args::parse();
+    let json = args.json;
+    match dispatch(args) {
+        Ok(code) => code,
+        Err(error) => {
+            output::report(&error, json);
+            exit_code(&error)
+        }
+    }
+}
+
+fn dispatch(args: Args) -> anyhow::Result<ExitCode> {
+    let context = Context { json: args.json, person: args.person };
+    match args.command {
+        Command::Init(init) => setup::init(&context, init),
+        Command::Person(person) => setup::person(&context, person),
+        Command::Cabinet(cabinet) => cabinets::run(&context, cabinet),
+        Command::Order(order) => orders::run(&context, order),
+        Command::Unlock(unlock) => cabinets::unlock(&context, unlock),
+        Command::Staff(staff) => people::run(&context, staff),
+        Command::Watch(watch) => watch::run(&context, watch),
+        Command::Demo { stay } => crate::demo::run(crate::demo::DemoOptions { stay }),
+    }
+}

@@ -1,0 +1,211 @@
+//! `fleet order put|list|show|cancel`.
+
+use std::process::ExitCode;
+
+use schemas::api::{AttributeFlags, OrderCancel, OrderDetail, OrderPut, OrderSummary, Recipient, Reply, Request};
+use schemas::ids::{CabinetId, Role};
+use schemas::messages::OrderKey;
+use serde_json::json;
+
+use super::args::{OrderCommand, OrderPutArgs};
+use super::context::{Context, block_on, other_answer};
+use super::failure::Usage;
+use super::output::{self, table};
+use crate::client::Client;
+use crate::folder::PersonFolder;
+
+pub(super) fn run(context: &Context, command: OrderCommand) -> anyhow::Result<ExitCode> {
+    let folder = context.folder()?;
+    let own = folder.identity().role == Role::Integration;
+    match command {
+        OrderCommand::Put(args) if own => put_own(context, &folder, args),
+        OrderCommand::Put(args) => put(context, &folder, args),
+        OrderCommand::List { cabinet } => list(context, &folder, cabinet),
+        OrderCommand::Show { order } => show(context, &folder, order),
+        OrderCommand::Cancel { order } if own => cancel_own(context, &folder, &order),
+        OrderCommand::Cancel { order } => cancel(context, &folder, order),
+    }
+}
+
+fn put(context: &Context, folder: &PersonFolder, args: OrderPutArgs) -> anyhow::Result<ExitCode> {
+    let key = args.order.clone();
+    let request = Request::OrderPut { integration: key.integration.clone(), order: content(args)? };
+    let reply = context.ask(folder, &request)?;
+    done(context, &reply, &format!("Put order {key}.\n\nFollow it: fleet order show {key}"))
+}
+
+/// An integration publishes, as a backend would.
+fn put_own(context: &Context, folder: &PersonFolder, args: OrderPutArgs) -> anyhow::Result<ExitCode> {
+    check_own(folder, &args.order)?;
+    let key = args.order.clone();
+    let order = content(args)?;
+    publish(folder, async |client| client.put_order(&order).await)?;
+    taken(context, &key)
+}
+
+fn cancel(context: &Context, folder: &PersonFolder, order: OrderKey) -> anyhow::Result<ExitCode> {
+    let reply = context.ask(folder, &Request::OrderCancel { order: order.clone() })?;
+    done(context, &reply, &format!("Cancelled order {order}."))
+}
+
+fn cancel_own(context: &Context, folder: &PersonFolder, key: &OrderKey) -> anyhow::Result<ExitCode> {
+    check_own(folder, key)?;
+    let cancel = OrderCancel { order: key.order.clone() };
+    publish(folder, async |client| client.cancel_order(&cancel).await)?;
+    taken(context, key)
+}
+
+fn publish(
+    folder: &PersonFolder,
+    send: impl AsyncFnOnce(&Client) -> Result<(), crate::client::ClientError>,
+) -> anyhow::Result<()> {
+    block_on(async {
+        let client = Client::connect(folder).await?;
+        let sent = send(&client).await;
+        client.close().await;
+        sent
+    })??;
+    Ok(())
+}
+
+fn check_own(folder: &PersonFolder, key: &OrderKey) -> anyhow::Result<()> {
+    let own = &folder.identity().name;
+    if key.integration == *own {
+        return Ok(());
+    }
+    let order = &key.order;
+    Err(Usage(format!("order {key} is not of {own}; name it {own}/{order}, or ask as an operator")).into())
+}
+
+fn taken(context: &Context, key: &OrderKey) -> anyhow::Result<ExitCode> {
+    match context.json {
+        true => output::json(&json!({ "taken": key }))?,
+        false => output::text(&format!("The fleet has it. What became of it: fleet order show {key}"))?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn done(context: &Context, reply: &Reply, text: &str) -> anyhow::Result<ExitCode> {
+    if !matches!(reply, Reply::Done | Reply::Order(_)) {
+        return Err(other_answer());
+    }
+    if context.json {
+        output::json(reply)?
+    } else {
+        output::text(text)?
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn content(args: OrderPutArgs) -> anyhow::Result<OrderPut> {
+    let recipient = Recipient { phone: args.phone, email: args.email, language: args.language };
+    if !recipient.fits() {
+        let max = schemas::api::PHONE_MAX;
+        return Err(Usage(format!("phone, e-mail and language have at most {max} bytes each")).into());
+    }
+    Ok(OrderPut {
+        order: args.order.order,
+        cabinet: args.cabinet,
+        size: args.size,
+        category: args.category,
+        wants: AttributeFlags {
+            refrigerated: args.refrigerated,
+            restricted: args.restricted,
+            accessible: args.accessible,
+        },
+        recipient,
+        ready: !args.not_ready,
+    })
+}
+
+fn list(context: &Context, folder: &PersonFolder, cabinet: Option<CabinetId>) -> anyhow::Result<ExitCode> {
+    let reply = context.ask(folder, &Request::OrderList { cabinet })?;
+    let Reply::Orders(orders) = &reply else { return Err(other_answer()) };
+    if context.json {
+        output::json(&reply)?;
+    } else {
+        output::show(order_table(orders), "No orders.")?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn order_table(orders: &[OrderSummary]) -> comfy_table::Table {
+    let mut table = table(["ORDER", "STATE", "CABINET", "DOOR", "SINCE"]);
+    for order in orders {
+        let door = order.compartment.map_or_else(|| "-".to_owned(), |compartment| compartment.to_string());
+        table.add_row([
+            order.order.to_string(),
+            order.state.to_string(),
+            order.cabinet.to_string(),
+            door,
+            output::time(order.since),
+        ]);
+    }
+    table
+}
+
+fn show(context: &Context, folder: &PersonFolder, order: OrderKey) -> anyhow::Result<ExitCode> {
+    let reply = context.ask(folder, &Request::OrderShow { order })?;
+    let Reply::Order(order) = &reply else { return Err(other_answer()) };
+    if context.json {
+        output::json(&reply)?
+    } else {
+        output::text(&order_text(order))?
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn order_text(detail: &OrderDetail) -> String {
+    let OrderSummary { order, state, cabinet, compartment, .. } = &detail.summary;
+    let door = compartment.map(|compartment| format!(", compartment {compartment}")).unwrap_or_default();
+    let code = if detail.notified { "made, and handed to the notification stream" } else { "not made yet" };
+    let mut text = format!(
+        "Order    {order}\nState    {state}\nCabinet  {cabinet}{door}\nSize     {size}\nCode     {code}\n",
+        size = detail.size,
+    );
+    if !detail.history.is_empty() {
+        text.push_str("\nHistory\n");
+    }
+    for (state, at) in &detail.history {
+        text.push_str(&format!("  {}  {state}\n", output::time(*at)));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use schemas::api::{OrderState, Rfc3339};
+
+    fn summary(order: &str, state: OrderState, compartment: Option<u16>) -> OrderSummary {
+        OrderSummary {
+            order: order.parse().unwrap(),
+            state,
+            cabinet: "berlin-01".parse().unwrap(),
+            compartment: compartment.and_then(schemas::messages::Compartment::new),
+            since: Rfc3339(1_795_378_500_007),
+        }
+    }
+
+    #[test]
+    fn the_table_of_orders_fits_80_columns_with_the_longest_names() {
+        let long = format!("{}/{}", "i".repeat(32), "O".repeat(64));
+        let orders = [summary("shop/A17", OrderState::Stored, Some(4)), summary(&long, OrderState::Created, None)];
+        let shown = order_table(&orders).to_string();
+        assert!(shown.lines().all(|line| line.trim_end().chars().count() <= 80), "{shown}");
+    }
+
+    #[test]
+    fn an_order_reads_as_a_page() {
+        let detail = OrderDetail {
+            summary: summary("shop/A17", OrderState::Stored, Some(4)),
+            size: schemas::messages::Size::M,
+            history: vec![
+                (OrderState::Created, Rfc3339(1_795_378_400_000)),
+                (OrderState::Stored, Rfc3339(1_795_378_500_007)),
+            ],
+            notified: true,
+        };
+        insta::assert_snapshot!(order_text(&detail), @"");
+    }
+}

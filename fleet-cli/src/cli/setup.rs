@@ -1,0 +1,105 @@
+//! `fleet init` and `fleet person add`.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+use schemas::ids::Role;
+use serde_json::json;
+
+use super::args::{InitArgs, PersonCommand};
+use super::context::{Context, passphrase};
+use super::output;
+use crate::setup::{self, InitOptions, Layout, PersonOptions};
+
+pub(super) fn init(context: &Context, args: InitArgs) -> anyhow::Result<ExitCode> {
+    let mut options = InitOptions::new(args.dir, args.tenant, args.host)?;
+    if let Some(name) = args.name {
+        options.name = name;
+    }
+    options.other_hosts = args.other_host;
+    options.port = args.port;
+    options.listen = args.listen;
+    options.operator = args.operator;
+    options.passphrase = passphrase(args.passphrase_file.as_deref())?;
+    let layout = setup::init(&options)?;
+    let operator = layout.person(Role::Operator, &options.operator);
+    if context.json {
+        output::json(&json!({
+            "fleet": layout.dir(),
+            "tenant": layout.settings().tenant,
+            "host": layout.settings().host,
+            "port": layout.settings().port,
+            "broker": layout.broker_toml(),
+            "signer": layout.signer_toml(),
+            "operator": operator,
+            "offline": layout.offline(),
+            "encrypted": options.passphrase.is_some(),
+        }))?;
+    } else {
+        output::text(&made_fleet(&layout, &operator, options.passphrase.is_some()))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn made_fleet(layout: &Layout, operator: &Path, encrypted: bool) -> String {
+    let settings = layout.settings();
+    let dir = layout.dir().display();
+    let encryption = if encrypted {
+        "The keys in offline/ and ca/ are encrypted with your passphrase.\n\
+         Those in signer/ and broker/ are plain, 0600: both start unattended."
+    } else {
+        "All keys are plain files, 0600. To encrypt those in offline/ and ca/,\n\
+         start over with --passphrase-file; signer/ and broker/ start unattended\n\
+         and stay plain."
+    };
+    format!(
+        "Made the fleet of {tenant} at {host}:{port} in {dir}\n\
+         \n\
+         offline/   root keys: carry them to a safe, then delete them here\n\
+         ca/        issues certificates; for the machine where you add people\n\
+         signer/    signs commands and codes; a user of its own beside the broker\n\
+         broker/    the one port that cabinets, people and backends reach\n\
+         public/    TLS root, keyset, public root keys: no secrets\n\
+         people/    one folder for each person and integration\n\
+         cabinets/  one folder for each cabinet, to be copied there\n\
+         \n\
+         {encryption}\n\
+         \n\
+         Next:\n\
+         \x20 fleet-broker signer --settings {signer}\n\
+         \x20 fleet-broker --settings {broker}\n\
+         \x20 fleet --as {operator} cabinet add CABINET --fleet {dir} \\\n\
+         \x20     --site SITE --place TEXT --compartments 1-4:S,5-8:M --board /dev/ttyUSB0",
+        tenant = settings.tenant,
+        host = settings.host,
+        port = settings.port,
+        signer = layout.signer_toml().display(),
+        broker = layout.broker_toml().display(),
+        operator = operator.display(),
+    )
+}
+
+pub(super) fn person(context: &Context, command: PersonCommand) -> anyhow::Result<ExitCode> {
+    let PersonCommand::Add { role, name, fleet } = command;
+    let layout = Layout::open(&fleet.dir)?;
+    let passphrase = passphrase(fleet.passphrase_file.as_deref())?;
+    let folder = setup::person(&PersonOptions {
+        layout: &layout,
+        role,
+        name,
+        passphrase: passphrase.as_ref(),
+        now: SystemTime::now(),
+    })?;
+    if context.json {
+        output::json(&json!({ "identity": folder.identity(), "folder": folder.path() }))?;
+    } else {
+        let path = folder.path().display();
+        output::text(&format!(
+            "Made {identity} in {path}\n\nHand the folder over; it holds a private key. Its owner then uses\n\
+             \x20 fleet --as {path} ...",
+            identity = folder.identity(),
+        ))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,272 @@
+//! `fleet init`: keys, CAs, keyset, settings of broker and signer, and the first operator.
+
+use std::fs;
+use std::io;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use certs::{
+    Authority, CertificateAuthority, LeafKey, LeafRequest, Passphrase, ServerName, create_private, ensure_private_dir,
+    generate_ed25519, generate_p256, write_ed25519, write_p256, write_public,
+};
+use data_encoding::HEXLOWER;
+use schemas::cbor::{self, Blob};
+use schemas::crypto::envelope::{self, Scope, key_id, public_entry};
+use schemas::ids::{Identity, Name, Role, TenantId};
+use schemas::messages::{FleetMillis, Key, KeyPurpose, Keyset};
+
+use super::SetupError;
+use super::layout::{FleetSettings, Layout};
+use super::making::Making;
+use super::person::{PersonOptions, make_person};
+use super::text::quoted;
+
+/// What a new fleet is to be.
+#[derive(Debug)]
+pub struct InitOptions {
+    pub dir: PathBuf,
+    pub tenant: TenantId,
+    /// The fleet's name in the certificates of its CAs.
+    pub name: Name,
+    /// How cabinets and people reach the broker: a DNS name or an IPv4 address.
+    pub host: String,
+    /// More names that the broker's certificate is to be good for.
+    pub other_hosts: Vec<String>,
+    pub port: u16,
+    /// Where the broker listens; on all addresses if left out.
+    pub listen: Option<SocketAddr>,
+    /// The first operator.
+    pub operator: Name,
+    /// Encrypts the keys in `offline/` and `ca/`.
+    pub passphrase: Option<Passphrase>,
+    pub now: SystemTime,
+}
+
+impl InitOptions {
+    /// A fleet at `host`:8883 with the operator `admin`, named like its tenant, without a passphrase.
+    pub fn new(
+        dir: impl Into<PathBuf>,
+        tenant: TenantId,
+        host: impl Into<String>,
+    ) -> Result<Self, schemas::ids::IdError> {
+        Ok(Self {
+            dir: dir.into(),
+            name: tenant.as_str().parse()?,
+            tenant,
+            host: host.into(),
+            other_hosts: Vec::new(),
+            port: 8883,
+            listen: None,
+            operator: "admin".parse()?,
+            passphrase: None,
+            now: SystemTime::now(),
+        })
+    }
+}
+
+/// Makes a fleet in a folder that does not exist yet, or is empty.
+pub fn init(options: &InitOptions) -> Result<Layout, SetupError> {
+    let names = server_names(options)?;
+    refuse_occupied(&options.dir)?;
+    if options.port == 0 {
+        return Err(SetupError::PortZero);
+    }
+    let making = Making::at(&options.dir)?;
+    let settings = FleetSettings {
+        tenant: options.tenant.clone(),
+        name: options.name.clone(),
+        host: options.host.clone(),
+        port: options.port,
+    };
+    let layout = Layout::new(making.path(), settings);
+    for folder in [layout.offline(), layout.ca(), layout.signer(), layout.broker(), layout.public(), layout.people()] {
+        ensure_private_dir(&folder)?;
+    }
+    ensure_private_dir(&layout.cabinets())?;
+    let authorities = Authorities::make(&layout, options)?;
+    make_signer(&layout, options)?;
+    make_broker(&layout, options, &authorities, names)?;
+    let (path, text) = layout.settings_file()?;
+    write_public(&path, text.as_bytes())?;
+    make_person(
+        &PersonOptions {
+            layout: &layout,
+            role: Role::Operator,
+            name: options.operator.clone(),
+            passphrase: None,
+            now: options.now,
+        },
+        &authorities.people,
+    )?;
+    Layout::open(&making.finish()?)
+}
+
+fn refuse_occupied(dir: &Path) -> Result<(), SetupError> {
+    match fs::read_dir(dir).map(Iterator::count) {
+        Ok(0) => Ok(()),
+        Ok(_) => Err(SetupError::NotEmpty(dir.into())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => Err(SetupError::NotEmpty(dir.into())),
+        Err(source) => Err(SetupError::Io { what: "read folder", path: dir.into(), source }),
+    }
+}
+
+fn server_names(options: &InitOptions) -> Result<Vec<ServerName<'static>>, SetupError> {
+    std::iter::once(&options.host).chain(&options.other_hosts).map(|host| server_name(host)).collect()
+}
+
+fn server_name(host: &str) -> Result<ServerName<'static>, SetupError> {
+    let wrong = || SetupError::Host(host.to_owned());
+    let name = ServerName::try_from(host.to_owned()).map_err(|_| wrong())?;
+    // The MQTT library of agent and CLI joins host and port with a colon, so an IPv6 address has no form that works.
+    if matches!(name, ServerName::IpAddress(address) if IpAddr::from(address).is_ipv6()) {
+        return Err(wrong());
+    }
+    Ok(name)
+}
+
+/// The root, gone after `init`, and the authorities below it that go on working.
+struct Authorities {
+    servers: CertificateAuthority,
+    cabinets: CertificateAuthority,
+    people: CertificateAuthority,
+}
+
+impl Authorities {
+    fn make(layout: &Layout, options: &InitOptions) -> Result<Self, SetupError> {
+        let passphrase = options.passphrase.as_ref();
+        let root = CertificateAuthority::new_root(&options.name, generate_p256()?, options.now)?;
+        write_p256(&layout.offline().join("root.key"), root.key(), passphrase)?;
+        write_public(&layout.public().join("root.crt"), root.certificate_pem().as_bytes())?;
+        let below = |authority: Authority| -> Result<CertificateAuthority, SetupError> {
+            let made = root.new_intermediate(authority, generate_p256()?, options.now)?;
+            write_p256(&layout.ca().join(format!("{}.key", authority.as_str())), made.key(), passphrase)?;
+            let certificate = layout.ca().join(format!("{}.crt", authority.as_str()));
+            write_public(&certificate, made.certificate_pem().as_bytes())?;
+            Ok(made)
+        };
+        Ok(Self {
+            servers: below(Authority::Servers)?,
+            cabinets: below(Authority::Cabinets)?,
+            people: below(Authority::People)?,
+        })
+    }
+}
+
+/// The keys of the signer, and the keyset that tells cabinets to believe them.
+fn make_signer(layout: &Layout, options: &InitOptions) -> Result<(), SetupError> {
+    let signer = layout.signer();
+    // In plain: the signer has to start by itself after a power cut.
+    let [unlock, codes, secrets] = [generate_ed25519()?, generate_ed25519()?, generate_ed25519()?];
+    let pepper = generate_p256()?;
+    write_ed25519(&signer.join("unlock.key"), &unlock, None)?;
+    write_ed25519(&signer.join("codes.key"), &codes, None)?;
+    write_ed25519(&signer.join("secrets.key"), &secrets, None)?;
+    write_p256(&signer.join("pepper.key"), &pepper, None)?;
+    create_private(&layout.signer_toml(), signer_toml(&options.tenant).as_bytes())?;
+
+    let pepper = pepper.public_key().to_sec1_bytes().into_vec();
+    let keyset = Keyset {
+        tenant: options.tenant.clone(),
+        version: 1,
+        issued: millis(options.now)?,
+        keys: vec![
+            public_entry(&unlock, KeyPurpose::Unlock),
+            public_entry(&codes, KeyPurpose::Codes),
+            Key { id: key_id(&pepper), purpose: KeyPurpose::Pepper, public: Blob(pepper) },
+        ],
+    };
+    let scope = Scope::Tenant { tenant: &options.tenant, purpose: KeyPurpose::Keyset };
+    let [first, second] = [generate_ed25519()?, generate_ed25519()?];
+    let envelope = envelope::sign(cbor::encode(&keyset), scope, &first);
+    write_public(&layout.public().join("keyset.cose"), &envelope)?;
+    for (name, key) in [("keyset-root-1", first), ("keyset-root-2", second)] {
+        write_ed25519(&layout.offline().join(format!("{name}.key")), &key, options.passphrase.as_ref())?;
+        let public = format!("{}\n", HEXLOWER.encode(&key.verifying_key().to_bytes()));
+        write_public(&layout.public().join(format!("{name}.pub")), public.as_bytes())?;
+    }
+    Ok(())
+}
+
+fn make_broker(
+    layout: &Layout,
+    options: &InitOptions,
+    authorities: &Authorities,
+    names: Vec<ServerName<'static>>,
+) -> Result<(), SetupError> {
+    let broker = layout.broker();
+    let key = generate_p256()?;
+    let name = "broker".parse().map_err(|_| SetupError::Host("broker".to_owned()))?;
+    let identity = Identity::new(Role::Server, options.tenant.clone(), name);
+    let issued = authorities.servers.issue(&LeafRequest::server(identity, names), &LeafKey::from(&key), options.now)?;
+    write_public(&broker.join("server.crt"), issued.pem().as_bytes())?;
+    write_p256(&broker.join("server.key"), &key, None)?;
+    for authority in [&authorities.cabinets, &authorities.people] {
+        let path = broker.join(format!("{}.crt", authority.authority().as_str()));
+        write_public(&path, authority.certificate_pem().as_bytes())?;
+    }
+    let everywhere = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), options.port);
+    let text = broker_toml(options.listen.unwrap_or(everywhere));
+    create_private(&layout.broker_toml(), text.as_bytes())?;
+    Ok(())
+}
+
+fn broker_toml(listen: SocketAddr) -> String {
+    format!(
+        "# Settings of the broker. Paths are relative to this file. What is not here has its default.\n\
+         \n\
+         [gate]\n\
+         # The one port that the world can reach: MQTT 5 over mutual TLS 1.3.\n\
+         listen = {listen}\n\
+         \n\
+         [tls]\n\
+         certificate = \"server.crt\"\n\
+         key = \"server.key\"\n\
+         # Who may issue cabinets, and who may issue people and integrations. Never the same.\n\
+         cabinets_ca = \"cabinets.crt\"\n\
+         people_ca = \"people.crt\"\n\
+         \n\
+         [store]\n\
+         path = \"fleet.redb\"\n\
+         \n\
+         [signer]\n\
+         # The signer runs beside the broker, as a user of its own: the broker holds no key that opens a door.\n\
+         socket = \"../signer/signer.sock\"\n\
+         \n\
+         [log]\n\
+         filter = \"info\"\n",
+        listen = quoted(&listen.to_string()),
+    )
+}
+
+fn signer_toml(tenant: &TenantId) -> String {
+    format!(
+        "# Settings of the signer. Paths are relative to this file.\n\
+         \n\
+         # Requests for another tenant are refused.\n\
+         tenant = {tenant}\n\
+         socket = \"signer.sock\"\n\
+         # However many are asked for, no more commands than these are signed in a minute.\n\
+         commands_per_minute = 600\n\
+         \n\
+         [keys]\n\
+         # Signs commands that open doors.\n\
+         unlock = \"unlock.key\"\n\
+         # Signs books of codes, and the time.\n\
+         codes = \"codes.key\"\n\
+         # Cabinets seal their peppers to it.\n\
+         pepper = \"pepper.key\"\n\
+         # Codes lie sealed with it in the broker's store.\n\
+         secrets = \"secrets.key\"\n\
+         \n\
+         [log]\n\
+         filter = \"info\"\n",
+        tenant = quoted(tenant.as_str()),
+    )
+}
+
+fn millis(now: SystemTime) -> Result<FleetMillis, SetupError> {
+    let since = now.duration_since(UNIX_EPOCH).map_err(|_| SetupError::Clock)?;
+    u64::try_from(since.as_millis()).map_err(|_| SetupError::Clock)
+}

@@ -1,0 +1,21 @@
+//! Makes the files of a fleet: its folder, its people's and its cabinets'.
+//!
+//! Every folder is made beside its place and moved there when it is whole, so that no failure leaves half a fleet behind.
+
+mod boards;
+mod cabinet;
+mod compartments;
+mod error;
+mod init;
+mod layout;
+mod making;
+mod person;
+mod text;
+
+pub use boards::{Boards, ByteOrder, Polarity};
+pub use cabinet::{CabinetFolder, CabinetOptions, cabinet};
+pub use compartments::{Compartments, PlannedCompartment};
+pub use error::{PlanError, SetupError};
+pub use init::{InitOptions, init};
+pub use layout::{FleetSettings, Layout};
+pub use person::{PersonOptions, person};

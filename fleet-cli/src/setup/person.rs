@@ -1,0 +1,80 @@
+//! `fleet person add`: the folder with which a person or an integration reaches the fleet.
+
+use std::fs;
+use std::path::Path;
+use std::time::SystemTime;
+
+use certs::{
+    Authority, CertificateAuthority, LeafKey, LeafRequest, Passphrase, ensure_private_dir, generate_p256, write_p256,
+    write_public,
+};
+use schemas::ids::{Identity, Name, Role};
+
+use super::SetupError;
+use super::layout::Layout;
+use super::making::Making;
+use crate::folder::{PersonFolder, PersonSettings};
+
+/// Who is to get a folder.
+#[derive(Debug)]
+pub struct PersonOptions<'a> {
+    pub layout: &'a Layout,
+    pub role: Role,
+    pub name: Name,
+    /// Opens the key of the operators' CA, if it is encrypted.
+    pub passphrase: Option<&'a Passphrase>,
+    pub now: SystemTime,
+}
+
+/// Makes the folder of a person or an integration, with a certificate of the operators' CA.
+pub fn person(options: &PersonOptions<'_>) -> Result<PersonFolder, SetupError> {
+    make_person(options, &open_authority(options.layout, Authority::People, options.passphrase)?)
+}
+
+/// The same with an authority that is open already.
+pub(super) fn make_person(
+    options: &PersonOptions<'_>,
+    authority: &CertificateAuthority,
+) -> Result<PersonFolder, SetupError> {
+    let PersonOptions { layout, role, .. } = *options;
+    if !role.is_person() && role != Role::Integration {
+        return Err(SetupError::Role(role));
+    }
+    let place = layout.person(role, &options.name);
+    if place.exists() {
+        return Err(SetupError::Exists(place));
+    }
+    ensure_private_dir(&layout.people())?;
+    let making = Making::at(&place)?;
+    let identity = Identity::new(role, layout.settings().tenant.clone(), options.name.clone());
+    let settings = PersonSettings::new(layout.settings());
+    let header = format!("# How {identity} reaches the fleet: `fleet --as <this folder>`.\n");
+    let text = toml::to_string(&settings)
+        .map_err(|error| SetupError::Settings { path: place.clone(), what: error.to_string() })?;
+
+    let key = generate_p256()?;
+    let issued = authority.issue(&LeafRequest::client(identity), &LeafKey::from(&key), options.now)?;
+    write_p256(&making.path().join(&settings.key), &key, None)?;
+    write_public(&making.path().join(&settings.certificate), issued.pem().as_bytes())?;
+    copy_public(layout, "root.crt", &making.path().join(&settings.roots))?;
+    write_public(&making.path().join(PersonSettings::FILE), format!("{header}{text}").as_bytes())?;
+    Ok(PersonFolder::open(&making.finish()?)?)
+}
+
+/// Opens a CA of the fleet.
+pub(super) fn open_authority(
+    layout: &Layout,
+    authority: Authority,
+    passphrase: Option<&Passphrase>,
+) -> Result<CertificateAuthority, SetupError> {
+    let name = authority.as_str();
+    let (certificate, key) = (layout.ca().join(format!("{name}.crt")), layout.ca().join(format!("{name}.key")));
+    Ok(CertificateAuthority::open(&certificate, &key, passphrase)?)
+}
+
+/// Copies a file of `public/`.
+pub(super) fn copy_public(layout: &Layout, name: &str, to: &Path) -> Result<(), SetupError> {
+    let from = layout.public().join(name);
+    let bytes = fs::read(&from).map_err(|source| SetupError::Io { what: "read", path: from, source })?;
+    Ok(write_public(to, &bytes)?)
+}

@@ -1,0 +1,41 @@
+//! Every help text, as people see it.
+
+use std::process::Command;
+
+fn help(command: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_fleet")).args(command).arg("--help").env_remove("FLEET_AS").output();
+    String::from_utf8(output.unwrap().stdout).unwrap()
+}
+
+#[test]
+fn helps_fit_80_columns_and_stay_as_they_are() {
+    let mut all = String::new();
+    for command in [
+        "",
+        "init",
+        "person",
+        "person add",
+        "cabinet",
+        "cabinet add",
+        "cabinet register",
+        "cabinet list",
+        "cabinet show",
+        "order",
+        "order put",
+        "order list",
+        "order show",
+        "order cancel",
+        "unlock",
+        "staff",
+        "staff add",
+        "watch",
+        "demo",
+    ] {
+        let text = help(&command.split_whitespace().collect::<Vec<_>>());
+        for line in text.lines() {
+            assert!(line.chars().count() <= 80, "`fleet {command} --help`: {line}");
+        }
+        all.push_str(&format!("=== fleet {command}\n{text}\n"));
+    }
+    insta::assert_snapshot!(all);
+}
