@@ -180,11 +180,12 @@ impl HeldBook {
         let done = held.is_some_and(|held| held.life == Life::Used);
         let mut orders = if done { Vec::new() } else { put.orders };
         orders.retain(|order| self.newest_generation(order).is_none_or(|newest| newest <= put.generation));
+        let outdated = !done && orders.is_empty();
         orders.retain(|order| !self.orders.get(order).is_some_and(|row| row.over));
         self.outdate(&orders, put.generation);
-        let life = match (done, orders.is_empty()) {
-            (true, _) => Life::Used,
-            (false, true) => Life::Revoked,
+        let life = match (outdated, orders.is_empty()) {
+            (true, _) => Life::Revoked,
+            (false, true) => Life::Used,
             (false, false) => Life::Live,
         };
         let row = CredentialRow {
@@ -284,7 +285,8 @@ impl HeldBook {
         turn.put(META, BOOK_KEY, &BookRow { version: next.version, code_digits: next.code_digits });
     }
 
-    /// The order's door was opened by this right: no credential opens it again.
+    /// The order's door was opened by this right: no credential opens it again, not even shortly after it was closed
+    /// (product.md, acceptance 2). Who has left something behind needs staff.
     pub(crate) fn use_up(&mut self, turn: &mut Turn, order: &OrderKey) {
         for (id, row) in self.credentials.iter_mut().filter(|(_, row)| row.orders.contains(order)) {
             row.orders.retain(|other| other != order);

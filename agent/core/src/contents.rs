@@ -124,6 +124,10 @@ impl CabinetCore {
                     self.retrieved(turn, compartment, content.order, content.staff);
                 }
             }
+            // Opened by a command or by force, and what should be inside is not.
+            Content::Stored(content) if just_closed && occupancy == Occupancy::Empty => {
+                self.require_audit(turn, compartment, Some(content.order));
+            }
             Content::Loading(_) | Content::Retrieving(_) | Content::Stored(_) => {}
         }
     }

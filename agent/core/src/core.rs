@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use schemas::messages::{BoardHealth, Compartment, Event, Fact};
+use schemas::messages::{BoardHealth, Compartment, Event, Fact, RefusalReason};
 use schemas::step::Step;
 
 use crate::bay::Bay;
@@ -62,8 +62,11 @@ impl CabinetCore {
     fn dispatch(&mut self, input: Input, turn: &mut Turn) {
         match input {
             Input::Tick => {}
-            // From the settings: one that is older or no longer believed is no offence of anybody's.
-            Input::Keyset(envelope) => self.handle_keyset(turn, envelope).unwrap_or_default(),
+            Input::Keyset(envelope) => match self.handle_keyset(turn, envelope) {
+                // In the settings an older one than the fleet has sent meanwhile is the normal case.
+                Ok(()) | Err(RefusalReason::OldVersion) => {}
+                Err(reason) => self.refuse_command(turn, None, reason),
+            },
             Input::Connected => self.handle_connected(turn),
             Input::Disconnected => self.handle_disconnected(),
             Input::Down { token, payload } => self.handle_down(turn, token, &payload),

@@ -12,8 +12,11 @@ pub enum Effect {
     AckDown {
         token: u64,
     },
+    /// An encoded `Hello`. It can come again on the same connection, when a keyset changes the key of the pepper.
     SendHello(Vec<u8>),
+    /// An encoded `Challenge`.
     SendChallenge(Vec<u8>),
+    /// An encoded `Telemetry`.
     SendTelemetry(Vec<u8>),
     /// Publish the rows `from..=to` of table [`EVENTS`](crate::EVENTS) (key: [`event_key`](crate::event_key)), each as
     /// the record of an `Uplink` with this challenge and epoch.

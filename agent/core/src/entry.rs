@@ -18,6 +18,8 @@ use crate::{Effect, EntryRefusal, EntryResult, ScreenNote};
 /// A derivation that has not come back until then is given up.
 const DERIVE_MILLIS: u64 = 10_000;
 const SCANS_MAX: usize = 8;
+/// The bus leaves at least half a second between two doors of a bundle; a later one may wait longer.
+const DOOR_MILLIS: u64 = 1_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Who {
@@ -124,9 +126,10 @@ impl CabinetCore {
         let opening = self.valid_now(&row, turn.now).and_then(|()| self.behind(turn, &row));
         match opening {
             Ok(compartments) => {
-                for (compartment, order) in &compartments {
+                for (ahead, (compartment, order)) in (0..).zip(&compartments) {
                     let purpose = CollectUse { credential: id, order: order.clone() }.into();
-                    self.start_use(turn, *compartment, purpose, turn.now + PERSON_MILLIS, 1);
+                    let not_after = turn.now + PERSON_MILLIS + ahead * DOOR_MILLIS;
+                    self.start_use(turn, *compartment, purpose, not_after, 1);
                 }
                 EntryResult::Opening { compartments: compartments.into_iter().map(|(number, _)| number).collect() }
             }

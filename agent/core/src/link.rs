@@ -95,7 +95,7 @@ impl CabinetCore {
         }
     }
 
-    /// A keyset from the fleet or from the settings. An older one from the settings is the normal case.
+    /// A keyset from the fleet or from the settings.
     pub(crate) fn handle_keyset(&mut self, turn: &mut Turn, bytes: Vec<u8>) -> Result<(), RefusalReason> {
         let Some(applied) = self.keys.apply(bytes, &self.config.tenant, &self.config.roots)? else { return Ok(()) };
         turn.put(META, KEYSET_KEY, &applied.row);
@@ -145,7 +145,8 @@ impl CabinetCore {
 
     fn send_telemetry(&mut self, turn: &mut Turn) {
         // At least a second, or a zero in the settings would never let the core rest.
-        self.link = Link::Welcomed { telemetry_at: turn.now + self.config.telemetry_every_millis.max(1_000) };
+        self.link =
+            Link::Welcomed { telemetry_at: turn.now.saturating_add(self.config.telemetry_every_millis.max(1_000)) };
         let fleet = self.clock.now(turn.now);
         let wrong = self.lockout.wrong_today(turn.now, fleet);
         let telemetry = Telemetry {

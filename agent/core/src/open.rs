@@ -174,7 +174,11 @@ fn outbox_row(rows: &Rows<'_>) -> Result<Option<OutboxRow>, OpenError> {
         _ => false,
     };
     let ordered = row.as_ref().is_none_or(|row| {
-        row.oldest >= 1 && row.oldest <= row.newest + 1 && row.acked <= row.newest && row.acked + 1 >= row.oldest
+        row.newest < u64::MAX
+            && row.oldest >= 1
+            && row.oldest <= row.newest + 1
+            && row.acked <= row.newest
+            && row.acked + 1 >= row.oldest
     });
     if sound && ordered { Ok(row) } else { Err(OpenError::Outbox { newest }) }
 }

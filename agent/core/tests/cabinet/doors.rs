@@ -79,6 +79,16 @@ fn a_wrong_door_blocks_both_compartments_for_customers_and_loads() {
 }
 
 #[test]
+fn a_stored_order_that_is_gone_after_force_asks_for_an_audit() {
+    let mut rig = Rig::holding(&[(1, "A1", "12345678")]);
+    rig.open_door(1);
+    assert_eq!(rig.last(), DoorForced { compartment: number(1) }.into());
+    rig.close_door(1);
+    assert_eq!(rig.last(), AuditRequired { compartment: number(1), order: Some(order("A1")) }.into());
+    assert!(rig.view(1).allocated, "the fleet decides what became of the order");
+}
+
+#[test]
 fn a_board_is_reported_when_it_falls_silent_and_when_it_answers_again() {
     let mut rig = Rig::online();
     for _ in 0..3 {

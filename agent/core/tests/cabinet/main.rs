@@ -1,5 +1,8 @@
 //! A cabinet's core driven as its shell drives it: commit, then effects, then the next input.
 
+// Clippy exempts only functions marked as tests; these are their helpers.
+#![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm)]
+
 mod books;
 mod doors;
 mod link;
