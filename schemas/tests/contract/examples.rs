@@ -1,0 +1,264 @@
+//! One example of each message, with the rule of `cabinet.cddl` that describes it and the decoder that reads it.
+
+use schemas::cbor::{self, Blob, CborError};
+use schemas::messages::*;
+
+/// A message on the wire, without its Rust type.
+pub(crate) struct Example {
+    /// `<rule>` or `<rule>/<variant>`, unique.
+    pub name: &'static str,
+    pub bytes: Vec<u8>,
+    /// Decodes with the type of the message and encodes what was understood.
+    pub reencode: fn(&[u8]) -> Result<Vec<u8>, CborError>,
+}
+
+impl Example {
+    fn new<T: serde::Serialize + serde::de::DeserializeOwned>(name: &'static str, message: &T) -> Self {
+        Self {
+            name,
+            bytes: cbor::encode(message),
+            reencode: |bytes| cbor::decode::<T>(bytes).map(|message| cbor::encode(&message)),
+        }
+    }
+
+    /// The rule of the grammar.
+    pub(crate) fn rule(&self) -> &'static str {
+        self.name.split('/').next().unwrap_or(self.name)
+    }
+}
+
+pub(crate) const BOOT: BootId = BootId([0xb0; 8]);
+pub(crate) const EPOCH: Epoch = Epoch([0xe0; 8]);
+pub(crate) const INSTANCE: Instance = Instance([0x11; 16]);
+pub(crate) const COMMAND: CommandId = CommandId([0xc0; 16]);
+pub(crate) const SALT: Salt = Salt([0x5a; 16]);
+pub(crate) const CHALLENGE: Challenge = Challenge { boot: BOOT, counter: 7, nonce: Nonce([0xcc; 8]) };
+const CREDENTIAL: CredentialId = CredentialId([0xcd; 8]);
+const VERIFIER: Verifier = Verifier([0x5e; 32]);
+/// 2026-11-22T20:15:00.007Z
+pub(crate) const NOW: FleetMillis = 1_795_378_500_007;
+const REQUESTER: &str = "operator:acme:eve";
+
+fn order() -> OrderKey {
+    "shop/A17".parse().unwrap()
+}
+
+fn staff() -> schemas::ids::Name {
+    "kim".parse().unwrap()
+}
+
+fn compartment(number: u16) -> Compartment {
+    Compartment::new(number).unwrap()
+}
+
+/// Every message of the protocol, every kind of every union, every optional key with and without.
+pub(crate) fn all() -> Vec<Example> {
+    let mut all = uplinks();
+    all.extend(downlinks());
+    all.extend(signed());
+    all.extend(events());
+    all
+}
+
+fn hello() -> Hello {
+    Hello {
+        minor: PROTOCOL_MINOR,
+        agent: "0.1.0".into(),
+        instance: INSTANCE,
+        boot: BOOT,
+        challenge: CHALLENGE,
+        epoch: EPOCH,
+        newest: 300,
+        oldest: 12,
+        book: 4,
+        keyset: 1,
+        compartments: vec![
+            CompartmentInfo {
+                number: compartment(1),
+                size: Size::M,
+                attributes: Attributes { refrigerated: true, restricted: false, accessible: true },
+                in_service: true,
+            },
+            CompartmentInfo {
+                number: compartment(Compartment::MAX),
+                size: Size::Xl,
+                attributes: Attributes::default(),
+                in_service: false,
+            },
+        ],
+        pepper: Some(PepperOffer { version: 1, salt: SALT, sealed: Blob(vec![0xd8; 3]) }),
+        open_commands: vec![COMMAND],
+    }
+}
+
+fn uplinks() -> Vec<Example> {
+    let empty = Hello { newest: 0, oldest: 1, compartments: vec![], pepper: None, open_commands: vec![], ..hello() };
+    let state = |number, door, occupancy| CompartmentState {
+        number: compartment(number),
+        door,
+        occupancy,
+        allocated: door == DoorState::Closed,
+    };
+    let telemetry = Telemetry {
+        challenge: CHALLENGE,
+        at: stamp(),
+        compartments: vec![
+            state(1, DoorState::Closed, Occupancy::Occupied),
+            state(2, DoorState::Forced, Occupancy::Unknown),
+        ],
+        boards_silent: 1,
+        outbox: 300,
+        book: 4,
+        wrong_codes_today: 3,
+    };
+    let record = event(Started { agent: "0.1.0".into() });
+    let uplink = Uplink { challenge: CHALLENGE, epoch: EPOCH, n: 300, record: Blob(cbor::encode(&record)) };
+    vec![
+        Example::new("hello", &hello()),
+        Example::new("hello/new-cabinet", &empty),
+        Example::new("uplink", &uplink),
+        Example::new("challenge", &CHALLENGE),
+        Example::new("telemetry", &telemetry),
+    ]
+}
+
+fn downlinks() -> Vec<Example> {
+    let envelope = || Blob(vec![0x84, 0x40, 0xa0, 0x40, 0x40]);
+    let down = |name, message: Down| Example::new(name, &message);
+    vec![
+        down("down/welcome", Welcome { epoch: EPOCH, high_water: 299 }.into()),
+        down("down/command", Signed { envelope: envelope() }.into()),
+        down("down/codes", CodesEnvelope { envelope: envelope() }.into()),
+        down("down/ask", Ask {}.into()),
+        down("down/keyset", KeysetUpdate { envelope: envelope() }.into()),
+    ]
+}
+
+pub(crate) fn command() -> Command {
+    let unlock = Unlock { compartment: compartment(12), expects: Expect::order(order()) };
+    Command { id: COMMAND, challenge: CHALLENGE, issued: NOW, action: unlock.into(), requester: REQUESTER.into() }
+}
+
+fn signed() -> Vec<Example> {
+    let empty = Unlock { compartment: compartment(1), expects: Expect::empty() };
+    let book = |version, base, changes| CodesMessage::from(Book { version, base, issued: NOW, changes });
+    let key = |byte, purpose, length| Key { id: KeyId([byte; 8]), purpose, public: Blob([byte].repeat(length)) };
+    let keyset = Keyset {
+        tenant: "acme".parse().unwrap(),
+        version: 2,
+        issued: NOW,
+        keys: vec![
+            key(0x01, KeyPurpose::Unlock, 32),
+            key(0x02, KeyPurpose::Codes, 32),
+            key(0x03, KeyPurpose::Config, 32),
+            key(0x04, KeyPurpose::Update, 32),
+            key(0x05, KeyPurpose::Pepper, 65),
+        ],
+    };
+    vec![
+        Example::new("command", &command()),
+        Example::new("command/empty", &Command { action: empty.into(), ..command() }),
+        Example::new("codes-message/book", &book(5, 4, book_changes())),
+        Example::new("codes-message/empty-book", &book(1, 0, vec![])),
+        Example::new("codes-message/time", &CodesMessage::from(FleetTime { challenge: CHALLENGE, now: NOW })),
+        Example::new("keyset", &keyset),
+    ]
+}
+
+fn book_changes() -> Vec<BookChange> {
+    let put_order = |reserved| PutOrder {
+        order: order(),
+        size: Size::L,
+        category: Category::Pharmacy,
+        wants: Attributes { refrigerated: true, ..Attributes::default() },
+        reserved,
+    };
+    let put_credential = |kind, expires| PutCredential {
+        id: CREDENTIAL,
+        kind,
+        verifier: VERIFIER,
+        orders: vec![order()],
+        generation: 2,
+        expires,
+        needs_time: true,
+        pepper: 1,
+    };
+    vec![
+        put_order(Some(compartment(12))).into(),
+        put_order(None).into(),
+        DropOrder { order: order() }.into(),
+        put_credential(CredentialKind::Digits, Some(NOW)).into(),
+        put_credential(CredentialKind::Qr, None).into(),
+        DropCredential { id: CREDENTIAL }.into(),
+        PutStaff { name: staff(), verifier: VERIFIER, pepper: 1 }.into(),
+        DropStaff { name: staff() }.into(),
+        Rules { code_digits: 8 }.into(),
+    ]
+}
+
+fn stamp() -> Stamp {
+    Stamp { boot: BOOT, boot_millis: 86_400_000, fleet_millis: Some(NOW), uncertainty_millis: Some(250) }
+}
+
+fn event(fact: impl Into<Fact>) -> Event {
+    Event { at: stamp(), fact: fact.into() }
+}
+
+fn events() -> Vec<Example> {
+    let fact = |name, fact: Fact| Example::new(name, &event(fact));
+    let c = compartment(12);
+    let command = || Actor::from(ActorCommand { id: COMMAND, requester: REQUESTER.into() });
+    let without_time = Event {
+        at: Stamp { fleet_millis: None, uncertainty_millis: None, ..stamp() },
+        fact: DoorForced { compartment: c }.into(),
+    };
+    vec![
+        fact("event/started", Started { agent: "0.1.0".into() }.into()),
+        fact("event/door-opened-by-command", DoorOpened { compartment: c, by: command() }.into()),
+        fact(
+            "event/door-opened-by-credential",
+            DoorOpened { compartment: c, by: ActorCredential { id: CREDENTIAL }.into() }.into(),
+        ),
+        fact(
+            "event/door-opened-by-staff",
+            DoorOpened { compartment: c, by: ActorStaff { name: staff() }.into() }.into(),
+        ),
+        fact("event/door-opened-by-nobody", DoorOpened { compartment: c, by: ActorNobody {}.into() }.into()),
+        fact("event/door-closed", DoorClosed { compartment: c, occupancy: Occupancy::Empty }.into()),
+        fact("event/door-forced", DoorForced { compartment: c }.into()),
+        fact("event/door-held-open", DoorHeldOpen { compartment: c, stage: HeldStage::Technician }.into()),
+        fact("event/door-fault", DoorFault { compartment: c, by: command(), attempts: 2 }.into()),
+        fact("event/wrong-door", WrongDoor { pulsed: c, opened: compartment(13) }.into()),
+        fact("event/loading", Loading { order: order(), compartment: c, staff: staff() }.into()),
+        fact("event/stored", Stored { order: order(), compartment: c, by: StoredBy::Staff, staff: staff() }.into()),
+        fact("event/load-aborted", LoadAborted { order: order(), compartment: c }.into()),
+        fact(
+            "event/collected",
+            Collected { order: order(), compartment: c, credential: CREDENTIAL, confirmed: true }.into(),
+        ),
+        fact("event/retrieved", Retrieved { order: order(), compartment: c, staff: staff() }.into()),
+        fact(
+            "event/unlock-done",
+            UnlockDone { id: COMMAND, compartment: c, outcome: UnlockOutcome::OutcomeUnknown }.into(),
+        ),
+        fact("event/command-refused", CommandRefused { id: Some(COMMAND), reason: RefusalReason::AlreadyOpen }.into()),
+        fact("event/command-refused-without-id", CommandRefused { id: None, reason: RefusalReason::Malformed }.into()),
+        fact(
+            "event/credential-refused",
+            CredentialRefused { id: CREDENTIAL, reason: RefusalReason::TimeUnknown }.into(),
+        ),
+        fact("event/typing-locked", TypingLocked { until_boot_millis: 86_700_000, wrong_today: 5 }.into()),
+        fact("event/staff-logged-in", StaffLoggedIn { staff: staff() }.into()),
+        fact("event/book-applied", BookApplied { version: 5 }.into()),
+        fact("event/book-refused", BookRefused { version: Some(5), reason: RefusalReason::WrongBase }.into()),
+        fact(
+            "event/book-refused-without-version",
+            BookRefused { version: None, reason: RefusalReason::BadSignature }.into(),
+        ),
+        fact("event/keyset-applied", KeysetApplied { version: 2, root: KeyId([0x0f; 8]) }.into()),
+        fact("event/board-health", BoardHealth { board: 1, answering: false }.into()),
+        fact("event/audit-required", AuditRequired { compartment: c, order: Some(order()) }.into()),
+        fact("event/audit-required-without-order", AuditRequired { compartment: c, order: None }.into()),
+        Example::new("event/without-time", &without_time),
+    ]
+}

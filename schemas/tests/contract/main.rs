@@ -1,0 +1,6 @@
+//! The published contract (grammars, vectors, integrators' document) held against the code that ships.
+
+mod diagnostic;
+mod examples;
+mod grammar;
+mod vectors;
