@@ -85,8 +85,8 @@ impl<'a> Connection<'a> {
                     None => break Some("the connection ended".to_owned()),
                 },
                 order = orders.recv() => match order {
-                    Some(order) => if let Err(error) = self.send(order) {
-                        break Some(format!("rumqttc takes no more: {error}"));
+                    Some(order) => if let Err(reason) = self.send(order) {
+                        break Some(reason);
                     },
                     None => {
                         // Best effort: the process is ending.
@@ -150,24 +150,24 @@ impl<'a> Connection<'a> {
         }
     }
 
-    fn send(&mut self, order: Uplink) -> Result<(), ClientError> {
+    fn send(&mut self, order: Uplink) -> Result<(), String> {
         match order {
             Uplink::Telemetry(payload) => {
-                self.client.try_publish(self.topic(Up::Telemetry), QoS::AtMostOnce, false, payload)
+                self.client.try_publish(self.topic(Up::Telemetry), QoS::AtMostOnce, false, payload).map_err(full)
             }
             Uplink::Hello(payload) => self.hand(Up::Hello, Sent::Hello, payload),
             Uplink::Challenge(payload) => self.hand(Up::Challenge, Sent::Challenge, payload),
             Uplink::Event { n, payload } => self.hand(Up::Event, Sent::Event(n), payload),
             Uplink::Ack(token) => match self.unacked.remove(&token) {
-                Some(publish) => self.client.try_ack(&publish),
+                Some(publish) => self.client.try_ack(&publish).map_err(full),
                 // Of an earlier connection: the fleet sends again what it still wants done.
                 None => Ok(()),
             },
         }
     }
 
-    fn hand(&mut self, up: Up, sent: Sent, payload: Vec<u8>) -> Result<(), ClientError> {
-        self.client.try_publish(self.topic(up), QoS::AtLeastOnce, false, payload)?;
+    fn hand(&mut self, up: Up, sent: Sent, payload: Vec<u8>) -> Result<(), String> {
+        self.client.try_publish(self.topic(up), QoS::AtLeastOnce, false, payload).map_err(full)?;
         self.handed.push_back(sent);
         Ok(())
     }
@@ -175,6 +175,11 @@ impl<'a> Connection<'a> {
     fn topic(&self, up: Up) -> String {
         Topic::Up { tenant: self.endpoint.tenant.clone(), cabinet: self.endpoint.cabinet.clone(), up }.to_string()
     }
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "the form that map_err takes")]
+fn full(error: ClientError) -> String {
+    format!("rumqttc takes no more: {error}")
 }
 
 /// A reason in words for whoever reads the log at the site.

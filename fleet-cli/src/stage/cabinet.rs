@@ -1,0 +1,174 @@
+//! One cabinet of a stage: an agent process, and behind its serial port a simulated lock board.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context as _;
+use schemas::api::Reply;
+use schemas::ids::CabinetId;
+use schemas::messages::{Compartment, Instance};
+use sim_board::{BoardConfig, SimBus, SimConfig};
+
+use crate::client::Client;
+use crate::setup::{self, Boards, CabinetFolder, CabinetOptions, Compartments};
+
+use super::screen::Screen;
+use super::{PATIENCE, Process, Stage};
+
+/// What a cabinet is to be like.
+#[derive(Debug, Clone)]
+pub struct CabinetPlan {
+    pub name: String,
+    /// As on the command line: `1-4:S,5-8:M,9:L`.
+    pub compartments: String,
+    /// The lock boards; compartments take their locks in order.
+    pub boards: Vec<(u8, u8)>,
+    /// Somebody who closes each door after this time.
+    pub person: Option<Duration>,
+    /// Where the agent connects to instead of the broker: a carrier of the test.
+    pub port: Option<u16>,
+}
+
+impl CabinetPlan {
+    pub fn new(name: &str, compartments: &str) -> Self {
+        Self { name: name.into(), compartments: compartments.into(), boards: vec![(1, 24)], person: None, port: None }
+    }
+}
+
+/// A cabinet with its board. The agent may be stopped and started.
+pub struct Cabinet {
+    id: CabinetId,
+    folder: CabinetFolder,
+    plan: CabinetPlan,
+    board: SimBus,
+    log: PathBuf,
+    agent_program: PathBuf,
+    agent: Option<Process>,
+}
+
+impl Cabinet {
+    /// Makes the cabinet's files and its board, and registers it at the running broker.
+    pub async fn add(stage: &Stage, plan: CabinetPlan, operator: &Client) -> anyhow::Result<Self> {
+        let id: CabinetId = plan.name.parse()?;
+        let boards = plan.boards.iter().map(|(address, channels)| BoardConfig::new(*address, *channels));
+        let link = stage.folder().join(format!("{id}.tty"));
+        let config = SimConfig { link: Some(link.clone()), person: plan.person, ..SimConfig::new(boards) };
+        let board = SimBus::start(config).context("start the simulated lock board")?;
+        let compartments: Compartments = plan.compartments.parse().context("compartments of the stage")?;
+        let mut options = CabinetOptions::new(stage.layout(), id.clone(), compartments, link);
+        let written: Vec<String> =
+            plan.boards.iter().map(|(address, channels)| format!("{address}x{channels}")).collect();
+        options.boards = written.join(",").parse::<Boards>().context("boards of the stage")?;
+        // The address file tells which port it became.
+        options.screen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        options.now = SystemTime::now();
+        let folder = setup::cabinet(&options)?;
+        let registration = folder.registration("demo-site".parse()?, "1 Market Square, main entrance".into());
+        match operator.request(&registration).await? {
+            Reply::Done => {}
+            other => anyhow::bail!("the broker did not register {id}: {other:?}"),
+        }
+        let log = stage.log(&format!("agent-{id}"));
+        let agent_program = stage.binaries().agent.clone();
+        Ok(Self { id, folder, plan, board, log, agent_program, agent: None })
+    }
+
+    pub fn id(&self) -> &CabinetId {
+        &self.id
+    }
+
+    /// Lets the agent connect to another port from its next start on.
+    pub fn connect_through(&mut self, port: u16) {
+        self.plan.port = Some(port);
+    }
+
+    pub fn instance(&self) -> Instance {
+        self.folder.instance
+    }
+
+    pub fn folder(&self) -> &CabinetFolder {
+        &self.folder
+    }
+
+    /// The simulated board: what really happens to the doors.
+    pub fn board(&self) -> &SimBus {
+        &self.board
+    }
+
+    /// Where a compartment is on the boards: (board, lock).
+    pub fn place(&self, compartment: Compartment) -> anyhow::Result<(u8, u8)> {
+        let mut index = compartment.number() - 1;
+        for (board, channels) in &self.plan.boards {
+            if index < u16::from(*channels) {
+                return Ok((*board, u8::try_from(index + 1)?));
+            }
+            index -= u16::from(*channels);
+        }
+        anyhow::bail!("compartment {compartment} is on no board")
+    }
+
+    /// Somebody closes the door.
+    pub fn close_door(&self, compartment: Compartment) -> anyhow::Result<()> {
+        let (board, lock) = self.place(compartment)?;
+        self.board.close(board, lock).map_err(|error| anyhow::anyhow!("{error}"))
+    }
+
+    /// Waits until the lock of this compartment was pulsed `times` times in all.
+    pub async fn until_pulsed(&self, compartment: Compartment, times: usize) -> anyhow::Result<()> {
+        let (board, lock) = self.place(compartment)?;
+        self.board
+            .until(PATIENCE, |seen| {
+                let count = seen.pulses.iter().filter(|pulse| pulse.board == board && pulse.lock == lock).count();
+                (count >= times).then_some(())
+            })
+            .await
+            .map_err(|error| anyhow::anyhow!("door {compartment} was not pulsed {times} times: {error}"))
+    }
+
+    /// How often any lock was pulsed.
+    pub fn pulses(&self) -> usize {
+        self.board.pulses().len()
+    }
+
+    pub async fn start_agent(&mut self) -> anyhow::Result<()> {
+        let mut arguments = vec!["--settings".into(), self.folder.agent_toml().into_os_string()];
+        if let Some(port) = self.plan.port {
+            arguments.extend(["--set".into(), format!("fleet.port={port}").into()]);
+        }
+        // Tests and the demo come back at once.
+        arguments.extend(["--set".into(), "fleet.backoff_max_seconds=1".into()]);
+        let process = Process::start("agent", &self.agent_program, arguments, self.log.clone())?;
+        process.wait_for_line("agent ready", PATIENCE).await?;
+        self.agent = Some(process);
+        Ok(())
+    }
+
+    pub async fn stop_agent(&mut self) -> anyhow::Result<()> {
+        match self.agent.take() {
+            Some(process) => process.stop(PATIENCE).await,
+            None => Ok(()),
+        }
+    }
+
+    pub async fn kill_agent(&mut self) -> anyhow::Result<()> {
+        match self.agent.take() {
+            Some(process) => process.kill().await,
+            None => Ok(()),
+        }
+    }
+
+    pub fn agent(&self) -> Option<&Process> {
+        self.agent.as_ref()
+    }
+
+    /// The screen of the running agent.
+    pub fn screen(&self) -> anyhow::Result<Screen> {
+        Screen::from_address_file(&self.folder.path.join("screen.url"))
+    }
+
+    /// Waits until the cabinet's own screen says that the fleet has welcomed it.
+    pub async fn until_online(&self) -> anyhow::Result<()> {
+        self.screen()?.until(PATIENCE, "the cabinet is online", |view| view["online"] == true).await.map(drop)
+    }
+}
