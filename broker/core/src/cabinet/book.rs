@@ -77,7 +77,7 @@ impl Cabinet {
         self.progress.held = held;
         let digits = self.rules().code_digits;
         let known = held == self.progress.wanted || self.sets.contains_key(&(held + 1)) || self.snapshot_above(held);
-        if held > self.progress.wanted || !known {
+        if held > self.progress.wanted || !known || self.has_other_pepper() {
             self.progress.digits = digits;
             self.snapshot(turn);
         } else if self.progress.digits != digits {
@@ -194,6 +194,20 @@ impl Cabinet {
 
     pub(super) fn code_digits(&self) -> u8 {
         self.rules().code_digits
+    }
+
+    /// Whether a change on its way has a verifier of an earlier pepper: the cabinet would refuse it.
+    fn has_other_pepper(&self) -> bool {
+        let current = self.said.pepper.as_ref().map(|offer| offer.version);
+        self.sets.values().flat_map(|set| &set.changes).any(|change| match change {
+            BookChange::PutCredential(put) => Some(put.pepper) != current,
+            BookChange::PutStaff(put) => Some(put.pepper) != current,
+            BookChange::PutOrder(_)
+            | BookChange::DropOrder(_)
+            | BookChange::DropCredential(_)
+            | BookChange::DropStaff(_)
+            | BookChange::Rules(_) => false,
+        })
     }
 
     fn snapshot_above(&self, held: u64) -> bool {

@@ -15,17 +15,16 @@ use crate::intents::{Displaced, Intent, NoRoom, Reserve, Reserved};
 use crate::tables::BOOKED;
 use crate::turn::Turn;
 
+/// Orders of one book, waiting ones included: a cabinet takes no more.
+const BOOKED_MAX: usize = 1_000;
+
 impl Cabinet {
     /// Books an order. Taken twice, it changes nothing the second time.
     pub(super) fn reserve(&mut self, turn: &mut Turn<'_>, config: &Config, wish: Reserve) {
         if self.booked.contains_key(&wish.order) {
             return;
         }
-        let found = self.fitting(wish.size, wish.wants).or_else(|| {
-            let before = turn.now.saturating_sub(config.reservation_millis);
-            self.displace_for(turn, wish.size, wish.wants, before)
-        });
-        let Some(compartment) = found else {
+        let Some(compartment) = self.find_room(turn, config, &wish) else {
             return turn.send(Intent::to_order(&self.at, &wish.order, NoRoom {}));
         };
         let Reserve { order, size, category, wants } = wish;
@@ -41,6 +40,14 @@ impl Cabinet {
         };
         self.booked.insert(order.clone(), booked);
         self.keep(turn, &order, compartment);
+    }
+
+    fn find_room(&mut self, turn: &mut Turn<'_>, config: &Config, wish: &Reserve) -> Option<Compartment> {
+        if self.booked.len() >= BOOKED_MAX {
+            return None;
+        }
+        let before = turn.now.saturating_sub(config.reservation_millis);
+        self.fitting(wish.size, wish.wants).or_else(|| self.displace_for(turn, wish.size, wish.wants, before))
     }
 
     /// Forgets an order that is over. Taken twice, it changes nothing the second time.

@@ -1,6 +1,6 @@
 //! Secrets that the signer makes for this cabinet: pickup codes, scanned tokens and the verifiers of PINs.
 
-use schemas::messages::{BookChange, CredentialId, CredentialKind, DropCredential, OrderKey};
+use schemas::messages::{BookChange, CredentialId, CredentialKind, DropCredential, DropStaff, OrderKey};
 
 use crate::cabinet::Cabinet;
 use crate::cabinet::book::staff_change;
@@ -119,25 +119,46 @@ impl Cabinet {
         turn.want(Job::Secrets(self.at.clone()));
     }
 
+    /// Takes one credential; returns its order.
+    ///
+    /// Two equal codes at one cabinet would open one door only, and a cabinet refuses a book with both. A new code
+    /// that is taken already is thrown away before anyone has seen it, and made again.
     fn credential_made(&mut self, turn: &mut Turn<'_>, made: &SecretMade, pepper: u32) -> Option<OrderKey> {
+        let live = self.booked.values().filter_map(|booked| booked.grant.as_ref());
+        let mut others = live.flat_map(|grant| &grant.credentials).filter(|other| other.id != made.id);
+        let taken = others.any(|other| other.verifier == Some(made.verifier));
         let booked = self.booked.values_mut().find(|booked| {
             let grant = booked.grant.as_ref();
             grant.is_some_and(|grant| grant.credentials.iter().any(|credential| credential.id == made.id))
         })?;
-        let grant = booked.grant.as_mut()?;
-        let credential = grant.credentials.iter_mut().find(|credential| credential.id == made.id)?;
-        // A secret once made stays: it may have been announced.
-        credential.sealed.get_or_insert_with(|| made.sealed.clone());
-        (credential.verifier, credential.pepper) = (Some(made.verifier), pepper);
         let order = booked.order.clone();
-        self.put_booked(turn, &order);
+        let credential = booked.grant.as_mut()?.credentials.iter_mut().find(|credential| credential.id == made.id)?;
+        if !(taken && credential.sealed.is_none()) {
+            // A secret once made stays: it may have been announced.
+            credential.sealed.get_or_insert_with(|| made.sealed.clone());
+            (credential.verifier, credential.pepper) = (Some(made.verifier), pepper);
+            self.put_booked(turn, &order);
+        }
         Some(order)
     }
 
+    /// Takes the verifier of a PIN. One that another member of staff has as well cannot be in the same book.
     fn pin_derived(&mut self, turn: &mut Turn<'_>, made: &SecretMade, pepper: u32) -> Option<BookChange> {
+        let taken = self.staff.values().any(|other| other.id != made.id && other.verifier == Some(made.verifier));
         let staff = self.staff.values_mut().find(|staff| staff.id == made.id)?;
+        let name = staff.name.clone();
+        if taken {
+            turn.alarm(format!(
+                "cabinet {}: two members of staff have the same PIN, that of {name} does not work there: \
+                 `fleet staff add {name}` makes another",
+                self.at
+            ));
+            self.staff.remove(&name);
+            turn.remove(STAFF_AT, self.at.key_of(name.as_str()));
+            return Some(DropStaff { name }.into());
+        }
         (staff.verifier, staff.pepper) = (Some(made.verifier), pepper);
-        turn.put(STAFF_AT, self.at.key_of(staff.name.as_str()), staff);
+        turn.put(STAFF_AT, self.at.key_of(name.as_str()), staff);
         staff_change(staff)
     }
 

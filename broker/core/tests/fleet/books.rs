@@ -247,3 +247,48 @@ fn a_signer_that_fails_is_asked_again_later_and_later() {
     load(&mut world, "A1", 1);
     assert_eq!(world.notifications().len(), 1);
 }
+
+#[test]
+fn a_code_that_another_order_at_the_cabinet_has_is_made_again() {
+    let mut world = World::new(&[Size::S; 2]);
+    put(&mut world, "A1");
+    load(&mut world, "A1", 1);
+    put(&mut world, "A2");
+    world.same_again = true;
+    load(&mut world, "A2", 2);
+    let codes: Vec<String> = world.notifications().into_iter().map(|row| row.code).collect();
+    assert!(codes.len() == 2 && codes[0] != codes[1], "{codes:?}");
+    assert_eq!(held(books(&world)), (2, 4, 0));
+}
+
+#[test]
+fn a_pin_that_another_member_of_staff_has_is_left_out_with_an_alarm() {
+    let mut world = World::new(&[Size::S]);
+    world.add_staff("sam");
+    let alarms = world.alarms();
+    world.same_again = true;
+    world.add_staff("sue");
+    assert_eq!(world.alarms(), alarms + 1);
+    assert_eq!(held(books(&world)), (0, 0, 1));
+    world.add_staff("sue");
+    assert_eq!(held(books(&world)), (0, 0, 2));
+}
+
+#[test]
+fn verifiers_of_an_old_pepper_that_were_not_sent_are_never_sent() {
+    let mut world = World::new(&[Size::S; 2]);
+    world.cabinet(&c1()).applies = false;
+    put(&mut world, "A1");
+    load(&mut world, "A1", 1);
+    world.disconnect(&c1());
+    let cabinet = world.cabinet(&c1());
+    (cabinet.pepper, cabinet.applies) = (Some(2), true);
+    cabinet.books.clear();
+    world.connect(&c1());
+    assert_eq!(books(&world)[0].base, 0);
+    for change in books(&world).iter().flat_map(|book| &book.changes) {
+        assert!(!matches!(change, BookChange::PutCredential(put) if put.pepper != 2), "{change:?}");
+    }
+    assert_eq!(held(books(&world)), (1, 2, 0));
+    assert_eq!(world.notifications().len(), 1);
+}

@@ -158,6 +158,8 @@ pub(crate) struct World {
     pub(crate) signer_works: bool,
     pub(crate) signer_asked: Vec<SignerRequest>,
     made: u8,
+    /// The next secret is the same as the last one, by a bad chance.
+    pub(crate) same_again: bool,
     secrets: BTreeMap<Vec<u8>, String>,
     pub(crate) cabinets: BTreeMap<CabinetId, FakeCabinet>,
     /// Replies, closes, alarms, refusals and lives, in order.
@@ -187,6 +189,7 @@ impl World {
             signer_works: true,
             signer_asked: Vec::new(),
             made: 0,
+            same_again: false,
             secrets: BTreeMap::new(),
             cabinets: BTreeMap::new(),
             seen: Vec::new(),
@@ -356,7 +359,10 @@ impl World {
             SignerRequest::MakeSecrets(asked) => {
                 let items = asked.items.iter().map(|item| {
                     let sealed = item.sealed.clone().unwrap_or_else(|| self.make(item.kind));
-                    SecretMade { id: item.id, verifier: Verifier([self.made; 32]), sealed }
+                    // Different for each secret and each pepper, the same for the same.
+                    let mut verifier = [sealed.0[1]; 32];
+                    verifier[0] = u8::try_from(asked.pepper.version).unwrap();
+                    SecretMade { id: item.id, verifier: Verifier(verifier), sealed }
                 });
                 Secrets { items: items.collect() }.into()
             }
@@ -366,7 +372,9 @@ impl World {
     }
 
     fn make(&mut self, kind: CredentialKind) -> Blob {
-        self.made += 1;
+        if !std::mem::take(&mut self.same_again) {
+            self.made += 1;
+        }
         let text = match kind {
             CredentialKind::Digits => format!("{:08}", self.made),
             CredentialKind::Qr => Secret::token_from(&[self.made; 16]).reveal().to_owned(),
