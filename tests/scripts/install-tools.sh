@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# Installs the programs that tests and the build call, where they are missing. Debian and its kin, by name.
+set -euo pipefail
+
+# program:package
+tools=(
+    "cc:build-essential"
+    "git:git"
+    "mosquitto:mosquitto"
+    "mosquitto_pub:mosquitto-clients"
+)
+
+# Debian keeps daemons where only root's PATH looks.
+PATH="$PATH:/usr/sbin:/sbin"
+
+missing=()
+for tool in "${tools[@]}"; do
+    command -v "${tool%%:*}" >/dev/null || missing+=("${tool##*:}")
+done
+if ((${#missing[@]} == 0)); then
+    echo "every tool is installed"
+    exit 0
+fi
+echo "installing ${missing[*]}"
+if ! command -v apt-get >/dev/null; then
+    echo "no apt-get here: install ${missing[*]} by hand" >&2
+    exit 1
+fi
+
+sudo=()
+if ((EUID != 0)); then
+    sudo=(sudo --non-interactive)
+fi
+# A broker of the distribution's own is not wanted: tests start theirs, each on a free port.
+quiet=(env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1)
+"${sudo[@]}" "${quiet[@]}" apt-get update -qq </dev/null
+"${sudo[@]}" "${quiet[@]}" apt-get install -qq -y --no-install-recommends "${missing[@]}" </dev/null
