@@ -285,22 +285,17 @@ impl HeldBook {
         turn.put(META, BOOK_KEY, &BookRow { version: next.version, code_digits: next.code_digits });
     }
 
-    /// The order's door was opened by this right: no credential opens it again, not even shortly after it was closed
-    /// (product.md, acceptance 2). Who has left something behind needs staff.
-    pub(crate) fn use_up(&mut self, turn: &mut Turn, order: &OrderKey) {
+    /// The order was collected or retrieved: no credential opens it again, not even shortly after its door was closed
+    /// (product.md, acceptance 2). Who has left something behind needs staff. While the door stands open, the content of
+    /// the compartment says the same, so a credential is used up from the moment its door was seen open.
+    pub(crate) fn end_order(&mut self, turn: &mut Turn, order: &OrderKey, life: Life) {
         for (id, row) in self.credentials.iter_mut().filter(|(_, row)| row.orders.contains(order)) {
             row.orders.retain(|other| other != order);
-            if row.orders.is_empty() && row.life == Life::Live {
-                row.life = Life::Used;
+            if row.orders.is_empty() {
+                row.life = life;
             }
             turn.put(CREDENTIALS, credential_key(id), row);
         }
-    }
-
-    /// The order was collected or retrieved.
-    pub(crate) fn end_order(&mut self, turn: &mut Turn, order: &OrderKey) {
-        // A snapshot that came while the door was open may have given the right back.
-        self.use_up(turn, order);
         if let Some(row) = self.orders.get_mut(order) {
             row.over = true;
             turn.put(ORDERS, order_key(order), row);

@@ -144,3 +144,46 @@ impl CabinetCore {
         Scope::Cabinet { tenant: &config.tenant, cabinet: &config.cabinet, instance: config.instance, purpose }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Moment;
+
+    fn id(n: usize) -> CommandId {
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&n.to_be_bytes());
+        CommandId(id)
+    }
+
+    fn accept(commands: &mut Commands, now: u64, n: usize) -> Turn {
+        let mut turn = Turn::new(&Moment { boot_millis: now, entropy: [0; 32] });
+        commands.accept(&mut turn, id(n));
+        turn
+    }
+
+    #[test]
+    fn an_id_is_not_forgotten_while_its_challenge_may_be_honoured() {
+        let mut commands = Commands::open(Vec::new()).unwrap();
+        for n in 0..COMMANDS_MAX {
+            assert!(!commands.is_full(0));
+            accept(&mut commands, 0, n);
+        }
+        assert!(commands.is_full(COMMAND_AGE_MAX_MILLIS));
+        assert!(!commands.is_full(COMMAND_AGE_MAX_MILLIS + 1));
+        let step = accept(&mut commands, COMMAND_AGE_MAX_MILLIS + 1, COMMANDS_MAX).finish();
+        assert_eq!(step.writes.len(), 2, "the oldest row goes as the newest comes");
+        assert!(commands.was_accepted(&id(COMMANDS_MAX)) && !commands.was_accepted(&id(0)));
+    }
+
+    #[test]
+    fn ids_of_a_former_run_are_known_and_make_room_first() {
+        let rows = (1..=COMMANDS_MAX).map(|n| (command_key(n as u64), AcceptedCommand { id: id(n) })).collect();
+        let mut commands = Commands::open(rows).unwrap();
+        assert!(commands.was_accepted(&id(7)));
+        assert!(!commands.is_full(0), "their challenges went with their run");
+        accept(&mut commands, 0, 0);
+        assert!(!commands.was_accepted(&id(1)));
+        assert!(Commands::open(vec![(vec![1], AcceptedCommand { id: id(1) })]).is_none());
+    }
+}

@@ -48,7 +48,6 @@ impl CabinetCore {
         let blind = bay.seen == DoorSeen::Unknown;
         match (purpose, bay.content.clone()) {
             (Purpose::Collect(by), Content::Stored(content)) if content.order == by.order => {
-                self.book.use_up(turn, &by.order);
                 let collecting = Collecting { order: content.order, credential: by.credential, seen };
                 self.set_content(turn, compartment, collecting);
             }
@@ -152,7 +151,7 @@ impl CabinetCore {
         credential: CredentialId,
         confirmed: bool,
     ) {
-        self.book.end_order(turn, order);
+        self.book.end_order(turn, order, Life::Used);
         self.record(turn, Collected { order: order.clone(), compartment, credential, confirmed });
     }
 
@@ -184,7 +183,7 @@ impl CabinetCore {
     }
 
     pub(crate) fn retrieved(&mut self, turn: &mut Turn, compartment: Compartment, order: OrderKey, staff: Name) {
-        self.book.end_order(turn, &order);
+        self.book.end_order(turn, &order, Life::Revoked);
         self.record(turn, Retrieved { order: order.clone(), compartment, staff });
         self.free(turn, compartment, order);
     }

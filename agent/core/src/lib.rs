@@ -4,6 +4,12 @@
 //! one transaction, and effects, which it carries out afterwards. So whatever the cabinet says or does is on its disk
 //! first. If a commit fails, the shell throws the core away and opens it again from the store.
 //!
+//! A shell opens the core, commits its first step, gives it the keyset of the settings, and from then on:
+//! - calls it with [`Input::Tick`] when [`CabinetCore::poll_timeout`] comes;
+//! - answers each [`Effect::Pulse`] with exactly one [`Input::PulseResult`], and reports doors in the order of the bus;
+//! - answers each [`Effect::Derive`] with one [`Input::Derived`];
+//! - says [`Input::Connected`] once per connection, after its subscription, and reports PUBACKs of that connection only.
+//!
 //! | idea | module |
 //! |---|---|
 //! | which fact concerns which rule, deadlines | `core` |

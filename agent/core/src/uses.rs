@@ -122,16 +122,18 @@ impl CabinetCore {
         }
         match (outcome, phase) {
             (UnlockOutcome::Opened, _) => self.unlocked(turn, compartment, &row.purpose, true),
-            (UnlockOutcome::OutcomeUnknown, Phase::Recovering { .. }) => self.left_in_doubt(turn, compartment, row),
-            (UnlockOutcome::OutcomeUnknown, Phase::Pulsing { .. } | Phase::Sent { .. }) => {
+            (UnlockOutcome::OutcomeUnknown, Phase::Sent { .. }) => {
                 let seen = self.bays.get(&compartment).is_some_and(|bay| bay.seen == DoorSeen::Open);
                 self.unlocked(turn, compartment, &row.purpose, seen);
+            }
+            (UnlockOutcome::OutcomeUnknown, Phase::Pulsing { .. } | Phase::Recovering { .. }) => {
+                self.left_in_doubt(turn, compartment, row);
             }
             (UnlockOutcome::NotOpened | UnlockOutcome::NotSent, _) => self.offer_again(turn, compartment, row),
         }
     }
 
-    /// A power cut came between the journal and the outcome. The credential stays valid: to refuse a customer whose
+    /// A power cut or a dead bus came between the journal and the outcome. The credential stays valid: to refuse a customer whose
     /// order may be behind the door is worse than to open twice for the same right.
     fn left_in_doubt(&mut self, turn: &mut Turn, compartment: Compartment, row: UseRow) {
         self.record(turn, DoorFault { compartment, by: row.purpose.actor(), attempts: row.attempt });

@@ -116,6 +116,7 @@ fn a_larger_compartment_replaces_the_one_that_was_too_small() {
 fn only_a_free_closed_sound_compartment_in_service_is_loaded() {
     let (mut rig, session) = with_orders(vec![put_order("A1", Size::M)]);
     rig.door(1, DoorSeen::Closed, OCCUPIED);
+    rig.close_door(1);
     rig.open_door(2);
     rig.door(4, DoorSeen::Unknown, UNKNOWN);
     rig.door(5, DoorSeen::Open, UNKNOWN);
@@ -125,6 +126,25 @@ fn only_a_free_closed_sound_compartment_in_service_is_loaded() {
     let (mut rig, session) = with_orders(vec![put_order("A2", Size::Xl)]);
     assert_eq!(refused(&load(&mut rig, session, "A2", false)), StaffRefusal::NoFittingCompartment);
     assert_eq!(refused(&load(&mut rig, session, "A9", false)), StaffRefusal::UnknownOrder);
+}
+
+#[test]
+fn an_order_goes_where_its_wishes_are_met_and_no_better_place_is_wasted() {
+    let mut config = config(1);
+    let cold = Attributes { refrigerated: true, ..Attributes::default() };
+    config.compartments[0].info.attributes = cold;
+    config.compartments[1].info.in_service = false;
+    let mut rig = Rig::with(config).go_online();
+    let put = |id: &str, wants: Attributes| -> BookChange {
+        let BookChange::PutOrder(put) = put_order(id, Size::M) else { unreachable!() };
+        PutOrder { wants, ..put }.into()
+    };
+    let low = Attributes { accessible: true, ..Attributes::default() };
+    rig.book(vec![put_staff("ann", "111111"), put("A1", Attributes::default()), put("A2", cold), put("A3", low)]);
+    let session = rig.log_in("111111");
+    assert_eq!(rig.load(session, "A1").compartment, 4, "1 is cold, 2 is out of service");
+    assert_eq!(rig.load(session, "A2").compartment, 1);
+    assert_eq!(refused(&load(&mut rig, session, "A3", false)), StaffRefusal::NoFittingCompartment);
 }
 
 #[test]
@@ -157,6 +177,9 @@ fn a_session_ends_after_five_idle_minutes_and_opens_nothing_afterwards() {
     assert!(told(&effects).contains(&ended[0]));
     assert_eq!(refused(&load(&mut rig, session, "A1", false)), StaffRefusal::NoSession);
     assert!(rig.core.waiting(session).is_empty());
+    let session = rig.log_in("111111");
+    rig.now += 300_000;
+    assert_eq!(refused(&load(&mut rig, session, "A1", false)), StaffRefusal::NoSession, "although no tick has come");
     let session = rig.log_in("111111");
     assert_eq!(
         told(&rig.send(Input::StaffLogout { session })),
@@ -193,6 +216,7 @@ fn a_code_is_refused_once_staff_start_to_retrieve_and_the_compartment_is_free_af
     let staff = "ann".parse().unwrap();
     assert_eq!(rig.last(), Retrieved { order: order("A1"), compartment: number(4), staff }.into());
     assert!(!rig.view(4).allocated);
+    assert_eq!(result(&rig.enter("12345678")), EntryResult::Refused(EntryRefusal::Revoked));
     assert_eq!(refused(&load(&mut rig, session, "A1", false)), StaffRefusal::Over);
 }
 

@@ -75,6 +75,24 @@ fn a_bundle_opens_all_its_doors_and_each_order_completes_alone() {
 }
 
 #[test]
+fn a_bundle_does_not_open_a_compartment_again_while_another_order_is_still_inside() {
+    let mut rig = Rig::holding(&[(3, "A1", "11111112"), (4, "A2", "22222223")]);
+    rig.book(vec![credential(9, "99999999", &["A1", "A2"]).into()]);
+    let effects = rig.enter("99999999");
+    for pulse in pulses(&effects) {
+        rig.sent(pulse);
+    }
+    rig.open_door(3);
+    rig.wait(3_000);
+    assert_eq!(only_pulse(&rig.enter("99999999")).compartment, 4, "3 stands open");
+    rig.close_door(3);
+    rig.wait(60_000);
+    let by = Actor::from(ActorCredential { id: CredentialId([9; 8]) });
+    assert_eq!(rig.last(), DoorFault { compartment: number(4), by, attempts: 1 }.into(), "the bus never answered");
+    assert_eq!(only_pulse(&rig.enter("99999999")).compartment, 4, "3 is collected");
+}
+
+#[test]
 fn digits_and_qr_code_of_one_order_are_used_up_together() {
     let mut rig = Rig::holding(&[(4, "A1", "12345678")]);
     let qr = PutCredential { kind: CredentialKind::Qr, ..credential(9, token(5).reveal(), &["A1"]) };

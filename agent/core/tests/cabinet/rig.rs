@@ -176,20 +176,27 @@ pub(crate) fn token(byte: u8) -> Secret {
 impl Rig {
     /// An empty store, nothing connected.
     pub(crate) fn blank() -> Self {
+        Self::with(config(1))
+    }
+
+    pub(crate) fn with(config: Config) -> Self {
         let mut store = MemStore::default();
         let moment = Moment { boot_millis: 1_000, entropy: [1; 32] };
-        let (core, step) = CabinetCore::open(config(1), &store, &moment).unwrap();
+        let (core, step) = CabinetCore::open(config, &store, &moment).unwrap();
         store.commit(&step.writes).unwrap();
         Self { core, store, now: 1_000, boot: 1, calls: 1, entries: 0, commands: 0, challenge: None, book: 0 }
     }
 
     /// With keys, connected, welcomed, all doors reported closed.
     pub(crate) fn online() -> Self {
-        let mut rig = Self::blank();
-        rig.send(Input::Keyset(keyset(1)));
-        rig.connect();
-        rig.doors_closed();
-        rig
+        Self::blank().go_online()
+    }
+
+    pub(crate) fn go_online(mut self) -> Self {
+        self.send(Input::Keyset(keyset(1)));
+        self.connect();
+        self.doors_closed();
+        self
     }
 
     /// Online, with staff `ann` (PIN 111111) and these orders, each stored: (compartment, order, code).
