@@ -11,7 +11,7 @@ use crate::setup::{Boards, ByteOrder, Compartments, Polarity};
 
 /// Sets up and runs a fleet of pickup lockers.
 #[derive(Debug, Parser)]
-#[command(name = "fleet", version, propagate_version = true, arg_required_else_help = true)]
+#[command(name = "fleet", version, arg_required_else_help = true)]
 #[command(after_help = "\
 Examples:
   fleet init acme --tenant acme --host lockers.example.com
@@ -23,8 +23,15 @@ Examples:
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or settings.")]
 pub(super) struct Args {
-    /// The folder of the person or integration that asks
-    #[arg(long = "as", value_name = "FOLDER", global = true, env = "FLEET_AS", help_heading = "Options everywhere")]
+    /// Folder of whoever asks [env: FLEET_AS] [default: .]
+    #[arg(
+        long = "as",
+        value_name = "FOLDER",
+        global = true,
+        env = "FLEET_AS",
+        hide_env = true,
+        help_heading = "Options everywhere"
+    )]
     pub(super) person: Option<PathBuf>,
     /// Write JSON, one document a line
     #[arg(long, global = true, help_heading = "Options everywhere")]
@@ -69,31 +76,32 @@ Example:
 
 The passphrase encrypts the keys in offline/ and ca/. The keys of broker and
 signer stay plain, for their owner only (0600): they must start unattended.")]
+#[command(override_usage = "fleet init [OPTIONS] --tenant <TENANT> --host <HOST> <DIR>")]
 pub(super) struct InitArgs {
     /// Folder to make; must not exist yet, or be empty
     pub(super) dir: PathBuf,
-    /// Short name of the operator of the fleet: a-z, 0-9, `-`
+    /// Short name of the company: a-z, 0-9, `-`
     #[arg(long)]
     pub(super) tenant: TenantId,
-    /// Name of the fleet in its certificates [default: the tenant]
+    /// Name in certificates [default: the tenant]
     #[arg(long)]
     pub(super) name: Option<Name>,
-    /// DNS name or IPv4 address at which the broker is reached
+    /// Where the broker is reached: DNS name or IPv4
     #[arg(long)]
     pub(super) host: String,
-    /// More names that the broker's certificate is good for
+    /// One more name for the broker's certificate
     #[arg(long, value_name = "HOST")]
     pub(super) other_host: Vec<String>,
     /// Port of the broker
     #[arg(long, default_value_t = 8883)]
     pub(super) port: u16,
-    /// Address on which the broker listens [default: all, at PORT]
+    /// Where the broker listens [default: [::]:PORT]
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(super) listen: Option<SocketAddr>,
     /// Name of the first operator
     #[arg(long, default_value = "admin", value_name = "NAME")]
     pub(super) operator: Name,
-    /// File (0600) with a passphrase for the keys in offline/ and ca/
+    /// Private file; encrypts keys in offline/ and ca/
     #[arg(long, value_name = "FILE")]
     pub(super) passphrase_file: Option<PathBuf>,
 }
@@ -123,7 +131,7 @@ pub(super) struct FleetArgs {
     /// Folder of the fleet, as made by `fleet init`
     #[arg(long = "fleet", value_name = "DIR")]
     pub(super) dir: PathBuf,
-    /// File (0600) with the passphrase of the keys in ca/
+    /// Private file that opens the keys in ca/
     #[arg(long, value_name = "FILE")]
     pub(super) passphrase_file: Option<PathBuf>,
 }
@@ -133,6 +141,9 @@ pub(super) enum CabinetCommand {
     /// Make a cabinet's folder, and make the cabinet known to the fleet
     Add(Box<CabinetAddArgs>),
     /// Make a cabinet known to the fleet whose folder exists already
+    #[command(override_usage = "\
+fleet cabinet register <CABINET> --fleet <DIR> --site <SITE>
+           --place <TEXT>")]
     #[command(after_help = "\
 Example:
   fleet cabinet register berlin-01 --fleet acme --site berlin \\
@@ -158,7 +169,7 @@ pub(super) struct PlaceArgs {
     /// Short name of the location: a-z, 0-9, `-`
     #[arg(long)]
     pub(super) site: SiteId,
-    /// Where it stands, for the people who collect there
+    /// Where it stands, for those who collect there
     #[arg(long, value_name = "TEXT")]
     pub(super) place: String,
 }
@@ -174,7 +185,12 @@ Examples:
       --board /dev/ttyUSB0 --offline
 
 Sizes are S, M, L, XL; attributes are +refrigerated, +restricted, +accessible.
-Compartments take the locks of the boards in order of their numbers.")]
+Compartments take the locks of the boards in order of their numbers.
+Polarities are short_when_locked, short_when_open; byte orders (where locks
+1 to 8 are in a board's status) are first_locks_last, first_locks_first.")]
+#[command(override_usage = "\
+fleet cabinet add <CABINET> --fleet <DIR> --site <SITE> --place <TEXT>
+           --compartments <LIST> --board <PORT> [OPTIONS]")]
 pub(super) struct CabinetAddArgs {
     /// Short name: a-z, 0-9, `-`
     pub(super) cabinet: CabinetId,
@@ -188,17 +204,24 @@ pub(super) struct CabinetAddArgs {
     /// Serial port of the lock boards on the cabinet
     #[arg(long, value_name = "PORT")]
     pub(super) board: PathBuf,
-    /// Lock boards, <address>x<channels>, such as 1x24,2x24
-    #[arg(long, value_name = "LIST", default_value_t)]
+    /// <address>x<channels>,.. [default: 1x24]
+    #[arg(long, value_name = "LIST", default_value_t, hide_default_value = true)]
     pub(super) boards: Boards,
-    /// What a lock's contact does
-    #[arg(long, value_enum, default_value_t)]
+    /// Of door contacts [default: short_when_locked]
+    #[arg(long, value_enum, default_value_t, hide_possible_values = true, hide_default_value = true)]
     pub(super) polarity: Polarity,
-    /// Where locks 1 to 8 are in a board's status
-    #[arg(long, value_enum, default_value_t)]
+    /// Of a board's status [default: first_locks_last]
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        hide_possible_values = true,
+        hide_default_value = true,
+        value_name = "ORDER"
+    )]
     pub(super) byte_order: ByteOrder,
-    /// Where the cabinet's screen is served, on its loopback
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
+    /// On its loopback [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080", hide_default_value = true)]
     pub(super) screen: SocketAddr,
     /// Make the files only; register the cabinet later
     #[arg(long)]
@@ -229,7 +252,9 @@ pub(super) enum OrderCommand {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
-  fleet order put shop/A17 --cabinet berlin-01 --size M --phone +491701234567")]
+  fleet order put shop/A17 --cabinet berlin-01 --size M --phone +491701234567
+
+Categories are retail, food, laundry, pharmacy, repair, courier.")]
 pub(super) struct OrderPutArgs {
     /// <integration>/<order>
     pub(super) order: OrderKey,
@@ -238,8 +263,8 @@ pub(super) struct OrderPutArgs {
     /// Smallest size that it fits into: S, M, L or XL
     #[arg(long)]
     pub(super) size: Size,
-    /// retail, food, laundry, pharmacy, repair or courier
-    #[arg(long, default_value = "retail")]
+    /// What kind of goods it is [default: retail]
+    #[arg(long, default_value = "retail", hide_default_value = true)]
     pub(super) category: Category,
     /// Needs a refrigerated compartment
     #[arg(long)]

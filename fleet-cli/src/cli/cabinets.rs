@@ -94,10 +94,8 @@ fn enter(context: &Context, folder: &CabinetFolder, fleet: &Path, place: PlaceAr
         Some(_) => context.folder()?,
         None => context.folder_or(&only_operator(fleet)?)?,
     };
-    match context.ask(&person, &folder.registration(place.site, place.place))? {
-        Reply::Done => Ok(()),
-        _ => Err(other_answer()),
-    }
+    let reply = context.ask(&person, &folder.registration(place.site, place.place))?;
+    if reply == Reply::Done { Ok(()) } else { Err(other_answer()) }
 }
 
 /// The operator of the fleet's folder, if there is exactly one.
@@ -149,24 +147,33 @@ fn list(context: &Context) -> anyhow::Result<ExitCode> {
 }
 
 fn cabinet_table(cabinets: &[CabinetSummary]) -> comfy_table::Table {
-    let mut table = table(["CABINET", "SITE", "STATE", "FREE", "PLACE"]);
+    let mut table = table(["CABINET", "SITE", "STATE", "LAST SEEN", "FREE", "PLACE"]);
     for cabinet in cabinets {
         table.add_row([
             cabinet.cabinet.to_string(),
             cabinet.site.to_string(),
-            state(cabinet),
+            state(cabinet).to_owned(),
+            last_seen(cabinet),
             format!("{}/{}", cabinet.free, cabinet.compartments),
             output::plain(&cabinet.place),
         ]);
     }
+    output::keep_whole(&mut table, 3);
     table
 }
 
-fn state(cabinet: &CabinetSummary) -> String {
+fn state(cabinet: &CabinetSummary) -> &'static str {
     match (cabinet.online, cabinet.last_seen) {
-        (true, _) => "online".to_owned(),
-        (false, Some(at)) => format!("offline since {}", output::time(at)),
-        (false, None) => "never seen".to_owned(),
+        (true, _) => "online",
+        (false, Some(_)) => "offline",
+        (false, None) => "never seen",
+    }
+}
+
+fn last_seen(cabinet: &CabinetSummary) -> String {
+    match cabinet.last_seen {
+        Some(at) if !cabinet.online => output::time(at),
+        Some(_) | None => "-".to_owned(),
     }
 }
 
@@ -191,7 +198,7 @@ fn cabinet_text(detail: &CabinetDetail) -> String {
     let agent = if summary.agent.is_empty() { "-".to_owned() } else { output::plain(&summary.agent) };
     format!(
         "Cabinet   {cabinet} at {site}, {place}\n\
-         State     {state}\n\
+         State     {state}{since}\n\
          Agent     {agent}\n\
          Codes     {book}\n\
          Keyset    version {keyset}\n\
@@ -201,6 +208,7 @@ fn cabinet_text(detail: &CabinetDetail) -> String {
         site = summary.site,
         place = output::plain(&summary.place),
         state = state(summary),
+        since = if summary.online { String::new() } else { format!(", last seen {}", last_seen(summary)) },
         keyset = detail.keyset_held,
         events = detail.events,
         instance = detail.instance,
@@ -294,7 +302,15 @@ mod tests {
             summary("berlin-02", false, Some(1_795_378_500_007), "Depot\u{1b}[2J"),
             summary("berlin-03", false, None, "Depot"),
         ]);
-        insta::assert_snapshot!(table.trim_fmt(), @"");
+        insta::assert_snapshot!(table.trim_fmt(), @r"
+        CABINET    SITE    STATE       LAST SEEN             FREE  PLACE
+        berlin-01  berlin  online      -                     4/9   Main station, north
+                                                                   hall, left of the
+                                                                   bakery and opposite
+                                                                   platform seven
+        berlin-02  berlin  offline     2026-11-22 20:15:00Z  4/9   Depot�[2J
+        berlin-03  berlin  never seen  -                     4/9   Depot
+        ");
     }
 
     #[test]
@@ -323,7 +339,21 @@ mod tests {
             ],
         };
         let page = format!("{}{}", cabinet_text(&detail), compartment_table(&detail).trim_fmt());
-        insta::assert_snapshot!(page, @"");
+        insta::assert_snapshot!(page, @r"
+        Cabinet   berlin-01 at berlin, Main station, north hall
+        State     online
+        Agent     cabinet-agent 0.1.0
+        Codes     version 11, not yet 12
+        Keyset    version 1
+        Events    340
+        Instance  07070707070707070707070707070707
+
+        DOOR  SIZE  STATE      INSIDE   ORDER     NOTES
+        1     S     closed     unknown  -
+        4     S     held open  unknown  shop/A17
+        9     L     unknown    unknown  -         out of service, audit required,
+                                                  refrigerated
+        ");
     }
 
     #[test]

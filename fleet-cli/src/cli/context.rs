@@ -36,17 +36,12 @@ impl Context {
             client.close().await;
             reply
         })??;
-        match reply {
-            Reply::Error(error) => {
-                if self.json {
-                    output::json(&Reply::Error(error.clone()))?;
-                }
-                let hint = error.hint.map(|hint| format!("; {hint}")).unwrap_or_default();
-                let text = format!("{} ({}){hint}", error.message, error.code);
-                Err(anyhow::Error::msg(output::plain(&text)))
-            }
-            other => Ok(other),
+        let Reply::Error(error) = &reply else { return Ok(reply) };
+        if self.json {
+            output::json(&reply)?;
         }
+        let hint = error.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
+        Err(anyhow::anyhow!("{} ({}){hint}", error.message, error.code))
     }
 }
 

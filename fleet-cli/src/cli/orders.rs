@@ -141,6 +141,7 @@ fn order_table(orders: &[OrderSummary]) -> comfy_table::Table {
             output::time(order.since),
         ]);
     }
+    output::keep_whole(&mut table, 4);
     table
 }
 
@@ -206,6 +207,16 @@ mod tests {
             ],
             notified: true,
         };
-        insta::assert_snapshot!(order_text(&detail), @"");
+        insta::assert_snapshot!(order_text(&detail), @r"
+        Order    shop/A17
+        State    stored
+        Cabinet  berlin-01, compartment 4
+        Size     M
+        Code     made, and handed to the notification stream
+
+        History
+          2026-11-22 20:13:20Z  created
+          2026-11-22 20:15:00Z  stored
+        ");
     }
 }

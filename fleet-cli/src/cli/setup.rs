@@ -69,8 +69,10 @@ fn made_fleet(layout: &Layout, operator: &Path, encrypted: bool) -> String {
          Next:\n\
          \x20 fleet-broker signer --settings {signer}\n\
          \x20 fleet-broker --settings {broker}\n\
-         \x20 fleet --as {operator} cabinet add CABINET --fleet {dir} \\\n\
-         \x20     --site SITE --place TEXT --compartments 1-4:S,5-8:M --board /dev/ttyUSB0",
+         \x20 fleet cabinet add CABINET --fleet {dir} --site SITE --place TEXT \\\n\
+         \x20     --compartments 1-4:S,5-8:M --board /dev/ttyUSB0\n\
+         \n\
+         You are {operator}: give it with --as, or in FLEET_AS.",
         tenant = settings.tenant,
         host = settings.host,
         port = settings.port,

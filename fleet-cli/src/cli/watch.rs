@@ -70,13 +70,13 @@ fn line(item: &LiveItem) -> String {
 fn presence_line(presence: &LivePresence) -> String {
     let state = if presence.online { "online" } else { "offline" };
     let reason = presence.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
-    format!("{}  {:<12}  {state}{reason}", output::time(presence.at), presence.cabinet)
+    format!("{}  {:<12}  {state}{reason}", output::time(presence.at), presence.cabinet.as_str())
 }
 
 fn event_line(event: &LiveEvent) -> String {
     let time = output::time(event.at);
     let unverified = if event.time_unverified { "  (time unverified)" } else { "" };
-    format!("{time}  {:<12}  {}{unverified}", event.cabinet, event.text)
+    format!("{time}  {:<12}  {}{unverified}", event.cabinet.as_str(), event.text)
 }
 
 fn telemetry_line(telemetry: &LiveTelemetry) -> String {
@@ -107,7 +107,7 @@ fn telemetry_line(telemetry: &LiveTelemetry) -> String {
             parts.push(format!("{count} {words}"));
         }
     }
-    format!("{}  {:<12}  {}", output::time(telemetry.at), telemetry.cabinet, parts.join(", "))
+    format!("{}  {:<12}  {}", output::time(telemetry.at), telemetry.cabinet.as_str(), parts.join(", "))
 }
 
 /// At most eight doors by number.
@@ -176,7 +176,13 @@ mod tests {
         .iter()
         .map(line)
         .collect();
-        insta::assert_snapshot!(lines.join("\n"), @"");
+        insta::assert_snapshot!(lines.join("\n"), @r"
+        2026-11-22 20:15:00Z  berlin-01     online
+        2026-11-22 20:15:00Z  berlin-01     offline (keepalive)
+        2026-11-22 20:15:00Z  berlin-01     compartment 4 opened  (time unverified)
+        2026-11-22 20:15:00Z  berlin-01     2 of 3 in use, open: 2, forced: 3, 2 events waiting
+        ... 3 messages were not shown: too many at once
+        ");
     }
 
     #[test]

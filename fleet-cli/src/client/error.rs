@@ -98,9 +98,9 @@ impl Attempt<'_> {
         if let Some(tls) = tls_cause(error) {
             let reason = tls.to_string();
             // An alert is the server's verdict on us; everything else is ours on the server.
-            return match tls {
-                rustls::Error::AlertReceived(_) => ClientError::CertificateRefused { identity, reason },
-                _ => ClientError::ServerRefused { address, reason },
+            return match matches!(tls, rustls::Error::AlertReceived(_)) {
+                true => ClientError::CertificateRefused { identity, reason },
+                false => ClientError::ServerRefused { address, reason },
             };
         }
         let reason = innermost(error);
@@ -115,28 +115,31 @@ impl Attempt<'_> {
 
     fn refused(&self, code: ConnectReturnCode) -> ClientError {
         let identity = self.identity.clone();
-        match code {
-            ConnectReturnCode::NotAuthorized | ConnectReturnCode::Banned => ClientError::NotAdmitted { identity },
-            ConnectReturnCode::QuotaExceeded => ClientError::TooManySessions { identity },
-            ConnectReturnCode::ServerBusy | ConnectReturnCode::ServerUnavailable => {
-                ClientError::ConnectionRefused { reason: "it is busy; try again in a minute".to_owned() }
-            }
-            other => ClientError::ConnectionRefused { reason: words(&format!("{other:?}")) },
+        if [ConnectReturnCode::NotAuthorized, ConnectReturnCode::Banned].contains(&code) {
+            ClientError::NotAdmitted { identity }
+        } else if code == ConnectReturnCode::QuotaExceeded {
+            ClientError::TooManySessions { identity }
+        } else if [ConnectReturnCode::ServerBusy, ConnectReturnCode::ServerUnavailable].contains(&code) {
+            ClientError::ConnectionRefused { reason: "it is busy; try again in a minute".to_owned() }
+        } else {
+            ClientError::ConnectionRefused { reason: words(&format!("{code:?}")) }
         }
     }
 }
 
 /// Why a session ended.
 pub(super) fn ended(error: &ConnectionError) -> String {
-    match error {
-        ConnectionError::MqttState(StateError::ServerDisconnect { reason_string: Some(text), .. }) => text.clone(),
-        ConnectionError::MqttState(StateError::ServerDisconnect { reason_code, .. }) => match reason_code {
-            DisconnectReasonCode::SessionTakenOver => "the same identity connected from elsewhere".to_owned(),
-            DisconnectReasonCode::ServerShuttingDown => "the broker is shutting down".to_owned(),
-            other => words(&format!("{other:?}")),
-        },
-        ConnectionError::MqttState(StateError::ConnectionAborted) => "closed by the other side".to_owned(),
-        other => innermost(other),
+    let ConnectionError::MqttState(state) = error else { return innermost(error) };
+    if matches!(state, StateError::ConnectionAborted) {
+        return "closed by the other side".to_owned();
+    }
+    let StateError::ServerDisconnect { reason_code, reason_string } = state else { return innermost(state) };
+    if let Some(text) = reason_string {
+        text.clone()
+    } else if *reason_code == DisconnectReasonCode::SessionTakenOver {
+        "the same identity connected from elsewhere".to_owned()
+    } else {
+        words(&format!("{reason_code:?}"))
     }
 }
 

@@ -149,23 +149,24 @@ impl Link {
         let Ok(_place) = self.window.acquire().await else { return Err(self.shared.lost_reason()) };
         let acknowledged = self.hand_over(|state, sender| {
             let given = self.mqtt.try_publish_with_properties(topic, QoS::AtLeastOnce, false, payload, properties);
-            given.map(|()| state.unnumbered.push_back(sender))
+            state.unnumbered.extend(given.is_ok().then_some(sender));
+            given.is_ok()
         })?;
         let ack = self.wait(acknowledged, "the fleet's acknowledgement").await?;
-        match ack.reason {
-            PubAckReason::Success | PubAckReason::NoMatchingSubscribers => Ok(()),
-            other => {
-                let text = ack.properties.and_then(|properties| properties.reason_string);
-                Err(ClientError::Refused { reason: text.unwrap_or_else(|| words(&format!("{other:?}"))) })
-            }
+        if [PubAckReason::Success, PubAckReason::NoMatchingSubscribers].contains(&ack.reason) {
+            return Ok(());
         }
+        let text = ack.properties.and_then(|properties| properties.reason_string);
+        Err(ClientError::Refused { reason: text.unwrap_or_else(|| words(&format!("{:?}", ack.reason))) })
     }
 
     /// Subscribes and waits for the SUBACK; all filters have to be granted.
     pub(super) async fn subscribe(&self, filters: &[(String, QoS)]) -> Result<(), ClientError> {
         let wishes: Vec<_> = filters.iter().map(|(filter, qos)| Filter::new(filter.clone(), *qos)).collect();
         let acknowledged = self.hand_over(|state, sender| {
-            self.mqtt.try_subscribe_many(wishes).map(|()| state.unnumbered_filters.push_back(sender))
+            let given = self.mqtt.try_subscribe_many(wishes);
+            state.unnumbered_filters.extend(given.is_ok().then_some(sender));
+            given.is_ok()
         })?;
         let ack = self.wait(acknowledged, "the subscription").await?;
         let text = ack.properties.and_then(|properties| properties.reason_string);
@@ -201,13 +202,13 @@ impl Link {
     }
 
     /// Hands a packet to rumqttc and notes who waits for its answer, in one step: packet ids are given in this order.
-    fn hand_over<T, E>(
+    fn hand_over<T>(
         &self,
-        give: impl FnOnce(&mut State, oneshot::Sender<T>) -> Result<(), E>,
+        give: impl FnOnce(&mut State, oneshot::Sender<T>) -> bool,
     ) -> Result<oneshot::Receiver<T>, ClientError> {
         let (sender, receiver) = oneshot::channel();
         let mut state = self.shared.lock();
-        if state.ended.is_none() && give(&mut state, sender).is_ok() {
+        if state.ended.is_none() && give(&mut state, sender) {
             return Ok(receiver);
         }
         drop(state);

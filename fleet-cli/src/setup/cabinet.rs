@@ -128,8 +128,8 @@ pub fn cabinet(options: &CabinetOptions<'_>) -> Result<CabinetFolder, SetupError
     let roots = [read_root(layout, "keyset-root-1.pub")?, read_root(layout, "keyset-root-2.pub")?];
     create_private(&folder.join("agent.toml"), agent_toml(options, instance, &roots).as_bytes())?;
     write_public(&folder.join("board.toml"), board_toml(options, &locks).as_bytes())?;
-    let path = making.finish()?;
-    Ok(CabinetFolder { path, cabinet: options.cabinet.clone(), instance })
+    making.finish()?;
+    Ok(CabinetFolder { path: place, cabinet: options.cabinet.clone(), instance })
 }
 
 fn check(options: &CabinetOptions<'_>) -> Result<Vec<Lock>, SetupError> {

@@ -35,6 +35,8 @@ pub enum SetupError {
     Settings { path: PathBuf, what: String },
     #[error("{what} `{}`", path.display())]
     Io { what: &'static str, path: PathBuf, source: io::Error },
+    #[error("key `{}` is encrypted; give its passphrase with --passphrase-file FILE", .0.display())]
+    PassphraseNeeded(PathBuf),
     #[error("this machine's clock is before 1970")]
     Clock,
     #[error("this machine gives no random bytes")]
@@ -104,16 +106,11 @@ impl SetupError {
             | Self::Settings { .. }
             | Self::Plan(_)
             | Self::Folder(_)
-            | Self::Key(
-                KeyError::PassphraseNeeded { .. } | KeyError::WrongPassphrase { .. } | KeyError::ShortPassphrase,
-            ) => true,
-            Self::Io { .. }
-            | Self::Clock
-            | Self::NoRandom(_)
-            | Self::File(_)
-            | Self::Key(_)
-            | Self::Load(_)
-            | Self::Issue(_) => false,
+            | Self::PassphraseNeeded(_) => true,
+            Self::Key(error) | Self::Load(LoadError::Key(error)) => {
+                matches!(error, KeyError::WrongPassphrase { .. } | KeyError::ShortPassphrase)
+            }
+            Self::Io { .. } | Self::Clock | Self::NoRandom(_) | Self::File(_) | Self::Load(_) | Self::Issue(_) => false,
         }
     }
 }

@@ -99,7 +99,8 @@ pub fn init(options: &InitOptions) -> Result<Layout, SetupError> {
         },
         &authorities.people,
     )?;
-    Layout::open(&making.finish()?)
+    making.finish()?;
+    Layout::open(&options.dir)
 }
 
 fn refuse_occupied(dir: &Path) -> Result<(), SetupError> {

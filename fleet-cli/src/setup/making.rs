@@ -33,7 +33,7 @@ impl Making {
     }
 
     /// Moves the folder to its place.
-    pub(super) fn finish(mut self) -> Result<PathBuf, SetupError> {
+    pub(super) fn finish(mut self) -> Result<(), SetupError> {
         // Takes the place of an empty folder, never of one with something in it.
         fs::rename(&self.path, &self.place).map_err(|source| failed("move the new folder to", &self.place, source))?;
         let place = std::mem::take(&mut self.place);
@@ -43,7 +43,7 @@ impl Making {
                 .and_then(|folder| folder.sync_all())
                 .map_err(|source| failed("write folder", parent, source))?;
         }
-        Ok(place)
+        Ok(())
     }
 }
 
@@ -80,7 +80,8 @@ mod tests {
         fs::create_dir(&place).unwrap();
         let making = Making::at(&place).unwrap();
         fs::write(making.path().join("new"), "x").unwrap();
-        assert!(making.finish().unwrap().join("new").exists());
+        making.finish().unwrap();
+        assert!(place.join("new").exists());
         assert!(Making::at(&place).unwrap().finish().is_err());
         assert!(place.join("new").exists());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);

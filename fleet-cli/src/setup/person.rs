@@ -5,8 +5,8 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use certs::{
-    Authority, CertificateAuthority, LeafKey, LeafRequest, Passphrase, ensure_private_dir, generate_p256, write_p256,
-    write_public,
+    Authority, CertificateAuthority, KeyError, LeafKey, LeafRequest, LoadError, Passphrase, ensure_private_dir,
+    generate_p256, write_p256, write_public,
 };
 use schemas::ids::{Identity, Name, Role};
 
@@ -58,7 +58,8 @@ pub(super) fn make_person(
     write_public(&making.path().join(&settings.certificate), issued.pem().as_bytes())?;
     copy_public(layout, "root.crt", &making.path().join(&settings.roots))?;
     write_public(&making.path().join(PersonSettings::FILE), format!("{header}{text}").as_bytes())?;
-    Ok(PersonFolder::open(&making.finish()?)?)
+    making.finish()?;
+    Ok(PersonFolder::open(&place)?)
 }
 
 /// Opens a CA of the fleet.
@@ -69,7 +70,10 @@ pub(super) fn open_authority(
 ) -> Result<CertificateAuthority, SetupError> {
     let name = authority.as_str();
     let (certificate, key) = (layout.ca().join(format!("{name}.crt")), layout.ca().join(format!("{name}.key")));
-    Ok(CertificateAuthority::open(&certificate, &key, passphrase)?)
+    match CertificateAuthority::open(&certificate, &key, passphrase) {
+        Err(LoadError::Key(KeyError::PassphraseNeeded { path })) => Err(SetupError::PassphraseNeeded(path)),
+        other => Ok(other?),
+    }
 }
 
 /// Copies a file of `public/`.
