@@ -1,5 +1,7 @@
 //! What the shell does after the writes of a step are on disk.
 
+use std::fmt;
+
 use schemas::api::Reply;
 use schemas::cbor::Blob;
 use schemas::ids::{CabinetId, Name, TenantId};
@@ -8,7 +10,7 @@ use schemas::topics::{Live, Stream};
 use crate::signing::SignerRequest;
 
 /// An order to the shell.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Effect {
     /// Publish to the cabinet's `down` topic.
     Down {
@@ -73,4 +75,29 @@ pub enum Effect {
     Alarm {
         text: String,
     },
+}
+
+/// Payloads show their size only: a book holds verifiers.
+impl fmt::Debug for Effect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Down { tenant, cabinet, payload } => write!(f, "Down({tenant}/{cabinet}, {} bytes)", payload.len()),
+            Self::CloseCabinet { tenant, cabinet, reason } => write!(f, "CloseCabinet({tenant}/{cabinet}: {reason})"),
+            Self::Signer { ticket, request } => write!(f, "Signer({ticket}, {request:?})"),
+            Self::RowsGrew { tenant, integration, stream, newest } => {
+                write!(f, "RowsGrew({tenant}/{integration}/{stream} to {newest})")
+            }
+            Self::Reply { ticket, reply } => write!(f, "Reply({ticket}, {reply:?})"),
+            Self::ReplyPin { ticket, tenant, name, .. } => write!(f, "ReplyPin({ticket}, {tenant}/{name})"),
+            Self::ReplyRows { ticket, tenant, integration, after } => {
+                write!(f, "ReplyRows({ticket}, {tenant}/{integration} after {after})")
+            }
+            Self::Live { tenant, cabinet, live, payload } => {
+                write!(f, "Live({tenant}/{cabinet} {}, {} bytes)", live.as_str(), payload.len())
+            }
+            Self::Refuse { reason } => write!(f, "Refuse({reason})"),
+            Self::Registered { tenant, cabinet } => write!(f, "Registered({tenant}/{cabinet})"),
+            Self::Alarm { text } => write!(f, "Alarm({text})"),
+        }
+    }
 }

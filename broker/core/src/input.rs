@@ -1,5 +1,7 @@
 //! What can happen to the fleet.
 
+use std::fmt;
+
 use schemas::ids::{CabinetId, Identity, Name, TenantId};
 use schemas::messages::FleetMillis;
 use schemas::topics::{Stream, Up};
@@ -14,14 +16,14 @@ pub struct Moment {
 }
 
 /// Shows no entropy: ids of commands come from it.
-impl std::fmt::Debug for Moment {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Moment({})", self.now)
     }
 }
 
 /// A fact that the shell hands in. Identities come from certificates, never from a payload.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Input {
     /// The deadline of [`FleetCore::poll_timeout`](crate::FleetCore::poll_timeout) has come.
     Tick,
@@ -67,4 +69,29 @@ pub enum Input {
         ticket: u64,
         reply: SignerReply,
     },
+}
+
+/// Payloads show their size only: an order holds personal data.
+impl fmt::Debug for Input {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tick => f.write_str("Tick"),
+            Self::CabinetConnected { tenant, cabinet } => write!(f, "CabinetConnected({tenant}/{cabinet})"),
+            Self::CabinetGone { tenant, cabinet, reason } => write!(f, "CabinetGone({tenant}/{cabinet}: {reason})"),
+            Self::CabinetUp { tenant, cabinet, up, payload } => {
+                write!(f, "CabinetUp({tenant}/{cabinet} {}, {} bytes)", up.as_str(), payload.len())
+            }
+            Self::OrderPut { tenant, integration, payload } => {
+                write!(f, "OrderPut({tenant}/{integration}, {} bytes)", payload.len())
+            }
+            Self::OrderCancel { tenant, integration, payload } => {
+                write!(f, "OrderCancel({tenant}/{integration}, {} bytes)", payload.len())
+            }
+            Self::Request { ticket, who, payload } => write!(f, "Request({ticket}, {who}, {} bytes)", payload.len()),
+            Self::RowAcked { tenant, integration, stream, n } => {
+                write!(f, "RowAcked({tenant}/{integration}/{stream} {n})")
+            }
+            Self::Signer { ticket, reply } => write!(f, "Signer({ticket}, {reply:?})"),
+        }
+    }
 }

@@ -2,6 +2,10 @@
 //!
 //! Pure: no clock, no random numbers, no sockets, no files. [`FleetCore::handle`] takes a fact and returns a
 //! [`Step`](schemas::step::Step); the shell commits its writes in one transaction and only then runs its effects.
+//!
+//! Two aggregates: a cabinet (`cabinet`), and an order with the streams of its integration (`order`). They speak
+//! through intents (`intents`) that are rows themselves, so that each can be committed alone. What the signer is
+//! asked for (`jobs`) is no row: it follows from the state.
 
 mod cabinet;
 mod config;

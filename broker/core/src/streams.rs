@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use schemas::cbor_map;
-use schemas::messages::FleetMillis;
 use serde::Serialize;
 
 use crate::tables::{STREAM, STREAMS, StreamRef, stream_key};
@@ -22,8 +21,6 @@ cbor_map! {
         2 => cursor: u64,
         /// Oldest row that is kept.
         3 => oldest: u64,
-        /// When a row was last added.
-        4 => grown: FleetMillis,
     }
 }
 
@@ -39,10 +36,8 @@ impl Streams {
 
     /// Adds the row that `make` makes of its number.
     pub(crate) fn add<T: Serialize>(&mut self, turn: &mut Turn<'_>, stream: StreamRef, make: impl FnOnce(u64) -> T) {
-        let head =
-            self.heads.entry(stream.clone()).or_insert(Head { newest: 0, cursor: 0, oldest: 1, grown: turn.now });
+        let head = self.heads.entry(stream.clone()).or_insert(Head { newest: 0, cursor: 0, oldest: 1 });
         head.newest += 1;
-        head.grown = turn.now;
         let n = head.newest;
         turn.put(STREAM, stream_key(&stream.tenant, &stream.integration, stream.stream, n), &make(n));
         turn.put(STREAMS, stream.key(), head);

@@ -144,8 +144,12 @@ impl Cabinet {
     }
 
     /// The cabinet refused a book. A base that it does not have is answered with the whole book, once a connection;
-    /// anything else needs a person, and is tried again at the next hello.
+    /// anything else needs a person or another keyset, and is tried again at the next hello or keyset.
     pub(super) fn book_refused(&mut self, turn: &mut Turn<'_>, version: Option<u64>, reason: RefusalReason) {
+        if reason == RefusalReason::OldVersion && version.is_some_and(|version| version <= self.progress.held) {
+            // It came twice, and the first one is in force.
+            return;
+        }
         let about = version.map_or_else(String::new, |version| format!(" {version}"));
         turn.alarm(format!("cabinet {} refused book{about}: {reason}", self.at));
         let rebase = matches!(reason, RefusalReason::WrongBase | RefusalReason::OldVersion);

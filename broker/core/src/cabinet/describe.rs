@@ -121,3 +121,57 @@ fn actor(by: &Actor) -> String {
         Actor::Nobody(_) => "nobody".into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use schemas::messages::{
+        ActorCommand, ActorNobody, CommandId, DoorClosed, DoorFault, DoorOpened, Occupancy, UnlockDone, WrongDoor,
+    };
+
+    use super::*;
+
+    fn door(number: u16) -> Compartment {
+        Compartment::new(number).unwrap()
+    }
+
+    #[test]
+    fn people_read_which_door_and_by_whom() {
+        let command = Actor::Command(ActorCommand { id: CommandId([1; 16]), requester: "operator:acme:eve".into() });
+        let facts: [(Fact, &str, &str, u16); 5] = [
+            (
+                DoorOpened { compartment: door(7), by: command }.into(),
+                "door_opened",
+                "door 7 opened by a command of operator:acme:eve",
+                7,
+            ),
+            (
+                DoorClosed { compartment: door(7), occupancy: Occupancy::Empty }.into(),
+                "door_closed",
+                "door 7 closed, occupancy empty",
+                7,
+            ),
+            (
+                WrongDoor { pulsed: door(7), opened: door(9) }.into(),
+                "wrong_door",
+                "door 9 opened when door 7 was unlocked",
+                9,
+            ),
+            (
+                DoorFault { compartment: door(7), by: Actor::Nobody(ActorNobody {}), attempts: 3 }.into(),
+                "door_fault",
+                "door 7 did not open for nobody, tried 3 times",
+                7,
+            ),
+            (
+                UnlockDone { id: CommandId([1; 16]), compartment: door(7), outcome: UnlockOutcome::NotSent }.into(),
+                "unlock_done",
+                "door 7 was not unlocked",
+                7,
+            ),
+        ];
+        for (fact, name, words, number) in facts {
+            assert_eq!((kind(&fact), text(&fact).as_str()), (name, words));
+            assert_eq!(subject(&fact), (Some(door(number)), None));
+        }
+    }
+}

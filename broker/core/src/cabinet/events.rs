@@ -8,6 +8,7 @@ use schemas::topics::Live;
 use crate::cabinet::records::{EventRow, Inside};
 use crate::cabinet::{Cabinet, describe};
 use crate::intents::{Intent, OrderFact, Told};
+use crate::jobs::Job;
 use crate::rows::json;
 use crate::tables::{EVENTS, SAID, event_key};
 use crate::turn::Turn;
@@ -49,7 +50,7 @@ impl Cabinet {
 
     fn new_event(&mut self, turn: &mut Turn<'_>, uplink: Uplink) {
         let event = cbor::decode::<Event>(&uplink.record.0);
-        let row = EventRow { arrived: turn.now, quarantined: event.is_err(), record: uplink.record };
+        let row = EventRow { arrived: turn.now, quarantined: event.is_err(), record: uplink.record, lost_to: None };
         turn.put(EVENTS, event_key(&self.at.tenant, &self.at.cabinet, uplink.epoch, uplink.n), &row);
         self.progress.high_water = uplink.n;
         self.progress.last_seen = Some(turn.now);
@@ -159,9 +160,15 @@ impl Cabinet {
         turn.send(Intent::to_order(&self.at, order, told));
     }
 
+    /// The cabinet believes other keys now: what it refused for want of them may be sent again.
     fn keyset_applied(&mut self, turn: &mut Turn<'_>, version: u64) {
         self.said.keyset = self.said.keyset.max(version);
         turn.put(SAID, self.at.key(), &self.said);
+        if let Some(open) = self.open_link() {
+            open.book_sent = None;
+            turn.want(Job::Book(self.at.clone()));
+            self.time_due(turn);
+        }
     }
 
     /// A sample: shown to whoever watches, and kept in memory for `cabinet.show`.

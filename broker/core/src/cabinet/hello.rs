@@ -7,7 +7,7 @@ use schemas::messages::{
 };
 use schemas::topics::Live;
 
-use crate::cabinet::records::{GapRow, Inside, Said};
+use crate::cabinet::records::{EventRow, Inside, Said};
 use crate::cabinet::{Cabinet, Link, OpenLink};
 use crate::deadlines::Deadline;
 use crate::effect::Effect;
@@ -129,7 +129,8 @@ impl Cabinet {
     /// Events up to `last` exist nowhere any more. Their place in the record says so.
     fn accept_gap(&mut self, turn: &mut Turn<'_>, epoch: Epoch, last: u64) {
         let first = self.progress.high_water + 1;
-        let row = GapRow { arrived: turn.now, first, last };
+        let row =
+            EventRow { arrived: turn.now, quarantined: false, record: cbor::Blob::default(), lost_to: Some(last) };
         turn.put(EVENTS, event_key(&self.at.tenant, &self.at.cabinet, epoch, first), &row);
         turn.alarm(format!("cabinet {}: events {first} to {last} are lost (history gap)", self.at));
         self.progress.high_water = last;

@@ -187,16 +187,9 @@ cbor_map! {
     pub(crate) struct EventRow {
         1 => arrived: FleetMillis,
         2 => quarantined: bool,
+        /// Empty for events that are lost.
         3 => record: Blob,
-    }
-}
-
-cbor_map! {
-    /// Events up to `last` of this epoch are lost; the fleet goes on behind them.
-    #[derive(Debug, Clone, PartialEq, Eq)]
-    pub(crate) struct GapRow {
-        1 => arrived: FleetMillis,
-        4 => first: u64,
-        5 => last: u64,
+        /// Events from the row's number to this one are lost; the fleet goes on behind them.
+        4 opt => lost_to: Option<u64>,
     }
 }

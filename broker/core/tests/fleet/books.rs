@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use fleet_core::signing::SignerRequest;
 use fleet_core::{BOOK, Effect};
-use schemas::messages::{Book, BookChange, BookRefused, PutOrder, RefusalReason, Rules, Size};
+use schemas::messages::{Book, BookChange, BookRefused, KeyId, KeysetApplied, PutOrder, RefusalReason, Rules, Size};
 use schemas::step::Store as _;
 
 use crate::handover::load;
@@ -172,6 +172,19 @@ fn a_refused_base_is_answered_with_the_whole_book_once() {
     let effects = refuse(&mut world);
     assert_eq!(books(&world).len(), 3, "the whole book was sent again and again");
     assert!(effects.iter().any(|effect| matches!(effect, Effect::Alarm { .. })));
+}
+
+#[test]
+fn a_book_that_was_refused_for_want_of_a_key_is_sent_again_with_the_keyset() {
+    let mut world = World::empty();
+    let mut cabinet = FakeCabinet::new("c1", &[Size::S]);
+    cabinet.applies = false;
+    world.add(cabinet);
+    world.connect(&c1());
+    world.fact(&c1(), BookRefused { version: None, reason: RefusalReason::UnknownKey });
+    assert_eq!((books(&world).len(), world.cabinets[&c1()].times), (1, 1));
+    world.fact(&c1(), KeysetApplied { version: 1, root: KeyId([1; 8]) });
+    assert_eq!((books(&world).len(), world.cabinets[&c1()].times), (2, 2));
 }
 
 #[test]

@@ -71,6 +71,31 @@ fn a_step_that_was_cut_between_two_aggregates_converges_when_the_core_is_opened(
     assert!(tried >= 5, "only {tried} cuts were tried");
 }
 
+/// Acceptance 16, the fleet's part.
+#[test]
+fn a_restored_fleet_hears_of_everything_again_and_takes_no_loaded_order_for_free_space() {
+    let mut world = World::new(&[Size::M]);
+    let backup = world.store.clone();
+    story(&mut world);
+    world.store = backup.clone();
+    recover(&mut world);
+    check(&world, "the backend repeated its order before the cabinet came back");
+
+    let mut world = World::new(&[Size::M]);
+    story(&mut world);
+    world.store = backup;
+    let alarms = world.alarms();
+    world.restart();
+    world.connect(&c1());
+    assert!(world.alarms() > alarms, "an order that the fleet does not know is in compartment 1");
+    world.put(r#"{"order":"B1","cabinet":"c1","size":"M","category":"retail"}"#);
+    assert_eq!(world.told("shop"), ["B1 rejected no_fitting_compartment"]);
+    let staff = "sam".parse().unwrap();
+    world.fact(&c1(), schemas::messages::Retrieved { order: order("A17"), compartment: door(1), staff });
+    world.put(r#"{"order":"B1","cabinet":"c1","size":"M","category":"retail"}"#);
+    assert_eq!(world.told("shop").last().unwrap(), "B1 reserved");
+}
+
 /// A small generator with a seed (SplitMix64): histories can be repeated from it.
 struct Random(u64);
 

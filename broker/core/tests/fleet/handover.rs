@@ -1,11 +1,15 @@
 //! From the order to its collection.
 
+use fleet_core::signing::SignerRequest;
+use fleet_core::{Effect, Input};
 use schemas::messages::{
     Actor, ActorCredential, BookChange, Collected, CredentialKind, DoorOpened, Loading, Retrieved, Size, Stored,
     StoredBy,
 };
 
-use crate::world::{World, c1, door, order};
+use schemas::topics::Stream;
+
+use crate::world::{World, c1, door, order, shop, tenant};
 
 const A17: &str = r#"{"order":"A17","cabinet":"c1","size":"M","category":"retail","recipient":{"phone":"+49 30 1"}}"#;
 
@@ -13,6 +17,47 @@ pub(crate) fn load(world: &mut World, id: &str, number: u16) {
     let staff: schemas::ids::Name = "sam".parse().unwrap();
     world.fact(&c1(), Loading { order: order(id), compartment: door(number), staff: staff.clone() });
     world.fact(&c1(), Stored { order: order(id), compartment: door(number), by: StoredBy::Sensor, staff });
+}
+
+/// The step of a new order, whole: the order's rows, then the cabinet's, then the order's again, each part behind
+/// the intent that it takes. Only what is on disk is told.
+#[test]
+fn a_new_order_is_one_step_of_three_parts() {
+    let mut world = World::new(&[Size::M]);
+    let payload = A17.as_bytes().to_vec();
+    let step = world.step(Input::OrderPut { tenant: tenant(), integration: shop(), payload });
+    let writes: Vec<String> = step
+        .writes
+        .iter()
+        .map(|write| {
+            let verb = if write.value.is_some() { "put" } else { "remove" };
+            let text = write.key.split(|byte| *byte == 0).next().unwrap_or_default();
+            format!("{verb} {} {}", write.table.0, String::from_utf8_lossy(text))
+        })
+        .collect();
+    assert_eq!(
+        writes,
+        [
+            "put orders acme/shop/A17",
+            "put intents cabinet/acme/c1",
+            "remove intents cabinet/acme/c1",
+            "put booked acme/c1/shop/A17",
+            "put book acme/c1",
+            "put progress acme/c1",
+            "put intents order/acme/shop/A17",
+            "remove intents order/acme/shop/A17",
+            "put orders acme/shop/A17",
+            "put stream acme/shop/status",
+            "put streams acme/shop/status",
+        ]
+    );
+    assert!(matches!(
+        step.effects.as_slice(),
+        [
+            Effect::Signer { request: SignerRequest::SignBook(_), .. },
+            Effect::RowsGrew { stream: Stream::Status, newest: 1, .. }
+        ]
+    ));
 }
 
 #[test]

@@ -297,3 +297,15 @@ fn a_tenant_has_two_hundred_members_of_staff_at_most() {
     assert_eq!(code(world.ask_raw(EVE, json)), RequestErrorCode::Conflict);
     assert_eq!(world.ask_raw("operator:umbra:max", json), None);
 }
+
+#[test]
+fn no_payload_shows_in_debug_output() {
+    let input = Input::OrderPut {
+        tenant: "acme".parse().unwrap(),
+        integration: "shop".parse().unwrap(),
+        payload: b"+49 30 1234567".to_vec(),
+    };
+    assert_eq!(format!("{input:?}"), "OrderPut(acme/shop, 14 bytes)");
+    let effect = Effect::Down { tenant: "acme".parse().unwrap(), cabinet: c1(), payload: vec![42; 3] };
+    assert_eq!(format!("{effect:?}"), "Down(acme/c1, 3 bytes)");
+}
