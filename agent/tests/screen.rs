@@ -1,1 +1,475 @@
+//! The screen over real HTTP: what it refuses, what it passes on, and who hears what.
 
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
+use std::time::Duration;
+
+use cabinet_agent::boards::boot_clock;
+use cabinet_agent::screen::{Notes, Screen, ScreenError, ScreenRequest, ScreenView};
+use cabinet_agent::settings::ScreenSection;
+use cabinet_core::{CompartmentView, EntryRefusal, EntryResult, ScreenNote, SessionId, View, WaitingOrder};
+use reqwest::header::{CONTENT_TYPE, HOST, ORIGIN};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
+use schemas::messages::{Category, Compartment, DoorState, Occupancy, Size};
+use serde_json::{Value, json};
+use tokio::sync::{mpsc, oneshot};
+
+const SESSION: SessionId = SessionId(0x5e55_1011);
+const CODE: &str = "12345678";
+/// Long enough for the slowest machine; no test waits for it to pass.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A screen that is served, and the requests that come out of it.
+struct World {
+    base: String,
+    key: String,
+    client: Client,
+    notes: Notes,
+    requests: mpsc::Receiver<ScreenRequest>,
+    stop: Option<oneshot::Sender<()>>,
+    serving: tokio::task::JoinHandle<Result<(), ScreenError>>,
+    _folder: tempfile::TempDir,
+}
+
+impl World {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("screen.url");
+        let (sender, requests) = mpsc::channel(16);
+        let screen = Screen::bind(&section("127.0.0.1:0", &folder), sender).unwrap();
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        let address = std::fs::read_to_string(&file).unwrap();
+        let (base, key) = address.trim_end().split_once("/#key=").unwrap();
+        assert_eq!(screen.url(), format!("{base}/"));
+        let notes = screen.notes();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let serving = tokio::spawn(screen.serve(async {
+            let _ = stopped.await;
+        }));
+        let client = Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
+        let (base, key) = (base.to_owned(), key.to_owned());
+        Self { base, key, client, notes, requests, stop: Some(stop), serving, _folder: folder }
+    }
+
+    fn call(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("{}{path}", self.base)).header("x-screen-key", &self.key)
+    }
+
+    fn post(&self, path: &str, body: &Value) -> RequestBuilder {
+        self.call(Method::POST, path).json(body)
+    }
+
+    /// Sends a request and gives the answer with what came to the main loop, answered by `act`.
+    async fn with(&mut self, request: RequestBuilder, act: impl FnOnce(ScreenRequest)) -> Response {
+        let sent = tokio::spawn(request.send());
+        let request = tokio::time::timeout(PATIENCE, self.requests.recv()).await.expect("a request").unwrap();
+        act(request);
+        sent.await.unwrap().unwrap()
+    }
+
+    async fn log_in(&mut self) {
+        let request = self.post("/api/staff", &json!({ "secret": "4711 0001" }));
+        let answer = self
+            .with(request, |request| match request {
+                ScreenRequest::StaffEnter { secret, reply } => {
+                    assert_eq!(secret.reveal(), "47110001");
+                    let name = "anna".parse().unwrap();
+                    reply.send(EntryResult::StaffSession { session: SESSION, name }).unwrap();
+                }
+                other => panic!("not a PIN: {other:?}"),
+            })
+            .await;
+        let answer: Value = answer.json().await.unwrap();
+        assert_eq!(answer, json!({ "result": "staff", "session": SESSION.to_string(), "name": "anna" }));
+    }
+
+    async fn notes_after(&self, after: u64, session: Option<SessionId>) -> Value {
+        let mut request = self.call(Method::GET, &format!("/api/notes?after={after}"));
+        if let Some(session) = session {
+            request = request.header("x-staff-session", session.to_string());
+        }
+        request.send().await.unwrap().json().await.unwrap()
+    }
+
+    /// Nothing reached the main loop.
+    fn is_untouched(&mut self) -> bool {
+        self.requests.try_recv().is_err()
+    }
+}
+
+fn section(listen: &str, folder: &tempfile::TempDir) -> ScreenSection {
+    ScreenSection { listen: listen.parse().unwrap(), address_file: folder.path().join("screen.url") }
+}
+
+fn door(number: u16) -> Compartment {
+    Compartment::new(number).unwrap()
+}
+
+fn screen_view() -> ScreenView {
+    let compartment = CompartmentView {
+        number: door(7),
+        size: Size::M,
+        in_service: true,
+        fault: false,
+        door: DoorState::Closed,
+        occupancy: Occupancy::Unknown,
+        allocated: true,
+        audit_required: false,
+        asks: false,
+        try_again: true,
+    };
+    let view = View {
+        cabinet: "muc-01".parse().unwrap(),
+        online: false,
+        fleet_millis: None,
+        locked_until: Some(boot_clock()() + 300_000),
+        second_part_needed: false,
+        code_digits: 8,
+        book: 3,
+        compartments: vec![compartment],
+        outbox: 2,
+        boards_silent: 0,
+        boot_millis: boot_clock()(),
+        refusals_suppressed: 0,
+    };
+    let order = "pos/A17".parse().unwrap();
+    let order =
+        WaitingOrder { order, size: Size::M, category: Category::Retail, compartment: Some(door(7)), loading: false };
+    ScreenView { view, waiting: vec![order] }
+}
+
+#[tokio::test]
+async fn pages_need_no_key_and_forbid_everything_foreign() {
+    let world = World::start();
+    for (path, kind) in [
+        ("/", "text/html"),
+        ("/app.js", "text/javascript"),
+        ("/cabinet.js", "text/javascript"),
+        ("/parts.js", "text/javascript"),
+        ("/staff.js", "text/javascript"),
+        ("/texts.js", "text/javascript"),
+        ("/style.css", "text/css"),
+    ] {
+        let answer = world.client.get(format!("{}{path}", world.base)).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK, "{path}");
+        let header = |name: &str| answer.headers().get(name).unwrap().to_str().unwrap().to_owned();
+        assert!(header("content-type").starts_with(kind), "{path}");
+        assert!(header("content-security-policy").starts_with("default-src 'none'; script-src 'self';"));
+        assert!(header("content-security-policy").contains("frame-ancestors 'none'"));
+        assert_eq!(header("x-content-type-options"), "nosniff");
+        assert_eq!(header("cache-control"), "no-store");
+        assert!(!answer.headers().contains_key("access-control-allow-origin"));
+        assert!(!answer.text().await.unwrap().contains(&world.key));
+    }
+}
+
+#[tokio::test]
+async fn without_the_right_key_nothing_is_answered_and_the_right_one_is_never_locked_out() {
+    let mut world = World::start();
+    let url = format!("{}/api/enter", world.base);
+    let mut statuses = Vec::new();
+    for n in 0..12_u32 {
+        let wrong = match n {
+            0 => String::new(),
+            1 => world.key.to_uppercase() + "0",
+            _ => format!("{n:032x}"),
+        };
+        let request = world.client.post(&url).header("x-screen-key", wrong).json(&json!({ "secret": CODE }));
+        statuses.push(request.send().await.unwrap().status());
+    }
+    assert!(statuses[..10].iter().all(|status| *status == StatusCode::FORBIDDEN), "{statuses:?}");
+    assert!(statuses[10..].iter().all(|status| *status == StatusCode::TOO_MANY_REQUESTS), "{statuses:?}");
+    let none = world.client.get(format!("{}/api/view", world.base)).send().await.unwrap();
+    assert_eq!(none.status(), StatusCode::TOO_MANY_REQUESTS);
+    let twice = world.call(Method::GET, "/api/view").header("x-screen-key", &world.key).send().await.unwrap();
+    assert_eq!(twice.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert!(world.is_untouched());
+    let right = world.call(Method::GET, "/api/notes").send().await.unwrap();
+    assert_eq!(right.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn wrong_key_tells_nothing_about_the_interface() {
+    let world = World::start();
+    let mut bodies = Vec::new();
+    for (method, path) in [(Method::GET, "/api/view"), (Method::GET, "/api/none"), (Method::GET, "/api/enter")] {
+        let answer = world.client.request(method, format!("{}{path}", world.base)).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::FORBIDDEN, "{path}");
+        bodies.push(answer.text().await.unwrap());
+    }
+    let preflight = world.client.request(Method::OPTIONS, format!("{}/api/enter", world.base)).send().await.unwrap();
+    assert_eq!(preflight.status(), StatusCode::FORBIDDEN);
+    assert!(bodies.iter().all(|body| body == r#"{"error":"forbidden"}"#), "{bodies:?}");
+}
+
+#[tokio::test]
+async fn foreign_names_and_foreign_pages_are_refused_even_with_the_key() {
+    let mut world = World::start();
+    let body = json!({ "secret": CODE });
+    let port = world.base.rsplit(':').next().unwrap().to_owned();
+    for host in ["evil.example".to_owned(), format!("evil.example:{port}"), format!("localhost:{port}"), "127.0.0.1".into()] {
+        let answer = world.post("/api/enter", &body).header(HOST, &host).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::FORBIDDEN, "{host}");
+        let page = world.client.get(&world.base).header(HOST, &host).send().await.unwrap();
+        assert_eq!(page.status(), StatusCode::FORBIDDEN, "{host}");
+    }
+    for origin in ["http://evil.example", "null", "http://127.0.0.1", "https://127.0.0.1"] {
+        let answer = world.post("/api/enter", &body).header(ORIGIN, origin).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::FORBIDDEN, "{origin}");
+    }
+    for site in ["cross-site", "same-site", ""] {
+        let answer = world.post("/api/enter", &body).header("sec-fetch-site", site).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::FORBIDDEN, "{site}");
+    }
+    assert!(world.is_untouched());
+    let ours = world.call(Method::GET, "/api/notes").header(ORIGIN, &world.base).header("sec-fetch-site", "same-origin");
+    assert_eq!(ours.send().await.unwrap().status(), StatusCode::OK);
+}
+
+/// What an HTTP client would not send.
+#[tokio::test]
+async fn requests_without_one_true_host_are_refused() {
+    let world = World::start();
+    let address: SocketAddr = world.base.strip_prefix("http://").unwrap().parse().unwrap();
+    for request in [
+        "GET / HTTP/1.0\r\n\r\n".to_owned(),
+        format!("GET / HTTP/1.1\r\nHost: {address}\r\nHost: evil.example\r\nConnection: close\r\n\r\n"),
+        format!("GET http://evil.example/ HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"),
+    ] {
+        let answer = tokio::task::spawn_blocking(move || {
+            let mut stream = TcpStream::connect(address).unwrap();
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            stream.write_all(request.as_bytes()).unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            answer
+        });
+        let answer = answer.await.unwrap();
+        assert!(answer.contains(" 403 ") || answer.contains(" 400 "), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn malformed_calls_are_refused_before_the_main_loop_hears_of_them() {
+    let mut world = World::start();
+    let long = "1".repeat(5000);
+    let enter = |body: &str| world.call(Method::POST, "/api/enter").body(body.to_owned());
+    let json = |body: &str| enter(body).header(CONTENT_TYPE, "application/json");
+    let good = r#"{"secret":"12345678"}"#;
+    let load = |body: Value| world.post("/api/load", &body).header("x-staff-session", SESSION.to_string());
+    let cases = [
+        (enter(good), StatusCode::UNSUPPORTED_MEDIA_TYPE),
+        (enter(good).header(CONTENT_TYPE, "text/plain"), StatusCode::UNSUPPORTED_MEDIA_TYPE),
+        (enter(good).header(CONTENT_TYPE, "application/x-www-form-urlencoded"), StatusCode::UNSUPPORTED_MEDIA_TYPE),
+        (json(&format!(r#"{{"secret":"{long}"}}"#)), StatusCode::PAYLOAD_TOO_LARGE),
+        (json(""), StatusCode::BAD_REQUEST),
+        (json("{}"), StatusCode::BAD_REQUEST),
+        (json(r#"{"secret":12345678}"#), StatusCode::BAD_REQUEST),
+        (json(r#"{"secret":"12345678","x":1}"#), StatusCode::BAD_REQUEST),
+        (json(r#"{"secret":"12345678"} x"#), StatusCode::BAD_REQUEST),
+        (json(r#"{"secret":"12345"}"#), StatusCode::UNPROCESSABLE_ENTITY),
+        (json(r#"{"secret":"1234567a"}"#), StatusCode::UNPROCESSABLE_ENTITY),
+        (json(r#"{"secret":"Q234"}"#), StatusCode::UNPROCESSABLE_ENTITY),
+        (world.call(Method::GET, "/api/enter"), StatusCode::METHOD_NOT_ALLOWED),
+        (world.call(Method::GET, "/api/load"), StatusCode::METHOD_NOT_ALLOWED),
+        (world.call(Method::GET, "/api/logout"), StatusCode::METHOD_NOT_ALLOWED),
+        (world.call(Method::POST, "/api/view"), StatusCode::METHOD_NOT_ALLOWED),
+        (world.call(Method::GET, "/api/none"), StatusCode::NOT_FOUND),
+        (world.call(Method::GET, "/api/notes?after=-1"), StatusCode::BAD_REQUEST),
+        (world.call(Method::GET, "/api/notes?after="), StatusCode::BAD_REQUEST),
+        (world.call(Method::GET, "/api/notes?after=99999999999999999999"), StatusCode::BAD_REQUEST),
+        (world.call(Method::GET, "/api/notes?after=1&x=2"), StatusCode::BAD_REQUEST),
+        (world.call(Method::GET, "/api/view").header("x-staff-session", "me"), StatusCode::UNAUTHORIZED),
+        (world.post("/api/load", &json!({ "order": "pos/A17", "larger": false })), StatusCode::UNAUTHORIZED),
+        (world.post("/api/logout", &json!({})), StatusCode::UNAUTHORIZED),
+        (load(json!({ "order": "A17", "larger": false })), StatusCode::BAD_REQUEST),
+        (load(json!({ "order": "pos/A 17", "larger": false })), StatusCode::BAD_REQUEST),
+        (world.post("/api/again", &json!({ "compartment": 0 })), StatusCode::BAD_REQUEST),
+        (world.post("/api/again", &json!({ "compartment": 1000 })), StatusCode::BAD_REQUEST),
+    ];
+    for (n, (request, expected)) in cases.into_iter().enumerate() {
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), expected, "case {n}");
+        let text = answer.text().await.unwrap();
+        assert!(!text.contains("1234") && !text.contains("A17"), "case {n} repeats what was sent: {text}");
+    }
+    assert!(world.is_untouched());
+}
+
+#[tokio::test]
+async fn code_reaches_the_main_loop_and_its_result_comes_back() {
+    let mut world = World::start();
+    let until_boot_millis = boot_clock()() + 300_000;
+    for (result, expected) in [
+        (EntryResult::Opening { compartments: vec![door(7), door(9)] }, json!({ "result": "opening", "compartments": [7, 9] })),
+        (EntryResult::Refused(EntryRefusal::Wrong), json!({ "result": "refused", "reason": "wrong" })),
+        (EntryResult::SecondPartNeeded, json!({ "result": "second_part_needed" })),
+        (EntryResult::Locked { until_boot_millis }, json!({ "result": "locked" })),
+    ] {
+        let request = world.post("/api/enter", &json!({ "secret": "1234-5678" }));
+        let answer = world
+            .with(request, |request| match request {
+                ScreenRequest::Enter { secret, reply } => {
+                    assert_eq!(secret.reveal(), CODE);
+                    reply.send(result).unwrap();
+                }
+                other => panic!("not a code: {other:?}"),
+            })
+            .await;
+        let mut answer: Value = answer.json().await.unwrap();
+        if let Some(left) = answer.as_object_mut().unwrap().remove("millis") {
+            // A span: the page does not know our clock.
+            assert!((1..=300_000).contains(&left.as_u64().unwrap()), "{left}");
+        }
+        assert_eq!(answer, expected);
+    }
+}
+
+#[tokio::test]
+async fn main_loop_that_drops_a_request_is_reported_and_not_waited_for() {
+    let mut world = World::start();
+    let request = world.post("/api/enter", &json!({ "secret": CODE }));
+    let answer = world.with(request, drop).await;
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+}
+
+#[tokio::test]
+async fn staff_requests_carry_their_session() {
+    let mut world = World::start();
+    world.log_in().await;
+    let calls = [
+        ("/api/load", json!({ "order": "pos/A17", "larger": true })),
+        ("/api/retrieve", json!({ "order": "pos/A17" })),
+        ("/api/confirm", json!({ "compartment": 7, "inside": false })),
+        ("/api/again", json!({ "compartment": 7 })),
+        ("/api/logout", json!({})),
+    ];
+    for (path, body) in calls {
+        let request = world.post(path, &body).header("x-staff-session", SESSION.to_string());
+        let answer = world
+            .with(request, |request| match request {
+                ScreenRequest::Load { session: SESSION, order, larger: true } if path == "/api/load" => {
+                    assert_eq!(order.to_string(), "pos/A17");
+                }
+                ScreenRequest::Retrieve { session: SESSION, order } if path == "/api/retrieve" => {
+                    assert_eq!(order.to_string(), "pos/A17");
+                }
+                ScreenRequest::Confirm { session: SESSION, compartment, inside: false } if path == "/api/confirm" => {
+                    assert_eq!(compartment, door(7));
+                }
+                ScreenRequest::TryAgain { compartment } if path == "/api/again" => assert_eq!(compartment, door(7)),
+                ScreenRequest::Logout { session: SESSION } if path == "/api/logout" => {}
+                other => panic!("{path} became {other:?}"),
+            })
+            .await;
+        assert_eq!(answer.status(), StatusCode::ACCEPTED, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn orders_and_contents_are_shown_to_staff_only() {
+    let mut world = World::start();
+    world.log_in().await;
+    let mut seen = Vec::new();
+    for session in [None, Some(SessionId(1)), Some(SESSION)] {
+        let mut request = world.call(Method::GET, "/api/view");
+        if let Some(session) = session {
+            request = request.header("x-staff-session", session.to_string());
+        }
+        let answer = world
+            .with(request, |request| match request {
+                ScreenRequest::View { session: asked, reply } => {
+                    assert_eq!(asked, session);
+                    reply.send(screen_view()).unwrap();
+                }
+                other => panic!("not a view: {other:?}"),
+            })
+            .await;
+        seen.push(answer.json::<Value>().await.unwrap());
+    }
+    for view in &seen[..2] {
+        assert_eq!(view["staff"], Value::Null);
+        assert_eq!(view["doors"], json!([{ "number": 7, "door": "closed", "try_again": true }]));
+        assert!((1..=300_000).contains(&view["locked_millis"].as_u64().unwrap()));
+        assert!(!view.to_string().contains("A17"));
+    }
+    assert_eq!(seen[2]["staff"]["waiting"][0]["order"], "pos/A17");
+    assert_eq!(seen[2]["staff"]["compartments"][0]["allocated"], true);
+}
+
+#[tokio::test]
+async fn long_poll_wakes_for_a_note_and_goes_on_from_there() {
+    let world = World::start();
+    let start: Value = world.call(Method::GET, "/api/notes").send().await.unwrap().json().await.unwrap();
+    assert_eq!(start, json!({ "next": 0, "notes": [] }));
+    let notes = world.notes.clone();
+    let (woken, ()) = tokio::join!(world.notes_after(0, None), async {
+        std::thread::spawn(move || notes.push(ScreenNote::Opened { compartment: door(7) })).join().unwrap();
+    });
+    assert_eq!(woken, json!({ "next": 1, "notes": [{ "note": "opened", "compartment": 7 }] }));
+    world.notes.push(ScreenNote::CallStaff { compartment: door(7), order: Some("pos/A17".parse().unwrap()) });
+    let next = world.notes_after(1, None).await;
+    assert_eq!(next["notes"], json!([{ "note": "call_staff", "compartment": 7, "order": "pos/A17" }]));
+}
+
+#[tokio::test]
+async fn notes_of_staff_reach_their_session_and_nobody_else() {
+    let mut world = World::start();
+    world.log_in().await;
+    let order = || "pos/A17".parse().unwrap();
+    world.notes.push(ScreenNote::Loading { session: SESSION, order: order(), compartment: door(7) });
+    world.notes.push(ScreenNote::Stored { order: order(), compartment: door(7) });
+    world.notes.push(ScreenNote::SessionEnded { session: SESSION });
+    world.notes.push(ScreenNote::Closed { compartment: door(7) });
+    let public = json!({ "next": 4, "notes": [{ "note": "closed", "compartment": 7 }] });
+    assert_eq!(world.notes_after(0, None).await, public);
+    assert_eq!(world.notes_after(0, Some(SessionId(1))).await, public);
+    let own = world.notes_after(0, Some(SESSION)).await;
+    assert_eq!(
+        own["notes"],
+        json!([
+            { "note": "loading", "order": "pos/A17", "compartment": 7 },
+            { "note": "stored", "order": "pos/A17", "compartment": 7 },
+            { "note": "session_ended" },
+            { "note": "closed", "compartment": 7 },
+        ])
+    );
+    assert!(!own.to_string().contains(&SESSION.to_string()));
+}
+
+#[tokio::test]
+async fn stopping_ends_long_polls_at_once() {
+    let mut world = World::start();
+    let poll = tokio::spawn(world.call(Method::GET, "/api/notes?after=0").send());
+    let stop = world.stop.take().unwrap();
+    stop.send(()).unwrap();
+    tokio::time::timeout(PATIENCE, &mut world.serving).await.expect("stops").unwrap().unwrap();
+    // Answered, or refused because it came too late: in no case still waiting.
+    let _ = tokio::time::timeout(PATIENCE, poll).await.expect("ends").unwrap();
+}
+
+#[test]
+fn only_loopback_is_listened_on() {
+    let folder = tempfile::tempdir().unwrap();
+    for listen in ["0.0.0.0:0", "192.0.2.1:8080", "[::]:0"] {
+        let (sender, _requests) = mpsc::channel(1);
+        let error = Screen::bind(&section(listen, &folder), sender).err().unwrap();
+        assert!(matches!(error, ScreenError::NotLoopback(_)), "{error}");
+        assert!(error.to_string().contains(listen), "{error}");
+    }
+    assert!(!folder.path().join("screen.url").exists());
+}
+
+#[test]
+fn port_in_use_is_named_and_the_address_of_its_owner_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = taken.local_addr().unwrap().to_string();
+    std::fs::write(folder.path().join("screen.url"), "of the owner").unwrap();
+    let (sender, _requests) = mpsc::channel(1);
+    let error = Screen::bind(&section(&listen, &folder), sender).err().unwrap();
+    assert!(matches!(error, ScreenError::PortInUse(_)), "{error}");
+    assert!(error.to_string().contains("set `screen.listen` to another port"), "{error}");
+    assert_eq!(std::fs::read_to_string(folder.path().join("screen.url")).unwrap(), "of the owner");
+}

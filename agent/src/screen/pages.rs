@@ -13,6 +13,7 @@ pub(super) fn routes() -> Router {
         .route("/", get(([(CONTENT_TYPE, HTML)], include_str!("page/index.html"))))
         .route("/app.js", get(([(CONTENT_TYPE, SCRIPT)], include_str!("page/app.js"))))
         .route("/cabinet.js", get(([(CONTENT_TYPE, SCRIPT)], include_str!("page/cabinet.js"))))
+        .route("/staff.js", get(([(CONTENT_TYPE, SCRIPT)], include_str!("page/staff.js"))))
         .route("/parts.js", get(([(CONTENT_TYPE, SCRIPT)], include_str!("page/parts.js"))))
         .route("/texts.js", get(([(CONTENT_TYPE, SCRIPT)], include_str!("page/texts.js"))))
         .route("/style.css", get(([(CONTENT_TYPE, STYLE)], include_str!("page/style.css"))))

@@ -1,0 +1,417 @@
+// What the screen shows. One state, drawn anew at each change; the agent decides everything else.
+
+import * as cabinet from "/cabinet.js";
+import { beep, button, clock, el, grouped, keypad } from "/parts.js";
+import { jobPage, listPage } from "/staff.js";
+import { TEXTS } from "/texts.js";
+
+const DIGITS_MAX = 12;
+const SCAN_MAX = 64;
+const VIEW_MILLIS = 10000;
+const TYPED_IDLE = 45000;
+const DOORS_IDLE = 60000;
+const THANKS_MILLIS = 6000;
+const STAFF_IDLE = 180000;
+
+export const state = {
+  link: "connecting", // connected, lost, noKey
+  view: null,
+  page: "keypad", // keypad, pin, doors, list, job
+  typed: "",
+  message: "",
+  busy: false,
+  doors: new Map(), // number -> { is: opening | open | closed | push | help, order }
+  beeping: new Set(),
+  lockedUntil: 0,
+  staff: null, // { name }
+  job: null,
+};
+
+let touched = performance.now();
+let shown = "";
+
+// --- what people do ---
+
+export function show(page, message = "") {
+  Object.assign(state, { page, message, typed: "" });
+  touched = performance.now();
+  draw();
+}
+
+function press(key) {
+  if (state.busy) return;
+  state.message = "";
+  if (key === "clear") state.typed = "";
+  else if (key === "back") state.typed = isScan() ? "" : state.typed.slice(0, -1);
+  else if (state.typed.length < DIGITS_MAX) state.typed += key;
+  draw();
+}
+
+function isScan() {
+  return /[^0-9]/.test(state.typed);
+}
+
+// A scanner types like a keyboard and ends with Enter.
+function keyboard(event) {
+  touched = performance.now();
+  if (event.ctrlKey || event.altKey || event.metaKey || state.busy) return;
+  if (event.key === "Enter" && state.typed !== "") {
+    event.preventDefault();
+    submit();
+  } else if (event.key === "Backspace") {
+    press("back");
+  } else if (event.key === "Escape") {
+    press("clear");
+  } else if (/^[0-9A-Za-z._-]$/.test(event.key) && state.typed.length < SCAN_MAX) {
+    if (state.page === "doors" || state.page === "job") return scanElsewhere(event.key);
+    state.message = "";
+    state.typed += event.key;
+    draw();
+  }
+}
+
+// Another customer scans while the doors of the one before are still on the screen.
+function scanElsewhere(key) {
+  if (state.page !== "doors") return;
+  show("keypad");
+  state.typed = key;
+  draw();
+}
+
+function submit() {
+  if (state.typed === "" || state.busy) return;
+  if (state.page === "pin") enterStaff();
+  else if (state.page === "list") scanLabel();
+  else if (locked() && !isScan()) state.typed = "";
+  else enter();
+}
+
+async function enter() {
+  const answer = await submitTo("/api/enter");
+  if (!answer) return;
+  if (answer.result === "opening") return opening(answer.compartments);
+  if (answer.result === "staff") return beginStaff(answer);
+  show("keypad", refusal(answer));
+}
+
+async function enterStaff() {
+  const answer = await submitTo("/api/staff");
+  if (!answer) return;
+  if (answer.result === "staff") return beginStaff(answer);
+  const wrong = answer.result === "refused" && (answer.reason === "wrong" || answer.reason === "not_a_code");
+  show(answer.result === "locked" ? "keypad" : "pin", wrong ? TEXTS.staff.wrong : refusal(answer));
+}
+
+// Letters of a token are capitals, whatever a scanner's caps lock makes of them.
+async function submitTo(path) {
+  const secret = state.typed.toUpperCase();
+  Object.assign(state, { typed: "", message: "", busy: true });
+  draw();
+  try {
+    const { status, body } = await cabinet.send(path, { secret });
+    if (status === 200) return body;
+    return { result: "refused", reason: status === 422 ? "not_a_code" : "no_answer" };
+  } catch {
+    return { result: "refused", reason: "no_answer" };
+  } finally {
+    state.busy = false;
+    refresh();
+  }
+}
+
+function refusal(answer) {
+  if (answer.result === "locked") {
+    state.lockedUntil = performance.now() + answer.millis;
+    return "";
+  }
+  if (answer.result === "second_part_needed") {
+    if (state.view) state.view.second_part_needed = true;
+    return "";
+  }
+  if (answer.reason === "not_a_code") return TEXTS.refused.not_a_code(state.view?.code_digits ?? 8);
+  return TEXTS.refused[answer.reason] ?? TEXTS.refused.no_answer;
+}
+
+function opening(numbers) {
+  const before = state.doors;
+  // The news of a fast door may have come before this answer.
+  state.doors = new Map(numbers.map((number) => [number, before.get(number)?.fresh ? before.get(number) : { is: "opening" }]));
+  show("doors");
+}
+
+export async function tell(path, body) {
+  touched = performance.now();
+  try {
+    const { status } = await cabinet.send(path, body);
+    if (status >= 400) show(state.page, TEXTS.refused.no_answer);
+  } catch {
+    show(state.page, TEXTS.refused.no_answer);
+  }
+  refresh();
+}
+
+function beginStaff({ session, name }) {
+  cabinet.setSession(session);
+  Object.assign(state, { staff: { name }, job: null });
+  show("list");
+  refresh();
+}
+
+function endStaff(message) {
+  cabinet.setSession(null);
+  Object.assign(state, { staff: null, job: null });
+  if (state.view) state.view.staff = null;
+  show("keypad", message);
+}
+
+function staffButton() {
+  if (state.staff) {
+    cabinet.send("/api/logout", {}).catch(() => {});
+    endStaff("");
+  } else {
+    show(state.page === "pin" ? "keypad" : "pin");
+  }
+}
+
+// A label shows the order's reference, with or without the integration before it.
+function scanLabel() {
+  const label = state.typed;
+  const waiting = state.view?.staff?.waiting ?? [];
+  const found = waiting.filter(({ order }) => order === label || order.split("/")[1] === label);
+  state.typed = "";
+  if (found.length === 1) tell("/api/load", { order: found[0].order, larger: false });
+  else show("list", TEXTS.staff.unknownLabel(label));
+}
+
+// --- what the cabinet says ---
+
+function note(news) {
+  const { compartment: number } = news;
+  switch (news.note) {
+    case "opened": return door(number, { is: "open" });
+    case "closed":
+      state.beeping.delete(number);
+      return door(number, { is: "closed" });
+    case "push_door": return door(number, { is: "push" });
+    case "call_staff": return door(number, { is: "help", order: news.order });
+    case "beep":
+      state.beeping.add(number);
+      return beep();
+    case "loading": return job({ kind: "load", order: news.order, number, phase: "opening" });
+    case "retrieving": return job({ kind: "retrieve", order: news.order, number, phase: "opening" });
+    case "ask_loaded": return about(news, { phase: "asking", empty: news.empty });
+    case "stored": return about(news, { phase: "stored" });
+    case "load_aborted": return about(news, { phase: "aborted" });
+    case "staff_refused":
+      if (news.reason === "no_session") return endStaff(TEXTS.staffRefused.no_session);
+      return show(state.page, TEXTS.staffRefused[news.reason]);
+    case "session_ended": return state.staff && endStaff(TEXTS.staff.ended);
+  }
+}
+
+function door(number, now) {
+  if (state.staff) {
+    if (state.job?.number === number && !["stored", "aborted", "asking"].includes(state.job.phase)) {
+      const taken = state.job.kind === "retrieve" && now.is === "closed";
+      state.job.phase = taken ? "retrieved" : now.is;
+      touched = performance.now();
+    }
+    return;
+  }
+  if (state.doors.has(number)) {
+    touched = performance.now();
+    state.doors.set(number, now);
+  } else if (state.busy) {
+    state.doors.set(number, { ...now, fresh: true });
+  } else if (state.page === "keypad" && state.typed === "" && now.is !== "closed") {
+    // Nobody is typing: a door that opens by itself was opened for somebody in front of it.
+    state.doors = new Map([[number, now]]);
+    show("doors");
+  }
+}
+
+function job(begun) {
+  state.job = begun;
+  show("job");
+}
+
+function about({ order, compartment: number }, change) {
+  if (!state.staff) return;
+  if (state.job && state.job.number !== number && !["stored", "aborted", "retrieved"].includes(state.job.phase)) return;
+  state.job = { kind: "load", order, number, ...change };
+  show("job");
+}
+
+async function refresh() {
+  try {
+    const { status, body } = await cabinet.read("/api/view");
+    if (status === 401 && state.staff) return endStaff(TEXTS.staff.ended);
+    if (status !== 200) return;
+    state.view = body;
+    state.lockedUntil = body.locked_millis ? performance.now() + body.locked_millis : 0;
+    const stillOpen = (number) => body.doors.some((seen) => seen.number === number && seen.door !== "closed");
+    state.beeping = new Set([...state.beeping].filter(stillOpen));
+    if (state.staff && !body.staff) return endStaff(TEXTS.staff.ended);
+    draw();
+  } catch {
+    // The notes tell whether the agent answers.
+  }
+}
+
+// --- what is shown ---
+
+function locked() {
+  return performance.now() < state.lockedUntil;
+}
+
+function keypadPage() {
+  const texts = state.page === "pin" ? TEXTS.staff : TEXTS.customer;
+  const hidden = state.page === "pin" || isScan();
+  const value = isScan() ? TEXTS.customer.scanned : hidden ? "•".repeat(state.typed.length) : grouped(state.typed);
+  const hint = state.busy ? TEXTS.customer.checking : state.message || texts.hint;
+  return el("section", { class: "entry" },
+    el("div", { class: "say" },
+      el("h1", {}, texts.title),
+      el("p", { class: state.message ? "hint refusal" : "hint", role: state.message ? "alert" : "status" }, hint),
+      el("output", { class: "display", "aria-label": texts.display }, value || " ")),
+    el("div", { class: "go" },
+      button(texts.go, submit, { class: "primary", disabled: state.busy || state.typed.length < 6 }),
+      state.page === "pin" && button(TEXTS.staff.cancel, () => show("keypad"))),
+    keypad(press, state.busy));
+}
+
+function lockedPage() {
+  const left = Math.max(0, state.lockedUntil - performance.now());
+  return el("section", { class: "wide warn" },
+    el("h1", {}, TEXTS.locked.title),
+    el("p", {}, TEXTS.locked.why),
+    el("p", { class: "huge", role: "timer", "aria-live": "off" }, clock(left)),
+    el("p", { class: state.message ? "refusal" : "" }, state.busy ? TEXTS.customer.checking : state.message || TEXTS.locked.scan));
+}
+
+function secondPartPage() {
+  return el("section", { class: "wide warn" },
+    el("h1", {}, TEXTS.secondPart.title),
+    el("p", { class: state.message ? "refusal" : "" }, state.busy ? TEXTS.customer.checking : state.message || TEXTS.secondPart.why));
+}
+
+function doorsPage() {
+  const doors = [...state.doors].sort(([one], [other]) => one - other);
+  const all = (is) => doors.every(([, door]) => door.is === is);
+  const call = doors.filter(([, door]) => door.is === "help");
+  const push = doors.filter(([, door]) => door.is === "push");
+  const what = all("closed") ? TEXTS.doors.thanks : doors.length > 1 ? TEXTS.doors.takeAll : TEXTS.doors.take;
+  return el("section", { class: doors.length > 1 ? "doors many" : "doors" },
+    el("div", { class: "tiles" }, ...doors.map(([number, door]) => doorTile(number, door))),
+    el("div", { class: "next" },
+      ...push.map(([number]) => el("p", {}, TEXTS.doors.pushHow(number))),
+      ...push.map(([number]) => button(TEXTS.doors.again(number), () => again(number), { class: "primary" })),
+      ...call.map(([number, door]) => el("p", {}, TEXTS.doors.call(number), door.order && el("strong", {}, ` ${TEXTS.doors.reference(door.order.split("/")[1])}`))),
+      push.length + call.length === 0 && el("p", {}, what),
+      button(TEXTS.doors.done, () => show("keypad"))));
+}
+
+function doorTile(number, { is }) {
+  return el("div", { class: `tile ${is}`, role: "status" },
+    el("h1", { "aria-label": `${TEXTS.door(number)} ${TEXTS.doors[is]}` },
+      el("span", {}, TEXTS.door("").trim()), el("b", {}, String(number)), el("span", {}, TEXTS.doors[is])));
+}
+
+function again(number) {
+  state.doors.set(number, { is: "opening" });
+  draw();
+  tell("/api/again", { compartment: number });
+}
+
+function page() {
+  if (state.link === "noKey") return el("section", { class: "wide warn" }, el("h1", {}, TEXTS.state.lost), el("p", {}, TEXTS.state.noKey));
+  if (state.link === "lost") return el("section", { class: "wide warn" }, el("h1", {}, TEXTS.state.lost), el("p", {}, TEXTS.state.lostLong));
+  switch (state.page) {
+    case "doors": return doorsPage();
+    case "list": return listPage(state, tell);
+    case "job": return jobPage(state, tell, show);
+    case "pin": return keypadPage();
+    default: return locked() ? lockedPage() : state.view?.second_part_needed ? secondPartPage() : keypadPage();
+  }
+}
+
+function draw() {
+  const view = state.view;
+  document.title = TEXTS.title;
+  document.getElementById("place").textContent = view ? TEXTS.cabinet(view.cabinet) : "";
+  const status = document.getElementById("state");
+  const now = state.link === "connected" && view ? (view.online ? "online" : "offline") : "lost";
+  status.textContent = state.link === "connecting" ? "" : TEXTS.state[now];
+  status.className = now;
+  const staff = document.getElementById("staff");
+  staff.textContent = state.staff ? TEXTS.staff.leave : state.page === "pin" ? TEXTS.staff.cancel : TEXTS.staff.enter;
+  const banner = document.getElementById("banner");
+  banner.hidden = state.beeping.size === 0;
+  banner.textContent = banner.hidden ? "" : TEXTS.doors.leftOpen([...state.beeping].sort((one, other) => one - other));
+  keepFocus(() => document.getElementById("stage").replaceChildren(page()));
+}
+
+// A page that is drawn anew leaves the focus of a keyboard, and the place in a list, where they were.
+function keepFocus(replace) {
+  const focused = document.activeElement?.closest("#stage") ? document.activeElement : null;
+  const name = focused?.getAttribute("aria-label") ?? focused?.textContent;
+  const place = document.querySelector(".list")?.scrollTop ?? 0;
+  replace();
+  const list = document.querySelector(".list");
+  if (list && shown === state.page) list.scrollTop = place;
+  shown = state.page;
+  if (!name) return;
+  const same = [...document.querySelectorAll("#stage button")].find((one) => (one.getAttribute("aria-label") ?? one.textContent) === name);
+  same?.focus();
+}
+
+// --- time ---
+
+function tick() {
+  const idle = performance.now() - touched;
+  if (state.staff) {
+    if (idle > STAFF_IDLE) staffButton();
+  } else if (state.page === "doors") {
+    const closed = [...state.doors.values()].every((door) => door.is === "closed");
+    if (idle > (closed ? THANKS_MILLIS : DOORS_IDLE)) show("keypad");
+  } else if (idle > TYPED_IDLE && (state.typed || state.message || state.page === "pin") && !state.busy) {
+    show("keypad");
+  }
+  if (state.lockedUntil > 0 && state.page === "keypad") {
+    if (!locked()) state.lockedUntil = 0;
+    draw();
+  }
+}
+
+function start() {
+  document.addEventListener("pointerdown", () => { touched = performance.now(); });
+  document.addEventListener("keydown", keyboard);
+  document.addEventListener("contextmenu", (event) => event.preventDefault());
+  document.getElementById("staff").addEventListener("click", staffButton);
+  setInterval(tick, 1000);
+  if (!cabinet.takeKey()) {
+    state.link = "noKey";
+    return draw();
+  }
+  draw();
+  refresh();
+  setInterval(refresh, VIEW_MILLIS);
+  cabinet.follow({
+    notes(batch) {
+      batch.forEach(note);
+      draw();
+      refresh();
+    },
+    state(link) {
+      if (state.link === link) return;
+      state.link = link;
+      draw();
+      if (link === "connected") refresh();
+    },
+    loggedOut() {
+      if (state.staff) endStaff(TEXTS.staff.ended);
+    },
+  });
+}
+
+start();

@@ -1,0 +1,54 @@
+// Parts of pages. Texts go in as text nodes only.
+
+import { TEXTS } from "/texts.js";
+
+export function el(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name === "on") element.addEventListener("click", value);
+    else if (value === true) element.setAttribute(name, "");
+    else if (value !== false && value !== null && value !== undefined) element.setAttribute(name, value);
+  }
+  element.append(...children.filter((child) => child !== null && child !== undefined && child !== false));
+  return element;
+}
+
+export function button(text, on, attributes = {}) {
+  return el("button", { type: "button", on, ...attributes }, text);
+}
+
+export function keypad(press, disabled) {
+  const key = (name, label, text) =>
+    button(text, () => press(name), { class: name.length > 1 ? "key word" : "key", "aria-label": label, disabled });
+  const digits = [1, 2, 3, 4, 5, 6, 7, 8, 9].map((digit) => key(String(digit), String(digit), String(digit)));
+  return el("div", { class: "keypad", role: "group", "aria-label": TEXTS.keys.pad }, ...digits,
+    key("clear", TEXTS.keys.clearName, TEXTS.keys.clear), key("0", "0", "0"), key("back", TEXTS.keys.backName, TEXTS.keys.back));
+}
+
+// Digits in groups of four, as they stand in the message.
+export function grouped(digits) {
+  return digits.replace(/(.{4})(?=.)/g, "$1 ");
+}
+
+export function clock(millis) {
+  const seconds = Math.ceil(millis / 1000);
+  return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
+}
+
+let audio = null;
+
+// Works once somebody has touched the page; before that browsers keep it silent.
+export function beep() {
+  try {
+    audio ??= new AudioContext();
+    const tone = audio.createOscillator();
+    const volume = audio.createGain();
+    tone.frequency.value = 1200;
+    volume.gain.value = 0.2;
+    tone.connect(volume).connect(audio.destination);
+    tone.start();
+    tone.stop(audio.currentTime + 0.4);
+  } catch {
+    // A screen without sound still shows the door.
+  }
+}
