@@ -7,7 +7,8 @@ use schemas::api::{Reply, ReplyError, RequestErrorCode, UnlockResult};
 use schemas::cbor::Blob;
 use schemas::ids::Identity;
 use schemas::messages::{
-    Action, Command, CommandId, CommandRefused, Compartment, Down, Expect, FleetMillis, Signed, UnlockDone,
+    Action, Command, CommandId, CommandRefused, Compartment, Down, Expect, FleetMillis, RefusalReason, Signed,
+    UnlockDone,
 };
 
 use crate::cabinet::Cabinet;
@@ -142,7 +143,9 @@ impl Cabinet {
 
     pub(super) fn command_refused(&mut self, turn: &mut Turn<'_>, refused: &CommandRefused) {
         turn.alarm(format!("cabinet {} refused a command: {}", self.at, refused.reason));
-        let Some(id) = refused.id.filter(|id| self.unlocks.contains_key(id)) else {
+        // A replayed command was taken before: its outcome is still to come.
+        let ended = refused.reason != RefusalReason::Replayed;
+        let Some(id) = refused.id.filter(|id| ended && self.unlocks.contains_key(id)) else {
             return;
         };
         self.forget_command(turn, &id);

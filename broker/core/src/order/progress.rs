@@ -88,7 +88,8 @@ impl Orders {
 
     /// The cabinet holds the code: the recipient may hear of it. Never twice, and not once the order is out.
     fn issued(&mut self, turn: &mut Turn<'_>, at: &OrderRef, issued: Issued) {
-        let here = |order: &&mut Order| !order.notified && order.state == OrderState::Stored;
+        let here =
+            |order: &&mut Order| !order.notified && !order.state.is_final() && order.state != OrderState::Recalled;
         let Some(order) = self.rows.get_mut(at).filter(here) else {
             return;
         };

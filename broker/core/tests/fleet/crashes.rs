@@ -196,6 +196,7 @@ fn invariants(world: &World, seed: u64) {
 
 #[test]
 fn random_histories_keep_the_invariants_and_end_with_every_stored_order_announced() {
+    let mut all = 0;
     for seed in 0..40 {
         let world = history(seed);
         let told = world.told("shop");
@@ -208,7 +209,9 @@ fn random_histories_keep_the_invariants_and_end_with_every_stored_order_announce
         assert_eq!(again.poll_timeout().filter(|at| *at == 0), None, "seed {seed}: work is left behind");
         let step = again.handle(Input::Tick, &fleet_core::Moment { now: world.now, entropy: [0; 32] });
         assert!(step.writes.is_empty(), "seed {seed}: {:?}", step.writes);
+        all += announced;
     }
+    assert!(all >= 40, "the histories are too dull: {all} messages");
 }
 
 #[test]

@@ -227,6 +227,24 @@ fn an_integration_may_keep_so_many_orders_and_finished_ones_are_forgotten() {
 }
 
 #[test]
+fn many_finished_orders_are_forgotten_over_several_ticks() {
+    let mut world = World::with(Config { order_retention_millis: 1_000, ..Config::default() });
+    world.add(FakeCabinet::new("c1", &[Size::M]));
+    world.connect(&c1());
+    for number in 0..250 {
+        world.put(&put(&format!("A{number}"), "M"));
+        world.cancel(&format!(r#"{{"order":"A{number}"}}"#));
+    }
+    world.now += 1_000;
+    for left in [150, 50, 0] {
+        world.now = world.now.max(world.core.poll_timeout().unwrap());
+        world.handle(Input::Tick);
+        assert_eq!(world.store.rows(ORDERS).unwrap().len(), left);
+        assert!(world.core.poll_timeout().is_some_and(|next| next > world.now), "the deadline did not move");
+    }
+}
+
+#[test]
 fn personal_data_of_an_order_is_dropped_when_it_is_over() {
     let mut world = World::new(&[Size::M]);
     world.put(r#"{"order":"A1","cabinet":"c1","size":"M","category":"retail","recipient":{"email":"a@example.org"}}"#);

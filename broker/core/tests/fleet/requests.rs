@@ -186,7 +186,19 @@ fn an_unlock_without_an_outcome_times_out_and_its_outcome_may_come_later() {
     assert!(world.store.rows(COMMANDS).unwrap().is_empty());
 }
 
-/// Acceptance 10, the fleet's part: the refusal of a replay ends no unlock that is on its way.
+/// Acceptance 10, the fleet's part.
+#[test]
+fn the_refusal_of_a_replay_is_an_alarm_and_ends_no_unlock_that_is_on_its_way() {
+    let mut world = World::new(&[Size::S]);
+    world.ask_raw(EVE, UNLOCK.as_bytes());
+    let alarms = world.alarms();
+    let id = Some(world.last_command(&c1()));
+    world.fact(&c1(), CommandRefused { id, reason: RefusalReason::Replayed });
+    assert_eq!((world.reply(world.ticket), world.alarms()), (None, alarms + 1));
+    outcome(&mut world, UnlockOutcome::Opened);
+    assert!(matches!(world.reply(world.ticket), Some(Reply::Unlock(_))));
+}
+
 #[test]
 fn a_refused_unlock_is_answered_with_the_cabinets_reason() {
     let mut world = World::new(&[Size::S]);
