@@ -203,12 +203,15 @@ fn cabinet_text(detail: &CabinetDetail) -> String {
          Codes     {book}\n\
          Keyset    version {keyset}\n\
          Events    {events}\n\
-         Instance  {instance}\n\n",
+         Instance  {instance}\n",
         cabinet = summary.cabinet,
         site = summary.site,
         place = output::plain(&summary.place),
         state = state(summary),
-        since = if summary.online { String::new() } else { format!(", last seen {}", last_seen(summary)) },
+        since = match summary.last_seen {
+            Some(at) if !summary.online => format!(", last seen {}", output::time(at)),
+            Some(_) | None => String::new(),
+        },
         keyset = detail.keyset_held,
         events = detail.events,
         instance = detail.instance,
@@ -338,7 +341,7 @@ mod tests {
                 row(9, Size::L, DoorState::Unknown, None, true),
             ],
         };
-        let page = format!("{}{}", cabinet_text(&detail), compartment_table(&detail).trim_fmt());
+        let page = format!("{}\n{}", cabinet_text(&detail), compartment_table(&detail).trim_fmt());
         insta::assert_snapshot!(page, @r"
         Cabinet   berlin-01 at berlin, Main station, north hall
         State     online

@@ -59,7 +59,7 @@ pub(super) fn other_answer() -> anyhow::Error {
 /// Reads a passphrase file: one line, for its owner only.
 pub(super) fn passphrase(path: Option<&Path>) -> anyhow::Result<Option<Passphrase>> {
     let Some(path) = path else { return Ok(None) };
-    let bytes = certs::read_private(path).context("read the passphrase")?;
+    let bytes = certs::read_private(path).map_err(|error| Usage(format!("read the passphrase: {error}")))?;
     let text = std::str::from_utf8(&bytes)
         .map_err(|_| Usage(format!("passphrase file `{}` is not UTF-8 text", path.display())))?;
     let text = text.strip_suffix('\n').unwrap_or(text);

@@ -151,7 +151,7 @@ fn show(context: &Context, folder: &PersonFolder, order: OrderKey) -> anyhow::Re
     if context.json {
         output::json(&reply)?
     } else {
-        output::text(&order_text(order))?
+        output::text(order_text(order).trim_end())?
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -12,7 +12,7 @@ const WIDTH: u16 = 80;
 
 /// Prints lines for a person.
 pub(super) fn text(text: &str) -> anyhow::Result<()> {
-    print(text.trim_end())
+    print(text)
 }
 
 /// Prints one JSON document on one line.

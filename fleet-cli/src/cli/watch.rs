@@ -31,12 +31,8 @@ async fn follow(context: &Context, folder: &PersonFolder, cabinet: Option<&Cabin
     // The first attempt fails at once: a wrong address does not get better by waiting.
     let mut client = Client::connect(folder).await?;
     loop {
-        if !context.json {
-            let what = cabinet.map_or_else(|| "all cabinets".to_owned(), |cabinet| format!("cabinet {cabinet}"));
-            output::note(&format!("watching {what} at {}:{}; Ctrl-C ends it", folder.host(), folder.port()));
-        }
-        let error = follow_connection(context, &client, cabinet).await?;
-        output::note(&error.to_string());
+        let error = follow_connection(context, folder, &client, cabinet).await?;
+        output::note(&format!("{error}; trying for {} min", PATIENCE.as_secs() / 60));
         client = Client::connect_within(folder, PATIENCE).await?;
     }
 }
@@ -44,10 +40,13 @@ async fn follow(context: &Context, folder: &PersonFolder, cabinet: Option<&Cabin
 /// Prints until the connection is lost; returns why.
 async fn follow_connection(
     context: &Context,
+    folder: &PersonFolder,
     client: &Client,
     cabinet: Option<&CabinetId>,
 ) -> anyhow::Result<ClientError> {
     let mut live = client.subscribe_live(cabinet).await?;
+    let what = cabinet.map_or_else(|| "all cabinets".to_owned(), |cabinet| format!("cabinet {cabinet}"));
+    output::note(&format!("watching {what} at {}:{}; Ctrl-C ends it", folder.host(), folder.port()));
     loop {
         match live.next().await {
             Ok(item) if context.json => output::json(&item)?,

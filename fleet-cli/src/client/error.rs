@@ -37,7 +37,7 @@ pub enum ClientError {
     Subscription { identity: Identity, filter: String, reason: String },
     #[error("{what} took longer than {} s; see `fleet cabinet list` for whether the cabinet is online", after.as_secs())]
     Timeout { what: &'static str, after: Duration },
-    #[error("the connection to the fleet was lost ({reason}); try again")]
+    #[error("the connection to the fleet was lost: {reason}")]
     Lost { reason: String },
     #[error("{what} of the fleet cannot be read ({reason}); `fleet` and broker may be of different versions")]
     Unreadable { what: &'static str, reason: String },
@@ -159,8 +159,12 @@ fn causes<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn
     std::iter::successors(Some(error), |error| next_cause(*error))
 }
 
-/// An I/O error shows the source of what it wraps, not what it wraps.
+/// What an error wraps, also where it does not say so: an I/O error shows the source of what it wraps instead, and
+/// rumqttc's errors of reading a packet show nothing.
 fn next_cause<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e (dyn Error + 'static)> {
+    if let Some(StateError::Deserialization(inner)) = error.downcast_ref::<StateError>() {
+        return Some(inner);
+    }
     match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
         Some(wrapped) => Some(wrapped),
         None => error.source(),
@@ -176,6 +180,15 @@ fn io_cause<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e io::Error> {
 }
 
 fn innermost(error: &(dyn Error + 'static)) -> String {
+    const CLOSED: [io::ErrorKind; 4] = [
+        io::ErrorKind::UnexpectedEof,
+        io::ErrorKind::ConnectionReset,
+        io::ErrorKind::ConnectionAborted,
+        io::ErrorKind::BrokenPipe,
+    ];
+    if io_cause(error).is_some_and(|io| CLOSED.contains(&io.kind())) {
+        return "closed by the other side".to_owned();
+    }
     let last = causes(error).last().map(ToString::to_string).unwrap_or_default();
     last.trim().to_owned()
 }
@@ -205,6 +218,11 @@ mod tests {
     fn an_alert_is_about_ones_own_certificate_and_anything_else_about_the_servers() {
         let alert = rustls::Error::AlertReceived(rustls::AlertDescription::CertificateExpired);
         assert!(matches!(said(&tls(alert)), ClientError::CertificateRefused { .. }));
+        // TLS 1.3: the verdict on the client comes with the first packet.
+        let alert = rustls::Error::AlertReceived(rustls::AlertDescription::UnknownCA);
+        let read = rumqttc::v5::mqttbytes::Error::Io(io::Error::new(io::ErrorKind::InvalidData, alert));
+        let late = ConnectionError::MqttState(StateError::Deserialization(read));
+        assert!(matches!(said(&late), ClientError::CertificateRefused { .. }));
         let other = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
         let error = said(&tls(other));
         assert!(matches!(error, ClientError::ServerRefused { .. }));
@@ -230,5 +248,13 @@ mod tests {
         };
         assert_eq!(ended(&disconnect(Some("revoked".to_owned()))), "revoked");
         assert_eq!(ended(&disconnect(None)), "the same identity connected from elsewhere");
+    }
+
+    #[test]
+    fn a_connection_that_breaks_is_said_without_the_librarys_words() {
+        let eof = io::Error::new(io::ErrorKind::UnexpectedEof, "peer closed connection without sending close_notify");
+        let read = rumqttc::v5::mqttbytes::Error::Io(eof);
+        let error = ConnectionError::MqttState(StateError::Deserialization(read));
+        assert_eq!(ended(&error), "closed by the other side");
     }
 }

@@ -100,7 +100,8 @@ impl IntegrationClient {
         Ok(Delivery { row: read(&message)?, message })
     }
 
-    /// Moves the cursor of the row's stream: it does not come again.
+    /// Moves the cursor of the row's stream, so that it does not come again. MQTT has no answer to this: an
+    /// acknowledgement that is lost with the connection lets the row come once more.
     pub async fn ack(&self, delivery: Delivery) -> Result<(), ClientError> {
         self.link.ack(&delivery.message).await
     }

@@ -86,9 +86,10 @@ fn a_passphrase_file_has_to_be_private_and_one_line() {
         let arguments = ["init", "acme", "--tenant", "acme", "--host", "localhost", "--passphrase-file", "passphrase"];
         fleet(folder.path(), &arguments)
     };
-    failed(&init("correct horse\n", 0o644), 1, "chmod 600 passphrase");
+    failed(&init("correct horse\n", 0o644), 2, "chmod 600 passphrase");
     failed(&init("correct horse\nbattery\n", 0o600), 2, "more than one line");
     failed(&init("short\n", 0o600), 2, "fewer than");
+    failed(&init("\n", 0o600), 2, "fewer than");
     assert_eq!(code(&init("correct horse\n", 0o600)), 0);
 
     let add = |passphrase: &[&str]| {
