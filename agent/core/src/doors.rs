@@ -118,16 +118,11 @@ impl CabinetCore {
         self.closed_under_pulse(turn, compartment);
     }
 
-    /// The door was open when it was pulsed. Closed before the pulse was sent: from now on it can prove something.
-    /// Closed afterwards: nobody can say what the pulse did.
+    /// A door that closes while a sent pulse waits for it was open all the time: nobody can say what the pulse did.
     fn closed_under_pulse(&mut self, turn: &mut Turn, compartment: Compartment) {
-        let Some(active) = self.bays.get_mut(&compartment).and_then(|bay| bay.active.as_mut()) else { return };
-        match active.phase {
-            Phase::Pulsing { .. } => active.row.was_open = false,
-            Phase::Sent { .. } if active.row.was_open => {
-                self.settle(turn, compartment, UnlockOutcome::OutcomeUnknown);
-            }
-            Phase::Sent { .. } | Phase::Recovering { .. } => {}
+        let active = self.bays.get(&compartment).and_then(|bay| bay.active.as_ref());
+        if active.is_some_and(|active| matches!(active.phase, Phase::Sent { .. })) {
+            self.settle(turn, compartment, UnlockOutcome::OutcomeUnknown);
         }
     }
 

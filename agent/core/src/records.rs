@@ -82,12 +82,10 @@ rows! {
         /// Number of the newest pulse that it asked for.
         1 => pulse: u64,
         2 => purpose: Purpose,
-        /// The sensor said open before the pulse: open afterwards proves nothing.
-        3 => was_open: bool,
         /// Which press of "try again" this is, from 1.
-        4 => attempt: u32,
+        3 => attempt: u32,
         /// Boot clock after which nothing is pulsed for it.
-        5 => not_after: u64,
+        4 => not_after: u64,
     }
 
     Free {}
@@ -177,5 +175,29 @@ impl Content {
             Self::Leaving(content) => Some(&content.order),
             Self::Retrieving(content) => Some(&content.order),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use schemas::cbor::{decode, encode};
+
+    use super::*;
+
+    #[test]
+    fn rows_have_pinned_bytes() {
+        let order: OrderKey = "shop/A1".parse().unwrap();
+        let bay =
+            BayRow { content: Stored { order: order.clone() }.into(), open: Some(false), fault: None, audit: false };
+        let bytes = [&[0xa3, 0x01, 0x82, 0x03, 0xa1, 0x01, 0x67][..], b"shop/A1", &[0x02, 0xf4, 0x04, 0xf4]].concat();
+        assert_eq!(encode(&bay), bytes);
+        assert_eq!(decode::<BayRow>(&bytes), Ok(bay));
+
+        let purpose = CollectUse { credential: CredentialId([2; 8]), order }.into();
+        let row = UseRow { pulse: 1, purpose, attempt: 1, not_after: 30_000 };
+        let head = [0xa4, 0x01, 0x01, 0x02, 0x82, 0x02, 0xa2, 0x01, 0x48, 2, 2, 2, 2, 2, 2, 2, 2, 0x02, 0x67];
+        let bytes = [&head[..], b"shop/A1", &[0x03, 0x01, 0x04, 0x19, 0x75, 0x30]].concat();
+        assert_eq!(encode(&row), bytes);
+        assert_eq!(decode::<UseRow>(&bytes), Ok(row));
     }
 }

@@ -33,7 +33,7 @@ impl CabinetCore {
         self.end_offer(turn, compartment);
         let pulse = self.next_pulse(turn);
         let Some(bay) = self.bays.get_mut(&compartment) else { return };
-        let row = UseRow { pulse, purpose, was_open: bay.seen == DoorSeen::Open, attempt, not_after };
+        let row = UseRow { pulse, purpose, attempt, not_after };
         turn.put(USES, bay_key(compartment), &row);
         bay.active = Some(ActiveUse { row, phase: Phase::Pulsing { retried: false } });
         turn.effect(Effect::Pulse { pulse, compartment, not_after });

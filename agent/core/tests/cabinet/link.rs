@@ -87,6 +87,20 @@ fn hello_is_said_again_when_no_welcome_comes() {
 }
 
 #[test]
+fn a_message_beyond_the_limit_is_not_even_read() {
+    let mut rig = Rig::online();
+    rig.down(CodesEnvelope { envelope: Blob(vec![0; MESSAGE_MAX]) });
+    assert_eq!(rig.last(), CommandRefused { id: None, reason: RefusalReason::Malformed }.into());
+}
+
+#[test]
+fn before_the_welcome_no_challenge_is_given() {
+    let mut rig = Rig::blank();
+    rig.send(Input::Connected);
+    assert_eq!(told(&rig.down(Ask {})), ["AckDown { token: 1 }"]);
+}
+
+#[test]
 fn ask_is_answered_once_a_second() {
     let mut rig = Rig::online();
     rig.wait(1_000);

@@ -117,7 +117,7 @@ fn only_a_free_closed_sound_compartment_in_service_is_loaded() {
     let (mut rig, session) = with_orders(vec![put_order("A1", Size::M)]);
     rig.door(1, DoorSeen::Closed, OCCUPIED);
     rig.close_door(1);
-    rig.open_door(2);
+    rig.door(2, DoorSeen::Unknown, OCCUPIED);
     rig.door(4, DoorSeen::Unknown, UNKNOWN);
     rig.door(5, DoorSeen::Open, UNKNOWN);
     assert!(rig.view(1).audit_required);
@@ -210,6 +210,8 @@ fn a_code_is_refused_once_staff_start_to_retrieve_and_the_compartment_is_free_af
     let session = rig.log_in("111111");
     let pulse = only_pulse(&rig.send(Input::Retrieve { session, order: order("A1") }));
     assert_eq!(result(&rig.enter("12345678")), EntryResult::Refused(EntryRefusal::Revoked));
+    let early = Input::ConfirmLoaded { session, compartment: number(4), inside: false };
+    assert_eq!(refused(&rig.send(early)), StaffRefusal::Busy);
     rig.sent(pulse);
     rig.open_door(4);
     rig.close_door(4);

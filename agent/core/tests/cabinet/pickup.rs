@@ -180,6 +180,17 @@ fn without_a_door_sensor_a_code_is_used_up_by_the_pulse() {
 }
 
 #[test]
+fn a_collection_that_no_sensor_saw_is_not_confirmed_by_a_closed_door() {
+    let mut rig = Rig::holding(&[(4, "A1", "12345678")]);
+    rig.door(4, DoorSeen::Unknown, UNKNOWN);
+    let pulse = only_pulse(&rig.enter("12345678"));
+    rig.sent(pulse);
+    rig.wait(60_000);
+    rig.close_door(4);
+    assert!(rig.has(collected("A1", 4, 1, false)));
+}
+
+#[test]
 fn a_door_whose_sensor_always_says_open_does_not_trap_the_order() {
     let mut rig = Rig::holding(&[(4, "A1", "12345678")]);
     rig.open_door(4);

@@ -68,6 +68,24 @@ fn what_the_sensor_says_three_seconds_after_the_pulse_is_the_outcome() {
 }
 
 #[test]
+fn a_sensor_that_comes_back_in_time_decides_and_one_that_was_open_all_along_does_not() {
+    let mut rig = Rig::online();
+    rig.door(4, DoorSeen::Unknown, UNKNOWN);
+    let command = rig.command(4, Expect::empty());
+    let pulse = only_pulse(&rig.send_command(&command));
+    rig.sent(pulse);
+    rig.wait(2_000);
+    rig.open_door(4);
+    assert_eq!(rig.last(), done(&command, 4, UnlockOutcome::Opened).into());
+
+    let command = rig.command(4, Expect::empty());
+    let pulse = only_pulse(&rig.send_command(&command));
+    rig.sent(pulse);
+    rig.close_door(4);
+    assert_eq!(rig.last(), done(&command, 4, UnlockOutcome::OutcomeUnknown).into());
+}
+
+#[test]
 fn a_pulse_that_was_certainly_not_sent_is_tried_once_more_while_it_is_fresh() {
     let mut rig = Rig::online();
     let command = rig.command(4, Expect::empty());
@@ -188,11 +206,13 @@ fn what_is_signed_by_another_key_for_another_purpose_or_not_at_all_opens_nothing
         Scope::Cabinet { tenant: &tenant, cabinet: &cabinet, instance: INSTANCE, purpose: KeyPurpose::Unlock };
     let for_another = sign(schemas::cbor::encode(&command), elsewhere, &unlock_key());
     let rubbish = schemas::cbor::encode(&7);
+    let wordy = Command { requester: "x".repeat(97), ..command.clone() };
     for (bytes, reason) in [
         (signed(&command, KeyPurpose::Unlock, &codes_key()).0, RefusalReason::UnknownKey),
         (signed(&command, KeyPurpose::Codes, &unlock_key()).0, RefusalReason::BadSignature),
         (for_another, RefusalReason::BadSignature),
         (signed(&rubbish, KeyPurpose::Unlock, &unlock_key()).0, RefusalReason::Malformed),
+        (signed(&wordy, KeyPurpose::Unlock, &unlock_key()).0, RefusalReason::Malformed),
         (rubbish, RefusalReason::Malformed),
     ] {
         rig.wait(1_000);
