@@ -15,12 +15,17 @@ use crate::turn::Turn;
 
 /// When something happened, as far as the fleet can say.
 #[derive(Clone, Copy)]
-struct When {
+pub(super) struct When {
     at: FleetMillis,
     unverified: bool,
 }
 
 impl When {
+    /// The fleet knows only when it heard of it.
+    pub(super) fn heard_at(now: FleetMillis) -> Self {
+        Self { at: now, unverified: true }
+    }
+
     fn of(stamp: &Stamp, now: FleetMillis) -> Self {
         Self { at: stamp.fleet_millis.unwrap_or(now), unverified: stamp.fleet_millis.is_none() }
     }
@@ -132,7 +137,11 @@ impl Cabinet {
     }
 
     fn loaded(&mut self, turn: &mut Turn<'_>, when: When, order: &OrderKey, compartment: Compartment, fact: OrderFact) {
-        self.set_inside(turn, compartment, Inside { order: Some(order.clone()), audit_required: false });
+        self.set_inside(
+            turn,
+            compartment,
+            Inside { order: Some(order.clone()), audit_required: false, stored: fact == OrderFact::Stored },
+        );
         self.occupied(turn, order, compartment);
         self.tell_order(turn, when, order, compartment, fact);
     }
@@ -141,7 +150,7 @@ impl Cabinet {
     fn emptied(&mut self, turn: &mut Turn<'_>, order: &OrderKey, compartment: Compartment) {
         if self.inside(compartment) == Some(order) {
             let audit_required = self.inside.get(&compartment).is_some_and(|inside| inside.audit_required);
-            self.set_inside(turn, compartment, Inside { order: None, audit_required });
+            self.set_inside(turn, compartment, Inside { order: None, audit_required, stored: false });
         }
     }
 
@@ -154,7 +163,14 @@ impl Cabinet {
         }
     }
 
-    fn tell_order(&self, turn: &mut Turn<'_>, when: When, order: &OrderKey, compartment: Compartment, fact: OrderFact) {
+    pub(super) fn tell_order(
+        &self,
+        turn: &mut Turn<'_>,
+        when: When,
+        order: &OrderKey,
+        compartment: Compartment,
+        fact: OrderFact,
+    ) {
         let refrigerated = self.info(compartment).is_some_and(|info| info.attributes.refrigerated);
         let told = Told { fact, compartment, at: when.at, time_unverified: when.unverified, refrigerated };
         turn.send(Intent::to_order(&self.at, order, told));

@@ -50,6 +50,8 @@ cbor_map! {
     pub(crate) struct Inside {
         1 opt => order: Option<OrderKey>,
         2 => audit_required: bool,
+        /// False while staff are still loading the order.
+        3 => stored: bool,
     }
 }
 

@@ -9,9 +9,10 @@ use std::collections::BTreeSet;
 use schemas::messages::{Attributes, Compartment, CompartmentInfo, DropCredential, DropOrder, OrderKey, Size};
 
 use crate::cabinet::Cabinet;
-use crate::cabinet::records::{Booked, Reservation};
+use crate::cabinet::events::When;
+use crate::cabinet::records::{Booked, Inside, Reservation};
 use crate::config::Config;
-use crate::intents::{Displaced, Intent, NoRoom, Reserve, Reserved};
+use crate::intents::{Displaced, Intent, NoRoom, OrderFact, Reserve, Reserved};
 use crate::tables::BOOKED;
 use crate::turn::Turn;
 
@@ -24,9 +25,31 @@ impl Cabinet {
         if self.booked.contains_key(&wish.order) {
             return;
         }
+        let held = self.inside.iter().find(|(_, inside)| inside.order.as_ref() == Some(&wish.order));
+        if let Some((compartment, inside)) = held.map(|(compartment, inside)| (*compartment, inside.clone())) {
+            return self.adopt(turn, wish, compartment, inside);
+        }
         let Some(compartment) = self.find_room(turn, config, &wish) else {
             return turn.send(Intent::to_order(&self.at, &wish.order, NoRoom {}));
         };
+        let order = wish.order.clone();
+        self.book(turn, wish);
+        self.keep(turn, &order, compartment);
+    }
+
+    /// The order is here already, by the cabinet's word: the fleet was restored, and its backend has put it again.
+    fn adopt(&mut self, turn: &mut Turn<'_>, wish: Reserve, compartment: Compartment, inside: Inside) {
+        let order = wish.order.clone();
+        let fact = if inside.stored { OrderFact::Stored } else { OrderFact::Loading };
+        self.book(turn, wish);
+        self.occupied(turn, &order, compartment);
+        self.set_inside(turn, compartment, Inside { audit_required: false, ..inside });
+        let change = self.booked.get(&order).map(Booked::change);
+        self.append(turn, change.into_iter().collect());
+        self.tell_order(turn, When::heard_at(turn.now), &order, compartment, fact);
+    }
+
+    fn book(&mut self, turn: &Turn<'_>, wish: Reserve) {
         let Reserve { order, size, category, wants } = wish;
         let booked = Booked {
             order: order.clone(),
@@ -38,8 +61,7 @@ impl Cabinet {
             loaded: None,
             grant: None,
         };
-        self.booked.insert(order.clone(), booked);
-        self.keep(turn, &order, compartment);
+        self.booked.insert(order, booked);
     }
 
     fn find_room(&mut self, turn: &mut Turn<'_>, config: &Config, wish: &Reserve) -> Option<Compartment> {

@@ -88,12 +88,11 @@ fn a_restored_fleet_hears_of_everything_again_and_takes_no_loaded_order_for_free
     world.restart();
     world.connect(&c1());
     assert!(world.alarms() > alarms, "an order that the fleet does not know is in compartment 1");
-    world.put(r#"{"order":"B1","cabinet":"c1","size":"M","category":"retail"}"#);
-    assert_eq!(world.told("shop"), ["B1 rejected no_fitting_compartment"]);
-    let staff = "sam".parse().unwrap();
-    world.fact(&c1(), schemas::messages::Retrieved { order: order("A17"), compartment: door(1), staff });
-    world.put(r#"{"order":"B1","cabinet":"c1","size":"M","category":"retail"}"#);
-    assert_eq!(world.told("shop").last().unwrap(), "B1 reserved");
+    world.put_as("deli", r#"{"order":"B1","cabinet":"c1","size":"M","category":"retail"}"#);
+    assert_eq!(world.told("deli"), ["B1 rejected no_fitting_compartment"]);
+    world.put(A17);
+    assert_eq!(world.told("shop"), ["A17 stored"], "the order is where its cabinet says");
+    assert_eq!(world.notifications().len(), 1);
 }
 
 /// A small generator with a seed (SplitMix64): histories can be repeated from it.

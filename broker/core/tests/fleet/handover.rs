@@ -2,6 +2,7 @@
 
 use fleet_core::signing::SignerRequest;
 use fleet_core::{Effect, Input};
+use schemas::api::Reply;
 use schemas::messages::{
     Actor, ActorCredential, BookChange, Collected, CredentialKind, DoorOpened, Loading, Retrieved, Size, Stored,
     StoredBy,
@@ -74,6 +75,9 @@ fn a_loaded_order_is_told_as_stored_and_its_code_is_announced_once() {
     assert!(notification.instruction.contains("Door 2 opens"));
     assert_eq!(notification.code.len(), 8);
     assert!(notification.qr.starts_with('Q'));
+    let json = br#"{"op":"order.show","order":"shop/A17"}"#;
+    let Some(Reply::Order(shown)) = world.ask_raw("support:acme:sue", json) else { panic!() };
+    assert!(shown.notified);
 }
 
 #[test]
