@@ -258,6 +258,7 @@ fn a_short_passphrase_makes_no_fleet() {
     assert_eq!(tree(folder.path()), Vec::<String>::new());
 }
 
+#[allow(clippy::unwrap_in_result, reason = "the name is part of the test")]
 fn person(layout: &Layout, role: Role, name: &str) -> Result<PersonFolder, SetupError> {
     let name = name.parse().unwrap();
     setup::person(&PersonOptions { layout, role, name, passphrase: None, now: SystemTime::now() })
