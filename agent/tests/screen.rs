@@ -208,7 +208,9 @@ async fn foreign_names_and_foreign_pages_are_refused_even_with_the_key() {
     let mut world = World::start();
     let body = json!({ "secret": CODE });
     let port = world.base.rsplit(':').next().unwrap().to_owned();
-    for host in ["evil.example".to_owned(), format!("evil.example:{port}"), format!("localhost:{port}"), "127.0.0.1".into()] {
+    for host in
+        ["evil.example".to_owned(), format!("evil.example:{port}"), format!("localhost:{port}"), "127.0.0.1".into()]
+    {
         let answer = world.post("/api/enter", &body).header(HOST, &host).send().await.unwrap();
         assert_eq!(answer.status(), StatusCode::FORBIDDEN, "{host}");
         let page = world.client.get(&world.base).header(HOST, &host).send().await.unwrap();
@@ -223,7 +225,8 @@ async fn foreign_names_and_foreign_pages_are_refused_even_with_the_key() {
         assert_eq!(answer.status(), StatusCode::FORBIDDEN, "{site}");
     }
     assert!(world.is_untouched());
-    let ours = world.call(Method::GET, "/api/notes").header(ORIGIN, &world.base).header("sec-fetch-site", "same-origin");
+    let ours =
+        world.call(Method::GET, "/api/notes").header(ORIGIN, &world.base).header("sec-fetch-site", "same-origin");
     assert_eq!(ours.send().await.unwrap().status(), StatusCode::OK);
 }
 
@@ -302,7 +305,10 @@ async fn code_reaches_the_main_loop_and_its_result_comes_back() {
     let mut world = World::start();
     let until_boot_millis = boot_clock()() + 300_000;
     for (result, expected) in [
-        (EntryResult::Opening { compartments: vec![door(7), door(9)] }, json!({ "result": "opening", "compartments": [7, 9] })),
+        (
+            EntryResult::Opening { compartments: vec![door(7), door(9)] },
+            json!({ "result": "opening", "compartments": [7, 9] }),
+        ),
         (EntryResult::Refused(EntryRefusal::Wrong), json!({ "result": "refused", "reason": "wrong" })),
         (EntryResult::SecondPartNeeded, json!({ "result": "second_part_needed" })),
         (EntryResult::Locked { until_boot_millis }, json!({ "result": "locked" })),

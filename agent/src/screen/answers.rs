@@ -105,13 +105,16 @@ struct StaffAnswer {
 }
 
 impl ViewAnswer {
-    pub(super) fn new(screen: ScreenView, staff: bool, boot_millis: u64) -> Self {
+    pub(super) fn new(screen: ScreenView, staff: bool) -> Self {
         let ScreenView { view, waiting } = screen;
         let door =
             |seen: &CompartmentView| DoorAnswer { number: seen.number, door: seen.door, try_again: seen.try_again };
         Self {
             online: view.online,
-            locked_millis: view.locked_until.map(|until| until.saturating_sub(boot_millis)).filter(|left| *left > 0),
+            locked_millis: view
+                .locked_until
+                .map(|until| until.saturating_sub(view.boot_millis))
+                .filter(|left| *left > 0),
             second_part_needed: view.second_part_needed,
             code_digits: view.code_digits,
             doors: view.compartments.iter().map(door).collect(),

@@ -168,6 +168,7 @@ function staffButton() {
   if (state.staff) {
     cabinet.send("/api/logout", {}).catch(() => {});
     endStaff("");
+    refresh();
   } else {
     show(state.page === "pin" ? "keypad" : "pin");
   }
@@ -243,8 +244,11 @@ function about({ order, compartment: number }, change) {
 }
 
 async function refresh() {
+  const asked = state.staff;
   try {
     const { status, body } = await cabinet.read("/api/view");
+    // Somebody logged in or out meanwhile: this is not for them.
+    if (asked !== state.staff) return;
     if (status === 401 && state.staff) return endStaff(TEXTS.staff.ended);
     if (status !== 200) return;
     state.view = body;
@@ -314,7 +318,7 @@ function doorsPage() {
 function doorTile(number, { is }) {
   return el("div", { class: `tile ${is}`, role: "status" },
     el("h1", { "aria-label": `${TEXTS.door(number)} ${TEXTS.doors[is]}` },
-      el("span", {}, TEXTS.door("").trim()), el("b", {}, String(number)), el("span", {}, TEXTS.doors[is])));
+      el("span", {}, TEXTS.doors.word), el("b", {}, String(number)), el("span", {}, TEXTS.doors[is])));
 }
 
 function again(number) {
@@ -346,7 +350,7 @@ function draw() {
   const staff = document.getElementById("staff");
   staff.textContent = state.staff ? TEXTS.staff.leave : state.page === "pin" ? TEXTS.staff.cancel : TEXTS.staff.enter;
   const banner = document.getElementById("banner");
-  banner.hidden = state.beeping.size === 0;
+  banner.hidden = state.beeping.size === 0 || state.link !== "connected";
   banner.textContent = banner.hidden ? "" : TEXTS.doors.leftOpen([...state.beeping].sort((one, other) => one - other));
   keepFocus(() => document.getElementById("stage").replaceChildren(page()));
 }

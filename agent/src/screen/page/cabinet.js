@@ -7,6 +7,7 @@ const POLL_MILLIS = 40000;
 
 let key = "";
 let session = null;
+let poll = new AbortController();
 
 // True if there is a key. A reload keeps it; the address bar does not.
 export function takeKey() {
@@ -17,8 +18,10 @@ export function takeKey() {
   return key !== "";
 }
 
+// The poll under way asks for somebody else: it ends, and the next one begins where it began.
 export function setSession(value) {
   session = value;
+  poll.abort();
 }
 
 function headers(extra) {
@@ -27,14 +30,15 @@ function headers(extra) {
   return all;
 }
 
-async function request(path, options, millis) {
-  const response = await fetch(path, { ...options, cache: "no-store", signal: AbortSignal.timeout(millis) });
+async function request(path, options, millis, signals = []) {
+  const signal = AbortSignal.any([AbortSignal.timeout(millis), ...signals]);
+  const response = await fetch(path, { ...options, cache: "no-store", signal });
   const text = await response.text();
   return { status: response.status, body: text ? JSON.parse(text) : {} };
 }
 
-export function read(path, millis = CALL_MILLIS) {
-  return request(path, { headers: headers() }, millis);
+export function read(path, millis = CALL_MILLIS, signals = []) {
+  return request(path, { headers: headers() }, millis, signals);
 }
 
 export function send(path, body) {
@@ -46,31 +50,27 @@ export function send(path, body) {
 export async function follow(on) {
   let next = null;
   for (;;) {
+    poll = new AbortController();
+    const { signal } = poll;
     try {
       const path = next === null ? "/api/notes" : `/api/notes?after=${next}`;
-      const asked = session;
-      const { status, body } = await read(path, POLL_MILLIS);
+      const { status, body } = await read(path, POLL_MILLIS, [signal]);
+      if (signal.aborted) continue;
       if (status === 403) {
         on.state("noKey");
         return;
       }
       if (status === 200) {
-        const first = next === null;
         next = body.next;
         on.state("connected");
-        // Notes for a session that was left meanwhile concern nobody.
-        if (body.notes.length > 0 || first) on.notes(body.notes.filter((note) => asked === session || isPublic(note)));
+        if (body.notes.length > 0) on.notes(body.notes);
         continue;
       }
-      // The agent does not know the session, or is not able to answer: begin again from what there is.
       if (status === 401) on.loggedOut();
     } catch {
+      if (signal.aborted) continue;
       on.state("lost");
     }
     await new Promise((resolve) => setTimeout(resolve, RETRY_MILLIS));
   }
-}
-
-function isPublic(note) {
-  return ["opened", "closed", "push_door", "call_staff", "beep"].includes(note.note);
 }

@@ -71,6 +71,6 @@ export function jobPage(state, tell, show) {
 function layout(look, above, number, below, next) {
   return el("section", { class: "doors" },
     el("div", { class: "tiles" }, el("div", { class: `tile ${look}` },
-      el("h1", {}, el("span", {}, above), el("b", { "aria-label": TEXTS.door(number) }, String(number)), el("span", {}, below || TEXTS.door(number))))),
+      el("h1", {}, el("span", {}, above), el("b", { "aria-label": TEXTS.door(number) }, String(number)), below && el("span", {}, below)))),
     el("div", { class: "next" }, ...next));
 }

@@ -43,6 +43,7 @@ export const TEXTS = {
     no_answer: "The cabinet did not answer. Look whether a door opened, then try again.",
   },
   doors: {
+    word: "Door",
     opening: "is being opened …",
     open: "is open",
     closed: "is closed",
@@ -85,8 +86,8 @@ export const TEXTS = {
     boards: (count) => (count === 1 ? "One lock board does not answer." : `${count} lock boards do not answer.`),
   },
   job: {
-    load: (order) => `Put ${order} into`,
-    retrieve: (order) => `Take ${order} out of`,
+    load: (order) => `Put ${order} into door`,
+    retrieve: (order) => `Take ${order} out of door`,
     opening: "The door is being opened …",
     open: { load: "The door is open. Put the order in and close it.", retrieve: "The door is open. Take the order out and close it." },
     closed: "The door is closed. One moment …",
