@@ -1,7 +1,6 @@
 # Steps that .ci/run and .ci/quick share. Sourced, with the repository's root as the working directory.
 
 export CI=true
-export CARGO_INCREMENTAL=0
 export CARGO_NET_RETRY=5
 export CARGO_TERM_COLOR=never
 export PATH="$PATH:/usr/sbin:/sbin"

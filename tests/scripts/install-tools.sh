@@ -31,7 +31,8 @@ sudo=()
 if ((EUID != 0)); then
     sudo=(sudo --non-interactive)
 fi
-# A broker of the distribution's own is not wanted: tests start theirs, each on a free port.
-quiet=(env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1)
-"${sudo[@]}" "${quiet[@]}" apt-get update -qq </dev/null
-"${sudo[@]}" "${quiet[@]}" apt-get install -qq -y --no-install-recommends "${missing[@]}" </dev/null
+apt() {
+    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq "$@" </dev/null
+}
+apt update
+apt install -y --no-install-recommends "${missing[@]}"

@@ -37,6 +37,7 @@ fn write(text: &mut String, value: &Value) {
             }
             text.push('}');
         }
-        other => unreachable!("strict CBOR of this protocol has no {other:?}"),
+        // ciborium's enum grows. Messages have neither floats nor tags.
+        Value::Float(_) | Value::Tag(..) | _ => unreachable!("not in this protocol: {value:?}"),
     }
 }
