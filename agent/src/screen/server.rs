@@ -53,9 +53,12 @@ impl Screen {
         if !listen.ip().is_loopback() {
             return Err(ScreenError::NotLoopback(listen));
         }
-        let failed = |source: io::Error| match source.kind() {
-            io::ErrorKind::AddrInUse => ScreenError::PortInUse(listen),
-            _ => ScreenError::Bind { address: listen, source },
+        let failed = |source: io::Error| {
+            if source.kind() == io::ErrorKind::AddrInUse {
+                ScreenError::PortInUse(listen)
+            } else {
+                ScreenError::Bind { address: listen, source }
+            }
         };
         let listener = TcpListener::bind(listen).map_err(failed)?;
         listener.set_nonblocking(true).map_err(failed)?;
