@@ -10,7 +10,7 @@ use fleet_core::Config;
 use fleet_store::RedbStore;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
 
 use crate::admission::Registry;
@@ -45,10 +45,11 @@ pub fn run_broker(settings: BrokerSettings) -> anyhow::Result<()> {
     let store = settings.store.path.clone();
     let driver = open_driver(&store, surroundings)?;
 
+    let (stopping, stop) = watch::channel(false);
     let on = runtime.handle().clone();
     let driving = std::thread::Builder::new()
         .name("driver".into())
-        .spawn(move || on.block_on(drive(driver, &store, &mut received, &mut answered)))
+        .spawn(move || on.block_on(drive(driver, &store, &mut received, &mut answered, stop)))
         .context("start the driver")?;
     info!(%address, "broker ready");
     runtime.block_on(async {
@@ -60,6 +61,8 @@ pub fn run_broker(settings: BrokerSettings) -> anyhow::Result<()> {
         });
         gate.run().await;
     });
+    // Every connection has ended; what they left behind is still taken.
+    stopping.send_replace(true);
     driving.join().map_err(|_| anyhow::anyhow!("the driver panicked"))?;
     info!("stopped");
     Ok(())
@@ -142,13 +145,16 @@ async fn drive(
     store: &Path,
     inputs: &mut mpsc::Receiver<GateInput>,
     answers: &mut mpsc::UnboundedReceiver<SignerAnswer>,
+    stop: watch::Receiver<bool>,
 ) {
-    while let Err(failure) = driver.run(inputs, answers).await {
+    while let Err(failure) = driver.run(inputs, answers, stopped(stop.clone())).await {
         error!(error = %anyhow::Error::new(failure), "the store failed; every connection is cut");
         driver.cut_all();
         let mut surroundings = driver.into_surroundings();
         driver = loop {
-            tokio::time::sleep(REOPEN_AFTER).await;
+            if tokio::time::timeout(REOPEN_AFTER, stopped(stop.clone())).await.is_ok() {
+                return;
+            }
             match reopen(store, surroundings) {
                 Ok(driver) => break driver,
                 Err((back, failure)) => {
@@ -167,6 +173,11 @@ fn reopen(store: &Path, surroundings: Surroundings) -> Result<Driver<RedbStore>,
             .map_err(|failure: DriverError| (surroundings, failure.into())),
         Err(failure) => Err((surroundings, failure.into())),
     }
+}
+
+async fn stopped(mut stop: watch::Receiver<bool>) {
+    // A sender that is gone means the same.
+    let _ = stop.wait_for(|stopped| *stopped).await;
 }
 
 /// SIGTERM or SIGINT.

@@ -84,23 +84,24 @@ impl<S: Store> Driver<S> {
         })
     }
 
-    /// Works until the gate is gone (`Ok`) or the store fails.
+    /// Works until `stop`, and then on what has come in before it (`Ok`), or until the store fails.
     pub async fn run(
         &mut self,
         gate: &mut mpsc::Receiver<GateInput>,
         signer: &mut mpsc::UnboundedReceiver<SignerAnswer>,
+        stop: impl Future<Output = ()>,
     ) -> Result<(), DriverError> {
+        let mut stop = std::pin::pin!(stop);
         // What was under way with the signer when the last run ended is asked again by the core.
         self.work(vec![Work::Tick])?;
         loop {
             let mut batch = Vec::new();
             tokio::select! {
-                input = gate.recv() => match input {
-                    Some(input) => batch.push(Work::Gate(Box::new(input))),
-                    None => return Ok(()),
-                },
+                biased;
+                Some(input) = gate.recv() => batch.push(Work::Gate(Box::new(input))),
                 Some(answer) = signer.recv() => batch.push(Work::Signer(answer)),
                 () = until(self.core.poll_timeout()) => batch.push(Work::Tick),
+                () = &mut stop => return Ok(()),
             }
             while batch.len() < BATCH_MAX {
                 if let Ok(answer) = signer.try_recv() {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use ed25519_dalek::SigningKey;
-use schemas::api::{LiveEvent, Notification, OrderPut, OrderState, Reply, Request, Status};
+use schemas::api::{LiveEvent, Notification, OrderPut, OrderState, Reply, Request, StaffIssued, Status};
 use schemas::cbor::{self, Blob};
 use schemas::crypto::envelope::{self, Scope};
 use schemas::ids::{OrderId, Role};
@@ -29,6 +29,8 @@ pub(super) struct Story {
     cabinet: Cabinet,
     carrier: Carrier,
     pin: String,
+    /// The staff's session at the screen, once they have logged in.
+    session: String,
 }
 
 impl Story {
@@ -60,10 +62,11 @@ impl Story {
 
         timeline.begin("give a member of staff a PIN (fleet staff add)");
         let reply = operator.request(&Request::StaffAdd { name: "sam".parse()? }).await?;
-        let Reply::Staff(staff) = reply else { bail!("no PIN: {reply:?}") };
+        let Reply::Staff(StaffIssued { pin, .. }) = reply else { bail!("no PIN: {reply:?}") };
+        cabinet.until_book_held(&operator).await?;
         timeline.saw("operator", "Sam of the store staff got a PIN; the cabinet got its verifier in a signed book");
         let shop = stage.integration(SHOP).await?;
-        Ok(Self { stage, operator, watch, shop, cabinet, carrier, pin: staff.pin })
+        Ok(Self { stage, operator, watch, shop, cabinet, carrier, pin, session: String::new() })
     }
 
     /// From an order on a topic to an open door, with the broker away when the customer comes.
@@ -199,12 +202,13 @@ impl Story {
         timeline.begin("staff log in at the cabinet");
         let screen = self.screen()?;
         let session = screen.staff(&self.pin).await?;
+        self.session.clone_from(&session);
         timeline.saw("staff", "Sam logged in at the screen with the PIN");
         timeline.begin("staff load the order");
         let key = format!("{SHOP}/{order}");
         screen
             .until_in(Some(&session), PATIENCE, "the order is listed", |view| {
-                view["waiting"].to_string().contains(&key)
+                view["staff"]["waiting"].to_string().contains(&key)
             })
             .await?;
         let pulses = self.cabinet.pulses();
@@ -215,7 +219,9 @@ impl Story {
         ensure!(self.cabinet.pulses() == pulses + 1, "another lock was pulsed too");
         timeline.saw("staff", &format!("chose {order}: door {door} opened on the lock board"));
         timeline.begin("staff close the door and confirm");
-        screen.until(PATIENCE, "the screen asks", |view| compartment(view, door)["asks"] == true).await?;
+        screen
+            .until_in(Some(&session), PATIENCE, "the screen asks", |view| compartment(view, door)["asks"] == true)
+            .await?;
         screen.confirm(&session, door.number(), true).await?;
         timeline.saw("staff", "put the order in, closed the door and confirmed (this board has no occupancy sensor)");
         timeline.begin("the order is stored");
@@ -278,12 +284,12 @@ impl Story {
             let shown = compartment(view, door);
             shown["door"] == "closed" && shown["allocated"] == false
         };
-        self.screen()?.until(PATIENCE, "the compartment is free", free).await.map(drop)
+        self.screen()?.until_in(Some(&self.session), PATIENCE, "the compartment is free", free).await.map(drop)
     }
 
     async fn until_closed(&self, door: Compartment) -> anyhow::Result<()> {
         let closed = |view: &serde_json::Value| compartment(view, door)["door"] == "closed";
-        self.screen()?.until(PATIENCE, "the door is closed", closed).await.map(drop)
+        self.screen()?.until_in(Some(&self.session), PATIENCE, "the door is closed", closed).await.map(drop)
     }
 
     /// Waits for the cabinet's report of a refused command.
@@ -338,7 +344,7 @@ fn order(id: &str) -> anyhow::Result<OrderPut> {
 }
 
 fn compartment(view: &serde_json::Value, door: Compartment) -> &serde_json::Value {
-    view["compartments"]
+    view["staff"]["compartments"]
         .as_array()
         .and_then(|all| all.iter().find(|shown| shown["number"] == door.number()))
         .unwrap_or(&serde_json::Value::Null)

@@ -62,6 +62,7 @@ fn build(cargo: &Path, folder: &Path) -> anyhow::Result<()> {
     if let Some(target) = folder.parent() {
         command.arg("--target-dir").arg(target);
     }
+    eprintln!("building the broker and the agent; this takes some minutes the first time …");
     let status = command.status().context("run cargo")?;
     anyhow::ensure!(status.success(), "cargo could not build the broker and the agent");
     Ok(())

@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
-use schemas::api::Reply;
+use schemas::api::{Reply, Request};
 use schemas::ids::CabinetId;
 use schemas::messages::{Compartment, Instance};
 use sim_board::{BoardConfig, SimBus, SimConfig};
+use tokio::time::{Instant, sleep};
 
 use crate::client::Client;
 use crate::setup::{self, Boards, CabinetFolder, CabinetOptions, Compartments};
@@ -165,6 +166,21 @@ impl Cabinet {
     /// The screen of the running agent.
     pub fn screen(&self) -> anyhow::Result<Screen> {
         Screen::from_address_file(&self.folder.path.join("screen.url"))
+    }
+
+    /// Waits until the fleet knows that everything which it wrote into the cabinet's book is in force there.
+    pub async fn until_book_held(&self, operator: &Client) -> anyhow::Result<()> {
+        let request = Request::CabinetShow { cabinet: self.id.clone() };
+        let until = Instant::now() + PATIENCE;
+        loop {
+            match operator.request(&request).await? {
+                Reply::Cabinet(shown) if shown.book_held == shown.book_wanted && shown.book_held > 0 => return Ok(()),
+                Reply::Cabinet(_) => {}
+                other => anyhow::bail!("the reply was {other:?}"),
+            }
+            anyhow::ensure!(Instant::now() < until, "{} does not take its book", self.id);
+            sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// Waits until the cabinet's own screen says that the fleet has welcomed it.
