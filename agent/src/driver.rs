@@ -91,6 +91,11 @@ impl<S: Store> Driver<S> {
         Ok(driver)
     }
 
+    /// For a driver that follows one which failed: the connection knows more than this core.
+    pub fn restart_uplink(&self) {
+        self.send(Uplink::Restart);
+    }
+
     /// Works until `stop` (`Ok`) or a failure.
     pub async fn run(&mut self, sources: &mut Sources, stop: impl Future<Output = ()>) -> Result<(), DriverError> {
         let mut stop = std::pin::pin!(stop);

@@ -127,6 +127,7 @@ async fn supervise(
                 Err(failure) => warn!(error = %format!("{failure:#}"), "the store cannot be opened yet"),
             }
         };
+        driver.restart_uplink();
         info!("the store is open again");
     }
 }

@@ -157,6 +157,7 @@ impl<'a> Connection<'a> {
             }
             Uplink::Hello(payload) => self.hand(Up::Hello, Sent::Hello, payload),
             Uplink::Challenge(payload) => self.hand(Up::Challenge, Sent::Challenge, payload),
+            Uplink::Restart => Err("the agent starts over".to_owned()),
             Uplink::Event { n, payload } => self.hand(Up::Event, Sent::Event(n), payload),
             Uplink::Ack(token) => match self.unacked.remove(&token) {
                 Some(publish) => self.client.try_ack(&publish).map_err(full),

@@ -81,8 +81,13 @@ pub enum Uplink {
     Hello(Vec<u8>),
     Challenge(Vec<u8>),
     Telemetry(Vec<u8>),
-    Event { n: u64, payload: Vec<u8> },
+    Event {
+        n: u64,
+        payload: Vec<u8>,
+    },
     Ack(AckToken),
+    /// End this connection and begin another: a core that was opened again knows nothing of this one.
+    Restart,
 }
 
 /// Keeps a connection up until `orders` is closed.

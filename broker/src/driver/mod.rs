@@ -10,7 +10,7 @@ mod tickets;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use fleet_core::signing::{Reveal, SignerReply};
@@ -101,6 +101,10 @@ impl<S: Store> Driver<S> {
                 Some(input) = gate.recv() => batch.push(Work::Gate(Box::new(input))),
                 Some(answer) = signer.recv() => batch.push(Work::Signer(answer)),
                 () = until(self.core.poll_timeout()) => batch.push(Work::Tick),
+                () = rested(self.streams.wakes_at()) => {
+                    self.pump_streams()?;
+                    continue;
+                }
                 () = &mut stop => return Ok(()),
             }
             while batch.len() < BATCH_MAX {
@@ -384,6 +388,13 @@ fn spoken(reason: Gone) -> String {
 /// Milliseconds since 1970 by the fleet's clock.
 pub fn fleet_millis() -> FleetMillis {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+async fn rested(until: Option<Instant>) {
+    match until {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
 }
 
 async fn until(deadline: Option<FleetMillis>) {

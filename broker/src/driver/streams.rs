@@ -1,6 +1,7 @@
 //! Delivery of durable rows: in order, a window at a time, from the cursor on, to the one consumer of each stream.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 use fleet_core::signing::{Reveal, SignerReply};
 use fleet_core::{STREAM, render_row, sealed_in_row, stream_key};
@@ -19,6 +20,9 @@ use super::{DriverError, JSON};
 
 type Key = (TenantId, Name, Stream);
 
+/// A signer that is away answers at once that it is: asking again at once would be a busy loop.
+const REVEAL_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
 /// The open streams.
 #[derive(Default)]
 pub(super) struct Streams {
@@ -36,6 +40,8 @@ struct Consumer {
     sent: u64,
     newest: u64,
     revealing: Option<Revealing>,
+    /// The signer could not reveal a secret: not asked again before this.
+    rests_until: Option<Instant>,
 }
 
 /// The row behind `sent`, whose secrets the signer is revealing.
@@ -69,6 +75,7 @@ impl Streams {
             sent: cursor,
             newest,
             revealing: None,
+            rests_until: None,
         };
         self.open.insert((integration.tenant, integration.name, stream), consumer);
     }
@@ -114,13 +121,18 @@ impl Streams {
             match secret {
                 Some(secret) => revealing.known.push((sealed, secret)),
                 None => {
-                    // Asked again at the next occasion; the row stays where it is.
-                    warn!("the signer did not reveal a code for a notification");
+                    warn!("the signer did not reveal a code for a notification; it is asked again");
                     consumer.revealing = None;
+                    consumer.rests_until = Some(Instant::now() + REVEAL_AGAIN_AFTER);
                 }
             }
             return;
         }
+    }
+
+    /// When a stream that rests wants to be pumped again.
+    pub(super) fn wakes_at(&self) -> Option<Instant> {
+        self.open.values().filter_map(|consumer| consumer.rests_until).min()
     }
 
     pub(super) fn connections(&self) -> impl Iterator<Item = ConnId> {
@@ -135,7 +147,12 @@ impl Streams {
         signer: &SignerClient,
         tickets: &mut Tickets,
     ) -> Result<(), DriverError> {
+        let now = Instant::now();
         for ((tenant, integration, stream), consumer) in &mut self.open {
+            if consumer.rests_until.is_some_and(|until| until > now) {
+                continue;
+            }
+            consumer.rests_until = None;
             while consumer.sent < consumer.newest.min(consumer.cursor + consumer.window) {
                 if consumer.revealing.is_none() {
                     let from = stream_key(tenant, integration, *stream, consumer.sent + 1);
