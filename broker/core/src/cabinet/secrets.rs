@@ -100,6 +100,13 @@ impl Cabinet {
         (!items.is_empty()).then(|| MakeSecrets { tenant, cabinet, instance, pepper, items }.into())
     }
 
+    /// Whether something is to be in the book whose verifier is not made yet.
+    pub(super) fn lacks_verifiers(&self) -> bool {
+        let grants = self.booked.values().filter_map(|booked| booked.grant.as_ref());
+        let mut credentials = grants.flat_map(|grant| &grant.credentials);
+        credentials.any(|one| one.verifier.is_none()) || self.staff.values().any(|one| one.verifier.is_none())
+    }
+
     /// The signer made what `asked` asks for.
     pub(crate) fn secrets_made(&mut self, turn: &mut Turn<'_>, asked: &MakeSecrets, made: Vec<SecretMade>) {
         let mut changes = Vec::new();

@@ -24,7 +24,8 @@ impl Cabinet {
         CabinetDetail {
             summary: self.summary(),
             instance: self.registration.instance,
-            book_wanted: self.progress.wanted,
+            // What is still at the signer will be in the next version: until then not everything is in force.
+            book_wanted: self.progress.wanted + u64::from(self.lacks_verifiers()),
             book_held: self.progress.held,
             keyset_held: self.said.keyset,
             events: self.progress.high_water,
