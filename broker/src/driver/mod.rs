@@ -255,9 +255,8 @@ impl<S: Store> Driver<S> {
     fn act(&mut self, decided: batch::Decided) -> Result<(), DriverError> {
         let mut refused = None;
         for effect in decided.effects {
-            match effect {
-                Effect::Refuse { reason } => refused = Some(reason),
-                other => self.carry_out(other)?,
+            if let Some(reason) = self.carry_out(effect)? {
+                refused = Some(reason);
             }
         }
         match (decided.owed, refused) {
@@ -272,7 +271,8 @@ impl<S: Store> Driver<S> {
         Ok(())
     }
 
-    fn carry_out(&mut self, effect: Effect) -> Result<(), DriverError> {
+    /// Returns the reason when the effect is a refusal of the input itself.
+    fn carry_out(&mut self, effect: Effect) -> Result<Option<String>, DriverError> {
         match effect {
             Effect::Down { tenant, cabinet, payload } => {
                 self.next_token += 1;
@@ -320,9 +320,9 @@ impl<S: Store> Driver<S> {
             }
             Effect::Registered { tenant, cabinet } => self.out.registry.register(tenant, cabinet),
             Effect::Alarm { text } => warn!(text, "alarm"),
-            Effect::Refuse { .. } => unreachable!("taken out in act"),
+            Effect::Refuse { reason } => return Ok(Some(reason)),
         }
-        Ok(())
+        Ok(None)
     }
 
     fn rows(&self, tenant: &TenantId, integration: &schemas::ids::Name, after: u64) -> Result<Reply, DriverError> {

@@ -1,6 +1,7 @@
 //! What backends and people say to the fleet in JSON. `schemas/asyncapi.yaml` is the same for integrators.
 //!
-//! Unknown fields are refused with their name: a field that is spelled wrong must not be taken for one left out.
+//! In what the fleet reads, unknown fields are refused with their name: a field that is spelled wrong must not be taken
+//! for one left out. What the fleet sends may grow within a major version, so its readers pass over unknown fields.
 
 mod order;
 mod request;
@@ -18,7 +19,9 @@ pub use status::{
 };
 pub use time::Rfc3339;
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 /// Largest JSON payload of the integration plane, in bytes.
 pub const JSON_MAX: usize = 16 * 1024;
@@ -33,9 +36,30 @@ pub enum JsonError {
 }
 
 /// Reads one JSON document, strictly.
-pub fn parse<T: DeserializeOwned>(payload: &[u8]) -> Result<T, JsonError> {
+pub fn parse<T: DeserializeOwned + Serialize>(payload: &[u8]) -> Result<T, JsonError> {
     if payload.len() > JSON_MAX {
         return Err(JsonError::TooLong);
     }
-    serde_json::from_slice(payload).map_err(|error| JsonError::Shape(error.to_string().chars().take(200).collect()))
+    let shape = |error: serde_json::Error| JsonError::Shape(error.to_string().chars().take(200).collect());
+    let value: T = serde_json::from_slice(payload).map_err(shape)?;
+    let given: Value = serde_json::from_slice(payload).map_err(shape)?;
+    let meant = serde_json::to_value(&value).map_err(shape)?;
+    if lists_where_objects_are(&given, &meant) {
+        return Err(JsonError::Shape("a list where an object belongs".into()));
+    }
+    Ok(value)
+}
+
+/// serde reads a struct from a list of its values too, which no grammar of ours allows.
+fn lists_where_objects_are(given: &Value, meant: &Value) -> bool {
+    match (given, meant) {
+        (Value::Array(_), Value::Object(_)) => true,
+        (Value::Array(given), Value::Array(meant)) => {
+            given.iter().zip(meant).any(|(given, meant)| lists_where_objects_are(given, meant))
+        }
+        (Value::Object(given), Value::Object(meant)) => {
+            given.iter().any(|(key, given)| meant.get(key).is_some_and(|meant| lists_where_objects_are(given, meant)))
+        }
+        _ => false,
+    }
 }

@@ -58,7 +58,6 @@ cbor_code! {
 
 /// What went wrong, and what a person can do about it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct ReplyError {
     pub code: RequestErrorCode,
     pub message: String,
@@ -67,7 +66,6 @@ pub struct ReplyError {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct CabinetSummary {
     pub cabinet: CabinetId,
     pub site: SiteId,
@@ -81,7 +79,6 @@ pub struct CabinetSummary {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct CompartmentDetail {
     pub number: Compartment,
     pub size: Size,
@@ -95,7 +92,6 @@ pub struct CompartmentDetail {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct CabinetDetail {
     pub summary: CabinetSummary,
     pub instance: Instance,
@@ -108,7 +104,6 @@ pub struct CabinetDetail {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct OrderSummary {
     pub order: OrderKey,
     pub state: OrderState,
@@ -119,7 +114,6 @@ pub struct OrderSummary {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct OrderDetail {
     pub summary: OrderSummary,
     pub size: Size,
@@ -129,7 +123,6 @@ pub struct OrderDetail {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct UnlockResult {
     pub cabinet: CabinetId,
     pub compartment: Compartment,
@@ -139,7 +132,6 @@ pub struct UnlockResult {
 
 /// A PIN, shown once.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct StaffIssued {
     pub name: Name,
     pub pin: String,
@@ -152,7 +144,6 @@ impl std::fmt::Debug for StaffIssued {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct StatusPage {
     pub rows: Vec<Status>,
     /// More rows follow behind the last one.
@@ -161,7 +152,7 @@ pub struct StatusPage {
 
 /// The answer to a [`Request`], under the name of what it holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[serde(rename_all = "snake_case")]
 pub enum Reply {
     Done,
     Error(ReplyError),

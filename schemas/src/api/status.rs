@@ -59,7 +59,6 @@ cbor_code! {
 
 /// One row of the `status` stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Status {
     /// Number of the row in this stream, from 1 without gaps.
     pub n: u64,
@@ -88,7 +87,6 @@ cbor_code! {
 
 /// One row of the `notifications` stream: what the integration is to tell the recipient.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Notification {
     pub n: u64,
     /// The same for each delivery of the same message.
