@@ -1,1 +1,16 @@
-//! placeholder
+//! The whole fleet under test: real processes on a stage, the people around them, and what they can see.
+
+pub mod measure;
+mod people;
+mod raw;
+mod site;
+mod until;
+mod watch;
+mod world;
+
+pub use people::{Shop, order};
+pub use raw::{Answered, RawClient};
+pub use site::Site;
+pub use until::{Look, until};
+pub use watch::Watch;
+pub use world::World;

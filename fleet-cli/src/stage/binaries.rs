@@ -46,8 +46,7 @@ fn locate() -> anyhow::Result<Binaries> {
     Ok(Binaries { broker: find("fleet-broker")?, agent: find("cabinet-agent")?, fleet: find("fleet")? })
 }
 
-/// Builds all programs of the workspace with the same profile and features as this one, so that nothing of it is
-/// compiled twice.
+/// Builds the three programs with the same profile and features as this one, so that nothing of it is compiled twice.
 fn build(cargo: &Path, folder: &Path) -> anyhow::Result<()> {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the package has no workspace")?;
     if !workspace.join("Cargo.toml").exists() {
@@ -55,7 +54,10 @@ fn build(cargo: &Path, folder: &Path) -> anyhow::Result<()> {
         return Ok(());
     }
     let mut command = Command::new(cargo);
-    command.args(["build", "--workspace", "--bins", "--quiet"]).current_dir(workspace).stdin(Stdio::null());
+    command
+        .args(["build", "--workspace", "--bin=fleet-broker", "--bin=cabinet-agent", "--bin=fleet", "--quiet"])
+        .current_dir(workspace)
+        .stdin(Stdio::null());
     if folder.ends_with("release") {
         command.arg("--release");
     }

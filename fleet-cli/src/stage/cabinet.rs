@@ -25,6 +25,8 @@ pub struct CabinetPlan {
     pub compartments: String,
     /// The lock boards; compartments take their locks in order.
     pub boards: Vec<(u8, u8)>,
+    /// Occupancy sensors: compartment, and the board and channel whose contact is short while something is inside.
+    pub sensors: Vec<(u16, u8, u8)>,
     /// Somebody who closes each door after this time.
     pub person: Option<Duration>,
     /// Where the agent connects to instead of the broker: a carrier of the test.
@@ -33,7 +35,14 @@ pub struct CabinetPlan {
 
 impl CabinetPlan {
     pub fn new(name: &str, compartments: &str) -> Self {
-        Self { name: name.into(), compartments: compartments.into(), boards: vec![(1, 24)], person: None, port: None }
+        Self {
+            name: name.into(),
+            compartments: compartments.into(),
+            boards: vec![(1, 24)],
+            sensors: Vec::new(),
+            person: None,
+            port: None,
+        }
     }
 }
 
@@ -65,6 +74,7 @@ impl Cabinet {
         options.screen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         options.now = SystemTime::now();
         let folder = setup::cabinet(&options)?;
+        wire_sensors(&folder, &board, &plan.sensors)?;
         let registration = folder.registration("demo-site".parse()?, "1 Market Square, main entrance".into());
         match operator.request(&registration).await? {
             Reply::Done => {}
@@ -109,10 +119,24 @@ impl Cabinet {
         anyhow::bail!("compartment {compartment} is on no board")
     }
 
+    /// The compartment behind a lock.
+    pub fn compartment_at(&self, board: u8, lock: u8) -> anyhow::Result<Compartment> {
+        let ahead = self.plan.boards.iter().take_while(|(address, _)| *address != board);
+        let number = ahead.map(|(_, channels)| u16::from(*channels)).sum::<u16>() + u16::from(lock);
+        Compartment::new(number).context("locks count from 1")
+    }
+
     /// Somebody closes the door.
     pub fn close_door(&self, compartment: Compartment) -> anyhow::Result<()> {
         let (board, lock) = self.place(compartment)?;
         self.board.close(board, lock).map_err(|error| anyhow::anyhow!("{error}"))
+    }
+
+    /// Somebody puts something in, or takes it out: what the occupancy sensor of this compartment sees.
+    pub fn set_inside(&self, compartment: Compartment, inside: bool) -> anyhow::Result<()> {
+        let sensor = self.plan.sensors.iter().find(|(number, ..)| *number == compartment.number());
+        let (_, board, channel) = sensor.with_context(|| format!("compartment {compartment} has no sensor"))?;
+        self.board.set_input(*board, *channel, inside).map_err(|error| anyhow::anyhow!("{error}"))
     }
 
     /// Waits until the lock of this compartment was pulsed `times` times in all.
@@ -186,5 +210,28 @@ impl Cabinet {
     /// Waits until the cabinet's own screen says that the fleet has welcomed it.
     pub async fn until_online(&self) -> anyhow::Result<()> {
         self.screen()?.until(PATIENCE, "the cabinet is online", |view| view["online"] == true).await.map(drop)
+    }
+}
+
+/// Adds the sensors to the profile of the boards, as an installer does by hand.
+fn wire_sensors(folder: &CabinetFolder, board: &SimBus, sensors: &[(u16, u8, u8)]) -> anyhow::Result<()> {
+    let path = folder.board_toml();
+    let mut profile: toml::Table = std::fs::read_to_string(&path).context("read the boards' profile")?.parse()?;
+    let mapping = profile.get_mut("mapping").and_then(toml::Value::as_array_mut).context("the profile maps nothing")?;
+    for (compartment, address, channel) in sensors {
+        let number = toml::Value::from(i64::from(*compartment));
+        let row = mapping.iter_mut().find(|row| row.get("compartment") == Some(&number));
+        let row = row.and_then(toml::Value::as_table_mut).context("a sensor of a compartment that is not there")?;
+        let mut occupancy = toml::Table::new();
+        occupancy.insert("board".into(), i64::from(*address).into());
+        occupancy.insert("lock".into(), i64::from(*channel).into());
+        occupancy.insert("occupied_when".into(), "short".into());
+        row.insert("occupancy".into(), occupancy.into());
+        board.set_input(*address, *channel, false).map_err(|error| anyhow::anyhow!("{error}"))?;
+    }
+    if sensors.is_empty() {
+        Ok(())
+    } else {
+        std::fs::write(&path, profile.to_string()).context("write the boards' profile")
     }
 }

@@ -57,6 +57,10 @@ impl Screen {
         self.post("load", Some(session), &json!({ "order": order, "larger": false })).await
     }
 
+    pub async fn retrieve(&self, session: &str, order: &str) -> anyhow::Result<ScreenAnswer> {
+        self.post("retrieve", Some(session), &json!({ "order": order })).await
+    }
+
     pub async fn confirm(&self, session: &str, compartment: u16, inside: bool) -> anyhow::Result<ScreenAnswer> {
         self.post("confirm", Some(session), &json!({ "compartment": compartment, "inside": inside })).await
     }

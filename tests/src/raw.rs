@@ -1,0 +1,97 @@
+//! An MQTT client that says what it likes: nothing is checked before it is sent.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use certs::{ServerRoots, TlsIdentity};
+use fleet_cli::folder::PersonFolder;
+use fleet_cli::stage::PATIENCE;
+use rumqttc::v5::mqttbytes::QoS;
+use rumqttc::v5::mqttbytes::v5::{Packet, PubAckReason, SubscribeReasonCode};
+use rumqttc::v5::{AsyncClient, Event, EventLoop, MqttOptions};
+use rumqttc::{TlsConfiguration, Transport};
+use tokio::time::timeout;
+
+/// What the gate did with a packet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answered {
+    Taken,
+    /// An error code, with the reason string where there is one.
+    Refused(String),
+    /// The connection was ended.
+    Cut(String),
+}
+
+/// A connected client.
+pub struct RawClient {
+    mqtt: AsyncClient,
+    events: EventLoop,
+}
+
+impl RawClient {
+    /// Connects with the certificate of `folder` as `client_id`.
+    pub async fn connect(folder: &PersonFolder, client_id: &str) -> anyhow::Result<Self> {
+        let path = folder.path();
+        let own = TlsIdentity::read(&path.join("person.crt"), &path.join("person.key"), None)?;
+        let roots = ServerRoots::from_file(&path.join("root.crt"), folder.identity().tenant.clone())?;
+        let tls = certs::client_config(&own, &roots, certs::system_clock())?;
+        let mut options = MqttOptions::new(client_id, folder.host(), folder.port());
+        options.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(Arc::new(tls))));
+        options.set_keep_alive(Duration::from_secs(30));
+        options.set_max_packet_size(Some(1024 * 1024));
+        let (mqtt, events) = AsyncClient::new(options, 16);
+        let mut client = Self { mqtt, events };
+        loop {
+            if let Packet::ConnAck(_) = client.next().await? {
+                return Ok(client);
+            }
+        }
+    }
+
+    /// Publishes with QoS 1.
+    pub async fn publish(&mut self, topic: &str, payload: impl Into<Vec<u8>>) -> anyhow::Result<Answered> {
+        self.mqtt.publish(topic, QoS::AtLeastOnce, false, payload.into()).await?;
+        loop {
+            match self.next().await {
+                Ok(Packet::PubAck(ack)) => {
+                    let text = ack.properties.and_then(|properties| properties.reason_string);
+                    return Ok(match ack.reason {
+                        PubAckReason::Success => Answered::Taken,
+                        other => Answered::Refused(format!("{other:?}: {}", text.unwrap_or_default())),
+                    });
+                }
+                Ok(Packet::Disconnect(left)) => return Ok(Answered::Cut(format!("{:?}", left.reason_code))),
+                Ok(_) => {}
+                Err(error) => return Ok(Answered::Cut(format!("{error:#}"))),
+            }
+        }
+    }
+
+    pub async fn subscribe(&mut self, filter: &str) -> anyhow::Result<Answered> {
+        self.mqtt.subscribe(filter, QoS::AtLeastOnce).await?;
+        loop {
+            match self.next().await {
+                Ok(Packet::SubAck(ack)) => {
+                    let [code] = ack.return_codes.as_slice() else { bail!("not one code: {ack:?}") };
+                    return Ok(match code {
+                        SubscribeReasonCode::Success(_) => Answered::Taken,
+                        other => Answered::Refused(format!("{other:?}")),
+                    });
+                }
+                Ok(Packet::Disconnect(left)) => return Ok(Answered::Cut(format!("{:?}", left.reason_code))),
+                Ok(_) => {}
+                Err(error) => return Ok(Answered::Cut(format!("{error:#}"))),
+            }
+        }
+    }
+
+    async fn next(&mut self) -> anyhow::Result<Packet> {
+        loop {
+            let event = timeout(PATIENCE, self.events.poll()).await.context("the gate did not answer")??;
+            if let Event::Incoming(packet) = event {
+                return Ok(packet);
+            }
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! The whole fleet from outside: the shipped binaries, real TLS and MQTT, simulated lock boards behind serial ports.
+//!
+//! Each test has a world of its own and runs beside the others. Nothing waits for a fixed time; what is waited for in vain is
+//! said with what was seen last.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod handover;
+mod lockout;
