@@ -1,7 +1,7 @@
 //! The agent's main loop: facts from the uplink, the boards, the screen and the clock go to the core; what it decides is
 //! committed, then done.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::future::Future;
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::boards::{
     self, BoardHealth, BootClock, BusHandle, BusReport, PortState, PulseId, PulseOutcome, PulseRequest, Target,
 };
 use crate::screen::{Notes, ScreenRequest, ScreenView};
-use crate::uplink::{AckToken, Uplink, UplinkEvent};
+use crate::uplink::{AckToken, Order, Uplink, UplinkEvent};
 
 /// Entries whose verifier is being computed at once: Argon2id takes 7 MiB each.
 const DERIVATIONS_AT_ONCE: usize = 1;
@@ -26,7 +26,7 @@ const DERIVATIONS_AT_ONCE: usize = 1;
 pub struct Surroundings {
     pub clock: BootClock,
     pub bus: BusHandle,
-    pub uplink: mpsc::Sender<Uplink>,
+    pub uplink: mpsc::Sender<Order>,
     pub notes: Notes,
 }
 
@@ -58,6 +58,8 @@ pub struct Driver<S> {
     /// Who waits for the result of an entry.
     entries: HashMap<u64, oneshot::Sender<EntryResult>>,
     next_entry: u64,
+    /// The connection that the core knows of. Orders for another one are void.
+    connection: u64,
     derivations: Derivations,
 }
 
@@ -84,9 +86,12 @@ impl<S: Store> Driver<S> {
             out,
             entries: HashMap::new(),
             next_entry: 0,
+            connection: 0,
             derivations: Derivations { free, done, results },
         };
-        driver.finish(first)?;
+        for came in driver.finish(first)? {
+            driver.take(came)?;
+        }
         driver.take(Input::Keyset(keyset))?;
         Ok(driver)
     }
@@ -107,7 +112,7 @@ impl<S: Store> Driver<S> {
                     Some(report) => self.bus_input(report),
                     None => return Err(DriverError::BusEnded),
                 },
-                Some(event) = sources.uplink.recv() => Some(uplink_input(event)),
+                Some(event) = sources.uplink.recv() => Some(self.uplink_input(event)),
                 Some(request) = sources.screen.recv() => self.screen_input(request),
                 Some((entry, verifier)) = self.derivations.results.recv() => Some(Input::Derived { entry, verifier }),
                 () = deadline => Some(Input::Tick),
@@ -118,21 +123,27 @@ impl<S: Store> Driver<S> {
         }
     }
 
+    /// Hands a fact in, and what at once comes of its effects, one after another: each is finished before the next.
     fn take(&mut self, input: Input) -> Result<(), DriverError> {
-        let step = self.core.handle(input, &moment(&self.out.clock)?);
-        self.finish(step)
-    }
-
-    /// Commits, then acts: nothing is said or done that is not on disk.
-    fn finish(&mut self, step: Step<Effect>) -> Result<(), DriverError> {
-        self.store.commit(&step.writes)?;
-        for effect in step.effects {
-            self.act(effect)?;
+        let mut waiting = VecDeque::from([input]);
+        while let Some(input) = waiting.pop_front() {
+            let step = self.core.handle(input, &moment(&self.out.clock)?);
+            waiting.extend(self.finish(step)?);
         }
         Ok(())
     }
 
-    fn act(&mut self, effect: Effect) -> Result<(), DriverError> {
+    /// Commits, then acts: nothing is said or done that is not on disk. Returns what came of it at once.
+    fn finish(&mut self, step: Step<Effect>) -> Result<Vec<Input>, DriverError> {
+        self.store.commit(&step.writes)?;
+        let mut came = Vec::new();
+        for effect in step.effects {
+            came.extend(self.act(effect)?);
+        }
+        Ok(came)
+    }
+
+    fn act(&mut self, effect: Effect) -> Result<Option<Input>, DriverError> {
         match effect {
             Effect::AckDown { token } => self.send(Uplink::Ack(AckToken::from_number(token))),
             Effect::SendHello(payload) => self.send(Uplink::Hello(payload)),
@@ -144,7 +155,7 @@ impl<S: Store> Driver<S> {
                 let request = PulseRequest { id: PulseId(pulse), target: Target::Compartment(compartment), not_after };
                 if let Err(reason) = self.out.bus.pulse(request) {
                     warn!(%compartment, ?reason, "pulse not sent");
-                    self.take(Input::PulseResult { pulse, sent: false })?;
+                    return Ok(Some(Input::PulseResult { pulse, sent: false }));
                 }
             }
             Effect::EntryResult { entry, result } => {
@@ -155,13 +166,13 @@ impl<S: Store> Driver<S> {
             }
             Effect::Screen(note) => self.out.notes.push(note),
         }
-        Ok(())
+        Ok(None)
     }
 
     fn send(&self, order: Uplink) {
         // The core has at most a window under way, far below the channel. What is lost here all the same is sent again
         // after the next hello.
-        if let Err(error) = self.out.uplink.try_send(order) {
+        if let Err(error) = self.out.uplink.try_send(Order { connection: self.connection, uplink: order }) {
             warn!(%error, "uplink takes no more");
         }
     }
@@ -258,20 +269,23 @@ impl<S: Store> Driver<S> {
         }
     }
 
+    fn uplink_input(&mut self, event: UplinkEvent) -> Input {
+        match event {
+            UplinkEvent::Up { connection } => {
+                self.connection = connection;
+                Input::Connected
+            }
+            UplinkEvent::Lost => Input::Disconnected,
+            UplinkEvent::Down { token, payload } => Input::Down { token: token.to_number(), payload },
+            UplinkEvent::EventsAcked { up_to } => Input::EventsAcked { up_to },
+            UplinkEvent::HelloAcked => Input::HelloAcked,
+        }
+    }
+
     fn entry(&mut self, reply: oneshot::Sender<EntryResult>) -> u64 {
         self.next_entry += 1;
         self.entries.insert(self.next_entry, reply);
         self.next_entry
-    }
-}
-
-fn uplink_input(event: UplinkEvent) -> Input {
-    match event {
-        UplinkEvent::Up => Input::Connected,
-        UplinkEvent::Lost => Input::Disconnected,
-        UplinkEvent::Down { token, payload } => Input::Down { token: token.to_number(), payload },
-        UplinkEvent::EventsAcked { up_to } => Input::EventsAcked { up_to },
-        UplinkEvent::HelloAcked => Input::HelloAcked,
     }
 }
 

@@ -16,14 +16,16 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
 
-use crate::boards::{self, Profile, ProfileText};
+use crate::boards::{self, BootClock, BusReport, Profile, ProfileText};
 use crate::device_key;
-use crate::driver::{Driver, Sources, Surroundings};
-use crate::screen::Screen;
+use crate::driver::{Driver, DriverError, Sources, Surroundings};
+use crate::screen::{Notes, Screen, ScreenRequest};
 use crate::settings::AgentSettings;
-use crate::uplink::{self, Endpoint, Uplink};
+use crate::uplink::{self, Endpoint, Order, UplinkEvent};
 
 const CHANNEL: usize = 256;
+/// How long the end of the connection may take when the agent ends.
+const GOODBYE: Duration = Duration::from_secs(1);
 /// Between two attempts to open a store that failed.
 const REOPEN_AFTER: Duration = Duration::from_secs(1);
 
@@ -62,8 +64,7 @@ async fn serve(settings: AgentSettings, profile: Profile) -> anyhow::Result<()> 
     let (screen_requests, screen) = mpsc::channel(CHANNEL);
     let shown = Screen::bind(&settings.screen, screen_requests)?;
     let notes = shown.notes();
-    let (bus, reports) = boards::spawn(profile, Arc::clone(&clock));
-    let (orders, ordered) = mpsc::channel::<Uplink>(CHANNEL);
+    let (orders, ordered) = mpsc::channel::<Order>(CHANNEL);
     let (events, uplink) = mpsc::channel(CHANNEL);
     let link = tokio::spawn(uplink::run(endpoint, ordered, events));
 
@@ -76,16 +77,35 @@ async fn serve(settings: AgentSettings, profile: Profile) -> anyhow::Result<()> 
     });
     let serving = tokio::spawn(shown.serve(stopped(stop.clone())));
 
-    let out =
-        || Surroundings { clock: Arc::clone(&clock), bus: bus.clone(), uplink: orders.clone(), notes: notes.clone() };
-    let mut sources = Sources { bus: reports, uplink, screen };
-    info!(cabinet = %cabinet.cabinet, "agent ready");
-    let ended = supervise(&settings, &cabinet, out, &mut sources, stop).await;
-    drop((orders, sources));
-    // Both end with their channels; nothing of theirs has to reach a disk.
-    link.abort();
+    let outside = Outside { clock, profile, orders, notes };
+    let ended = supervise(&settings, &cabinet, outside, uplink, screen, stop).await;
+    // The connection ends with its channel, with a word of goodbye if it can be had; nothing of it has to reach a disk.
+    let _ = tokio::time::timeout(GOODBYE, link).await;
     serving.abort();
     ended
+}
+
+/// What outlives a driver.
+struct Outside {
+    clock: BootClock,
+    profile: Profile,
+    orders: mpsc::Sender<Order>,
+    notes: Notes,
+}
+
+impl Outside {
+    /// A bus for one driver: one that follows starts from what the boards say then, and no pulse of the earlier one is
+    /// left in a queue.
+    fn bus(&self) -> (Surroundings, mpsc::Receiver<BusReport>) {
+        let (bus, reports) = boards::spawn(self.profile.clone(), Arc::clone(&self.clock));
+        let out = Surroundings {
+            clock: Arc::clone(&self.clock),
+            bus,
+            uplink: self.orders.clone(),
+            notes: self.notes.clone(),
+        };
+        (out, reports)
+    }
 }
 
 /// Runs one driver after another: after a failed commit nothing that is in memory is trusted, and no door opens until
@@ -93,42 +113,60 @@ async fn serve(settings: AgentSettings, profile: Profile) -> anyhow::Result<()> 
 async fn supervise(
     settings: &AgentSettings,
     cabinet: &Installed,
-    out: impl Fn() -> Surroundings,
-    sources: &mut Sources,
+    outside: Outside,
+    uplink: mpsc::Receiver<UplinkEvent>,
+    screen: mpsc::Receiver<ScreenRequest>,
     stop: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
-    let open = || -> anyhow::Result<Driver<RedbStore>> {
-        let store = RedbStore::open(&settings.data.store)?;
-        Ok(Driver::open(cabinet.config(settings)?, cabinet.keyset.clone(), store, out())?)
+    let open = |store: RedbStore, out: Surroundings| -> anyhow::Result<Driver<RedbStore>> {
+        Ok(Driver::open(cabinet.config(settings)?, cabinet.keyset.clone(), store, out)?)
     };
     // At start a store that cannot be opened ends the agent with its reason; later it is waited for.
-    let mut driver = open()?;
+    let store = RedbStore::open(&settings.data.store)?;
+    let (out, bus) = outside.bus();
+    let mut driver = open(store, out)?;
+    let mut sources = Sources { bus, uplink, screen };
+    info!(cabinet = %cabinet.cabinet, "agent ready");
     loop {
-        match driver.run(sources, stopped(stop.clone())).await {
+        match driver.run(&mut sources, stopped(stop.clone())).await {
             Ok(()) => return Ok(()),
-            Err(failure @ crate::driver::DriverError::BusEnded) => return Err(failure.into()),
+            Err(failure @ DriverError::BusEnded) => return Err(failure.into()),
             Err(failure) => {
-                error!(error = %format!("{:#}", anyhow::Error::new(failure)), "no door opens until it works")
+                error!(error = %format!("{:#}", anyhow::Error::new(failure)), "no door opens until it works");
             }
         }
         drop(driver);
+        outside.notes.end_sessions();
         driver = loop {
-            tokio::select! {
-                () = stopped(stop.clone()) => return Ok(()),
-                () = tokio::time::sleep(REOPEN_AFTER) => {}
-                // Nobody may wait for an answer that cannot come.
-                Some(request) = sources.screen.recv() => {
-                    drop(request);
-                    continue;
-                }
+            if !pause(&mut sources.screen, stop.clone()).await {
+                return Ok(());
             }
-            match open() {
-                Ok(driver) => break driver,
+            let opened = RedbStore::reopen(&settings.data.store).map_err(anyhow::Error::from).and_then(|store| {
+                let (out, bus) = outside.bus();
+                Ok((open(store, out)?, bus))
+            });
+            match opened {
+                Ok((driver, bus)) => {
+                    sources.bus = bus;
+                    break driver;
+                }
                 Err(failure) => warn!(error = %format!("{failure:#}"), "the store cannot be opened yet"),
             }
         };
         driver.restart_uplink();
         info!("the store is open again");
+    }
+}
+
+/// Waits before the store is tried again. Nobody at the screen may wait for an answer that cannot come. False: stop.
+async fn pause(screen: &mut mpsc::Receiver<ScreenRequest>, stop: watch::Receiver<bool>) -> bool {
+    let until = tokio::time::Instant::now() + REOPEN_AFTER;
+    loop {
+        tokio::select! {
+            () = stopped(stop.clone()) => return false,
+            () = tokio::time::sleep_until(until) => return true,
+            Some(request) = screen.recv() => drop(request),
+        }
     }
 }
 

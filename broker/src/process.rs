@@ -46,10 +46,14 @@ pub fn run_broker(settings: BrokerSettings) -> anyhow::Result<()> {
     let driver = open_driver(&store, surroundings)?;
 
     let (stopping, stop) = watch::channel(false);
+    let ending = handle.clone();
     let on = runtime.handle().clone();
     let driving = std::thread::Builder::new()
         .name("driver".into())
-        .spawn(move || on.block_on(drive(driver, &store, &mut received, &mut answered, stop)))
+        .spawn(move || {
+            let _end = ShutDownOnDrop(ending);
+            on.block_on(drive(driver, &store, &mut received, &mut answered, stop));
+        })
         .context("start the driver")?;
     info!(%address, "broker ready");
     runtime.block_on(async {
@@ -66,6 +70,15 @@ pub fn run_broker(settings: BrokerSettings) -> anyhow::Result<()> {
     driving.join().map_err(|_| anyhow::anyhow!("the driver panicked"))?;
     info!("stopped");
     Ok(())
+}
+
+/// A gate without a driver would take connections and serve nobody: whatever ends the driver ends the process.
+struct ShutDownOnDrop(GateHandle);
+
+impl Drop for ShutDownOnDrop {
+    fn drop(&mut self) {
+        self.0.shutdown();
+    }
 }
 
 /// Runs the signer until a signal.
@@ -148,7 +161,7 @@ async fn drive(
     stop: watch::Receiver<bool>,
 ) {
     while let Err(failure) = driver.run(inputs, answers, stopped(stop.clone())).await {
-        error!(error = %anyhow::Error::new(failure), "the store failed; every connection is cut");
+        error!(error = %format!("{:#}", anyhow::Error::new(failure)), "the store failed; every connection is cut");
         driver.cut_all();
         let mut surroundings = driver.into_surroundings();
         driver = loop {
@@ -168,7 +181,7 @@ async fn drive(
 }
 
 fn reopen(store: &Path, surroundings: Surroundings) -> Result<Driver<RedbStore>, (Surroundings, anyhow::Error)> {
-    match RedbStore::open(store) {
+    match RedbStore::reopen(store) {
         Ok(opened) => Driver::open(Config::default(), opened, surroundings.clone())
             .map_err(|failure: DriverError| (surroundings, failure.into())),
         Err(failure) => Err((surroundings, failure.into())),

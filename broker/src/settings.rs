@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::gate::GateSettings;
 
+/// Topic and properties of a packet, in bytes: with them a payload of the protocol's limit still fits.
+const PACKET_OVERHEAD: usize = 1024;
+
 /// `broker.toml`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -53,6 +56,8 @@ impl GateSection {
             sessions_per_identity: self.sessions_per_identity,
             packets_per_second: self.packets_per_second,
             address_allow_list: self.address_allow_list.clone(),
+            cabinet_packet_max: schemas::messages::MESSAGE_MAX + PACKET_OVERHEAD,
+            session_packet_max: schemas::api::JSON_MAX + PACKET_OVERHEAD,
             ..GateSettings::default()
         }
     }

@@ -62,6 +62,14 @@ impl Notes {
         self.0.news.send_modify(|news| news.newest = news.newest.max(newest));
     }
 
+    /// The main loop starts over and knows none of the sessions any more.
+    pub fn end_sessions(&self) {
+        let sessions: Vec<SessionId> = self.ring().sessions.iter().copied().collect();
+        for session in sessions {
+            self.push(ScreenNote::SessionEnded { session });
+        }
+    }
+
     pub(super) fn session_began(&self, session: SessionId) {
         self.ring().begin(session);
     }

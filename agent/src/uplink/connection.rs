@@ -1,6 +1,7 @@
 //! One connection from CONNECT to its end.
 
 use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
 
 use rumqttc::Outgoing;
 use rumqttc::v5::mqttbytes::QoS;
@@ -11,10 +12,12 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tracing::{error, info};
 
-use super::{AckToken, Endpoint, INFLIGHT, Uplink, UplinkEvent};
+use super::{AckToken, Endpoint, INFLIGHT, Order, Uplink, UplinkEvent};
 
 /// Orders that wait in rumqttc: more than the core ever has under way.
 const REQUESTS: usize = INFLIGHT as usize * 4;
+/// How long an ending agent waits for its DISCONNECT to leave.
+const GOODBYE: Duration = Duration::from_millis(500);
 
 pub(super) struct Connection<'a> {
     number: u64,
@@ -70,7 +73,7 @@ impl<'a> Connection<'a> {
     /// Works until the connection ends: says why, or `None` when nobody listens or sends any more.
     pub(super) async fn converse(
         mut self,
-        orders: &mut mpsc::Receiver<Uplink>,
+        orders: &mut mpsc::Receiver<Order>,
         events: &mpsc::Sender<UplinkEvent>,
     ) -> Option<String> {
         let ended = loop {
@@ -85,12 +88,13 @@ impl<'a> Connection<'a> {
                     None => break Some("the connection ended".to_owned()),
                 },
                 order = orders.recv() => match order {
-                    Some(order) => if let Err(reason) = self.send(order) {
+                    Some(Order { uplink: Uplink::Restart, .. }) => break Some("the agent starts over".to_owned()),
+                    Some(order) if order.connection != self.number => {}
+                    Some(order) => if let Err(reason) = self.send(order.uplink) {
                         break Some(reason);
                     },
                     None => {
-                        // Best effort: the process is ending.
-                        let _ = self.client.try_disconnect();
+                        self.say_goodbye().await;
                         break None;
                     }
                 },
@@ -98,6 +102,14 @@ impl<'a> Connection<'a> {
         };
         self.polling.abort();
         ended
+    }
+
+    /// The process is ending: a DISCONNECT, if it can be said at once.
+    async fn say_goodbye(&mut self) {
+        if self.client.try_disconnect().is_ok() {
+            let rest = async { while matches!(self.polled.recv().await, Some(Ok(_))) {} };
+            let _ = tokio::time::timeout(GOODBYE, rest).await;
+        }
     }
 
     fn take(&mut self, event: Event) -> Result<Option<UplinkEvent>, String> {
@@ -123,7 +135,7 @@ impl<'a> Connection<'a> {
                 Ok(None)
             }
             Packet::SubAck(answer) => match answer.return_codes.as_slice() {
-                [SubscribeReasonCode::Success(_)] => Ok(Some(UplinkEvent::Up)),
+                [SubscribeReasonCode::Success(_)] => Ok(Some(UplinkEvent::Up { connection: self.number })),
                 refused => Err(format!("the fleet refused the subscription: {refused:?}")),
             },
             Packet::Publish(publish) => {
@@ -135,7 +147,7 @@ impl<'a> Connection<'a> {
             }
             Packet::PubAck(answer) => {
                 let sent = self.under_way.remove(&answer.pkid).ok_or("a PUBACK that nobody waits for")?;
-                if !matches!(answer.reason, PubAckReason::Success | PubAckReason::NoMatchingSubscribers) {
+                if answer.reason != PubAckReason::Success {
                     error!(?sent, reason = ?answer.reason, "the fleet refused a message");
                     return Err(format!("the fleet refused a message: {:?}", answer.reason));
                 }
@@ -157,7 +169,7 @@ impl<'a> Connection<'a> {
             }
             Uplink::Hello(payload) => self.hand(Up::Hello, Sent::Hello, payload),
             Uplink::Challenge(payload) => self.hand(Up::Challenge, Sent::Challenge, payload),
-            Uplink::Restart => Err("the agent starts over".to_owned()),
+            Uplink::Restart => Ok(()),
             Uplink::Event { n, payload } => self.hand(Up::Event, Sent::Event(n), payload),
             Uplink::Ack(token) => match self.unacked.remove(&token) {
                 Some(publish) => self.client.try_ack(&publish).map_err(full),

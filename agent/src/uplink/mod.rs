@@ -62,7 +62,9 @@ impl AckToken {
 #[derive(Debug)]
 pub enum UplinkEvent {
     /// Connected and subscribed.
-    Up,
+    Up {
+        connection: u64,
+    },
     Lost,
     Down {
         token: AckToken,
@@ -90,8 +92,16 @@ pub enum Uplink {
     Restart,
 }
 
+/// An order, and the connection that it was meant for: what was decided about an earlier one must not come first on
+/// the next, before its hello.
+#[derive(Debug)]
+pub struct Order {
+    pub connection: u64,
+    pub uplink: Uplink,
+}
+
 /// Keeps a connection up until `orders` is closed.
-pub async fn run(endpoint: Endpoint, mut orders: mpsc::Receiver<Uplink>, events: mpsc::Sender<UplinkEvent>) {
+pub async fn run(endpoint: Endpoint, mut orders: mpsc::Receiver<Order>, events: mpsc::Sender<UplinkEvent>) {
     let mut backoff = Backoff::new(endpoint.backoff_max);
     let down = Topic::Down { tenant: endpoint.tenant.clone(), cabinet: endpoint.cabinet.clone() }.to_string();
     for number in 1.. {
@@ -116,7 +126,7 @@ pub async fn run(endpoint: Endpoint, mut orders: mpsc::Receiver<Uplink>, events:
 }
 
 /// Waits, throwing away what would be sent. False when nobody sends any more.
-async fn discard_for(pause: Duration, orders: &mut mpsc::Receiver<Uplink>) -> bool {
+async fn discard_for(pause: Duration, orders: &mut mpsc::Receiver<Order>) -> bool {
     let until = tokio::time::Instant::now() + pause;
     loop {
         match tokio::time::timeout_at(until, orders.recv()).await {

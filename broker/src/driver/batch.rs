@@ -3,7 +3,7 @@
 use fleet_core::Effect;
 use schemas::step::{Step, Write};
 
-use crate::gate::Ack;
+use crate::gate::{Ack, ConnId};
 
 /// Steps whose writes share one transaction.
 #[derive(Default)]
@@ -16,14 +16,16 @@ pub(super) struct Batch {
 
 /// Effects of one input, and what is owed for it once they are allowed to happen.
 pub(super) struct Decided {
+    /// The connection that the input came over: the one to close, whoever has taken its place meanwhile.
+    pub(super) conn: Option<ConnId>,
     pub(super) effects: Vec<Effect>,
     /// Dropped with the batch when the commit fails: then the gate closes the connection without a PUBACK.
     pub(super) owed: Option<Ack>,
 }
 
 impl Batch {
-    pub(super) fn add(&mut self, step: Step<Effect>, owed: Option<Ack>) {
+    pub(super) fn add(&mut self, step: Step<Effect>, conn: Option<ConnId>, owed: Option<Ack>) {
         self.writes.extend(step.writes);
-        self.decided.push(Decided { effects: step.effects, owed });
+        self.decided.push(Decided { conn, effects: step.effects, owed });
     }
 }

@@ -34,6 +34,8 @@ use tickets::{Asker, Purpose, Tickets};
 
 /// Inputs that share one commit, at most.
 const BATCH_MAX: usize = 512;
+/// Two connections of one certificate that both speak within this are two places.
+const HEARD_JUST_NOW: Duration = Duration::from_secs(5);
 const JSON: &str = "application/json";
 
 /// What the driver speaks to.
@@ -64,6 +66,8 @@ pub struct Driver<S> {
     cabinets: HashMap<(TenantId, CabinetId), ConnId>,
     tickets: Tickets,
     streams: Streams,
+    /// Rows were added by what is being acted on.
+    pump_due: bool,
     next_token: u64,
 }
 
@@ -80,6 +84,7 @@ impl<S: Store> Driver<S> {
             cabinets: HashMap::new(),
             tickets: Tickets::default(),
             streams: Streams::default(),
+            pump_due: false,
             next_token: 0,
         })
     }
@@ -116,6 +121,13 @@ impl<S: Store> Driver<S> {
                     break;
                 }
             }
+            // Under a steady load the branches above that wait for a time are never taken.
+            if self.core.poll_timeout().is_some_and(|at| at <= fleet_millis()) {
+                batch.push(Work::Tick);
+            }
+            if self.streams.wakes_at().is_some_and(|at| at <= Instant::now()) {
+                self.pump_streams()?;
+            }
             self.work(batch)?;
         }
     }
@@ -134,14 +146,25 @@ impl<S: Store> Driver<S> {
         for decided in batch.decided {
             self.act(decided)?;
         }
-        if batch.pump { self.pump_streams() } else { Ok(()) }
+        let due = std::mem::take(&mut self.pump_due);
+        if batch.pump || due { self.pump_streams() } else { Ok(()) }
     }
 
     fn decide(&mut self, input: Input, owed: Option<Ack>, batch: &mut Batch) -> Result<(), DriverError> {
+        self.decide_from(None, input, owed, batch)
+    }
+
+    fn decide_from(
+        &mut self,
+        conn: Option<ConnId>,
+        input: Input,
+        owed: Option<Ack>,
+        batch: &mut Batch,
+    ) -> Result<(), DriverError> {
         let mut entropy = [0; 32];
         getrandom::fill(&mut entropy).map_err(|_| DriverError::Random)?;
         let step = self.core.handle(input, &Moment { now: fleet_millis(), entropy });
-        batch.add(step, owed);
+        batch.add(step, conn, owed);
         Ok(())
     }
 
@@ -192,7 +215,7 @@ impl<S: Store> Driver<S> {
                     return Ok(());
                 }
                 let input = Input::CabinetUp { tenant, cabinet, up, payload: payload.to_vec() };
-                self.decide(input, ack, batch)
+                self.decide_from(Some(conn), input, ack, batch)
             }
             GateInput::CabinetAcked { tenant, cabinet, taken, .. } => {
                 if !taken {
@@ -200,8 +223,13 @@ impl<S: Store> Driver<S> {
                 }
                 Ok(())
             }
-            GateInput::DuplicateIdentity { tenant, cabinet, old, new, in_a_row, .. } => {
-                warn!(%tenant, %cabinet, old = %old.peer, new = %new.peer, in_a_row, "one certificate in two places");
+            GateInput::DuplicateIdentity { tenant, cabinet, old, new, old_silent_for, in_a_row } => {
+                // A cabinet that lost its network comes back like this too: its old connection was silent for a while.
+                if old_silent_for < HEARD_JUST_NOW || in_a_row > 1 {
+                    warn!(%tenant, %cabinet, old = %old.peer, new = %new.peer, in_a_row, "one certificate in two places");
+                } else {
+                    info!(%tenant, %cabinet, "cabinet came back before its old connection was given up");
+                }
                 Ok(())
             }
             GateInput::OrderPut { integration, payload, ack, .. } => {
@@ -226,9 +254,9 @@ impl<S: Store> Driver<S> {
                 Ok(())
             }
             GateInput::StreamAcked { conn, integration, stream, n } => {
+                batch.pump = true;
                 let Some(n) = self.streams.acked(conn, &integration, stream, n) else { return Ok(()) };
                 let Identity { tenant, name, .. } = integration;
-                batch.pump = true;
                 self.decide(Input::RowAcked { tenant, integration: name, stream, n }, None, batch)
             }
             GateInput::StreamClosed { conn, integration, stream } => {
@@ -255,7 +283,7 @@ impl<S: Store> Driver<S> {
     fn act(&mut self, decided: batch::Decided) -> Result<(), DriverError> {
         let mut refused = None;
         for effect in decided.effects {
-            if let Some(reason) = self.carry_out(effect)? {
+            if let Some(reason) = self.carry_out(effect, decided.conn)? {
                 refused = Some(reason);
             }
         }
@@ -272,7 +300,7 @@ impl<S: Store> Driver<S> {
     }
 
     /// Returns the reason when the effect is a refusal of the input itself.
-    fn carry_out(&mut self, effect: Effect) -> Result<Option<String>, DriverError> {
+    fn carry_out(&mut self, effect: Effect, from: Option<ConnId>) -> Result<Option<String>, DriverError> {
         match effect {
             Effect::Down { tenant, cabinet, payload } => {
                 self.next_token += 1;
@@ -283,17 +311,17 @@ impl<S: Store> Driver<S> {
             }
             Effect::CloseCabinet { tenant, cabinet, reason } => {
                 warn!(%tenant, %cabinet, reason, "close cabinet");
-                if let Some(conn) = self.cabinets.get(&(tenant, cabinet)) {
-                    self.out.gate.close_conn(*conn, CloseReason::Resynchronise);
+                if let Some(conn) = from.or_else(|| self.cabinets.get(&(tenant, cabinet)).copied()) {
+                    self.out.gate.close_conn(conn, CloseReason::Resynchronise);
                 }
             }
             Effect::Signer { ticket, request } => {
-                let ticket = self.tickets.ask(Purpose::Core(ticket));
-                self.out.signer.ask(ticket, request);
+                let asked = self.out.signer.ask(request);
+                self.tickets.expect(asked, Purpose::Core(ticket));
             }
             Effect::RowsGrew { tenant, integration, stream, newest } => {
                 self.streams.grew(&tenant, &integration, stream, newest);
-                self.pump_streams()?;
+                self.pump_due = true;
             }
             Effect::Reply { ticket, reply } => {
                 if let Some(asker) = self.tickets.replied(ticket) {
@@ -302,8 +330,8 @@ impl<S: Store> Driver<S> {
             }
             Effect::ReplyPin { ticket, tenant, name, sealed } => {
                 if let Some(asker) = self.tickets.replied(ticket) {
-                    let ticket = self.tickets.ask(Purpose::Pin { asker, name });
-                    self.out.signer.ask(ticket, Reveal { tenant, sealed }.into());
+                    let asked = self.out.signer.ask(Reveal { tenant, sealed }.into());
+                    self.tickets.expect(asked, Purpose::Pin { asker, name });
                 }
             }
             Effect::ReplyRows { ticket, tenant, integration, after } => {
@@ -348,9 +376,11 @@ impl<S: Store> Driver<S> {
         self.streams.pump(&self.store, &self.out.gate, &self.out.signer, &mut self.tickets)
     }
 
-    /// Cuts every cabinet and integration that this core knew, for a core that starts again from the store.
+    /// Cuts every cabinet and integration that this core knew, and everyone who waits for its reply, for a core that
+    /// starts again from the store.
     pub fn cut_all(&self) {
-        for conn in self.cabinets.values().copied().chain(self.streams.connections()) {
+        let streams = self.streams.connections().chain(self.tickets.waiting());
+        for conn in self.cabinets.values().copied().chain(streams) {
             self.out.gate.close_conn(conn, CloseReason::Resynchronise);
         }
     }

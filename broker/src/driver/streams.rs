@@ -22,6 +22,7 @@ type Key = (TenantId, Name, Stream);
 
 /// A signer that is away answers at once that it is: asking again at once would be a busy loop.
 const REVEAL_AGAIN_AFTER: Duration = Duration::from_secs(1);
+const REVEAL_AGAIN_MAX: Duration = Duration::from_secs(60);
 
 /// The open streams.
 #[derive(Default)]
@@ -42,6 +43,8 @@ struct Consumer {
     revealing: Option<Revealing>,
     /// The signer could not reveal a secret: not asked again before this.
     rests_until: Option<Instant>,
+    /// How long it rested last.
+    rests: Duration,
 }
 
 /// The row behind `sent`, whose secrets the signer is revealing.
@@ -76,6 +79,7 @@ impl Streams {
             newest,
             revealing: None,
             rests_until: None,
+            rests: Duration::ZERO,
         };
         self.open.insert((integration.tenant, integration.name, stream), consumer);
     }
@@ -93,10 +97,14 @@ impl Streams {
         let key = (integration.tenant.clone(), integration.name.clone(), stream);
         let consumer = self.open.get_mut(&key).filter(|consumer| consumer.conn == conn)?;
         let before = consumer.cursor;
-        consumer.acked.insert(n);
+        if n > before {
+            consumer.acked.insert(n);
+        }
         while consumer.acked.remove(&(consumer.cursor + 1)) {
             consumer.cursor += 1;
         }
+        // Acknowledged on an earlier subscription of this connection, and not sent on this one.
+        consumer.sent = consumer.sent.max(consumer.cursor);
         (consumer.cursor > before).then_some(consumer.cursor)
     }
 
@@ -108,22 +116,24 @@ impl Streams {
 
     /// The signer answered for a row.
     pub(super) fn revealed(&mut self, ticket: u64, reply: SignerReply) {
-        for consumer in self.open.values_mut() {
+        for ((tenant, integration, stream), consumer) in &mut self.open {
             let Some(revealing) = &mut consumer.revealing else { continue };
             let Some(sealed) = revealing.asked.remove(&ticket) else { continue };
             let secret = match &reply {
                 SignerReply::Revealed(revealed) => Secret::parse(&revealed.text).ok(),
-                SignerReply::Envelope(_)
-                | SignerReply::Secrets(_)
-                | SignerReply::Sealed(_)
-                | SignerReply::Failed(_) => None,
+                SignerReply::Failed(failed) => {
+                    let n = consumer.sent + 1;
+                    warn!(%tenant, %integration, %stream, n, reason = failed.reason, "a code is not revealed; asked again");
+                    None
+                }
+                SignerReply::Envelope(_) | SignerReply::Secrets(_) | SignerReply::Sealed(_) => None,
             };
             match secret {
                 Some(secret) => revealing.known.push((sealed, secret)),
                 None => {
-                    warn!("the signer did not reveal a code for a notification; it is asked again");
                     consumer.revealing = None;
-                    consumer.rests_until = Some(Instant::now() + REVEAL_AGAIN_AFTER);
+                    consumer.rests = (consumer.rests * 2).clamp(REVEAL_AGAIN_AFTER, REVEAL_AGAIN_MAX);
+                    consumer.rests_until = Some(Instant::now() + consumer.rests);
                 }
             }
             return;
@@ -178,8 +188,8 @@ impl Consumer {
         let sealed = sealed_in_row(stream, &row).unwrap_or_default();
         let mut asked = BTreeMap::new();
         for sealed in sealed {
-            let ticket = tickets.ask(Purpose::Row);
-            signer.ask(ticket, Reveal { tenant: tenant.clone(), sealed: sealed.clone() }.into());
+            let ticket = signer.ask(Reveal { tenant: tenant.clone(), sealed: sealed.clone() }.into());
+            tickets.expect(ticket, Purpose::Row);
             asked.insert(ticket, sealed);
         }
         self.revealing = Some(Revealing { row, asked, known: Vec::new() });
@@ -208,6 +218,7 @@ impl Consumer {
         };
         match gate.row(self.conn, stream, n, payload.into(), JSON) {
             Ok(()) => {
+                self.rests = Duration::ZERO;
                 self.sent = n;
                 true
             }

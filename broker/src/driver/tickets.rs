@@ -45,10 +45,18 @@ impl Tickets {
         self.askers.remove(&ticket)
     }
 
-    pub(super) fn ask(&mut self, purpose: Purpose) -> u64 {
-        self.next += 1;
-        self.signer.insert(self.next, purpose);
-        self.next
+    /// The signer was asked; its answer will have this ticket.
+    pub(super) fn expect(&mut self, ticket: u64, purpose: Purpose) {
+        self.signer.insert(ticket, purpose);
+    }
+
+    /// Everyone who waits for a reply.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = ConnId> {
+        let pins = self.signer.values().filter_map(|purpose| match purpose {
+            Purpose::Pin { asker, .. } => Some(asker.conn),
+            Purpose::Core(_) | Purpose::Row => None,
+        });
+        self.askers.values().map(|asker| asker.conn).chain(pins)
     }
 
     pub(super) fn answered(&mut self, ticket: u64) -> Option<Purpose> {

@@ -2,18 +2,23 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use fleet_core::signing::{Failed, SignerReply, SignerRequest};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::frame;
 
 const BACKOFF_FIRST: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
+/// Questions are open and nothing is answered: the signer hangs.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
 
 /// The signer's answer to the question with this ticket.
 #[derive(Debug)]
@@ -26,6 +31,9 @@ pub struct SignerAnswer {
 #[derive(Clone)]
 pub struct SignerClient {
     questions: mpsc::UnboundedSender<(u64, SignerRequest)>,
+    /// Numbers belong to the connection's life, not to a driver's: an answer to a question of an earlier driver must
+    /// not fit one of the next.
+    next: Arc<AtomicU64>,
 }
 
 impl SignerClient {
@@ -34,14 +42,24 @@ impl SignerClient {
         let (questions, asked) = mpsc::unbounded_channel();
         let link = Link { socket: socket.to_owned(), asked, answers, open: HashMap::new() };
         tokio::spawn(link.run());
-        Self { questions }
+        Self { questions, next: Arc::default() }
     }
 
-    /// Never waits. The number of open questions is bounded by the core, which asks one of a kind at a time.
-    pub fn ask(&self, ticket: u64, request: SignerRequest) {
+    /// Returns the ticket that the answer will have. Never waits: the number of open questions is bounded by the core,
+    /// which asks one of a kind at a time.
+    pub fn ask(&self, request: SignerRequest) -> u64 {
+        let ticket = self.next.fetch_add(1, Ordering::Relaxed);
         // The task ends only when every client is gone.
         let _ = self.questions.send((ticket, request));
+        ticket
     }
+}
+
+/// Whether a connection was worth anything.
+#[derive(Clone, Copy)]
+enum Heard {
+    Answers,
+    Nothing,
 }
 
 struct Link {
@@ -59,10 +77,11 @@ impl Link {
             match UnixStream::connect(&self.socket).await {
                 Ok(stream) => {
                     info!("signer connected");
-                    backoff = BACKOFF_FIRST;
                     let (reader, writer) = stream.into_split();
-                    if self.converse(reader, writer).await.is_none() {
-                        return;
+                    match self.converse(reader, writer).await {
+                        None => return,
+                        Some(Heard::Answers) => backoff = BACKOFF_FIRST,
+                        Some(Heard::Nothing) => {}
                     }
                     warn!("signer connection lost");
                     self.fail_open();
@@ -77,7 +96,7 @@ impl Link {
     }
 
     /// `None` when nobody asks any more.
-    async fn converse(&mut self, mut reader: OwnedReadHalf, mut writer: OwnedWriteHalf) -> Option<()> {
+    async fn converse(&mut self, mut reader: OwnedReadHalf, mut writer: OwnedWriteHalf) -> Option<Heard> {
         // Reading is a task of its own: half a frame must not be lost when a question comes in between.
         let (replies, mut replied) = mpsc::channel(64);
         let reading = tokio::spawn(async move {
@@ -88,11 +107,23 @@ impl Link {
             }
         });
         let mut next = 0u64;
+        let mut heard = Heard::Nothing;
+        let mut last_answer = Instant::now();
         let ended = loop {
+            if self.open.is_empty() {
+                last_answer = Instant::now();
+            }
             tokio::select! {
+                () = tokio::time::sleep_until(last_answer + SILENCE_MAX), if !self.open.is_empty() => {
+                    warn!("the signer does not answer");
+                    break Some(heard);
+                }
                 reply = replied.recv() => match reply {
-                    Some((id, reply)) => self.answer(id, reply),
-                    None => break Some(()),
+                    Some((id, reply)) => {
+                        (heard, last_answer) = (Heard::Answers, Instant::now());
+                        self.answer(id, reply);
+                    }
+                    None => break Some(heard),
                 },
                 question = self.asked.recv() => match question {
                     None => break None,
@@ -100,8 +131,8 @@ impl Link {
                         next += 1;
                         self.open.insert(next, ticket);
                         if let Err(error) = frame::write(&mut writer, next, &request).await {
-                            warn!(%error, "ask the signer");
-                            break Some(());
+                            warn!(error = %format!("{:#}", anyhow::Error::new(error)), "ask the signer");
+                            break Some(heard);
                         }
                     }
                 },
@@ -120,7 +151,7 @@ impl Link {
 
     /// Answers what comes in while the signer is away. False when nobody asks any more.
     async fn wait(&mut self, backoff: Duration) -> bool {
-        let until = tokio::time::Instant::now() + backoff;
+        let until = Instant::now() + backoff;
         loop {
             match tokio::time::timeout_at(until, self.asked.recv()).await {
                 Ok(Some((ticket, _))) => self.say(ticket, unreachable_signer()),

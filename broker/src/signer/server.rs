@@ -1,7 +1,7 @@
 //! The signer's process: one Unix socket, few connections, bounded work.
 
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -16,6 +16,9 @@ use super::{DERIVATIONS_AT_ONCE, frame};
 
 /// Brokers at once: one, and one that is being replaced; the rest waits in the kernel's queue.
 const CONNECTIONS: usize = 4;
+/// Books, times, codes and reveals in a minute: a fleet of thousands of cabinets stays far below, a thief of all codes
+/// does not.
+const OTHERS_PER_MINUTE: u32 = 60_000;
 /// Requests of one connection that are under way.
 const REQUESTS: usize = 256;
 
@@ -40,6 +43,7 @@ pub async fn serve(service: Service, socket: &Path, commands_per_minute: u32) ->
         service,
         derivations: Semaphore::new(DERIVATIONS_AT_ONCE),
         commands: Mutex::new(Minute::new(commands_per_minute)),
+        others: Mutex::new(Minute::new(OTHERS_PER_MINUTE)),
     });
     let connections = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
@@ -51,7 +55,7 @@ pub async fn serve(service: Service, socket: &Path, commands_per_minute: u32) ->
                 let shared = Arc::clone(&shared);
                 tokio::spawn(async move {
                     if let Err(error) = converse(shared, stream).await {
-                        warn!(%error, "signer connection ended");
+                        warn!(error = %format!("{:#}", anyhow::Error::new(error)), "signer connection ended");
                     }
                     drop(place);
                 });
@@ -67,11 +71,15 @@ pub async fn serve(service: Service, socket: &Path, commands_per_minute: u32) ->
 /// Opens the socket for its owner alone. A file that a dead signer left behind is removed.
 async fn listen(socket: &Path) -> Result<UnixListener, ServeError> {
     let failed = |source| ServeError::Listen { path: socket.to_owned(), source };
-    if UnixStream::connect(socket).await.is_ok() {
-        return Err(ServeError::InUse { path: socket.to_owned() });
+    match UnixStream::connect(socket).await {
+        Ok(_) => return Err(ServeError::InUse { path: socket.to_owned() }),
+        // Nobody listens there, or there is nothing, or it is no socket: all but the first are looked at below.
+        Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound) => {}
+        Err(error) => return Err(failed(error)),
     }
-    match std::fs::remove_file(socket) {
-        Ok(()) => {}
+    match std::fs::symlink_metadata(socket) {
+        Ok(found) if found.file_type().is_socket() => std::fs::remove_file(socket).map_err(failed)?,
+        Ok(_) => return Err(failed(io::Error::new(io::ErrorKind::AlreadyExists, "it is a file, not a socket"))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(failed(error)),
     }
@@ -85,13 +93,14 @@ struct Shared {
     service: Service,
     derivations: Semaphore,
     commands: Mutex<Minute>,
+    others: Mutex<Minute>,
 }
 
 /// Reads requests and answers each as soon as it is done, in any order.
 async fn converse(shared: Arc<Shared>, stream: UnixStream) -> Result<(), frame::FrameError> {
     let (mut reader, mut writer) = stream.into_split();
     let (replies, mut done) = mpsc::channel::<(u64, SignerReply)>(REQUESTS);
-    let writing = tokio::spawn(async move {
+    let mut writing = tokio::spawn(async move {
         while let Some((id, reply)) = done.recv().await {
             if frame::write(&mut writer, id, &reply).await.is_err() {
                 break;
@@ -100,7 +109,12 @@ async fn converse(shared: Arc<Shared>, stream: UnixStream) -> Result<(), frame::
     });
     let under_way = Arc::new(Semaphore::new(REQUESTS));
     let result = loop {
-        let (id, request) = match frame::read::<SignerRequest>(&mut reader).await {
+        let read = tokio::select! {
+            read = frame::read::<SignerRequest>(&mut reader) => read,
+            // Nobody takes the answers any more: nothing is to be done for them either.
+            _ = &mut writing => return Ok(()),
+        };
+        let (id, request) = match read {
             Ok(Some(frame)) => frame,
             Ok(None) => break Ok(()),
             Err(error) => break Err(error),
@@ -132,6 +146,12 @@ impl Shared {
                 return Failed { reason: "limit of commands per minute reached".into() }.into();
             }
             info!(cabinet = %ask.cabinet, command = %ask.command.id, requester = ask.command.requester, "sign command");
+        } else {
+            if !self.others.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now()) {
+                warn!(kind, "limit of requests per minute reached");
+                return Failed { reason: "limit of requests per minute reached".into() }.into();
+            }
+            info!(kind, cabinet = cabinet_of(&request).unwrap_or_default(), "asked");
         }
         let place = if derives { self.derivations.acquire().await.ok() } else { None };
         let shared = Arc::clone(self);
@@ -153,6 +173,16 @@ fn kind(request: &SignerRequest) -> &'static str {
         SignerRequest::MakeSecrets(_) => "make secrets",
         SignerRequest::MakeSealed(_) => "make sealed",
         SignerRequest::Reveal(_) => "reveal",
+    }
+}
+
+fn cabinet_of(request: &SignerRequest) -> Option<&str> {
+    match request {
+        SignerRequest::SignCommand(ask) => Some(ask.cabinet.as_str()),
+        SignerRequest::SignBook(ask) => Some(ask.cabinet.as_str()),
+        SignerRequest::SignTime(ask) => Some(ask.cabinet.as_str()),
+        SignerRequest::MakeSecrets(ask) => Some(ask.cabinet.as_str()),
+        SignerRequest::MakeSealed(_) | SignerRequest::Reveal(_) => None,
     }
 }
 

@@ -133,7 +133,7 @@ fn collect(sources: &Sources<'_>) -> Result<Vec<Given>, Problems> {
         all.push((origin.clone(), file.collect().map_err(|error| whole(&origin, &error))?));
     }
     if let Some(prefix) = sources.env_prefix {
-        let environment = Environment::with_prefix(prefix).prefix_separator("__").separator("__").try_parsing(true);
+        let environment = Environment::with_prefix(prefix).prefix_separator("__").separator("__");
         let origin = format!("environment {prefix}__…");
         all.push((origin.clone(), environment.collect().map_err(|error| whole(&origin, &error))?));
     }
@@ -153,18 +153,7 @@ fn collect(sources: &Sources<'_>) -> Result<Vec<Given>, Problems> {
 }
 
 fn flag_source(key: &str, value: &str) -> Result<Map<String, Value>, ConfigError> {
-    Config::builder().set_override(key, parsed(value))?.build()?.collect()
-}
-
-/// A flag's text as the type that it looks like, as the environment does it.
-fn parsed(text: &str) -> ValueKind {
-    if let Ok(flag) = text.parse::<bool>() {
-        ValueKind::Boolean(flag)
-    } else if let Ok(number) = text.parse::<i64>() {
-        ValueKind::I64(number)
-    } else {
-        ValueKind::String(text.to_owned())
-    }
+    Config::builder().set_override(key, value)?.build()?.collect()
 }
 
 fn flatten(prefix: &str, given: &Map<String, Value>, known: &Map<String, Value>, leaves: &mut Vec<Leaf>) {
@@ -266,6 +255,13 @@ mod tests {
             read("store = 'fleet.redb'\n[gate]\nlisten = '127.0.0.1:1'\nsessions = 9\n", &["gate.sessions=7"]).unwrap();
         assert_eq!((settings.gate.listen.port(), settings.gate.sessions), (1, 7));
         assert!(settings.store.is_absolute());
+    }
+
+    #[test]
+    fn text_that_looks_like_a_number_stays_as_it_was_written() {
+        let settings = read("store = 'x'", &["store=007", "gate.sessions=12"]).unwrap();
+        assert!(settings.store.ends_with("007"));
+        assert_eq!(settings.gate.sessions, 12);
     }
 
     #[test]

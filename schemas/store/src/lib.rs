@@ -32,11 +32,28 @@ pub struct RedbStore {
 }
 
 impl RedbStore {
-    /// Opens or creates the file at `path`.
+    /// Opens or creates the file at `path`. For the start of a process.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
+        Self::with(path, |builder, path| builder.create(path))
+    }
+
+    /// Opens the file at `path`, which a store that failed has left. A file that is gone or empty is an error: a disk
+    /// that dropped out must not become an empty fleet or a cabinet that has forgotten its goods.
+    pub fn reopen(path: &Path) -> Result<Self, OpenError> {
+        let refused = |source: std::io::Error| OpenError::Open { path: path.to_owned(), source: Box::new(source) };
+        if std::fs::metadata(path).map_err(refused)?.len() == 0 {
+            return Err(refused(std::io::Error::other("the file is empty")));
+        }
+        Self::with(path, |builder, path| builder.open(path))
+    }
+
+    fn with(
+        path: &Path,
+        open: impl FnOnce(&Builder, &Path) -> Result<Database, redb::DatabaseError>,
+    ) -> Result<Self, OpenError> {
         let mut builder = Builder::new();
         builder.set_cache_size(CACHE_BYTES);
-        match builder.create(path) {
+        match open(&builder, path) {
             Ok(database) => Ok(Self { database }),
             Err(redb::DatabaseError::DatabaseAlreadyOpen) => Err(OpenError::InUse { path: path.to_owned() }),
             Err(error) => Err(OpenError::Open { path: path.to_owned(), source: Box::new(error) }),
@@ -128,6 +145,19 @@ mod tests {
         assert_eq!(store.rows(SHELF).unwrap(), [(b"a".to_vec(), b"1".to_vec()), (b"c".to_vec(), b"3".to_vec())]);
         assert_eq!(store.scan(SHELF, b"b", 1).unwrap(), [(b"c".to_vec(), b"3".to_vec())]);
         assert_eq!(store.rows(Table("never written")).unwrap(), []);
+    }
+
+    #[test]
+    fn a_store_that_is_gone_is_not_replaced_by_an_empty_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.redb");
+        assert!(matches!(RedbStore::reopen(&path), Err(OpenError::Open { .. })));
+        assert!(!path.exists());
+        std::fs::write(&path, b"").unwrap();
+        assert!(matches!(RedbStore::reopen(&path), Err(OpenError::Open { .. })));
+        std::fs::remove_file(&path).unwrap();
+        RedbStore::open(&path).unwrap().commit(&[put(SHELF, b"a", b"1")]).unwrap();
+        assert_eq!(RedbStore::reopen(&path).unwrap().rows(SHELF).unwrap().len(), 1);
     }
 
     #[test]
