@@ -1,0 +1,71 @@
+//! Measures a fleet of real processes from outside: how fast doors open, what it costs on the wire, how big things are.
+//!
+//! Everything is taken where it happens: on the lock bus, on the network socket, in `/proc`. Each run makes a new fleet;
+//! the spread between runs is part of the result.
+
+mod codes;
+mod figures;
+mod footprint;
+mod machine;
+mod programs;
+mod relay;
+mod samples;
+mod site;
+mod traffic;
+mod unlocks;
+
+use anyhow::Context as _;
+
+use figures::{Figure, Figures};
+use programs::AgentPrograms;
+use site::Site;
+
+/// How much is measured.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    pub runs: usize,
+    /// Unlocks of each run.
+    pub unlocks: usize,
+    /// Codes typed in each run.
+    pub entries: usize,
+}
+
+/// Measures, telling on stderr how far it is, and returns the result as Markdown.
+pub async fn run(options: Options) -> anyhow::Result<String> {
+    let programs = AgentPrograms::find()?;
+    let mut figures = Figures::default();
+    for number in 1..=options.runs {
+        eprintln!("run {number} of {}, load {}", options.runs, machine::load()?);
+        figures.add_run(one_run(&programs, options).await.with_context(|| format!("run {number}"))?)?;
+    }
+    Ok(format!("{}\n{}", machine::describe(options)?, figures.table()))
+}
+
+async fn one_run(programs: &AgentPrograms, options: Options) -> anyhow::Result<Vec<Figure>> {
+    let load = Figure::plain("load of the machine at the start of a run", machine::load()?);
+    let mut figures = footprint::sizes(programs)?;
+    let mut site = Site::open(&programs.cabinet).await?;
+    figures.extend(footprint::without_cabinets(&site));
+
+    eprintln!("  an agent at rest");
+    site.start_agent(site.stage.port()).await?;
+    figures.extend(footprint::at_rest(&site).await?);
+
+    eprintln!("  {} unlocks", options.unlocks);
+    figures.extend(unlocks::measure(&site, options.unlocks).await?);
+
+    eprintln!("  bytes on the wire");
+    site.stop_agent().await?;
+    let relay = relay::Relay::start(site.stage.port()).await?;
+    site.start_agent(relay.port()).await?;
+    figures.extend(traffic::measure(&site, &relay).await?);
+
+    eprintln!("  {} codes", options.entries);
+    site.stop_agent().await?;
+    site.start_agent(site.stage.port()).await?;
+    figures.extend(codes::measure(&site, options.entries).await?);
+
+    site.close().await?;
+    figures.push(load);
+    Ok(figures)
+}
