@@ -76,10 +76,8 @@ impl Cabinet {
         let folder = setup::cabinet(&options)?;
         wire_sensors(&folder, &board, &plan.sensors)?;
         let registration = folder.registration("demo-site".parse()?, "1 Market Square, main entrance".into());
-        match operator.request(&registration).await? {
-            Reply::Done => {}
-            other => anyhow::bail!("the broker did not register {id}: {other:?}"),
-        }
+        let reply = operator.request(&registration).await?;
+        anyhow::ensure!(reply == Reply::Done, "the broker did not register {id}: {reply:?}");
         let log = stage.log(&format!("agent-{id}"));
         let agent_program = stage.binaries().agent.clone();
         Ok(Self { id, folder, plan, board, log, agent_program, agent: None })
@@ -197,10 +195,10 @@ impl Cabinet {
         let request = Request::CabinetShow { cabinet: self.id.clone() };
         let until = Instant::now() + PATIENCE;
         loop {
-            match operator.request(&request).await? {
-                Reply::Cabinet(shown) if shown.book_held == shown.book_wanted && shown.book_held > 0 => return Ok(()),
-                Reply::Cabinet(_) => {}
-                other => anyhow::bail!("the reply was {other:?}"),
+            let reply = operator.request(&request).await?;
+            let Reply::Cabinet(shown) = &reply else { anyhow::bail!("the reply was {reply:?}") };
+            if shown.book_held == shown.book_wanted && shown.book_held > 0 {
+                return Ok(());
             }
             anyhow::ensure!(Instant::now() < until, "{} does not take its book", self.id);
             sleep(Duration::from_millis(50)).await;

@@ -35,6 +35,8 @@ pub enum Verdict {
     Pass,
     /// The broker sees no answer, the cabinet sees nothing.
     Drop,
+    /// The cabinet gets it a second time at once, with the same packet id. The broker sees one answer.
+    Twice,
 }
 
 /// The carrier of one cabinet.
@@ -254,32 +256,46 @@ impl Ends {
         *self.shared.inject.lock().unwrap_or_else(PoisonError::into_inner) = Some(inject);
         self.shared.seen().connections += 1;
         let (mut up, mut down) = (BytesMut::new(), BytesMut::new());
+        // Packet ids whose first answer the broker must not see.
+        let mut doubled = Vec::new();
         loop {
             tokio::select! {
                 read = from_agent.read_buf(&mut up) => {
                     anyhow::ensure!(read? > 0, "the agent left");
                     while let Some((bytes, packet)) = next(&mut up)? {
-                        match packet {
-                            Packet::PubAck(PubAck { pkid: INVENTED.., .. }) => self.shared.acknowledged(),
-                            packet => {
-                                if let Packet::Publish(publish) = &packet {
-                                    self.shared.watch_up(publish);
-                                }
-                                to_broker.write_all(&bytes).await?;
-                            }
+                        if let Packet::PubAck(PubAck { pkid: INVENTED.., .. }) = packet {
+                            self.shared.acknowledged();
+                            continue;
                         }
+                        if let Packet::PubAck(PubAck { pkid, .. }) = packet
+                            && let Some(at) = doubled.iter().position(|doubled| *doubled == pkid)
+                        {
+                            doubled.swap_remove(at);
+                            continue;
+                        }
+                        if let Packet::Publish(publish) = &packet {
+                            self.shared.watch_up(publish);
+                        }
+                        to_broker.write_all(&bytes).await?;
                     }
                     to_broker.flush().await?;
                 }
                 read = from_broker.read_buf(&mut down) => {
                     anyhow::ensure!(read? > 0, "the broker left");
                     while let Some((bytes, packet)) = next(&mut down)? {
-                        let verdict = match &packet {
-                            Packet::Publish(publish) => self.shared.watch_down(publish),
-                            _ => Verdict::Pass,
+                        let (verdict, id) = if let Packet::Publish(publish) = &packet {
+                            (self.shared.watch_down(publish), publish.pkid)
+                        } else {
+                            (Verdict::Pass, 0)
                         };
-                        if verdict == Verdict::Pass {
-                            to_agent.write_all(&bytes).await?;
+                        match verdict {
+                            Verdict::Drop => {}
+                            Verdict::Pass => to_agent.write_all(&bytes).await?,
+                            Verdict::Twice => {
+                                to_agent.write_all(&bytes).await?;
+                                to_agent.write_all(&again(bytes)).await?;
+                                doubled.push(id);
+                            }
                         }
                     }
                     to_agent.flush().await?;
@@ -291,6 +307,14 @@ impl Ends {
             }
         }
     }
+}
+
+/// The same PUBLISH with the DUP flag (MQTT 5, 3.3.1.1).
+fn again(mut bytes: Vec<u8>) -> Vec<u8> {
+    if let Some(first) = bytes.first_mut() {
+        *first |= 0b1000;
+    }
+    bytes
 }
 
 /// Takes one whole packet out of the buffer: its bytes and what they say.
