@@ -1,5 +1,6 @@
 //! The whole fleet under test: real processes on a stage, the people around them, and what they can see.
 
+mod forger;
 pub mod measure;
 mod people;
 mod raw;
@@ -8,6 +9,7 @@ mod until;
 mod watch;
 mod world;
 
+pub use forger::{Target, since_boot};
 pub use people::{Shop, order};
 pub use raw::{Answered, RawClient};
 pub use site::Site;

@@ -125,6 +125,13 @@ impl Site {
         Ok(compartment)
     }
 
+    /// Waits until that many pulses were given in all, by no doing of anybody at the screen.
+    pub async fn until_opened_remotely(&self, compartment: Compartment, count: usize) -> anyhow::Result<()> {
+        let opened = self.until_pulses(count).await?;
+        ensure!(opened == compartment, "door {opened} was opened instead of {compartment}");
+        self.until_door(compartment, "open").await
+    }
+
     /// Waits for pulse number `count` of this cabinet; fails if there are more. Returns its compartment.
     pub async fn until_pulses(&self, count: usize) -> anyhow::Result<Compartment> {
         let pulses = self.cabinet.board().until_pulses(count, PATIENCE).await?;

@@ -121,7 +121,6 @@ async fn what_staff_take_back_frees_the_compartment_and_kills_the_code() -> anyh
     let refused = site.screen()?.enter(&notification.code).await?;
     ensure!(refused.body["result"] == "refused", "{refused:?}");
     site.cabinet.close_door(door)?;
-    site.confirm(door, false).await?;
     let retrieved = world.shop.until_state("A17", OrderState::Retrieved).await?;
     ensure!(retrieved.compartment == Some(door), "{retrieved:?}");
     site.until_free(door).await?;

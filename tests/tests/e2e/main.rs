@@ -5,5 +5,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod attacks;
+mod commands;
 mod handover;
 mod lockout;
