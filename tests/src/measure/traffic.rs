@@ -25,8 +25,6 @@ const SETTLED: Duration = Duration::from_millis(300);
 const WINDOW: Duration = Duration::from_secs(18);
 /// A challenge is too old to sign for after 10 s.
 const CHALLENGE_OLD: Duration = Duration::from_secs(12);
-/// Windows without telemetry.
-const WINDOWS: usize = 2;
 
 /// What was seen of one kind of exchange, each time.
 #[derive(Default)]
@@ -58,22 +56,17 @@ pub(super) async fn measure(site: &Site, relay: &Relay) -> anyhow::Result<Vec<Fi
     let (mut opening, mut stuck, mut closing, mut asking) =
         (Seen::default(), Seen::default(), Seen::default(), Seen::default());
     let mut index = 0;
-    for _ in 0..WINDOWS {
-        let began = next_telemetry(&mut live).await?;
-        while began.elapsed() < WINDOW {
-            opening.add(&unlock(site, relay, index, UnlockOutcome::Opened).await?);
-            closing.add(&close(site, relay, index).await?);
-            stuck.add(&unlock_stuck(site, relay, index + 1).await?);
-            index += 2;
-        }
+    let began = next_telemetry(&mut live).await?;
+    while began.elapsed() < WINDOW {
+        opening.add(&unlock(site, relay, index, UnlockOutcome::Opened).await?);
+        closing.add(&close(site, relay, index).await?);
+        stuck.add(&unlock_stuck(site, relay, index + 1).await?);
+        index += 2;
     }
-    for _ in 0..WINDOWS {
-        next_telemetry(&mut live).await?;
-        sleep(CHALLENGE_OLD).await;
-        asking.add(&unlock(site, relay, index, UnlockOutcome::Opened).await?);
-        close(site, relay, index).await?;
-        index += 1;
-    }
+    next_telemetry(&mut live).await?;
+    sleep(CHALLENGE_OLD).await;
+    asking.add(&unlock(site, relay, index, UnlockOutcome::Opened).await?);
+    close(site, relay, index).await?;
     site.cabinet.board().set_person(Some(PERSON));
 
     let (opened, unlocked, closed) = (opening.both()?, stuck.both()?, closing.both()?);
