@@ -7,5 +7,8 @@
 
 mod attacks;
 mod commands;
+mod crashes;
 mod handover;
+mod input;
+mod isolation;
 mod lockout;
