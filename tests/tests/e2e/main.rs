@@ -12,3 +12,5 @@ mod handover;
 mod input;
 mod isolation;
 mod lockout;
+mod offline;
+mod secrets;
