@@ -2,7 +2,9 @@
 
 use schemas::api::{LiveEvent, LiveTelemetry, Rfc3339};
 use schemas::cbor;
-use schemas::messages::{Actor, Compartment, Event, Fact, FleetMillis, Occupancy, OrderKey, Stamp, Telemetry, Uplink};
+use schemas::messages::{
+    Actor, Compartment, DoorState, Event, Fact, FleetMillis, Occupancy, OrderKey, Stamp, Telemetry, Uplink,
+};
 use schemas::topics::Live;
 
 use crate::cabinet::records::{EventRow, Inside};
@@ -89,11 +91,15 @@ impl Cabinet {
     fn believe(&mut self, turn: &mut Turn<'_>, when: When, fact: Fact) {
         match fact {
             Fact::DoorOpened(seen) => {
+                self.seen_door(seen.compartment, DoorState::Open, None);
                 if let (Actor::Credential(_), Some(order)) = (&seen.by, self.inside(seen.compartment).cloned()) {
                     self.tell_order(turn, when, &order, seen.compartment, OrderFact::Opened);
                 }
             }
-            Fact::DoorClosed(seen) => self.closed(turn, seen.compartment, seen.occupancy),
+            Fact::DoorClosed(seen) => {
+                self.seen_door(seen.compartment, DoorState::Closed, Some(seen.occupancy));
+                self.closed(turn, seen.compartment, seen.occupancy);
+            }
             Fact::Loading(load) => self.loaded(turn, when, &load.order, load.compartment, OrderFact::Loading),
             Fact::Stored(load) => self.loaded(turn, when, &load.order, load.compartment, OrderFact::Stored),
             Fact::LoadAborted(load) => {
@@ -124,11 +130,15 @@ impl Cabinet {
             Fact::BookApplied(applied) => self.book_applied(turn, applied.version),
             Fact::BookRefused(refused) => self.book_refused(turn, refused.version, refused.reason),
             Fact::KeysetApplied(applied) => self.keyset_applied(turn, applied.version),
-            Fact::DoorForced(_) | Fact::WrongDoor(_) | Fact::TypingLocked(_) => {
+            Fact::DoorForced(ref seen) => {
+                self.seen_door(seen.compartment, DoorState::Forced, None);
                 turn.alarm(format!("cabinet {}: {}", self.at, describe::text(&fact)));
             }
+            Fact::WrongDoor(_) | Fact::TypingLocked(_) => {
+                turn.alarm(format!("cabinet {}: {}", self.at, describe::text(&fact)));
+            }
+            Fact::DoorHeldOpen(seen) => self.seen_door(seen.compartment, DoorState::HeldOpen, None),
             Fact::Started(_)
-            | Fact::DoorHeldOpen(_)
             | Fact::DoorFault(_)
             | Fact::CredentialRefused(_)
             | Fact::StaffLoggedIn(_)
@@ -152,6 +162,12 @@ impl Cabinet {
             let audit_required = self.inside.get(&compartment).is_some_and(|inside| inside.audit_required);
             self.set_inside(turn, compartment, Inside { order: None, audit_required, stored: false });
         }
+    }
+
+    /// What an event says about a door holds until the next sample of telemetry.
+    fn seen_door(&mut self, compartment: Compartment, door: DoorState, occupancy: Option<Occupancy>) {
+        let known = self.doors.get(&compartment).map_or(Occupancy::Unknown, |(_, occupancy)| *occupancy);
+        self.doors.insert(compartment, (door, occupancy.unwrap_or(known)));
     }
 
     /// A person opened and closed the door of a doubtful compartment that should be empty, and the sensor agrees.
