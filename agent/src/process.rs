@@ -60,6 +60,10 @@ pub fn run(settings: AgentSettings) -> Result<(), RunError> {
 async fn serve(settings: AgentSettings, profile: Profile) -> anyhow::Result<()> {
     let cabinet = Installed::read(&settings)?;
     let endpoint = endpoint(&settings, &cabinet)?;
+    // Before anything that the world sees: a second agent on the same store must not take the identity, the screen's
+    // address or the lock bus away from the one that runs. A store that cannot be opened at start ends the agent with
+    // its reason; later it is waited for.
+    let store = RedbStore::open(&settings.data.store)?;
     let clock = boards::boot_clock();
     let (screen_requests, screen) = mpsc::channel(CHANNEL);
     let shown = Screen::bind(&settings.screen, screen_requests)?;
@@ -78,7 +82,7 @@ async fn serve(settings: AgentSettings, profile: Profile) -> anyhow::Result<()> 
     let serving = tokio::spawn(shown.serve(stopped(stop.clone())));
 
     let outside = Outside { clock, profile, orders, notes };
-    let ended = supervise(&settings, &cabinet, outside, uplink, screen, stop).await;
+    let ended = supervise(&settings, &cabinet, store, outside, (uplink, screen), stop).await;
     // The connection ends with its channel, with a word of goodbye if it can be had; nothing of it has to reach a disk.
     let _ = tokio::time::timeout(GOODBYE, link).await;
     serving.abort();
@@ -113,16 +117,14 @@ impl Outside {
 async fn supervise(
     settings: &AgentSettings,
     cabinet: &Installed,
+    store: RedbStore,
     outside: Outside,
-    uplink: mpsc::Receiver<UplinkEvent>,
-    screen: mpsc::Receiver<ScreenRequest>,
+    (uplink, screen): (mpsc::Receiver<UplinkEvent>, mpsc::Receiver<ScreenRequest>),
     stop: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
     let open = |store: RedbStore, out: Surroundings| -> anyhow::Result<Driver<RedbStore>> {
         Ok(Driver::open(cabinet.config(settings)?, cabinet.keyset.clone(), store, out)?)
     };
-    // At start a store that cannot be opened ends the agent with its reason; later it is waited for.
-    let store = RedbStore::open(&settings.data.store)?;
     let (out, bus) = outside.bus();
     let mut driver = open(store, out)?;
     let mut sources = Sources { bus, uplink, screen };
