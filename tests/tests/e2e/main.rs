@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod attacks;
+mod cli;
 mod commands;
 mod crashes;
 mod handover;
@@ -13,4 +14,5 @@ mod input;
 mod isolation;
 mod lockout;
 mod offline;
+mod processes;
 mod secrets;
