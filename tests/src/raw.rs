@@ -56,9 +56,10 @@ impl RawClient {
             match self.next().await {
                 Ok(Packet::PubAck(ack)) => {
                     let text = ack.properties.and_then(|properties| properties.reason_string);
-                    return Ok(match ack.reason {
-                        PubAckReason::Success => Answered::Taken,
-                        other => Answered::Refused(format!("{other:?}: {}", text.unwrap_or_default())),
+                    return Ok(if ack.reason == PubAckReason::Success {
+                        Answered::Taken
+                    } else {
+                        Answered::Refused(format!("{:?}: {}", ack.reason, text.unwrap_or_default()))
                     });
                 }
                 Ok(Packet::Disconnect(left)) => return Ok(Answered::Cut(format!("{:?}", left.reason_code))),
@@ -74,9 +75,10 @@ impl RawClient {
             match self.next().await {
                 Ok(Packet::SubAck(ack)) => {
                     let [code] = ack.return_codes.as_slice() else { bail!("not one code: {ack:?}") };
-                    return Ok(match code {
-                        SubscribeReasonCode::Success(_) => Answered::Taken,
-                        other => Answered::Refused(format!("{other:?}")),
+                    return Ok(if matches!(code, SubscribeReasonCode::Success(_)) {
+                        Answered::Taken
+                    } else {
+                        Answered::Refused(format!("{code:?}"))
                     });
                 }
                 Ok(Packet::Disconnect(left)) => return Ok(Answered::Cut(format!("{:?}", left.reason_code))),

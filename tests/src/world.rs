@@ -29,10 +29,8 @@ impl World {
         let operator = stage.client(Role::Operator, "admin").await?;
         let watch = Watch::start(&operator).await?;
         let shop = Shop::connect(&stage, "shop").await?;
-        let pin = match operator.request(&Request::StaffAdd { name: "sam".parse()? }).await? {
-            Reply::Staff(StaffIssued { pin, .. }) => pin,
-            other => bail!("no PIN: {other:?}"),
-        };
+        let reply = operator.request(&Request::StaffAdd { name: "sam".parse()? }).await?;
+        let Reply::Staff(StaffIssued { pin, .. }) = reply else { bail!("no PIN: {reply:?}") };
         Ok(Self { stage, operator, watch, shop, pin })
     }
 
@@ -80,19 +78,20 @@ impl World {
         compartment: Compartment,
     ) -> anyhow::Result<Result<UnlockResult, ReplyError>> {
         let cabinet = site.cabinet.id().clone();
-        match self.operator.request(&Request::Unlock { cabinet, compartment, reason: "test".to_owned() }).await? {
-            Reply::Unlock(result) => Ok(Ok(result)),
-            Reply::Error(error) => Ok(Err(error)),
-            other => bail!("the reply was {other:?}"),
+        let request = Request::Unlock { cabinet, compartment, reason: "test".to_owned() };
+        let reply = self.operator.request(&request).await?;
+        if let Reply::Error(error) = reply {
+            return Ok(Err(error));
         }
+        let Reply::Unlock(result) = reply else { bail!("the reply was {reply:?}") };
+        Ok(Ok(result))
     }
 
     /// What the fleet knows of a cabinet.
     pub async fn show(&self, site: &Site) -> anyhow::Result<CabinetDetail> {
-        match self.operator.request(&Request::CabinetShow { cabinet: site.cabinet.id().clone() }).await? {
-            Reply::Cabinet(detail) => Ok(*detail),
-            other => bail!("the reply was {other:?}"),
-        }
+        let reply = self.operator.request(&Request::CabinetShow { cabinet: site.cabinet.id().clone() }).await?;
+        let Reply::Cabinet(detail) = reply else { bail!("the reply was {reply:?}") };
+        Ok(*detail)
     }
 
     /// Waits until the fleet sees the cabinet go or come.

@@ -99,10 +99,13 @@ async fn each_role_may_ask_what_the_protocol_says() -> anyhow::Result<()> {
         let client = world.stage.client(role, "somebody").await?;
         let mut found = String::new();
         for request in &requests {
-            found.push(match client.request(request).await? {
-                Reply::Error(error) if error.code == RequestErrorCode::Forbidden => '-',
-                Reply::Error(error) if error.code == RequestErrorCode::Unknown => '?',
-                _ => '+',
+            let reply = client.request(request).await?;
+            let code = if let Reply::Error(error) = &reply { Some(error.code) } else { None };
+            found.push(match code {
+                Some(RequestErrorCode::Forbidden) => '-',
+                Some(RequestErrorCode::Unknown) => '?',
+                Some(other) => anyhow::bail!("{role}: {other} to {request:?}"),
+                None => '+',
             });
         }
         ensure!(found == expected, "{role}: {found} instead of {expected}");
