@@ -31,6 +31,8 @@ pub(super) struct Story {
     pin: String,
     /// The staff's session at the screen, once they have logged in.
     session: String,
+    /// Number of the newest notification that the shop has.
+    notified: u64,
 }
 
 impl Story {
@@ -66,7 +68,7 @@ impl Story {
         cabinet.until_book_held(&operator).await?;
         timeline.saw("operator", "Sam of the store staff got a PIN; the cabinet got its verifier in a signed book");
         let shop = stage.integration(SHOP).await?;
-        Ok(Self { stage, operator, watch, shop, cabinet, carrier, pin, session: String::new() })
+        Ok(Self { stage, operator, watch, shop, cabinet, carrier, pin, session: String::new(), notified: 0 })
     }
 
     /// From an order on a topic to an open door, with the broker away when the customer comes.
@@ -242,6 +244,8 @@ impl Story {
                 Row::Status(status) => {
                     ensure!(status.state != OrderState::Rejected, "the order was rejected: {status:?}");
                 }
+                // Its acknowledgement was lost with the broker.
+                Row::Notification(again) if again.n <= self.notified => {}
                 Row::Notification(early) => bail!("a notification came before its time: {early:?}"),
             }
         }
@@ -253,6 +257,7 @@ impl Story {
             let row = delivery.row.clone();
             self.shop.ack(delivery).await?;
             if let Row::Notification(notification) = row {
+                self.notified = notification.n;
                 return Ok(notification);
             }
         }
