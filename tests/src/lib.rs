@@ -2,6 +2,7 @@
 
 mod forger;
 pub mod measure;
+pub mod sim;
 mod people;
 mod raw;
 mod site;

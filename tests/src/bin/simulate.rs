@@ -1,0 +1,59 @@
+//! Plays many schedules of the simulation: `simulate --seeds N [--from S]`. A failing seed is shown with its history.
+
+use std::time::Instant;
+
+use clap::Parser;
+use fleet_tests::sim::{Coverage, Options, invariant_names, run};
+
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// How many schedules.
+    #[arg(long, default_value_t = 1_000)]
+    seeds: u64,
+    /// The first seed.
+    #[arg(long, default_value_t = 1)]
+    from: u64,
+    /// Simulated minutes of people, faults and an adversary in each schedule.
+    #[arg(long, default_value_t = 90)]
+    minutes: u64,
+    /// Goes on behind a failure, and shows only its last line.
+    #[arg(long)]
+    keep_going: bool,
+}
+
+#[allow(clippy::print_stdout, reason = "a program for the terminal")]
+fn main() -> std::process::ExitCode {
+    let arguments = Arguments::parse();
+    let options = Options { rough_millis: arguments.minutes * 60_000, ..Options::default() };
+    let (mut coverage, mut steps, mut crashes, mut failed, mut simulated) = (Coverage::default(), 0, 0, 0, 0);
+    let started = Instant::now();
+    for seed in arguments.from..arguments.from + arguments.seeds {
+        match run(seed, options) {
+            Ok(report) => {
+                coverage.add(&report.coverage);
+                steps += report.steps;
+                crashes += report.crashes;
+                simulated += report.simulated_millis;
+            }
+            Err(failure) if arguments.keep_going => {
+                failed += 1;
+                println!("seed {}: {}: {}", failure.seed, failure.invariant, failure.text);
+            }
+            Err(failure) => {
+                println!("{failure}");
+                return std::process::ExitCode::FAILURE;
+            }
+        }
+    }
+    let seconds = started.elapsed().as_secs_f64();
+    println!("{coverage}");
+    println!("invariants: {}", invariant_names().collect::<Vec<_>>().join(", "));
+    println!(
+        "{} schedules, {failed} failed, {steps} steps, {crashes} crashes, {} simulated hours in {seconds:.1} s: {:.1} schedules/s, {:.0} steps/s",
+        arguments.seeds,
+        simulated / 3_600_000,
+        arguments.seeds as f64 / seconds,
+        steps as f64 / seconds
+    );
+    if failed == 0 { std::process::ExitCode::SUCCESS } else { std::process::ExitCode::FAILURE }
+}

@@ -1,0 +1,655 @@
+//! A cabinet's process, its lock board and its doors, as the agent's driver and bus do it.
+
+use std::collections::BTreeMap;
+
+use cabinet_core::{
+    CabinetCore, CompartmentConfig, Config, DeviceKey, DoorSeen, EVENTS, Effect, EntryResult, Input, Moment,
+    ScreenNote, SessionId, event_key,
+};
+use schemas::cbor::{self, Blob};
+use schemas::crypto::codes::Secret;
+use schemas::ids::CabinetId;
+use schemas::messages::{
+    Attributes, BootId, Challenge, Compartment, CompartmentInfo, Down, Epoch, Event, Hello, Instance, Occupancy,
+    OrderKey, Size, Telemetry, Uplink, Verifier,
+};
+use schemas::step::{Step, Store as _, Write, number_of_key};
+use schemas::topics::Up;
+
+use super::dice::Dice;
+use super::ledger::{Cab, Cause, Seen};
+use super::people::Attendant;
+use super::sabotage::Sabotage;
+use super::signer::derive;
+use super::store::MemStore;
+use super::world::{Happening, Mark, World, constant};
+
+/// Sizes of the compartments, and whether a sensor sees what is inside.
+const COMPARTMENTS: [(Size, bool); 5] =
+    [(Size::S, true), (Size::M, false), (Size::M, true), (Size::L, false), (Size::S, false)];
+
+/// A compartment as it really is.
+#[derive(Debug, Default)]
+pub(super) struct Door {
+    pub(super) open: bool,
+    pub(super) goods: Option<OrderKey>,
+    pub(super) sensor: bool,
+    pub(super) attendant: Option<Attendant>,
+}
+
+/// Somebody at the keypad or the scanner.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    pub(super) orders: Vec<OrderKey>,
+    /// The secret that the order's customer was told, and whether it was typed.
+    pub(super) right: Option<(OrderKey, bool)>,
+    pub(super) busy: bool,
+    pub(super) staff: bool,
+}
+
+pub(super) struct Cabinet {
+    pub(super) id: CabinetId,
+    instance: Instance,
+    device_key: [u8; 32],
+    pub(super) store: MemStore,
+    core: Option<CabinetCore>,
+    pub(super) run: u64,
+    boot: BootId,
+    /// When the boot clock was zero.
+    booted: u64,
+    pub(super) conn: Option<u64>,
+    pub(super) epoch: Option<Epoch>,
+    tokens: BTreeMap<u64, (u64, u64)>,
+    next_token: u64,
+    pub(super) doors: BTreeMap<Compartment, Door>,
+    pub(super) entries: BTreeMap<u64, Entry>,
+    pub(super) next_entry: u64,
+    pub(super) session: Option<SessionId>,
+    bus: BTreeMap<u64, Compartment>,
+    /// A lock may stick for a while.
+    pub(super) stuck: BTreeMap<Compartment, u64>,
+}
+
+impl Cabinet {
+    pub(super) fn new(cab: Cab, dice: &mut Dice) -> Self {
+        let doors = COMPARTMENTS.iter().zip(1..).filter_map(|((_, sensor), number)| {
+            Some((Compartment::new(number)?, Door { sensor: *sensor, ..Door::default() }))
+        });
+        Self {
+            id: constant(["north", "south"][cab]),
+            instance: Instance(dice.bytes()),
+            device_key: dice.bytes(),
+            store: MemStore::default(),
+            core: None,
+            run: 0,
+            boot: BootId([0; 8]),
+            booted: 0,
+            conn: None,
+            epoch: None,
+            tokens: BTreeMap::new(),
+            next_token: 0,
+            doors: doors.collect(),
+            entries: BTreeMap::new(),
+            next_entry: 0,
+            session: None,
+            bus: BTreeMap::new(),
+            stuck: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        self.core.is_some()
+    }
+
+    pub(super) fn instance(&self) -> Instance {
+        self.instance
+    }
+
+    pub(super) fn core(&self) -> Option<&CabinetCore> {
+        self.core.as_ref()
+    }
+
+    pub(super) fn boot_millis(&self, now: u64) -> u64 {
+        now - self.booted
+    }
+
+    pub(super) fn deadline(&self) -> Option<u64> {
+        self.core.as_ref()?.poll_timeout().map(|at| at.saturating_add(self.booted))
+    }
+
+    /// Whether an order of the core to pulse this door is under way.
+    pub(super) fn pulses(&self, at: Compartment) -> bool {
+        self.bus.values().any(|pulsed| *pulsed == at)
+    }
+}
+
+impl World {
+    fn config(&self, cab: Cab) -> Config {
+        let cabinet = &self.cabs[cab];
+        let compartments = COMPARTMENTS.iter().zip(1..).filter_map(|((size, sensor), number)| {
+            let number = Compartment::new(number)?;
+            let info = CompartmentInfo { number, size: *size, attributes: Attributes::default(), in_service: true };
+            Some(CompartmentConfig { info, occupancy_sensor: *sensor })
+        });
+        Config {
+            tenant: self.tenant.clone(),
+            cabinet: cabinet.id.clone(),
+            instance: cabinet.instance,
+            roots: self.signer.roots(),
+            compartments: compartments.collect(),
+            device_key: DeviceKey(cabinet.device_key),
+            agent: "sim".into(),
+            boot: cabinet.boot,
+            telemetry_every_millis: 60_000,
+        }
+    }
+
+    pub(super) fn start_cabinet(&mut self, cab: Cab) {
+        if self.cabs[cab].is_up() {
+            return;
+        }
+        let boot = BootId(self.dice.bytes());
+        let cabinet = &mut self.cabs[cab];
+        cabinet.run += 1;
+        cabinet.boot = boot;
+        let config = self.config(cab);
+        let moment = Moment { boot_millis: self.cabs[cab].boot_millis(self.now), entropy: self.dice.bytes() };
+        let opened = CabinetCore::open(config, &self.cabs[cab].store, &moment);
+        let (core, step) = match opened {
+            Ok(opened) => opened,
+            Err(error) => return self.see(Seen::Opened(Err(format!("the store of cabinet {cab}: {error:?}")))),
+        };
+        self.tell(|| format!("cabinet {cab} starts at boot clock {}", moment.boot_millis));
+        self.cabs[cab].core = Some(core);
+        self.finish(cab, step, Cause::Nobody("a start"), None);
+        let keyset = self.signer.keyset();
+        self.take_cabinet(cab, Input::Keyset(keyset), None);
+        let run = self.cabs[cab].run;
+        let doors: Vec<_> = self.cabs[cab].doors.keys().copied().collect();
+        for at in doors {
+            let wait = self.dice.between(300, 900);
+            self.later(wait, Happening::SensorReports { cab, run, at });
+        }
+        let wait = self.dice.between(10, 3_000);
+        self.later(wait, Happening::Connects(cab));
+    }
+
+    pub(super) fn crash_cabinet(&mut self, cab: Cab, power: bool) {
+        if self.cabs[cab].core.take().is_none() {
+            return;
+        }
+        self.crashes += 1;
+        self.coverage.count("faults", if power { "cabinet power cut" } else { "agent crash" });
+        self.tell(|| format!("cabinet {cab} dies{}", if power { " with its power" } else { "" }));
+        let cabinet = &mut self.cabs[cab];
+        (cabinet.session, cabinet.epoch) = (None, cabinet.epoch);
+        cabinet.tokens.clear();
+        cabinet.entries.clear();
+        let under_way = std::mem::take(&mut cabinet.bus);
+        // The last bytes to the bus may have left just before the end.
+        for (pulse, at) in under_way {
+            if self.dice.one_in(2) {
+                self.coverage.count("faults", "pulse in the last moment");
+                self.pulse_lock(cab, pulse, at);
+            }
+        }
+        if power {
+            self.cabs[cab].booted = self.now;
+        }
+        if let Some(conn) = self.cabs[cab].conn.take() {
+            let notices = self.dice.below(90_000);
+            self.cut(conn, notices, 0);
+        }
+        let wait = self.dice.between(500, 120_000);
+        self.later(wait, Happening::CabinetStarts(cab));
+        if power {
+            // The boot clock begins when the machine does.
+            self.cabs[cab].booted = self.now;
+        }
+    }
+
+    pub(super) fn tick_cabinet(&mut self, cab: Cab) {
+        if self.sabotage != Some(Sabotage::NoTicks) || self.now < 600_000 {
+            self.take_cabinet(cab, Input::Tick, None);
+        }
+        if let Some(core) = self.cabs[cab].core() {
+            let (now, next) = (self.cabs[cab].boot_millis(self.now), core.poll_timeout());
+            self.see(Seen::Ticked { who: format!("cabinet {cab}"), now, next });
+        }
+    }
+
+    /// Hands one fact to the core, commits, acts. `down`: the token of a message, for its acknowledgement.
+    pub(super) fn take_cabinet(&mut self, cab: Cab, input: Input, down: Option<u64>) {
+        let cause = self.cause(cab, &input);
+        let boot_millis = self.cabs[cab].boot_millis(self.now);
+        let moment = Moment { boot_millis, entropy: self.dice.bytes() };
+        let Some(core) = &mut self.cabs[cab].core else { return };
+        let line = match &input {
+            Input::Down { payload, .. } => format!("Down({} bytes)", payload.len()),
+            Input::Keyset(_) => "Keyset".to_owned(),
+            other => format!("{other:?}"),
+        };
+        let step = core.handle(input, &moment);
+        self.tell(|| format!("cabinet {cab} <- {line}: {} writes, {:?}", step.writes.len(), Brief(&step.effects)));
+        self.finish(cab, step, cause, down);
+    }
+
+    /// What gives a right to open in this input, as an observer knows it.
+    fn cause(&self, cab: Cab, input: &Input) -> Cause {
+        match input {
+            Input::Down { payload, .. } => match cbor::decode::<Down>(payload) {
+                Ok(Down::Command(signed)) => match self.signer.commands.get(&signed.envelope.0) {
+                    Some((to, command)) if *to == self.cabs[cab].id => Cause::Command(Box::new(command.clone())),
+                    Some(_) => Cause::Nobody("a command for another cabinet"),
+                    None => Cause::Nobody("a forged command"),
+                },
+                _ => Cause::Nobody("a message that is no command"),
+            },
+            Input::Derived { entry, .. } => match self.cabs[cab].entries.get(entry) {
+                Some(held) => Cause::Entry { entry: *entry, orders: held.orders.clone() },
+                None => Cause::Nobody("an entry of nobody"),
+            },
+            Input::Load { session, order, .. } | Input::Retrieve { session, order } => {
+                if self.cabs[cab].session == Some(*session) {
+                    Cause::Staff(order.clone())
+                } else {
+                    Cause::Nobody("a session of nobody")
+                }
+            }
+            Input::TryAgain { .. } => Cause::Again,
+            Input::PulseResult { pulse, sent: false } => Cause::Retry { pulse: *pulse },
+            Input::PulseResult { .. } => Cause::Nobody("a pulse that was sent"),
+            Input::Tick => Cause::Nobody("time"),
+            Input::Door { .. } | Input::Board { .. } => Cause::Nobody("a sensor"),
+            Input::Keyset(_)
+            | Input::Connected
+            | Input::Disconnected
+            | Input::EventsAcked { .. }
+            | Input::HelloAcked
+            | Input::Entered { .. }
+            | Input::StaffEntered { .. }
+            | Input::StaffLogout { .. }
+            | Input::ConfirmLoaded { .. } => Cause::Nobody("an input that opens nothing"),
+        }
+    }
+
+    fn finish(&mut self, cab: Cab, step: Step<Effect>, cause: Cause, down: Option<u64>) {
+        self.see_challenges(cab, &step.effects);
+        if self.sabotage == Some(Sabotage::CabinetAckBeforeCommit) && down.is_some() {
+            self.see(Seen::DownAcked { on_disk: false });
+        }
+        if self.sabotage == Some(Sabotage::PulseBeforeCommit) {
+            for effect in &step.effects {
+                if let Effect::Pulse { pulse, compartment, .. } = effect {
+                    self.pulse_lock(cab, *pulse, *compartment);
+                }
+            }
+        }
+        let cut = (self.rough && self.dice.one_in(250)).then(|| self.dice.index(step.effects.len() + 2));
+        if cut == Some(0) {
+            self.coverage.count("crash points", "cabinet before commit");
+            return self.crash_cabinet(cab, self.now % 2 == 0);
+        }
+        let mut writes = step.writes;
+        if let Some(Sabotage::CabinetForgets(table)) = self.sabotage
+            && self.rough
+        {
+            let dice = &mut self.dice;
+            writes.retain(|write| write.table.0 != table || !dice.one_in(3));
+        }
+        if self.cabs[cab].store.commit(&writes).is_err() {
+            unreachable!("memory does not fail");
+        }
+        self.see_cabinet_writes(cab, &writes);
+        self.see_pulses(cab, &step.effects, &cause);
+        for (done, effect) in step.effects.into_iter().enumerate() {
+            if cut == Some(done + 1) {
+                self.coverage.count("crash points", "cabinet between effects");
+                return self.crash_cabinet(cab, done % 2 == 0);
+            }
+            self.act_cabinet(cab, effect);
+        }
+        if cut.is_some() {
+            self.coverage.count("crash points", "cabinet after effects");
+            self.crash_cabinet(cab, false);
+        }
+    }
+
+    fn see_challenges(&mut self, cab: Cab, effects: &[Effect]) {
+        for effect in effects {
+            let made: Option<Challenge> = match effect {
+                Effect::SendHello(bytes) => cbor::decode::<Hello>(bytes).ok().map(|hello| {
+                    self.cabs[cab].epoch = Some(hello.epoch);
+                    hello.challenge
+                }),
+                Effect::SendChallenge(bytes) => cbor::decode(bytes).ok(),
+                Effect::SendTelemetry(bytes) => cbor::decode::<Telemetry>(bytes).ok().map(|sample| sample.challenge),
+                Effect::SendEvents { challenge, .. } => Some(*challenge),
+                Effect::AckDown { .. }
+                | Effect::Derive { .. }
+                | Effect::Pulse { .. }
+                | Effect::EntryResult { .. }
+                | Effect::Screen(_) => None,
+            };
+            if let Some(challenge) = made {
+                let boot_millis = self.cabs[cab].boot_millis(self.now);
+                self.see(Seen::ChallengeMade { cab, challenge, boot_millis });
+            }
+        }
+    }
+
+    fn see_cabinet_writes(&mut self, cab: Cab, writes: &[Write]) {
+        for write in writes.iter().filter(|write| write.table == EVENTS) {
+            if let (Some(record), Some(n)) = (&write.value, number_of_key(&write.key)) {
+                if let Ok(event) = cbor::decode::<Event>(record) {
+                    self.count_fact(&event);
+                }
+                self.see(Seen::EventWritten { cab, n, record: record.clone() });
+            }
+        }
+    }
+
+    fn count_fact(&mut self, event: &Event) {
+        use schemas::messages::Fact;
+        let shown = format!("{:?}", event.fact);
+        self.coverage.count("facts", shown.split('(').next().unwrap_or_default());
+        match &event.fact {
+            Fact::CommandRefused(refused) => self.coverage.count("commands refused", refused.reason.to_string()),
+            Fact::CredentialRefused(refused) => self.coverage.count("credentials refused", refused.reason.to_string()),
+            Fact::BookRefused(refused) => self.coverage.count("books refused", refused.reason.to_string()),
+            Fact::UnlockDone(done) => self.coverage.count("outcomes", done.outcome.to_string()),
+            _ => {}
+        }
+    }
+
+    fn see_pulses(&mut self, cab: Cab, effects: &[Effect], cause: &Cause) {
+        for effect in effects {
+            if let Effect::Pulse { pulse, compartment, not_after } = effect {
+                let cabinet = &self.cabs[cab];
+                let (boot, boot_millis) = (cabinet.boot, cabinet.boot_millis(self.now));
+                let (pulse, at, not_after, cause) = (*pulse, *compartment, *not_after, cause.clone());
+                self.see(Seen::PulseOrdered { cab, boot, boot_millis, pulse, at, not_after, cause });
+            }
+        }
+    }
+
+    fn act_cabinet(&mut self, cab: Cab, effect: Effect) {
+        match effect {
+            Effect::AckDown { token } => {
+                if let Some((conn, packet)) = self.cabs[cab].tokens.remove(&token) {
+                    self.see(Seen::DownAcked { on_disk: true });
+                    let delay = self.dice.between(5, 200);
+                    if let Some(wire) = self.wires.get_mut(&conn) {
+                        let at = wire.up(self.now, delay);
+                        self.at(at, Happening::DownAcked { conn, packet });
+                    }
+                }
+            }
+            Effect::SendHello(payload) => self.send_up(cab, Up::Hello, payload, Mark::Hello),
+            Effect::SendChallenge(payload) => self.send_up(cab, Up::Challenge, payload, Mark::Challenge),
+            Effect::SendTelemetry(payload) => self.send_up(cab, Up::Telemetry, payload, Mark::Telemetry),
+            Effect::SendEvents { from, to, challenge, epoch } => self.send_events(cab, (from, to), challenge, epoch),
+            Effect::Derive { entry, secret, salt, pepper } => {
+                let (verifier, run) = (derive(&secret, &salt, &pepper), self.cabs[cab].run);
+                if !(self.rough && self.dice.one_in(60)) {
+                    let wait = self.dice.between(20, 400);
+                    self.later(wait, Happening::Derives { cab, run, entry, verifier });
+                }
+            }
+            Effect::Pulse { pulse, compartment, not_after } => self.order_pulse(cab, pulse, compartment, not_after),
+            Effect::EntryResult { entry, result } => self.answered(cab, entry, result),
+            Effect::Screen(note) => self.screen(cab, note),
+        }
+    }
+
+    fn send_up(&mut self, cab: Cab, up: Up, payload: Vec<u8>, mark: Mark) {
+        let Some(conn) = self.cabs[cab].conn else { return };
+        let delay = if self.rough && self.dice.one_in(20) { self.dice.below(9_000) } else { self.dice.between(5, 200) };
+        let double = self.rough && mark != Mark::Telemetry && self.dice.one_in(20);
+        // A sample goes with QoS 0 and may be lost alone.
+        if self.rough && mark == Mark::Telemetry && self.dice.one_in(5) {
+            return;
+        }
+        let Some(wire) = self.wires.get_mut(&conn) else { return };
+        let at = wire.up(self.now, delay);
+        self.at(at, Happening::UpArrives { conn, up, payload: payload.clone(), mark });
+        if double {
+            self.coverage.count("faults", "uplink doubled");
+            self.at(at, Happening::UpArrives { conn, up, payload, mark: Mark::Double });
+        }
+    }
+
+    fn send_events(&mut self, cab: Cab, (from, to): (u64, u64), challenge: Challenge, epoch: Epoch) {
+        let count = usize::try_from(to + 1 - from).unwrap_or(0);
+        let rows = self.cabs[cab].store.scan(EVENTS, &event_key(from), count).unwrap_or_default();
+        for ((_, record), n) in rows.into_iter().zip(from..=to) {
+            let payload = cbor::encode(&Uplink { challenge, epoch, n, record: Blob(record) });
+            self.send_up(cab, Up::Event, payload, Mark::Event(n));
+        }
+    }
+
+    pub(super) fn up_acked(&mut self, conn: u64, mark: Mark, taken: bool) {
+        let Some(cab) = self.wires.get(&conn).filter(|wire| wire.alive).map(|wire| wire.cab) else { return };
+        if self.cabs[cab].conn != Some(conn) {
+            return;
+        }
+        match (mark, taken) {
+            (_, false) => self.cut(conn, 200, 0),
+            (Mark::Hello, true) => self.take_cabinet(cab, Input::HelloAcked, None),
+            (Mark::Event(up_to), true) => self.take_cabinet(cab, Input::EventsAcked { up_to }, None),
+            (Mark::Challenge | Mark::Telemetry | Mark::Double, true) => {}
+        }
+    }
+
+    pub(super) fn down_arrives(&mut self, conn: u64, payload: Vec<u8>, packet: Option<u64>) {
+        let Some(cab) = self.wires.get(&conn).filter(|wire| wire.alive).map(|wire| wire.cab) else { return };
+        if self.cabs[cab].conn != Some(conn) {
+            return;
+        }
+        self.hand_down(cab, payload, packet.map(|packet| (conn, packet)));
+    }
+
+    /// A message on the down topic, from whoever.
+    pub(super) fn hand_down(&mut self, cab: Cab, payload: Vec<u8>, packet: Option<(u64, u64)>) {
+        let cabinet = &mut self.cabs[cab];
+        cabinet.next_token += 1;
+        let token = cabinet.next_token;
+        if let Some(packet) = packet {
+            cabinet.tokens.insert(token, packet);
+        }
+        self.take_cabinet(cab, Input::Down { token, payload }, Some(token));
+    }
+
+    pub(super) fn cabinet_notices(&mut self, conn: u64) {
+        let Some(cab) = self.cabs.iter().position(|cabinet| cabinet.conn == Some(conn)) else { return };
+        self.cabs[cab].conn = None;
+        self.cabs[cab].tokens.clear();
+        self.take_cabinet(cab, Input::Disconnected, None);
+        let wait = self.dice.between(500, 20_000);
+        self.later(wait, Happening::Connects(cab));
+    }
+
+    fn order_pulse(&mut self, cab: Cab, pulse: u64, at: Compartment, not_after: u64) {
+        let run = self.cabs[cab].run;
+        self.cabs[cab].bus.insert(pulse, at);
+        // Mostly at once, sometimes behind a board that does not answer.
+        let wait =
+            if self.rough && self.dice.one_in(12) { self.dice.below(45_000) } else { self.dice.between(10, 600) };
+        self.later(wait, Happening::BusPulses { cab, run, pulse, at, not_after });
+    }
+
+    pub(super) fn bus_pulses(&mut self, cab: Cab, run: u64, pulse: u64, at: Compartment, not_after: u64) {
+        if self.cabs[cab].run != run || !self.cabs[cab].is_up() {
+            return;
+        }
+        self.cabs[cab].bus.remove(&pulse);
+        let late = self.cabs[cab].boot_millis(self.now) > not_after && self.sabotage != Some(Sabotage::LatePulse);
+        let failed = self.rough && self.dice.one_in(15);
+        let sent = !late && !failed;
+        if !sent {
+            self.coverage.count("faults", if late { "pulse too late" } else { "pulse not sent" });
+        }
+        if sent {
+            self.pulse_lock(cab, pulse, at);
+            if self.sabotage == Some(Sabotage::DoublePulse) {
+                self.pulse_lock(cab, pulse, at);
+            }
+        }
+        let wait = self.dice.between(5, 100);
+        self.later(wait, Happening::BusAnswers { cab, run, pulse, sent });
+    }
+
+    pub(super) fn bus_answers(&mut self, cab: Cab, run: u64, pulse: u64, sent: bool) {
+        if self.cabs[cab].run == run {
+            self.take_cabinet(cab, Input::PulseResult { pulse, sent }, None);
+        }
+    }
+
+    /// The lock itself: the door springs open, a little later, or it sticks.
+    pub(super) fn pulse_lock(&mut self, cab: Cab, pulse: u64, at: Compartment) {
+        let cabinet = &self.cabs[cab];
+        let (boot, boot_millis) = (cabinet.boot, cabinet.boot_millis(self.now));
+        self.tell(|| format!("lock {at} of cabinet {cab} is pulsed ({pulse})"));
+        self.see(Seen::Pulsed { cab, boot, boot_millis, pulse, at });
+        self.coverage.count("doors", "pulsed");
+        let now = self.now;
+        let sticks = self.cabs[cab].stuck.get(&at).is_some_and(|until| *until > now);
+        if sticks || self.rough && self.dice.one_in(8) {
+            self.coverage.count("doors", "stuck");
+            return;
+        }
+        let wait = if self.rough && self.dice.one_in(12) {
+            self.dice.between(2_500, 9_000)
+        } else {
+            self.dice.between(50, 900)
+        };
+        self.later(wait, Happening::DoorOpens { cab, at });
+    }
+
+    pub(super) fn door_moved(&mut self, cab: Cab, at: Compartment) {
+        // Two polls of the bus.
+        let (wait, run) = (self.dice.between(200, 500), self.cabs[cab].run);
+        self.later(wait, Happening::SensorReports { cab, run, at });
+    }
+
+    pub(super) fn sensor_reports(&mut self, cab: Cab, run: u64, at: Compartment) {
+        if self.cabs[cab].run != run {
+            return;
+        }
+        let Some(door) = self.cabs[cab].doors.get(&at) else { return };
+        let seen = if door.open { DoorSeen::Open } else { DoorSeen::Closed };
+        let occupancy = match (door.sensor, &door.goods) {
+            (false, _) => Occupancy::Unknown,
+            (true, Some(_)) => Occupancy::Occupied,
+            (true, None) => Occupancy::Empty,
+        };
+        self.take_cabinet(cab, Input::Door { compartment: at, door: seen, occupancy }, None);
+    }
+
+    pub(super) fn derives(&mut self, cab: Cab, run: u64, entry: u64, verifier: Verifier) {
+        if self.cabs[cab].run == run {
+            self.take_cabinet(cab, Input::Derived { entry, verifier }, None);
+        }
+    }
+
+    /// Somebody types or scans.
+    pub(super) fn enter(&mut self, cab: Cab, secret: Secret, mut entry: Entry) {
+        let cabinet = &mut self.cabs[cab];
+        if !cabinet.is_up() {
+            return;
+        }
+        entry.busy = !cabinet.entries.is_empty();
+        cabinet.next_entry += 1;
+        let number = cabinet.next_entry;
+        let input = if entry.staff {
+            Input::StaffEntered { entry: number, secret }
+        } else {
+            Input::Entered { entry: number, secret }
+        };
+        cabinet.entries.insert(number, entry);
+        self.take_cabinet(cab, input, None);
+    }
+
+    fn answered(&mut self, cab: Cab, number: u64, result: EntryResult) {
+        let Some(entry) = self.cabs[cab].entries.remove(&number) else { return };
+        let shown = format!("{result:?}");
+        let shown = shown.trim_start_matches("Refused(").split([' ', ')']).next().unwrap_or_default().to_owned();
+        self.coverage.count("entries", shown);
+        if let Some((order, digits)) = entry.right {
+            // A door that is just being opened, or another entry that is checked, is a reason to wait.
+            let attended =
+                self.ledger.contents.iter().find(|((of, _), content)| *of == cab && *content.order() == order);
+            let door = attended.map(|((_, at), _)| *at);
+            let busy = entry.busy
+                || door.is_some_and(|at| self.cabs[cab].doors[&at].attendant.is_some() || self.cabs[cab].pulses(at));
+            self.see(Seen::Answered { cab, order: order.clone(), digits, busy, result: result.clone() });
+            if let (EntryResult::Opening { .. }, Some(truth)) = (&result, self.ledger.orders.get_mut(&order)) {
+                truth.opened = true;
+            }
+        }
+        if let EntryResult::StaffSession { session, .. } = result {
+            self.cabs[cab].session = Some(session);
+        }
+    }
+
+    fn screen(&mut self, cab: Cab, note: ScreenNote) {
+        match note {
+            ScreenNote::PushDoor { compartment, .. } => {
+                self.coverage.count("screen", "push door");
+                if !self.dice.one_in(4) {
+                    let wait = self.dice.between(1_000, 20_000);
+                    self.later(wait, Happening::TriesAgain { cab, at: compartment });
+                }
+            }
+            ScreenNote::CallStaff { .. } => self.coverage.count("screen", "call staff"),
+            ScreenNote::Loading { order, compartment, .. } => {
+                self.stand_at(cab, compartment, Attendant::Loader { order })
+            }
+            ScreenNote::Retrieving { order, compartment, .. } => {
+                if let Some(truth) = self.ledger.orders.get_mut(&order) {
+                    truth.retrieved = true;
+                }
+                self.stand_at(cab, compartment, Attendant::Retriever { order });
+            }
+            ScreenNote::AskLoaded { compartment, .. } => {
+                self.coverage.count("screen", "asks");
+                let wait = self.dice.between(1_000, 30_000);
+                self.later(wait, Happening::StaffAnswers { cab, at: compartment });
+            }
+            ScreenNote::StaffRefused { reason, .. } => {
+                let shown = format!("{reason:?}");
+                self.coverage.count("staff refused", shown);
+            }
+            ScreenNote::SessionEnded { session } => {
+                if self.cabs[cab].session == Some(session) {
+                    self.cabs[cab].session = None;
+                }
+            }
+            ScreenNote::Opened { .. }
+            | ScreenNote::Closed { .. }
+            | ScreenNote::Beep { .. }
+            | ScreenNote::Stored { .. }
+            | ScreenNote::LoadAborted { .. } => {}
+        }
+    }
+}
+
+/// Effects by name: some hold codes.
+struct Brief<'a>(&'a [Effect]);
+
+impl std::fmt::Debug for Brief<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for effect in self.0 {
+            match effect {
+                Effect::AckDown { .. } => f.write_str("AckDown ")?,
+                Effect::SendHello(_) => f.write_str("Hello ")?,
+                Effect::SendChallenge(_) => f.write_str("Challenge ")?,
+                Effect::SendTelemetry(_) => f.write_str("Telemetry ")?,
+                Effect::SendEvents { from, to, .. } => write!(f, "Events({from}..={to}) ")?,
+                Effect::Derive { entry, .. } => write!(f, "Derive({entry}) ")?,
+                other => write!(f, "{other:?} ")?,
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,512 @@
+//! The fleet's process: its core, its store, the gate and the consumers of the streams, as the broker's driver does it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use fleet_core::signing::SignerReply;
+use fleet_core::{Config, EVENTS, Effect, FleetCore, Input, Moment, ORDERS, STREAM, render_row, stream_key};
+use schemas::api::{Notification, Reply, Status};
+use schemas::ids::{Identity, Name};
+use schemas::messages::OrderKey;
+use schemas::step::{Store as _, Write, number_of_key};
+use schemas::topics::{Stream, Up};
+
+use super::ledger::{Cab, Seen};
+use super::sabotage::Sabotage;
+use super::store::MemStore;
+use super::world::{CABS, Happening, Mark, SHOPS, World, constant};
+
+/// Rows on their way to one consumer.
+const WINDOW: u64 = 32;
+
+/// Whom an acknowledgement goes to once the batch is on disk.
+#[derive(Debug, Clone)]
+enum Owed {
+    Up { conn: u64, mark: Mark },
+    Put { order: OrderKey },
+}
+
+struct Decided {
+    writes: Vec<Write>,
+    effects: Vec<Effect>,
+    owed: Option<Owed>,
+}
+
+struct Consumer {
+    conn: u64,
+    cursor: u64,
+    sent: u64,
+    newest: u64,
+}
+
+#[derive(Default)]
+pub(super) struct Fleet {
+    core: Option<FleetCore>,
+    pub(super) store: MemStore,
+    run: u64,
+    batch: Vec<Decided>,
+    conns: [Option<u64>; CABS],
+    unacked: BTreeSet<(u64, u64)>,
+    packets: u64,
+    consumers: BTreeMap<(usize, Stream), Consumer>,
+    next_consumer: u64,
+    ticket: u64,
+    /// Answers to requests, by ticket.
+    pub(super) replies: BTreeMap<u64, Reply>,
+    /// The PIN of the staff, as the operator was told.
+    pub(super) pin: Option<String>,
+}
+
+impl Fleet {
+    pub(super) fn is_up(&self) -> bool {
+        self.core.is_some()
+    }
+
+    pub(super) fn deadline(&self) -> Option<u64> {
+        self.core.as_ref()?.poll_timeout()
+    }
+
+    pub(super) fn packet_acked(&mut self, conn: u64, packet: u64) {
+        self.unacked.remove(&(conn, packet));
+    }
+
+    pub(super) fn is_unacked(&self, conn: u64, packet: u64) -> bool {
+        self.unacked.contains(&(conn, packet))
+    }
+}
+
+impl World {
+    pub(super) fn start_fleet(&mut self) {
+        if self.fleet.is_up() {
+            return;
+        }
+        self.fleet.run += 1;
+        match FleetCore::open(Config::default(), &self.fleet.store) {
+            Ok(core) => self.fleet.core = Some(core),
+            Err(error) => return self.see(Seen::Opened(Err(format!("the fleet's store does not open: {error:?}")))),
+        }
+        self.tell(|| "the fleet starts".to_owned());
+        self.take_fleet(Input::Tick, None);
+        for shop in 0..SHOPS.len() {
+            let wait = self.dice.between(10, 5_000);
+            self.later(wait, Happening::ShopOpens { shop });
+        }
+    }
+
+    pub(super) fn crash_fleet(&mut self) {
+        if self.fleet.core.take().is_none() {
+            return;
+        }
+        self.crashes += 1;
+        self.coverage.count("faults", "fleet crash");
+        self.tell(|| "the fleet dies".to_owned());
+        self.fleet.batch.clear();
+        self.fleet.consumers.clear();
+        self.fleet.unacked.clear();
+        for conn in std::mem::take(&mut self.fleet.conns).into_iter().flatten() {
+            let notices = self.dice.below(30_000);
+            self.cut(conn, 0, notices);
+        }
+        let wait = self.dice.between(100, 60_000);
+        self.later(wait, Happening::FleetStarts);
+    }
+
+    pub(super) fn tick_fleet(&mut self) {
+        if self.sabotage != Some(Sabotage::NoTicks) || self.now < 600_000 {
+            self.take_fleet(Input::Tick, None);
+        }
+        let (now, next) = (self.fleet_now(), self.fleet.deadline());
+        if self.fleet.is_up() {
+            self.see(Seen::Ticked { who: "the fleet".into(), now, next });
+        }
+    }
+
+    /// Decides; the commit follows within a few milliseconds, shared with whatever else comes until then.
+    fn take_fleet(&mut self, input: Input, owed: Option<Owed>) {
+        let moment = Moment { now: self.fleet_now(), entropy: self.dice.bytes() };
+        let Some(core) = &mut self.fleet.core else { return };
+        let line = format!("fleet <- {input:?}");
+        let step = core.handle(input, &moment);
+        self.tell(|| format!("{line}: {} writes, {:?}", step.writes.len(), Brief(&step.effects)));
+        if self.sabotage == Some(Sabotage::AckBeforeCommit)
+            && let Some(owed) = owed.clone()
+        {
+            self.acknowledge(owed, true);
+        }
+        if self.fleet.batch.is_empty() {
+            let (wait, run) = (self.dice.below(6), self.fleet.run);
+            self.later(wait, Happening::FleetCommits { run });
+        }
+        self.fleet.batch.push(Decided { writes: step.writes, effects: step.effects, owed });
+    }
+
+    /// One transaction, then the effects of each input and its acknowledgement. A crash can come before, behind or
+    /// between any of them.
+    pub(super) fn commit_fleet(&mut self, run: u64) {
+        if run != self.fleet.run || !self.fleet.is_up() {
+            return;
+        }
+        let batch = std::mem::take(&mut self.fleet.batch);
+        let effects: usize = batch.iter().map(|decided| decided.effects.len() + 1).sum();
+        let cut = (self.rough && self.dice.one_in(150)).then(|| self.dice.index(effects + 2));
+        if cut == Some(0) {
+            self.coverage.count("crash points", "fleet before commit");
+            return self.crash_fleet();
+        }
+        let mut writes: Vec<Write> = Vec::new();
+        let mut ends = Vec::new();
+        for decided in &batch {
+            writes.extend(decided.writes.iter().cloned());
+            ends.push(writes.len());
+        }
+        if let Some(Sabotage::FleetForgets(table)) = self.sabotage {
+            let dice = &mut self.dice;
+            writes.retain(|write| write.table.0 != table || !dice.one_in(10));
+        }
+        if self.fleet.store.commit(&writes).is_err() {
+            unreachable!("memory does not fail");
+        }
+        self.see_fleet_writes(&writes);
+        let mut left = cut.map(|cut| cut - 1);
+        for decided in batch {
+            let refused = decided.effects.iter().any(|effect| matches!(effect, Effect::Refuse { .. }));
+            for effect in decided.effects {
+                if self.dies(&mut left, "fleet between effects") {
+                    return;
+                }
+                self.act_fleet(effect);
+            }
+            if self.dies(&mut left, "fleet before acknowledgement") {
+                return;
+            }
+            if let Some(owed) = decided.owed {
+                self.acknowledge(owed, !refused);
+            }
+        }
+    }
+
+    fn dies(&mut self, left: &mut Option<usize>, place: &'static str) -> bool {
+        match left {
+            Some(0) => {
+                self.coverage.count("crash points", place);
+                self.crash_fleet();
+                true
+            }
+            Some(left) => {
+                *left -= 1;
+                false
+            }
+            None => false,
+        }
+    }
+
+    fn see_fleet_writes(&mut self, writes: &[Write]) {
+        for write in writes {
+            match (write.table, &write.value) {
+                (EVENTS, Some(row)) => {
+                    let cab =
+                        (0..CABS).find(|cab| write.key.starts_with(format!("acme/{}/", self.cabs[*cab].id).as_bytes()));
+                    if let (Some(cab), Some(n)) = (cab, number_of_key(&write.key)) {
+                        self.see(Seen::EventStored { cab, n, row: row.clone() });
+                    }
+                }
+                (ORDERS, None) => {
+                    let order = String::from_utf8_lossy(&write.key).into_owned();
+                    self.see(Seen::OrderRemoved { order });
+                }
+                (STREAM, Some(row)) => self.see_row(&write.key, row),
+                _ => {}
+            }
+        }
+    }
+
+    fn see_row(&mut self, key: &[u8], row: &[u8]) {
+        let text = String::from_utf8_lossy(key);
+        let mut parts = text.split(['/', '\0']).skip(1);
+        let (Some(integration), Some(stream)) = (parts.next(), parts.next()) else { return };
+        let integration: Name = constant(integration);
+        let stream: Stream = constant(stream);
+        let signer = &self.signer;
+        let Ok(json) = render_row(stream, row, |sealed| signer.reveal(sealed)) else {
+            return self.break_off("rows_in_order_without_gaps", format!("a row of {integration} cannot be rendered"));
+        };
+        match stream {
+            Stream::Status => {
+                if let Ok(status) = schemas::api::parse::<Status>(&json) {
+                    let name = status.state.to_string();
+                    self.coverage.count("order states", name);
+                    if let Some(reason) = status.reason {
+                        self.coverage.count("rejections", reason.to_string());
+                    }
+                    self.see(Seen::StatusWritten { integration, status });
+                }
+            }
+            Stream::Notifications => {
+                if let Ok(told) = schemas::api::parse::<Notification>(&json) {
+                    let order = OrderKey { integration, order: told.order };
+                    let first_book = self.signer.books.get(&(told.cabinet.clone(), order.clone())).copied();
+                    let cab = self.cab_of(&told.cabinet).unwrap_or(CABS);
+                    self.see(Seen::NotificationWritten { order, cab, first_book });
+                }
+            }
+        }
+    }
+
+    fn acknowledge(&mut self, owed: Owed, taken: bool) {
+        match owed {
+            Owed::Up { conn, mark } => {
+                let Some(cab) = self.wires.get(&conn).map(|wire| wire.cab) else { return };
+                if let (Mark::Event(n), true) = (mark, taken) {
+                    let epoch = self.cabs[cab].epoch;
+                    let key = epoch.map(|epoch| fleet_core::event_key(&self.tenant, &self.cabs[cab].id, epoch, n));
+                    let on_disk = key.is_some_and(|key| self.fleet.store.get(EVENTS, &key).is_some());
+                    self.see(Seen::EventAcked { cab, n, on_disk });
+                }
+                if mark != Mark::Telemetry && mark != Mark::Double {
+                    let delay = self.dice.between(5, 200);
+                    if let Some(wire) = self.wires.get_mut(&conn) {
+                        let at = wire.down(self.now, delay);
+                        self.at(at, Happening::UpAcked { conn, mark, taken });
+                    }
+                }
+            }
+            Owed::Put { order } => {
+                if taken {
+                    let key = format!("acme/{order}").into_bytes();
+                    let on_disk = self.fleet.store.get(ORDERS, &key).is_some();
+                    self.see(Seen::PutAcked { order, on_disk });
+                }
+            }
+        }
+    }
+
+    fn act_fleet(&mut self, effect: Effect) {
+        match effect {
+            Effect::Down { cabinet, payload, .. } => {
+                let Some(cab) = self.cab_of(&cabinet) else { return };
+                self.send_down(cab, payload);
+            }
+            Effect::CloseCabinet { cabinet, reason, .. } => {
+                self.coverage.count(
+                    "connections closed",
+                    reason.split(|c: char| c.is_ascii_digit()).next().unwrap_or("").trim(),
+                );
+                if let Some(conn) = self.cab_of(&cabinet).and_then(|cab| self.fleet.conns[cab]) {
+                    let notices = self.dice.below(500);
+                    self.cut(conn, 0, notices);
+                }
+            }
+            Effect::Signer { ticket, request } => {
+                let reply = self.signer.answer(&request, &mut self.dice);
+                let (wait, run) = (self.dice.between(1, 400), self.fleet.run);
+                self.later(wait, Happening::SignerAnswers { run, ticket, reply });
+            }
+            Effect::RowsGrew { integration, stream, newest, .. } => {
+                let shop = self.shops.iter().position(|shop| shop.name == integration);
+                if let Some(consumer) = shop.and_then(|shop| self.fleet.consumers.get_mut(&(shop, stream))) {
+                    consumer.newest = consumer.newest.max(newest);
+                }
+                self.pump();
+            }
+            Effect::Reply { ticket, reply } => {
+                if let Reply::Error(error) = &reply {
+                    self.coverage.count("requests refused", error.code.to_string());
+                }
+                self.fleet.replies.insert(ticket, reply);
+            }
+            Effect::ReplyPin { sealed, .. } => {
+                self.fleet.pin = self.signer.reveal(&sealed).ok().map(|secret| secret.reveal().to_owned());
+            }
+            Effect::Alarm { text } => {
+                let kind: String = text
+                    .split(':')
+                    .next_back()
+                    .unwrap_or("")
+                    .chars()
+                    .filter(|c| !c.is_ascii_digit())
+                    .take(40)
+                    .collect();
+                self.coverage.count("alarms", kind.trim());
+            }
+            Effect::ReplyRows { .. } | Effect::Live { .. } | Effect::Refuse { .. } | Effect::Registered { .. } => {}
+        }
+    }
+
+    fn send_down(&mut self, cab: Cab, payload: Vec<u8>) {
+        let Some(conn) = self.fleet.conns[cab] else { return };
+        let (delay, held) = self.adversary_sees(cab, &payload);
+        self.fleet.packets += 1;
+        let packet = self.fleet.packets;
+        if held {
+            // Whoever owns the bus acknowledges in the cabinet's place.
+            return;
+        }
+        self.fleet.unacked.insert((conn, packet));
+        self.later(10_000, Happening::DownLate { conn, packet });
+        let double = self.rough && self.dice.one_in(15);
+        let Some(wire) = self.wires.get_mut(&conn) else { return };
+        let at = wire.down(self.now, delay);
+        self.at(at, Happening::DownArrives { conn, payload: payload.clone(), packet: Some(packet) });
+        if double {
+            self.coverage.count("faults", "downlink doubled");
+            self.at(at, Happening::DownArrives { conn, payload, packet: None });
+        }
+    }
+
+    pub(super) fn fleet_connected(&mut self, cab: Cab, conn: u64) {
+        if let Some(old) = self.fleet.conns[cab].replace(conn) {
+            self.cut(old, 0, 100);
+        }
+        let (tenant, cabinet) = (self.tenant.clone(), self.name_of(cab));
+        self.take_fleet(Input::CabinetConnected { tenant, cabinet }, None);
+    }
+
+    pub(super) fn fleet_notices(&mut self, conn: u64) {
+        let Some(cab) = (0..CABS).find(|cab| self.fleet.conns[*cab] == Some(conn)) else { return };
+        self.fleet.conns[cab] = None;
+        let (tenant, cabinet) = (self.tenant.clone(), self.name_of(cab));
+        self.take_fleet(Input::CabinetGone { tenant, cabinet, reason: "gone".into() }, None);
+    }
+
+    pub(super) fn up_arrives(&mut self, conn: u64, up: Up, mut payload: Vec<u8>, mark: Mark) {
+        let Some(cab) = self.wires.get(&conn).filter(|wire| wire.alive).map(|wire| wire.cab) else { return };
+        if self.fleet.conns[cab] != Some(conn) {
+            return;
+        }
+        if self.sabotage == Some(Sabotage::BookClaimed) {
+            payload = claim_book(payload, up);
+        }
+        let (tenant, cabinet) = (self.tenant.clone(), self.name_of(cab));
+        self.take_fleet(Input::CabinetUp { tenant, cabinet, up, payload }, Some(Owed::Up { conn, mark }));
+    }
+
+    pub(super) fn signer_answers(&mut self, run: u64, ticket: u64, reply: SignerReply) {
+        if matches!(reply, SignerReply::Failed(_)) {
+            self.coverage.count("faults", "signer failed");
+        }
+        // Mostly the answer to a dead process is lost, sometimes it comes to the next one.
+        if run == self.fleet.run || self.dice.one_in(2) {
+            self.take_fleet(Input::Signer { ticket, reply }, None);
+        }
+    }
+
+    /// A backend publishes. Without an acknowledgement it will publish again.
+    pub(super) fn put_order(&mut self, order: &OrderKey, payload: Vec<u8>) {
+        let input = Input::OrderPut { tenant: self.tenant.clone(), integration: order.integration.clone(), payload };
+        self.take_fleet(input, Some(Owed::Put { order: order.clone() }));
+    }
+
+    pub(super) fn cancel_order(&mut self, order: &OrderKey) {
+        let payload = format!(r#"{{"order":"{}"}}"#, order.order).into_bytes();
+        let input = Input::OrderCancel { tenant: self.tenant.clone(), integration: order.integration.clone(), payload };
+        self.take_fleet(input, None);
+    }
+
+    /// The operator asks for something; returns the ticket of the answer.
+    pub(super) fn ask(&mut self, payload: String) -> u64 {
+        self.fleet.ticket += 1;
+        let ticket = self.fleet.ticket;
+        let who: Identity = constant("operator:acme:eve");
+        self.take_fleet(Input::Request { ticket, who, payload: payload.into_bytes() }, None);
+        ticket
+    }
+
+    pub(super) fn shop_opens(&mut self, shop: usize) {
+        for stream in [Stream::Status, Stream::Notifications] {
+            let Some(core) = &self.fleet.core else { return };
+            if self.fleet.consumers.contains_key(&(shop, stream)) {
+                continue;
+            }
+            let (cursor, newest) = core.heads(&self.tenant, &self.shops[shop].name, stream);
+            self.fleet.next_consumer += 1;
+            let conn = self.fleet.next_consumer;
+            self.fleet.consumers.insert((shop, stream), Consumer { conn, cursor, sent: cursor, newest });
+        }
+        self.pump();
+    }
+
+    fn pump(&mut self) {
+        let mut sent = Vec::new();
+        for ((shop, stream), consumer) in &mut self.fleet.consumers {
+            while consumer.sent < consumer.newest.min(consumer.cursor + WINDOW) {
+                let n = consumer.sent + 1;
+                let key = stream_key(&self.tenant, &self.shops[*shop].name, *stream, n);
+                let Some(row) = self.fleet.store.get(STREAM, &key) else { break };
+                let signer = &self.signer;
+                let Ok(payload) = render_row(*stream, row, |sealed| signer.reveal(sealed)) else { break };
+                consumer.sent = n;
+                sent.push((consumer.conn, *shop, *stream, n, payload));
+            }
+        }
+        for (conn, shop, stream, n, payload) in sent {
+            if self.sabotage == Some(Sabotage::SkipRow) && self.dice.one_in(20) {
+                continue;
+            }
+            self.later(20, Happening::RowArrives { conn, shop, stream, n, payload });
+        }
+    }
+
+    pub(super) fn row_arrives(&mut self, conn: u64, shop: usize, stream: Stream, n: u64, payload: Vec<u8>) {
+        if self.fleet.consumers.get(&(shop, stream)).is_none_or(|consumer| consumer.conn != conn) {
+            return;
+        }
+        if self.rough && self.dice.one_in(25) {
+            self.coverage.count("faults", "backend dies before its ack");
+            self.fleet.consumers.remove(&(shop, stream));
+            let wait = self.dice.between(100, 120_000);
+            return self.later(wait, Happening::ShopOpens { shop });
+        }
+        let integration = self.shops[shop].name.clone();
+        self.see(Seen::RowReceived { integration: integration.clone(), stream, n, payload: payload.clone() });
+        if stream == Stream::Notifications
+            && let Ok(told) = schemas::api::parse::<Notification>(&payload)
+        {
+            let order = OrderKey { integration, order: told.order };
+            if let Some(order) = self.ledger.orders.get_mut(&order) {
+                order.codes = Some([told.code, told.qr]);
+            }
+        }
+        self.later(20, Happening::RowAcked { conn, shop, stream, n });
+    }
+
+    pub(super) fn row_acked(&mut self, conn: u64, shop: usize, stream: Stream, n: u64) {
+        let Some(consumer) = self.fleet.consumers.get_mut(&(shop, stream)).filter(|one| one.conn == conn) else {
+            return;
+        };
+        consumer.cursor = consumer.cursor.max(n);
+        let (tenant, integration) = (self.tenant.clone(), self.shops[shop].name.clone());
+        self.take_fleet(Input::RowAcked { tenant, integration, stream, n }, None);
+        self.pump();
+    }
+
+    /// Cursor and newest row of a stream.
+    pub(super) fn heads(&self, shop: usize, stream: Stream) -> Option<(u64, u64)> {
+        Some(self.fleet.core.as_ref()?.heads(&self.tenant, &self.shops[shop].name, stream))
+    }
+}
+
+/// Rewrites a `book_refused` or a `door_closed` into a claim that a book far ahead is in force.
+fn claim_book(payload: Vec<u8>, up: Up) -> Vec<u8> {
+    if up != Up::Hello {
+        return payload;
+    }
+    match schemas::cbor::decode::<schemas::messages::Hello>(&payload) {
+        Ok(hello) => schemas::cbor::encode(&schemas::messages::Hello { book: hello.book + 3, ..hello }),
+        Err(_) => payload,
+    }
+}
+
+/// Effects by name: payloads hold codes.
+struct Brief<'a>(&'a [Effect]);
+
+impl std::fmt::Debug for Brief<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for effect in self.0 {
+            match effect {
+                Effect::Live { .. } => {}
+                Effect::Signer { .. } => f.write_str("Signer ")?,
+                other => write!(f, "{other:?} ")?,
+            }
+        }
+        Ok(())
+    }
+}

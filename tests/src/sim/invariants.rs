@@ -1,0 +1,276 @@
+//! What must hold whatever happens: each invariant is one function over the fact just seen and everything before it.
+
+use cabinet_core::{EntryRefusal, EntryResult};
+use schemas::api::OrderState;
+use schemas::messages::{COMMAND_AGE_MAX_MILLIS, Category, CommandId, Event, Fact};
+
+use super::ledger::{Cause, Content, Ledger, Seen, moves};
+use super::store::contains;
+
+/// A person's right waits for the bus at most this long.
+const PERSON_MILLIS: u64 = cabinet_core::PERSON_MILLIS;
+
+/// What a broken invariant says.
+pub(super) type Verdict = Result<(), String>;
+
+type Invariant = fn(&Ledger, &Seen) -> Verdict;
+
+/// All that are judged at each fact, by name.
+pub(super) const INVARIANTS: [(&str, Invariant); 14] = [
+    ("no_door_without_authority", invariant_no_door_without_authority),
+    ("at_most_one_pulse_per_command", invariant_at_most_one_pulse_per_command),
+    ("at_most_three_pulses_per_use", invariant_at_most_three_pulses_per_use),
+    ("no_event_lost_or_doubled", invariant_no_event_lost_or_doubled),
+    ("acknowledged_is_stored", invariant_acknowledged_is_stored),
+    ("no_compartment_with_two_orders", invariant_no_compartment_with_two_orders),
+    ("no_order_lost", invariant_no_order_lost),
+    ("collected_once", invariant_collected_once),
+    ("notification_only_after_stored_and_book_held", invariant_notification_only_after_stored_and_book_held),
+    ("rows_in_order_without_gaps", invariant_rows_in_order_without_gaps),
+    ("poll_timeout_moves", invariant_poll_timeout_moves),
+    ("every_accepted_command_has_one_outcome", invariant_every_accepted_command_has_one_outcome),
+    ("code_works_offline", invariant_code_works_offline),
+    ("store_opens", invariant_store_opens),
+];
+
+/// A lock is pulsed only for an order of the core that is on disk, in time, at its own door, and for somebody's right.
+fn invariant_no_door_without_authority(ledger: &Ledger, seen: &Seen) -> Verdict {
+    match seen {
+        Seen::PulseOrdered { cab, boot_millis, at, not_after, cause, .. } => match cause {
+            Cause::Nobody(input) => Err(format!("door {at} of cabinet {cab} is to open because of {input}")),
+            Cause::Command(command) => {
+                let schemas::messages::Action::Unlock(unlock) = &command.action;
+                let made = ledger.challenges.get(&(*cab, command.challenge));
+                let Some(made) = made else { return Err("a command with a challenge that was never made".into()) };
+                ensure(unlock.compartment == *at, || format!("a command for door {} opens {at}", unlock.compartment))?;
+                let limit = made + COMMAND_AGE_MAX_MILLIS;
+                ensure(*boot_millis <= limit && *not_after <= limit, || format!("a command of {made} at {boot_millis}"))
+            }
+            Cause::Entry { orders, .. } => {
+                let content = ledger.contents.get(&(*cab, *at));
+                let inside = content.is_some_and(|content| orders.contains(content.order()));
+                ensure(inside, || format!("a code of {orders:?} opens door {at} with {content:?}"))?;
+                ensure(*not_after <= boot_millis + 3 * PERSON_MILLIS, || "an entry that waits too long".into())
+            }
+            Cause::Staff(order) => {
+                let content = ledger.contents.get(&(*cab, *at)).map(Content::order);
+                ensure(content == Some(order), || format!("staff asked for {order}, door {at} has {content:?}"))
+            }
+            Cause::Again => {
+                ensure(ledger.last_use.contains_key(&(*cab, *at)), || format!("try again at {at} without a first try"))
+            }
+            Cause::Retry { pulse } => {
+                let first = ledger.pulses.get(&(*cab, *pulse));
+                ensure(first.is_some_and(|first| first.at == *at && !first.done), || {
+                    format!("pulse {pulse} is repeated at door {at} although it was sent")
+                })
+            }
+        },
+        Seen::Pulsed { cab, boot, boot_millis, pulse, at } => {
+            let Some(ordered) = ledger.pulses.get(&(*cab, *pulse)) else {
+                return Err(format!("door {at} of cabinet {cab} was pulsed and nothing on disk asked for it"));
+            };
+            ensure(ordered.at == *at && ordered.boot == *boot, || format!("pulse {pulse} of another door or run"))?;
+            ensure(*boot_millis <= ordered.not_after, || format!("pulse {pulse} came too late"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn invariant_at_most_one_pulse_per_command(ledger: &Ledger, seen: &Seen) -> Verdict {
+    let Seen::Pulsed { cab, pulse, .. } = seen else { return Ok(()) };
+    let Some(ordered) = ledger.pulses.get(&(*cab, *pulse)) else { return Ok(()) };
+    let Some((id, _)) = ledger.uses[ordered.by].command else { return Ok(()) };
+    let before: u32 =
+        ledger.uses.iter().filter(|one| one.command.is_some_and(|(other, _)| other == id)).map(|one| one.pulses).sum();
+    ensure(before == 0, || format!("command {id} has pulsed a lock already"))
+}
+
+fn invariant_at_most_three_pulses_per_use(ledger: &Ledger, seen: &Seen) -> Verdict {
+    let Seen::Pulsed { cab, pulse, .. } = seen else { return Ok(()) };
+    let Some(ordered) = ledger.pulses.get(&(*cab, *pulse)) else { return Ok(()) };
+    ensure(!ordered.done, || format!("pulse {pulse} was executed twice"))?;
+    ensure(ledger.uses[ordered.by].pulses < 3, || format!("a fourth pulse of one use at door {}", ordered.at))
+}
+
+/// The fleet's events are those of the cabinet, from 1 on without a gap, each once and byte for byte.
+fn invariant_no_event_lost_or_doubled(ledger: &Ledger, seen: &Seen) -> Verdict {
+    match seen {
+        Seen::EventWritten { cab, n, record } => {
+            let newest = ledger.written.get(cab).and_then(|rows| rows.last_key_value()).map_or(0, |(n, _)| *n);
+            ensure(*n == newest + 1, || format!("cabinet {cab} writes event {n} after {newest}"))?;
+            ensure(!record.is_empty(), || "an empty event".into())
+        }
+        Seen::EventStored { cab, n, row } => {
+            let last = ledger.stored.get(cab).copied().unwrap_or(0);
+            ensure(*n == last + 1, || format!("the fleet stores event {n} of cabinet {cab} after {last}"))?;
+            let written = ledger.written.get(cab).and_then(|rows| rows.get(n));
+            let same = written.is_some_and(|written| contains(row, written) && row.len() <= written.len() + 40);
+            ensure(same, || format!("event {n} of cabinet {cab} differs from what the cabinet wrote"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn invariant_acknowledged_is_stored(_: &Ledger, seen: &Seen) -> Verdict {
+    match seen {
+        Seen::EventAcked { cab, n, on_disk } => {
+            ensure(*on_disk, || format!("event {n} of cabinet {cab} is not stored"))
+        }
+        Seen::PutAcked { order, on_disk } => ensure(*on_disk, || format!("order {order} is not stored")),
+        Seen::DownAcked { on_disk } => ensure(*on_disk, || "a message was acknowledged before the journal".into()),
+        _ => Ok(()),
+    }
+}
+
+fn invariant_no_compartment_with_two_orders(ledger: &Ledger, seen: &Seen) -> Verdict {
+    match seen {
+        Seen::EventWritten { cab, record, .. } => {
+            let Ok(event) = schemas::cbor::decode::<Event>(record) else { return Ok(()) };
+            let (order, at) = match &event.fact {
+                Fact::Loading(load) => (&load.order, load.compartment),
+                Fact::Stored(load) => (&load.order, load.compartment),
+                _ => return Ok(()),
+            };
+            let held = ledger.contents.get(&(*cab, at)).map(Content::order);
+            ensure(held.is_none_or(|held| held == order), || {
+                format!("{order} goes to {at} of cabinet {cab}, where {held:?} is")
+            })?;
+            let elsewhere = ledger.contents.iter().find(|(other, held)| **other != (*cab, at) && held.order() == order);
+            ensure(elsewhere.is_none(), || format!("{order} is in {at} and in {elsewhere:?}"))
+        }
+        Seen::StatusWritten { integration, status } if moves(status) && inside(status.state) => {
+            let Some(compartment) = status.compartment else { return Ok(()) };
+            let me = |key: &schemas::messages::OrderKey| key.integration == *integration && key.order == status.order;
+            let Some((_, mine)) = ledger.orders.iter().find(|(key, _)| me(key)) else { return Ok(()) };
+            let other = ledger.orders.iter().find(|(key, order)| {
+                !me(key)
+                    && order.cab == mine.cab
+                    && order.compartment == Some(compartment)
+                    && order.state.is_some_and(inside)
+            });
+            ensure(other.is_none(), || {
+                format!(
+                    "the fleet has {integration}/{} and {:?} in {compartment}",
+                    status.order,
+                    other.map(|(key, _)| key)
+                )
+            })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// In a compartment by the fleet's word.
+fn inside(state: OrderState) -> bool {
+    matches!(state, OrderState::Loading | OrderState::Stored | OrderState::Collecting | OrderState::Recalled)
+}
+
+/// An order that was taken stays on record. The rest of this invariant is judged once everything is quiet.
+fn invariant_no_order_lost(_: &Ledger, seen: &Seen) -> Verdict {
+    match seen {
+        Seen::OrderRemoved { order } => Err(format!("the row of order {order} was removed")),
+        _ => Ok(()),
+    }
+}
+
+fn invariant_collected_once(ledger: &Ledger, seen: &Seen) -> Verdict {
+    match seen {
+        Seen::EventWritten { record, .. } => {
+            let Ok(Event { fact: Fact::Collected(taken), .. }) = schemas::cbor::decode::<Event>(record) else {
+                return Ok(());
+            };
+            let before = ledger.orders.get(&taken.order).map_or(0, |order| order.collected);
+            ensure(before == 0, || format!("order {} is collected again", taken.order))
+        }
+        Seen::StatusWritten { integration, status }
+            if matches!(status.state, OrderState::Collected | OrderState::CollectedUnconfirmed) && moves(status) =>
+        {
+            let key = schemas::messages::OrderKey { integration: integration.clone(), order: status.order.clone() };
+            let before = ledger.orders.get(&key).map_or(0, |order| order.told_collected);
+            ensure(before == 0, || format!("the backend hears twice that {key} is collected"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn invariant_notification_only_after_stored_and_book_held(ledger: &Ledger, seen: &Seen) -> Verdict {
+    let Seen::NotificationWritten { order, cab, first_book } = seen else { return Ok(()) };
+    let Some(truth) = ledger.orders.get(order) else { return Err(format!("a code for {order}, which nobody put")) };
+    ensure(truth.was_stored, || format!("a code for {order}, which was never stored"))?;
+    ensure(truth.notified == 0, || format!("a second message with the code of {order}"))?;
+    let held = ledger.applied.get(cab).copied().unwrap_or(0);
+    ensure(first_book.is_some_and(|first| first <= held), || {
+        format!("the code of {order} is in book {first_book:?}, the cabinet has {held}")
+    })
+}
+
+/// Rows are numbered from 1; a consumer gets each in order, and the same again until it acknowledges.
+fn invariant_rows_in_order_without_gaps(ledger: &Ledger, seen: &Seen) -> Verdict {
+    match seen {
+        Seen::StatusWritten { integration, status } => {
+            let last = ledger.statuses.get(integration).copied().unwrap_or(0);
+            ensure(status.n == last + 1, || format!("status row {} of {integration} after {last}", status.n))
+        }
+        Seen::RowReceived { integration, stream, n, payload } => {
+            let rows = ledger.rows.get(&(integration.clone(), *stream)).map_or(&[][..], Vec::as_slice);
+            let known = usize::try_from(*n - 1).ok().and_then(|at| rows.get(at));
+            ensure(known.is_none_or(|known| known == payload), || {
+                format!("row {n} of {integration} {stream} has changed")
+            })?;
+            ensure(*n <= rows.len() as u64 + 1, || format!("row {n} of {integration} {stream} after {}", rows.len()))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn invariant_poll_timeout_moves(_: &Ledger, seen: &Seen) -> Verdict {
+    let Seen::Ticked { who, now, next } = seen else { return Ok(()) };
+    ensure(next.is_none_or(|next| next > *now), || format!("after a tick at {now} {who} wants one at {next:?}"))
+}
+
+/// Never two. That there is one is judged once everything is quiet.
+fn invariant_every_accepted_command_has_one_outcome(ledger: &Ledger, seen: &Seen) -> Verdict {
+    let Seen::EventWritten { record, .. } = seen else { return Ok(()) };
+    let Ok(Event { fact: Fact::UnlockDone(done), .. }) = schemas::cbor::decode::<Event>(record) else { return Ok(()) };
+    ensure(ledger.accepted.contains_key(&done.id), || format!("an outcome of command {} that never was", done.id))?;
+    ensure(!ledger.outcomes.contains_key(&done.id), || format!("a second outcome of command {}", done.id))
+}
+
+/// Who has the code of a stored order gets in, with and without a network.
+fn invariant_code_works_offline(ledger: &Ledger, seen: &Seen) -> Verdict {
+    let Seen::Answered { cab, order, digits, busy, result } = seen else { return Ok(()) };
+    let Some(truth) = ledger.orders.get(order) else { return Ok(()) };
+    let expires = matches!(truth.category, Category::Food | Category::Pharmacy);
+    let held =
+        ledger.contents.iter().find(|((at, _), content)| at == cab && **content == Content::Stored(order.clone()));
+    let Some(((_, compartment), _)) = held else { return Ok(()) };
+    if truth.cancelled || truth.retrieved || truth.opened || expires {
+        return Ok(());
+    }
+    let fine = match result {
+        EntryResult::Opening { compartments } => compartments == &[*compartment],
+        EntryResult::Locked { .. } | EntryResult::SecondPartNeeded => *digits,
+        EntryResult::Refused(EntryRefusal::Busy) => *busy,
+        EntryResult::Refused(_) | EntryResult::StaffSession { .. } => false,
+    };
+    ensure(fine, || {
+        format!("the code of {order}, stored in {compartment} of cabinet {cab}, is answered with {result:?}")
+    })
+}
+
+fn invariant_store_opens(_: &Ledger, seen: &Seen) -> Verdict {
+    let Seen::Opened(opened) = seen else { return Ok(()) };
+    opened.clone()
+}
+
+fn ensure(holds: bool, otherwise: impl FnOnce() -> String) -> Verdict {
+    if holds { Ok(()) } else { Err(otherwise()) }
+}
+
+impl Ledger {
+    /// Once everything is quiet: accepted commands without an outcome.
+    pub(super) fn without_outcome(&self) -> Vec<CommandId> {
+        self.accepted.keys().filter(|id| !self.outcomes.contains_key(id)).copied().collect()
+    }
+}

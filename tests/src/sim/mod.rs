@@ -1,0 +1,31 @@
+//! The whole fleet in one process from a seed: both cores, their stores, a network, lock boards, people and an adversary.
+//!
+//! Nothing here knows real time, threads or sockets. A schedule is a list of happenings ordered by simulated time; what
+//! happens next and which fault strikes comes from a [`Dice`]. After each happening the named invariants judge what was
+//! seen ([`invariants`]); at the end everything is healed, and what must become true eventually is checked.
+
+mod adversary;
+mod cabinet;
+mod coverage;
+mod dice;
+mod end;
+mod fleet;
+mod invariants;
+mod ledger;
+mod people;
+mod sabotage;
+mod schedule;
+mod signer;
+mod store;
+mod wire;
+mod world;
+
+pub use coverage::Coverage;
+pub use dice::Dice;
+pub use sabotage::{SABOTAGES, Sabotage};
+pub use schedule::{Failure, Options, Report, run};
+
+/// Names of the invariants that are judged at each fact.
+pub fn invariant_names() -> impl Iterator<Item = &'static str> {
+    invariants::INVARIANTS.iter().map(|(name, _)| *name).chain(end::NAMES)
+}

@@ -1,0 +1,321 @@
+//! Backends, staff, customers and an operator, who do what such people do in no particular order.
+
+use cabinet_core::Input;
+use schemas::crypto::codes::Secret;
+use schemas::messages::{Category, Compartment, OrderKey};
+
+use super::cabinet::Entry;
+use super::ledger::{Cab, Content, OrderTruth};
+use super::world::{CABS, Happening, SHOPS, World, constant};
+
+/// Orders of one backend in a schedule.
+const ORDERS_MAX: u64 = 9;
+
+/// Who stands at a door and what they came for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Attendant {
+    Loader { order: OrderKey },
+    Retriever { order: OrderKey },
+    Collector { order: OrderKey },
+    Looker,
+}
+
+impl World {
+    pub(super) fn somebody_acts(&mut self) {
+        if !self.rough {
+            return;
+        }
+        let wait = if self.dice.one_in(6) { self.dice.between(10_000, 900_000) } else { self.dice.between(50, 12_000) };
+        self.later(wait, Happening::SomebodyActs);
+        let cab = self.dice.index(CABS);
+        match self.dice.below(20) {
+            0..=2 => self.backend_puts(),
+            3 => self.backend_cancels(),
+            4..=8 => self.staff_acts(cab),
+            9..=14 => self.customer_comes(),
+            15 => self.guesser_comes(cab),
+            16 => self.operator_unlocks(cab),
+            17 => {
+                let at = self.some_door(cab);
+                self.tries_again(cab, at);
+            }
+            18 => {
+                let at = self.some_door(cab);
+                let until = self.now + self.dice.between(10_000, 300_000);
+                self.cabs[cab].stuck.insert(at, until);
+            }
+            _ => {
+                if let Some(session) = self.cabs[cab].session.take() {
+                    self.take_cabinet(cab, Input::StaffLogout { session }, None);
+                }
+            }
+        }
+    }
+
+    fn some_door(&mut self, cab: Cab) -> Compartment {
+        let doors: Vec<_> = self.cabs[cab].doors.keys().copied().collect();
+        doors[self.dice.index(doors.len())]
+    }
+
+    /// A new order, or one again: whoever got no acknowledgement repeats, and some repeat anyway.
+    fn backend_puts(&mut self) {
+        let shop = self.dice.index(SHOPS.len());
+        if self.shops[shop].put < ORDERS_MAX && !self.dice.one_in(4) {
+            let order = OrderKey {
+                integration: self.shops[shop].name.clone(),
+                order: constant(&format!("A{}", self.shops[shop].put)),
+            };
+            self.shops[shop].put += 1;
+            self.shops[shop].orders.push(order.clone());
+            let category = match self.dice.below(10) {
+                0 => Category::Food,
+                1 => Category::Pharmacy,
+                2 => Category::Laundry,
+                _ => Category::Retail,
+            };
+            let truth = OrderTruth {
+                cab: self.dice.index(CABS),
+                category,
+                cancelled: false,
+                accepted: false,
+                state: None,
+                compartment: None,
+                was_stored: false,
+                collected: 0,
+                told_collected: 0,
+                retrieved: false,
+                notified: 0,
+                opened: false,
+                codes: None,
+            };
+            self.ledger.orders.insert(order, truth);
+        }
+        let orders = self.shops[shop].orders.clone();
+        let Some(order) = self.dice.pick(&orders[orders.len().saturating_sub(3)..]).cloned() else { return };
+        let ready = !self.dice.one_in(8);
+        self.publish(&order, ready);
+    }
+
+    /// The same content each time, but for `ready`.
+    pub(super) fn publish(&mut self, order: &OrderKey, ready: bool) {
+        let Some(truth) = self.ledger.orders.get(order) else { return };
+        let size = if order.order.as_str().ends_with(['3', '6']) { "M" } else { "S" };
+        let (cabinet, category) = (self.name_of(truth.cab), truth.category);
+        let payload = format!(
+            r#"{{"order":"{}","cabinet":"{cabinet}","size":"{size}","category":"{category}","ready":{ready}}}"#,
+            order.order
+        );
+        self.tell(|| format!("backend puts {order}"));
+        self.put_order(order, payload.into_bytes());
+    }
+
+    fn backend_cancels(&mut self) {
+        let orders: Vec<_> = self.ledger.orders.keys().cloned().collect();
+        let Some(order) = self.dice.pick(&orders).cloned() else { return };
+        if !self.fleet.is_up() {
+            return;
+        }
+        if let Some(truth) = self.ledger.orders.get_mut(&order) {
+            truth.cancelled = true;
+        }
+        self.tell(|| format!("backend cancels {order}"));
+        self.cancel_order(&order);
+    }
+
+    /// Staff log in, load what waits, or take something back.
+    fn staff_acts(&mut self, cab: Cab) {
+        let Some(session) = self.cabs[cab].session else { return self.log_in(cab) };
+        if self.dice.one_in(6) {
+            let held: Vec<_> = self
+                .ledger
+                .contents
+                .iter()
+                .filter(|((of, _), _)| *of == cab)
+                .map(|(_, held)| held.order().clone())
+                .collect();
+            if let Some(order) = self.dice.pick(&held).cloned() {
+                self.tell(|| format!("staff take {order} back at cabinet {cab}"));
+                self.take_cabinet(cab, Input::Retrieve { session, order }, None);
+            }
+            return;
+        }
+        let waiting = self.cabs[cab].core().map(|core| core.waiting(session)).unwrap_or_default();
+        let Some(waiting) = self.dice.pick(&waiting).cloned() else { return };
+        // Whoever loads has the goods in their hands.
+        let larger = waiting.loading || self.dice.one_in(10);
+        let order = waiting.order;
+        if self.goods_are_somewhere(&order) {
+            return;
+        }
+        self.tell(|| format!("staff load {order} at cabinet {cab}"));
+        self.take_cabinet(cab, Input::Load { session, order, larger }, None);
+    }
+
+    pub(super) fn log_in(&mut self, cab: Cab) {
+        let Some(secret) = self.fleet.pin.as_ref().and_then(|pin| Secret::parse(pin).ok()) else { return };
+        self.tell(|| format!("staff log in at cabinet {cab}"));
+        self.enter(cab, secret, Entry { orders: Vec::new(), right: None, busy: false, staff: true });
+    }
+
+    fn goods_are_somewhere(&self, order: &OrderKey) -> bool {
+        let taken = self.ledger.orders.get(order).is_some_and(|truth| truth.collected > 0);
+        taken
+            || self
+                .cabs
+                .iter()
+                .flat_map(|cabinet| cabinet.doors.values())
+                .any(|door| door.goods.as_ref() == Some(order))
+    }
+
+    /// A customer who was told a code types or scans it, at the right cabinet or at another.
+    fn customer_comes(&mut self) {
+        let told: Vec<_> = self
+            .ledger
+            .orders
+            .iter()
+            .filter(|(_, truth)| truth.codes.is_some())
+            .map(|(order, _)| order.clone())
+            .collect();
+        let Some(order) = self.dice.pick(&told).cloned() else { return };
+        let typed = self.dice.one_in(2);
+        let wrong = self.dice.one_in(15);
+        self.collect(&order, typed, wrong);
+    }
+
+    pub(super) fn collect(&mut self, order: &OrderKey, typed: bool, other_cabinet: bool) {
+        let Some(truth) = self.ledger.orders.get(order) else { return };
+        let cab = if other_cabinet { (truth.cab + 1) % CABS } else { truth.cab };
+        let Some([code, qr]) = &truth.codes else { return };
+        let Ok(secret) = Secret::parse(if typed { code } else { qr }) else { return };
+        let found = self.cabs[cab].doors.iter().find(|(_, door)| door.goods.as_ref() == Some(order)).map(|(at, _)| *at);
+        let free = found.filter(|at| self.cabs[cab].doors[at].attendant.is_none());
+        let busy_door = found.is_some() && free.is_none();
+        self.tell(|| format!("customer of {order} at cabinet {cab} (typed: {typed})"));
+        let right = (!other_cabinet && !busy_door).then(|| (order.clone(), typed));
+        self.enter(cab, secret, Entry { orders: vec![order.clone()], right, busy: busy_door, staff: false });
+        if let Some(at) = free {
+            self.stand_at(cab, at, Attendant::Collector { order: order.clone() });
+        }
+    }
+
+    fn guesser_comes(&mut self, cab: Cab) {
+        let digits = if self.dice.one_in(9) { 6 } else { 8 };
+        let text: String =
+            (0..digits).map(|_| char::from(b'0' + u8::try_from(self.dice.below(10)).unwrap_or(0))).collect();
+        let secret =
+            if self.dice.one_in(5) { Ok(Secret::token_from(&self.dice.bytes())) } else { Secret::parse(&text) };
+        let Ok(secret) = secret else { return };
+        let staff = self.dice.one_in(4);
+        self.tell(|| format!("somebody guesses at cabinet {cab}"));
+        self.enter(cab, secret, Entry { orders: Vec::new(), right: None, busy: false, staff });
+    }
+
+    fn operator_unlocks(&mut self, cab: Cab) {
+        if !self.fleet.is_up() {
+            return;
+        }
+        let at = self.some_door(cab);
+        let cabinet = self.name_of(cab);
+        self.tell(|| format!("the operator unlocks {at} of cabinet {cab}"));
+        self.ask(format!(
+            r#"{{"op":"unlock","cabinet":"{cabinet}","compartment":{at},"reason":"customer on the phone"}}"#
+        ));
+        if self.cabs[cab].doors[&at].attendant.is_none() {
+            self.stand_at(cab, at, Attendant::Looker);
+        }
+    }
+
+    /// Somebody waits for a door, two minutes at most.
+    pub(super) fn stand_at(&mut self, cab: Cab, at: Compartment, attendant: Attendant) {
+        if let Some(door) = self.cabs[cab].doors.get_mut(&at)
+            && !door.open
+        {
+            door.attendant = Some(attendant);
+            self.later(120_000, Happening::DoorCloses { cab, at });
+        }
+    }
+
+    pub(super) fn door_opens(&mut self, cab: Cab, at: Compartment) {
+        let Some(door) = self.cabs[cab].doors.get_mut(&at).filter(|door| !door.open) else { return };
+        door.open = true;
+        self.coverage.count("doors", "opened");
+        self.tell(|| format!("door {at} of cabinet {cab} springs open"));
+        self.door_moved(cab, at);
+        let wait = self.dice.between(1_000, 15_000);
+        self.later(wait, Happening::Attends { cab, at });
+    }
+
+    /// Whoever stands there does what they came for, then closes the door.
+    pub(super) fn attends(&mut self, cab: Cab, at: Compartment) {
+        let Some(attendant) = self.cabs[cab].doors.get(&at).filter(|door| door.open).map(|door| door.attendant.clone())
+        else {
+            return;
+        };
+        match attendant {
+            Some(Attendant::Loader { order }) => {
+                if !self.cabs[cab].is_up() {
+                    return self.later(5_000, Happening::Attends { cab, at });
+                }
+                // The screen says which order belongs here; one in ten has the wrong thing in hand.
+                let asked = self.ledger.contents.get(&(cab, at)) == Some(&Content::Loading(order.clone()));
+                let empty = self.cabs[cab].doors[&at].goods.is_none();
+                if asked && empty && !self.goods_are_somewhere(&order) && !self.dice.one_in(10) {
+                    self.tell(|| format!("staff put {order} into {at} of cabinet {cab}"));
+                    self.set_goods(cab, at, Some(order));
+                }
+            }
+            Some(Attendant::Collector { order } | Attendant::Retriever { order }) => {
+                if self.cabs[cab].doors[&at].goods.as_ref() == Some(&order) {
+                    self.tell(|| format!("{order} is taken out of {at} of cabinet {cab}"));
+                    self.set_goods(cab, at, None);
+                }
+            }
+            Some(Attendant::Looker) | None => {}
+        }
+        let forgets = self.rough && self.dice.one_in(15);
+        let wait = if forgets { self.dice.between(300_000, 1_500_000) } else { self.dice.between(500, 20_000) };
+        self.later(wait, Happening::DoorCloses { cab, at });
+    }
+
+    fn set_goods(&mut self, cab: Cab, at: Compartment, goods: Option<OrderKey>) {
+        if let Some(door) = self.cabs[cab].doors.get_mut(&at) {
+            door.goods = goods;
+        }
+    }
+
+    pub(super) fn door_closes(&mut self, cab: Cab, at: Compartment) {
+        let Some(door) = self.cabs[cab].doors.get_mut(&at) else { return };
+        door.attendant = None;
+        if std::mem::take(&mut door.open) {
+            self.tell(|| format!("door {at} of cabinet {cab} is closed"));
+            self.door_moved(cab, at);
+        }
+    }
+
+    pub(super) fn tries_again(&mut self, cab: Cab, at: Compartment) {
+        self.take_cabinet(cab, Input::TryAgain { compartment: at }, None);
+    }
+
+    /// Staff say what is inside, truthfully.
+    pub(super) fn staff_answers(&mut self, cab: Cab, at: Compartment) {
+        let Some(session) = self.cabs[cab].session else {
+            self.log_in(cab);
+            if self.rough {
+                self.later(5_000, Happening::StaffAnswers { cab, at });
+            }
+            return;
+        };
+        let door = &self.cabs[cab].doors[&at];
+        if door.open || !self.asks(cab, at) {
+            return;
+        }
+        let inside = door.goods.is_some();
+        self.tell(|| format!("staff say about {at} of cabinet {cab}: inside {inside}"));
+        self.take_cabinet(cab, Input::ConfirmLoaded { session, compartment: at, inside }, None);
+    }
+
+    fn asks(&self, cab: Cab, at: Compartment) -> bool {
+        let view = self.cabs[cab].core().map(|core| core.view());
+        view.is_some_and(|view| view.compartments.iter().any(|one| one.number == at && one.asks))
+    }
+}

@@ -1,0 +1,49 @@
+//! Deliberate mistakes of a shell or of a disk: each must be found by the invariant that is named beside it.
+
+/// A mistake that is made in a schedule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sabotage {
+    /// The bus gets a pulse before its step is committed.
+    PulseBeforeCommit,
+    /// The bus carries a pulse out twice.
+    DoublePulse,
+    /// A kept command is carried out without asking the core, and so without its check of the challenge.
+    StaleCommand,
+    /// The bus does not look at the age of a pulse again.
+    LatePulse,
+    /// The fleet acknowledges before its commit.
+    AckBeforeCommit,
+    /// The cabinet acknowledges before its commit.
+    CabinetAckBeforeCommit,
+    /// A row of this table is not written, by the fleet or by a cabinet.
+    FleetForgets(&'static str),
+    CabinetForgets(&'static str),
+    /// A row of a stream is passed over.
+    SkipRow,
+    /// The core's ticks do not reach it.
+    NoTicks,
+    /// The cabinet says that a book is in force as soon as it is sent, and the fleet believes it.
+    BookClaimed,
+    /// Something that does not come from the seed decides.
+    Undetermined,
+}
+
+/// Each mistake and the invariant that has to find it.
+pub const SABOTAGES: &[(Sabotage, &str)] = &[
+    (Sabotage::PulseBeforeCommit, "no_door_without_authority"),
+    (Sabotage::DoublePulse, "at_most_one_pulse_per_command"),
+    (Sabotage::StaleCommand, "no_door_without_authority"),
+    (Sabotage::LatePulse, "no_door_without_authority"),
+    (Sabotage::AckBeforeCommit, "acknowledged_is_stored"),
+    (Sabotage::CabinetAckBeforeCommit, "acknowledged_is_stored"),
+    (Sabotage::FleetForgets("events"), "acknowledged_is_stored"),
+    (Sabotage::FleetForgets("orders"), "acknowledged_is_stored"),
+    (Sabotage::CabinetForgets("events"), "no_event_lost_or_doubled"),
+    (Sabotage::CabinetForgets("bays"), "no_compartment_with_two_orders"),
+    (Sabotage::CabinetForgets("credentials"), "code_works_offline"),
+    (Sabotage::CabinetForgets("uses"), "every_accepted_command_has_one_outcome"),
+    (Sabotage::SkipRow, "rows_in_order_without_gaps"),
+    (Sabotage::NoTicks, "poll_timeout_moves"),
+    (Sabotage::BookClaimed, "notification_only_after_stored_and_book_held"),
+    (Sabotage::Undetermined, "same_seed_same_history"),
+];

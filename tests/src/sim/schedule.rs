@@ -1,0 +1,107 @@
+//! One schedule from a seed, from the first start to the check of everything at the end.
+
+use std::fmt;
+
+use super::coverage::Coverage;
+use super::sabotage::Sabotage;
+use super::world::{CABS, Happening, World};
+
+/// How a schedule is played.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Simulated time with people, faults and an adversary at work.
+    pub rough_millis: u64,
+    pub sabotage: Option<Sabotage>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { rough_millis: 5_400_000, sabotage: None }
+    }
+}
+
+/// What a schedule without a broken invariant did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// Over every input, step and fault; the same for the same seed.
+    pub hash: u64,
+    pub steps: u64,
+    pub crashes: u64,
+    pub simulated_millis: u64,
+    pub coverage: Coverage,
+}
+
+/// A broken invariant, with what came before it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    pub seed: u64,
+    pub invariant: &'static str,
+    pub text: String,
+    /// The newest steps, one line each.
+    pub history: Vec<String>,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for line in &self.history {
+            writeln!(f, "{line}")?;
+        }
+        write!(f, "seed {}: {}: {}", self.seed, self.invariant, self.text)
+    }
+}
+
+/// Plays the schedule of `seed`.
+pub fn run(seed: u64, options: Options) -> Result<Report, Failure> {
+    let mut world = World::new(seed, options.sabotage);
+    world.set_up();
+    world.be_rough(options.rough_millis);
+    if world.broken.is_none() {
+        world.heal();
+    }
+    if world.broken.is_none() {
+        world.check_quiet();
+    }
+    if world.broken.is_none() {
+        world.collect_all();
+    }
+    match world.broken.take() {
+        Some(broken) => Err(Failure { seed, invariant: broken.invariant, text: broken.text, history: world.history() }),
+        None => Ok(Report {
+            hash: world.hash(),
+            steps: world.steps,
+            crashes: world.crashes,
+            simulated_millis: world.now,
+            coverage: world.coverage,
+        }),
+    }
+}
+
+impl World {
+    /// The operator makes cabinets and staff known, everything starts and finds each other.
+    fn set_up(&mut self) {
+        self.start_fleet();
+        for cab in 0..CABS {
+            let (cabinet, instance) = (self.name_of(cab), self.cabs[cab].instance());
+            self.ask(format!(
+                r#"{{"op":"cabinet.add","cabinet":"{cabinet}","site":"mall","place":"Main Street","instance":"{instance}"}}"#
+            ));
+            self.start_cabinet(cab);
+        }
+        self.ask(r#"{"op":"staff.add","name":"ann"}"#.to_owned());
+        self.run_until(30_000);
+    }
+
+    fn be_rough(&mut self, millis: u64) {
+        self.rough = true;
+        for happening in [Happening::SomebodyActs, Happening::FaultStrikes, Happening::AdversaryActs] {
+            self.later(0, happening);
+        }
+        if self.sabotage == Some(Sabotage::Undetermined) {
+            self.mix(&UNDETERMINED.fetch_add(1, std::sync::atomic::Ordering::Relaxed).to_be_bytes());
+        }
+        self.run_until(self.now + millis);
+    }
+}
+
+/// What a sabotaged schedule lets decide besides its seed.
+static UNDETERMINED: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);

@@ -1,0 +1,179 @@
+//! The signer of a simulation: real signatures, secrets from the seed, and a cheap verifier in place of Argon2id.
+
+use std::collections::BTreeMap;
+
+use ed25519_dalek::SigningKey;
+use fleet_core::signing::{
+    Envelope, Failed, MakeSecrets, Revealed, Sealed, SecretItem, SecretMade, Secrets, SignerReply, SignerRequest,
+};
+use p256::SecretKey;
+use p256::elliptic_curve::sec1::ToSec1Point as _;
+use schemas::cbor::{self, Blob};
+use schemas::crypto::codes::{NotASecret, Pepper, Secret, TOKEN_BYTES};
+use schemas::crypto::envelope::{self, Scope, key_id, public_entry};
+use schemas::crypto::seal;
+use schemas::ids::{CabinetId, TenantId};
+use schemas::messages::{
+    BookChange, CodesMessage, CommandId, CredentialId, CredentialKind, Instance, Key, KeyPurpose, Keyset, OrderKey,
+    Salt, Verifier,
+};
+
+use super::dice::Dice;
+
+/// Key files of the tenant: everything that an attacker does not have.
+pub(super) struct Signer {
+    tenant: TenantId,
+    unlock: SigningKey,
+    codes: SigningKey,
+    pepper: SecretKey,
+    roots: [SigningKey; 2],
+    /// Sealed → text. A real signer keeps this inside the sealed bytes.
+    secrets: BTreeMap<Vec<u8>, String>,
+    /// Which text a credential stands for.
+    pub(super) texts: BTreeMap<CredentialId, String>,
+    /// Which order a credential stands for, by the books that were signed.
+    pub(super) grants: BTreeMap<CredentialId, OrderKey>,
+    /// Versions of books signed for a cabinet that hold a credential of the order.
+    pub(super) books: BTreeMap<(CabinetId, OrderKey), u64>,
+    /// Envelopes of unlocks that were signed, and for whom.
+    pub(super) commands: BTreeMap<Vec<u8>, (CabinetId, schemas::messages::Command)>,
+    pub(super) ids: BTreeMap<CommandId, CabinetId>,
+    pub(super) works: bool,
+}
+
+impl Signer {
+    pub(super) fn new(tenant: TenantId, dice: &mut Dice) -> Self {
+        let mut key = || SigningKey::from_bytes(&dice.bytes());
+        let (unlock, codes, roots) = (key(), key(), [key(), key()]);
+        let pepper = loop {
+            if let Ok(key) = SecretKey::from_slice(&dice.bytes::<32>()) {
+                break key;
+            }
+        };
+        Self {
+            tenant,
+            unlock,
+            codes,
+            pepper,
+            roots,
+            secrets: BTreeMap::new(),
+            texts: BTreeMap::new(),
+            grants: BTreeMap::new(),
+            books: BTreeMap::new(),
+            commands: BTreeMap::new(),
+            ids: BTreeMap::new(),
+            works: true,
+        }
+    }
+
+    pub(super) fn roots(&self) -> [Key; 2] {
+        [0, 1].map(|at| public_entry(&self.roots[at], KeyPurpose::Keyset))
+    }
+
+    /// The keyset of the settings.
+    pub(super) fn keyset(&self) -> Vec<u8> {
+        let point = self.pepper.public_key().to_sec1_point(false);
+        let pepper =
+            Key { id: key_id(point.as_bytes()), purpose: KeyPurpose::Pepper, public: Blob(point.as_bytes().to_vec()) };
+        let keys =
+            vec![public_entry(&self.unlock, KeyPurpose::Unlock), public_entry(&self.codes, KeyPurpose::Codes), pepper];
+        let keyset = Keyset { tenant: self.tenant.clone(), version: 1, issued: 0, keys };
+        let scope = Scope::Tenant { tenant: &self.tenant, purpose: KeyPurpose::Keyset };
+        envelope::sign(cbor::encode(&keyset), scope, &self.roots[0])
+    }
+
+    pub(super) fn answer(&mut self, request: &SignerRequest, dice: &mut Dice) -> SignerReply {
+        if !self.works {
+            return Failed { reason: "the key file is gone".into() }.into();
+        }
+        match request {
+            SignerRequest::SignCommand(ask) => {
+                let made = self.signed(cbor::encode(&ask.command), &ask.cabinet, ask.instance, KeyPurpose::Unlock);
+                self.commands.insert(made.0.clone(), (ask.cabinet.clone(), ask.command.clone()));
+                self.ids.insert(ask.command.id, ask.cabinet.clone());
+                Envelope { envelope: made }.into()
+            }
+            SignerRequest::SignBook(ask) => {
+                for change in &ask.book.changes {
+                    if let BookChange::PutCredential(put) = change {
+                        self.note_grant(&ask.cabinet, put, ask.book.version);
+                    }
+                }
+                let payload = cbor::encode(&CodesMessage::Book(ask.book.clone()));
+                Envelope { envelope: self.signed(payload, &ask.cabinet, ask.instance, KeyPurpose::Codes) }.into()
+            }
+            SignerRequest::SignTime(ask) => {
+                let payload = cbor::encode(&CodesMessage::Time(ask.time.clone()));
+                Envelope { envelope: self.signed(payload, &ask.cabinet, ask.instance, KeyPurpose::Codes) }.into()
+            }
+            SignerRequest::MakeSecrets(ask) => self.make_secrets(ask, dice),
+            SignerRequest::MakeSealed(ask) => Sealed { sealed: self.make(ask.kind, ask.digits, dice) }.into(),
+            SignerRequest::Reveal(ask) => match self.secrets.get(&ask.sealed.0) {
+                Some(text) => Revealed { text: text.clone() }.into(),
+                None => Failed { reason: "not sealed here".into() }.into(),
+            },
+        }
+    }
+
+    pub(super) fn reveal(&self, sealed: &Blob) -> Result<Secret, NotASecret> {
+        self.secrets.get(&sealed.0).map_or(Err(NotASecret), |text| Secret::parse(text))
+    }
+
+    fn note_grant(&mut self, cabinet: &CabinetId, put: &schemas::messages::PutCredential, version: u64) {
+        for order in &put.orders {
+            self.grants.insert(put.id, order.clone());
+            let first = self.books.entry((cabinet.clone(), order.clone())).or_insert(version);
+            *first = version.min(*first);
+        }
+    }
+
+    fn signed(&self, payload: Vec<u8>, cabinet: &CabinetId, instance: Instance, purpose: KeyPurpose) -> Blob {
+        let key = if purpose == KeyPurpose::Unlock { &self.unlock } else { &self.codes };
+        Blob(envelope::sign(payload, Scope::Cabinet { tenant: &self.tenant, cabinet, instance, purpose }, key))
+    }
+
+    fn make_secrets(&mut self, ask: &MakeSecrets, dice: &mut Dice) -> SignerReply {
+        let offer = &ask.pepper;
+        let aad = seal::pepper_aad(&self.tenant, &ask.cabinet, ask.instance, offer.version, offer.salt);
+        let plain = seal::open(&offer.sealed.0, &self.pepper, &aad).ok();
+        let Some(pepper) = plain.and_then(|plain| <[u8; 32]>::try_from(plain.as_slice()).ok()).map(Pepper) else {
+            return Failed { reason: "the pepper was not sealed to this signer".into() }.into();
+        };
+        let items = ask.items.iter().map(|item| self.make_secret(item, &offer.salt, &pepper, dice)).collect();
+        Secrets { items }.into()
+    }
+
+    fn make_secret(&mut self, item: &SecretItem, salt: &Salt, pepper: &Pepper, dice: &mut Dice) -> SecretMade {
+        let sealed = item.sealed.clone().unwrap_or_else(|| self.make(item.kind, item.digits, dice));
+        let text = self.secrets.get(&sealed.0).cloned().unwrap_or_default();
+        let verifier = Secret::parse(&text).map_or(Verifier([0; 32]), |secret| derive(&secret, salt, pepper));
+        self.texts.insert(item.id, text);
+        SecretMade { id: item.id, verifier, sealed }
+    }
+
+    fn make(&mut self, kind: CredentialKind, digits: u8, dice: &mut Dice) -> Blob {
+        let text = match kind {
+            CredentialKind::Qr => Secret::token_from(&dice.bytes::<TOKEN_BYTES>()).reveal().to_owned(),
+            CredentialKind::Digits => {
+                (0..digits).map(|_| char::from(b'0' + u8::try_from(dice.below(10)).unwrap_or(0))).collect()
+            }
+        };
+        let sealed = Blob([&b"sealed"[..], &(self.secrets.len() as u64).to_be_bytes()].concat());
+        self.secrets.insert(sealed.0.clone(), text);
+        sealed
+    }
+}
+
+/// A verifier that binds text, salt and pepper as the real one does, without 10 ms of Argon2id for digits.
+pub(super) fn derive(secret: &Secret, salt: &Salt, pepper: &Pepper) -> Verifier {
+    match secret.kind() {
+        CredentialKind::Qr => secret.verifier(salt, pepper),
+        CredentialKind::Digits => {
+            let mut padded = [0; TOKEN_BYTES];
+            for (to, from) in padded.iter_mut().zip(secret.reveal().bytes()) {
+                *to = from;
+            }
+            Secret::token_from(&padded).verifier(salt, pepper)
+        }
+    }
+}

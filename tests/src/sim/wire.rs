@@ -1,0 +1,31 @@
+//! The network: connections that delay, double and lose, each direction in order while the connection lives.
+
+use super::ledger::Cab;
+
+/// One connection of a cabinet.
+#[derive(Debug)]
+pub(super) struct Wire {
+    pub(super) cab: Cab,
+    /// Nothing arrives on a wire that is cut.
+    pub(super) alive: bool,
+    /// When the last message of each direction arrives: none overtakes another.
+    up_at: u64,
+    down_at: u64,
+}
+
+impl Wire {
+    pub(super) fn new(cab: Cab) -> Self {
+        Self { cab, alive: true, up_at: 0, down_at: 0 }
+    }
+
+    /// When a message to the fleet arrives that takes `delay`.
+    pub(super) fn up(&mut self, now: u64, delay: u64) -> u64 {
+        self.up_at = self.up_at.max(now + delay);
+        self.up_at
+    }
+
+    pub(super) fn down(&mut self, now: u64, delay: u64) -> u64 {
+        self.down_at = self.down_at.max(now + delay);
+        self.down_at
+    }
+}

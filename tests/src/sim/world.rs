@@ -1,0 +1,345 @@
+//! The state of a simulation and the order in which things happen.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use fleet_core::signing::SignerReply;
+use schemas::ids::{CabinetId, Name, TenantId};
+use schemas::messages::{Compartment, OrderKey, Verifier};
+use schemas::topics::{Stream, Up};
+
+use super::adversary::Adversary;
+use super::cabinet::Cabinet;
+use super::coverage::Coverage;
+use super::dice::Dice;
+use super::fleet::Fleet;
+use super::invariants::INVARIANTS;
+use super::ledger::{Cab, Ledger, Seen};
+use super::sabotage::Sabotage;
+use super::signer::Signer;
+use super::wire::Wire;
+
+/// Cabinets of a simulation.
+pub(super) const CABS: usize = 2;
+pub(super) const SHOPS: [&str; 2] = ["shop", "cafe"];
+/// Fleet time at the beginning.
+pub(super) const START: u64 = 1_795_378_500_000;
+/// Steps that a failure shows.
+const SHOWN: usize = 60;
+
+/// What a PUBACK to the cabinet stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mark {
+    Hello,
+    Challenge,
+    Event(u64),
+    Telemetry,
+    /// A second delivery of the same packet; its PUBACK is that of the first.
+    Double,
+}
+
+/// Something that happens at a moment.
+#[derive(Debug, Clone)]
+pub(super) enum Happening {
+    FleetCommits { run: u64 },
+    FleetStarts,
+    CabinetStarts(Cab),
+    Connects(Cab),
+    UpArrives { conn: u64, up: Up, payload: Vec<u8>, mark: Mark },
+    UpAcked { conn: u64, mark: Mark, taken: bool },
+    DownArrives { conn: u64, payload: Vec<u8>, packet: Option<u64> },
+    DownAcked { conn: u64, packet: u64 },
+    DownLate { conn: u64, packet: u64 },
+    CabinetNotices { conn: u64 },
+    FleetNotices { conn: u64 },
+    SignerAnswers { run: u64, ticket: u64, reply: SignerReply },
+    BusPulses { cab: Cab, run: u64, pulse: u64, at: Compartment, not_after: u64 },
+    BusAnswers { cab: Cab, run: u64, pulse: u64, sent: bool },
+    DoorOpens { cab: Cab, at: Compartment },
+    Attends { cab: Cab, at: Compartment },
+    DoorCloses { cab: Cab, at: Compartment },
+    SensorReports { cab: Cab, run: u64, at: Compartment },
+    Derives { cab: Cab, run: u64, entry: u64, verifier: Verifier },
+    TriesAgain { cab: Cab, at: Compartment },
+    StaffAnswers { cab: Cab, at: Compartment },
+    ShopOpens { shop: usize },
+    RowArrives { conn: u64, shop: usize, stream: Stream, n: u64, payload: Vec<u8> },
+    RowAcked { conn: u64, shop: usize, stream: Stream, n: u64 },
+    SomebodyActs,
+    AdversaryActs,
+    FaultStrikes,
+    NetworkReturns(Cab),
+    SignerReturns,
+}
+
+/// A named invariant that did not hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Violation {
+    pub(super) invariant: &'static str,
+    pub(super) text: String,
+}
+
+pub(super) struct World {
+    pub(super) now: u64,
+    pub(super) dice: Dice,
+    queue: BTreeMap<(u64, u64), Happening>,
+    queued: u64,
+    pub(super) tenant: TenantId,
+    pub(super) fleet: Fleet,
+    pub(super) cabs: Vec<Cabinet>,
+    pub(super) wires: BTreeMap<u64, Wire>,
+    pub(super) next_wire: u64,
+    pub(super) blocked: [bool; CABS],
+    pub(super) signer: Signer,
+    pub(super) shops: Vec<Shop>,
+    pub(super) adversary: Adversary,
+    pub(super) ledger: Ledger,
+    pub(super) coverage: Coverage,
+    pub(super) sabotage: Option<Sabotage>,
+    /// Faults, people and the adversary are at work.
+    pub(super) rough: bool,
+    pub(super) broken: Option<Violation>,
+    pub(super) steps: u64,
+    pub(super) crashes: u64,
+    history: VecDeque<String>,
+    hash: u64,
+}
+
+/// A backend and its consumer.
+#[derive(Debug)]
+pub(super) struct Shop {
+    pub(super) name: Name,
+    pub(super) put: u64,
+    pub(super) orders: Vec<OrderKey>,
+}
+
+impl World {
+    pub(super) fn new(seed: u64, sabotage: Option<Sabotage>) -> Self {
+        let mut dice = Dice::new(seed);
+        let tenant: TenantId = constant("acme");
+        let signer = Signer::new(tenant.clone(), &mut dice);
+        let cabs = (0..CABS).map(|cab| Cabinet::new(cab, &mut dice)).collect();
+        let shops = SHOPS.map(|name| Shop { name: constant(name), put: 0, orders: Vec::new() });
+        Self {
+            now: 0,
+            dice,
+            queue: BTreeMap::new(),
+            queued: 0,
+            tenant,
+            fleet: Fleet::default(),
+            cabs,
+            wires: BTreeMap::new(),
+            next_wire: 0,
+            blocked: [false; CABS],
+            signer,
+            shops: shops.into(),
+            adversary: Adversary::default(),
+            ledger: Ledger::default(),
+            coverage: Coverage::default(),
+            sabotage,
+            rough: false,
+            broken: None,
+            steps: 0,
+            crashes: 0,
+            history: VecDeque::new(),
+            hash: 0xcbf2_9ce4_8422_2325,
+        }
+    }
+
+    pub(super) fn fleet_now(&self) -> u64 {
+        START + self.now
+    }
+
+    pub(super) fn later(&mut self, delay: u64, happening: Happening) {
+        self.at(self.now + delay, happening);
+    }
+
+    pub(super) fn at(&mut self, time: u64, happening: Happening) {
+        self.queued += 1;
+        self.queue.insert((time, self.queued), happening);
+    }
+
+    /// Judges a fact and takes it. The first broken invariant ends the schedule.
+    pub(super) fn see(&mut self, seen: Seen) {
+        if self.broken.is_some() {
+            return;
+        }
+        for (name, judge) in INVARIANTS {
+            if let Err(text) = judge(&self.ledger, &seen) {
+                self.tell(|| format!("BROKEN {name}: {text}"));
+                self.broken = Some(Violation { invariant: name, text });
+                return;
+            }
+        }
+        self.ledger.note(seen);
+    }
+
+    pub(super) fn break_off(&mut self, invariant: &'static str, text: String) {
+        self.tell(|| format!("BROKEN {invariant}: {text}"));
+        self.broken.get_or_insert(Violation { invariant, text });
+    }
+
+    /// Adds a line to the history.
+    pub(super) fn tell(&mut self, line: impl FnOnce() -> String) {
+        let line = format!("{:>10.3} {}", self.now as f64 / 1_000.0, line());
+        self.mix(line.as_bytes());
+        if self.history.len() == SHOWN {
+            self.history.pop_front();
+        }
+        self.history.push_back(line);
+    }
+
+    /// FNV-1a over everything that happened.
+    pub(super) fn mix(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.hash = (self.hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+    }
+
+    pub(super) fn history(&self) -> Vec<String> {
+        self.history.iter().cloned().collect()
+    }
+
+    pub(super) fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    pub(super) fn name_of(&self, cab: Cab) -> CabinetId {
+        self.cabs[cab].id.clone()
+    }
+
+    pub(super) fn cab_of(&self, id: &CabinetId) -> Option<Cab> {
+        self.cabs.iter().position(|cabinet| cabinet.id == *id)
+    }
+
+    /// Lets everything happen that is due until `end`.
+    pub(super) fn run_until(&mut self, end: u64) {
+        while self.broken.is_none() {
+            let queued = self.queue.first_key_value().map(|((time, _), _)| *time);
+            let fleet = self.fleet.deadline().map(|at| at.saturating_sub(START));
+            let cab = (0..CABS).filter_map(|cab| Some((self.cabs[cab].deadline()?, cab))).min();
+            let next = [queued, fleet, cab.map(|(at, _)| at)].into_iter().flatten().min();
+            let Some(next) = next.filter(|next| *next <= end) else { break };
+            self.now = self.now.max(next);
+            self.steps += 1;
+            if queued == Some(next) {
+                if let Some((_, happening)) = self.queue.pop_first() {
+                    self.happen(happening);
+                }
+            } else if fleet == Some(next) {
+                self.tick_fleet();
+            } else if let Some((_, cab)) = cab {
+                self.tick_cabinet(cab);
+            }
+        }
+        self.now = self.now.max(end);
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        match happening {
+            Happening::FleetCommits { run } => self.commit_fleet(run),
+            Happening::FleetStarts => self.start_fleet(),
+            Happening::CabinetStarts(cab) => self.start_cabinet(cab),
+            Happening::Connects(cab) => self.connect(cab),
+            Happening::UpArrives { conn, up, payload, mark } => self.up_arrives(conn, up, payload, mark),
+            Happening::UpAcked { conn, mark, taken } => self.up_acked(conn, mark, taken),
+            Happening::DownArrives { conn, payload, packet } => self.down_arrives(conn, payload, packet),
+            Happening::DownAcked { conn, packet } => self.fleet.packet_acked(conn, packet),
+            Happening::DownLate { conn, packet } => {
+                if self.fleet.is_unacked(conn, packet) && self.wires.get(&conn).is_some_and(|wire| wire.alive) {
+                    self.tell(|| format!("gate: connection {conn} leaves a packet unacknowledged"));
+                    self.cut(conn, 0, 1_000);
+                }
+            }
+            Happening::CabinetNotices { conn } => self.cabinet_notices(conn),
+            Happening::FleetNotices { conn } => self.fleet_notices(conn),
+            Happening::SignerAnswers { run, ticket, reply } => self.signer_answers(run, ticket, reply),
+            Happening::BusPulses { cab, run, pulse, at, not_after } => self.bus_pulses(cab, run, pulse, at, not_after),
+            Happening::BusAnswers { cab, run, pulse, sent } => self.bus_answers(cab, run, pulse, sent),
+            Happening::DoorOpens { cab, at } => self.door_opens(cab, at),
+            Happening::Attends { cab, at } => self.attends(cab, at),
+            Happening::DoorCloses { cab, at } => self.door_closes(cab, at),
+            Happening::SensorReports { cab, run, at } => self.sensor_reports(cab, run, at),
+            Happening::Derives { cab, run, entry, verifier } => self.derives(cab, run, entry, verifier),
+            Happening::TriesAgain { cab, at } => self.tries_again(cab, at),
+            Happening::StaffAnswers { cab, at } => self.staff_answers(cab, at),
+            Happening::ShopOpens { shop } => self.shop_opens(shop),
+            Happening::RowArrives { conn, shop, stream, n, payload } => {
+                self.row_arrives(conn, shop, stream, n, payload)
+            }
+            Happening::RowAcked { conn, shop, stream, n } => self.row_acked(conn, shop, stream, n),
+            Happening::SomebodyActs => self.somebody_acts(),
+            Happening::AdversaryActs => self.adversary_acts(),
+            Happening::FaultStrikes => self.fault_strikes(),
+            Happening::NetworkReturns(cab) => self.blocked[cab] = false,
+            Happening::SignerReturns => self.signer.works = true,
+        }
+    }
+
+    /// Ends a connection. Each side notices after a while; what is on the way is lost.
+    pub(super) fn cut(&mut self, conn: u64, fleet_after: u64, cabinet_after: u64) {
+        let Some(wire) = self.wires.get_mut(&conn).filter(|wire| wire.alive) else { return };
+        wire.alive = false;
+        self.later(fleet_after, Happening::FleetNotices { conn });
+        self.later(cabinet_after, Happening::CabinetNotices { conn });
+    }
+
+    fn connect(&mut self, cab: Cab) {
+        if !self.cabs[cab].is_up() || self.cabs[cab].conn.is_some() {
+            return;
+        }
+        if self.blocked[cab] || !self.fleet.is_up() {
+            let wait = self.dice.between(1_000, 20_000);
+            return self.later(wait, Happening::Connects(cab));
+        }
+        self.next_wire += 1;
+        let conn = self.next_wire;
+        self.wires.insert(conn, Wire::new(cab));
+        self.wires.retain(|other, wire| wire.alive || *other + 8 > conn);
+        self.tell(|| format!("cabinet {cab} connects as {conn}"));
+        self.cabs[cab].conn = Some(conn);
+        self.fleet_connected(cab, conn);
+        self.take_cabinet(cab, cabinet_core::Input::Connected, None);
+    }
+
+    /// The next fault.
+    fn fault_strikes(&mut self) {
+        if !self.rough {
+            return;
+        }
+        let wait = self.dice.between(1_000, 240_000);
+        self.later(wait, Happening::FaultStrikes);
+        let cab = self.dice.index(CABS);
+        match self.dice.below(12) {
+            0..=4 => {
+                if let Some(conn) = self.cabs[cab].conn {
+                    let (fleet, cabinet) = (self.dice.below(90_000), self.dice.below(60_000));
+                    self.tell(|| format!("fault: connection {conn} breaks"));
+                    self.cut(conn, fleet, cabinet);
+                }
+            }
+            5 | 6 => self.crash_cabinet(cab, false),
+            7 => self.crash_cabinet(cab, true),
+            8 => self.crash_fleet(),
+            9 => {
+                self.signer.works = false;
+                let wait = self.dice.between(1_000, 180_000);
+                self.later(wait, Happening::SignerReturns);
+            }
+            10 | 11 => {
+                self.blocked[cab] = true;
+                if let Some(conn) = self.cabs[cab].conn {
+                    self.cut(conn, 30_000, 30_000);
+                }
+                let wait = self.dice.between(60_000, 3_600_000);
+                self.tell(|| format!("fault: cabinet {cab} has no network for {} s", wait / 1_000));
+                self.later(wait, Happening::NetworkReturns(cab));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// A name that is written in this file and known to be valid.
+pub(super) fn constant<T: std::str::FromStr>(text: &str) -> T {
+    text.parse().unwrap_or_else(|_| unreachable!("`{text}` is a valid name"))
+}
