@@ -2,9 +2,9 @@
 
 mod forger;
 pub mod measure;
-pub mod sim;
 mod people;
 mod raw;
+pub mod sim;
 mod site;
 mod until;
 mod watch;
