@@ -82,9 +82,7 @@ impl CabinetCore {
         match chosen {
             Err(reason) => turn.note(ScreenNote::StaffRefused { session, reason }),
             Ok((staff, compartment)) => {
-                if let Some(smaller) = self.compartment_of(order) {
-                    self.abort_load(turn, smaller, order.clone());
-                }
+                self.leave_smaller(turn, order);
                 let loading = Loading { order: order.clone(), staff: staff.clone(), opened: false };
                 self.set_content(turn, compartment, loading);
                 self.record(turn, LoadingFact { order: order.clone(), compartment, staff: staff.clone() });
@@ -92,6 +90,16 @@ impl CabinetCore {
                 let purpose = LoadUse { staff, order: order.clone() }.into();
                 self.start_use(turn, compartment, purpose, turn.now + PERSON_MILLIS, 1);
             }
+        }
+    }
+
+    /// The order goes elsewhere: its compartment is free, and nobody tries its door again for this loading. An offer that
+    /// stayed would end with the next loading there, and take that for its own.
+    fn leave_smaller(&mut self, turn: &mut Turn, order: &OrderKey) {
+        let Some(smaller) = self.compartment_of(order) else { return };
+        self.end_offer(turn, smaller);
+        if self.compartment_of(order) == Some(smaller) {
+            self.abort_load(turn, smaller, order.clone());
         }
     }
 

@@ -100,6 +100,23 @@ fn the_reserved_compartment_is_taken_if_it_fits_and_left_to_its_order_otherwise(
     assert_eq!(rig.load(session, "A3").compartment, 3);
 }
 
+/// Found by the simulation of the fleet, seed 42.
+#[test]
+fn a_door_that_stuck_for_one_order_ends_no_later_loading_of_another() {
+    let (mut rig, session) = with_orders(vec![put_order("A1", Size::S), put_order("A2", Size::S)]);
+    let pulse = rig.load(session, "A1");
+    assert_eq!(pulse.compartment, 3, "the smallest");
+    rig.sent(pulse);
+    rig.wait(3_000);
+    assert!(rig.view(3).try_again);
+    load(&mut rig, session, "A1", true);
+    assert!(!rig.view(3).try_again, "nobody tries that door again for A1");
+    assert_eq!(rig.load(session, "A2").compartment, 3);
+    assert!(!rig.has(LoadAborted { order: order("A2"), compartment: number(3) }));
+    assert!(rig.view(3).allocated);
+    assert_eq!(rig.count(|fact| matches!(fact, Fact::LoadAborted(_))), 1, "A1 left its first compartment once");
+}
+
 #[test]
 fn a_larger_compartment_replaces_the_one_that_was_too_small() {
     let (mut rig, session) = with_orders(vec![put_order("A1", Size::S)]);
