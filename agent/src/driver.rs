@@ -7,20 +7,17 @@ use std::time::Duration;
 
 use cabinet_core::{CabinetCore, DoorSeen, EVENTS, Effect, EntryResult, Input, Moment, OpenError, event_key};
 use schemas::cbor::{self, Blob};
-use schemas::crypto::codes::Secret;
-use schemas::messages::{Challenge, Epoch, Verifier};
+use schemas::messages::{Challenge, Epoch};
 use schemas::step::{Step, Store, StoreError};
 use tokio::sync::{mpsc, oneshot};
-use tracing::{debug, error, info, warn};
+use tracing::{debug, info, warn};
 
 use crate::boards::{
     self, BoardHealth, BootClock, BusHandle, BusReport, PortState, PulseId, PulseOutcome, PulseRequest, Target,
 };
+use crate::derivations::{Derivations, Question};
 use crate::screen::{Notes, ScreenRequest, ScreenView};
 use crate::uplink::{AckToken, Order, Uplink, UplinkEvent};
-
-/// Entries whose verifier is being computed at once: Argon2id takes 7 MiB each.
-const DERIVATIONS_AT_ONCE: usize = 1;
 
 /// What the driver speaks to.
 pub struct Surroundings {
@@ -46,6 +43,8 @@ pub enum DriverError {
     Store(#[from] StoreError),
     #[error("no random numbers from the operating system")]
     Random,
+    #[error("start a thread")]
+    Thread(#[from] std::io::Error),
     #[error("the lock bus has ended")]
     BusEnded,
 }
@@ -63,13 +62,6 @@ pub struct Driver<S> {
     derivations: Derivations,
 }
 
-/// Verifiers that are being computed, and their results.
-struct Derivations {
-    free: std::sync::Arc<tokio::sync::Semaphore>,
-    done: mpsc::UnboundedSender<(u64, Verifier)>,
-    results: mpsc::UnboundedReceiver<(u64, Verifier)>,
-}
-
 impl<S: Store> Driver<S> {
     pub fn open(
         config: cabinet_core::Config,
@@ -78,8 +70,6 @@ impl<S: Store> Driver<S> {
         out: Surroundings,
     ) -> Result<Self, DriverError> {
         let (core, first) = CabinetCore::open(config, &store, &moment(&out.clock)?)?;
-        let (done, results) = mpsc::unbounded_channel();
-        let free = std::sync::Arc::new(tokio::sync::Semaphore::new(DERIVATIONS_AT_ONCE));
         let mut driver = Self {
             core,
             store,
@@ -87,7 +77,7 @@ impl<S: Store> Driver<S> {
             entries: HashMap::new(),
             next_entry: 0,
             connection: 0,
-            derivations: Derivations { free, done, results },
+            derivations: Derivations::start()?,
         };
         for came in driver.finish(first)? {
             driver.take(came)?;
@@ -114,7 +104,7 @@ impl<S: Store> Driver<S> {
                 },
                 Some(event) = sources.uplink.recv() => Some(self.uplink_input(event)),
                 Some(request) = sources.screen.recv() => self.screen_input(request),
-                Some((entry, verifier)) = self.derivations.results.recv() => Some(Input::Derived { entry, verifier }),
+                Some((entry, verifier)) = self.derivations.next() => Some(Input::Derived { entry, verifier }),
                 () = deadline => Some(Input::Tick),
             };
             if let Some(input) = input {
@@ -150,7 +140,9 @@ impl<S: Store> Driver<S> {
             Effect::SendChallenge(payload) => self.send(Uplink::Challenge(payload)),
             Effect::SendTelemetry(payload) => self.send(Uplink::Telemetry(payload)),
             Effect::SendEvents { from, to, challenge, epoch } => self.send_events(from, to, challenge, epoch)?,
-            Effect::Derive { entry, secret, salt, pepper } => self.derive(entry, secret, salt, pepper),
+            Effect::Derive { entry, secret, salt, pepper } => {
+                self.derivations.ask(Question { entry, secret, salt, pepper });
+            }
             Effect::Pulse { pulse, compartment, not_after } => {
                 let request = PulseRequest { id: PulseId(pulse), target: Target::Compartment(compartment), not_after };
                 if let Err(reason) = self.out.bus.pulse(request) {
@@ -187,25 +179,6 @@ impl<S: Store> Driver<S> {
             self.send(Uplink::Event { n, payload: cbor::encode(&uplink) });
         }
         Ok(())
-    }
-
-    fn derive(
-        &mut self,
-        entry: u64,
-        secret: Secret,
-        salt: schemas::messages::Salt,
-        pepper: schemas::crypto::codes::Pepper,
-    ) {
-        let (free, done) = (std::sync::Arc::clone(&self.derivations.free), self.derivations.done.clone());
-        tokio::spawn(async move {
-            let Ok(_place) = free.acquire().await else { return };
-            let derived = tokio::task::spawn_blocking(move || secret.verifier(&salt, &pepper)).await;
-            match derived {
-                // The driver is gone only when the process ends.
-                Ok(verifier) => drop(done.send((entry, verifier))),
-                Err(failure) => error!(%failure, "a code could not be checked"),
-            }
-        });
     }
 
     fn bus_input(&mut self, report: BusReport) -> Option<Input> {

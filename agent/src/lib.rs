@@ -1,6 +1,7 @@
 //! The agent of one cabinet: lock boards, the connection to the fleet, the screen, and the core between them.
 
 pub mod boards;
+pub mod derivations;
 pub mod device_key;
 pub mod driver;
 pub mod process;

@@ -15,6 +15,9 @@ use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::boards::{self, BootClock, BusReport, Profile, ProfileText};
 use crate::device_key;
@@ -278,11 +281,9 @@ fn read_profile(settings: &AgentSettings) -> Result<Profile, RunError> {
 }
 
 fn start_log(filter: &str) -> anyhow::Result<()> {
-    tracing_subscriber::fmt()
-        .with_env_filter(filter.parse::<tracing_subscriber::EnvFilter>().context("read the log filter")?)
-        .with_writer(std::io::stderr)
-        .with_ansi(false)
-        .init();
+    let targets: Targets = filter.parse().context("read the log filter")?;
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false);
+    tracing_subscriber::registry().with(lines.with_filter(targets)).init();
     Ok(())
 }
 

@@ -177,7 +177,7 @@ impl Settings for AgentSettings {
         if !self.screen.listen.ip().is_loopback() {
             problems.problem("screen.listen", "must be a loopback address: the screen has no other protection");
         }
-        if let Err(error) = self.log.filter.parse::<tracing_subscriber::EnvFilter>() {
+        if let Err(error) = self.log.filter.parse::<tracing_subscriber::filter::Targets>() {
             problems.problem("log.filter", format!("is no log filter: {error}"));
         }
         self.check_compartments(problems);

@@ -12,6 +12,9 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::admission::Registry;
 use crate::bus::{Bus, RouterBus, Timing};
@@ -98,12 +101,9 @@ pub fn run_signer(settings: SignerSettings) -> anyhow::Result<()> {
 }
 
 fn start_log(filter: &str) -> anyhow::Result<()> {
-    let filter = format!("rumqttd=warn,{filter}");
-    tracing_subscriber::fmt()
-        .with_env_filter(filter.parse::<tracing_subscriber::EnvFilter>().context("read the log filter")?)
-        .with_writer(std::io::stderr)
-        .with_ansi(false)
-        .init();
+    let targets: Targets = format!("rumqttd=warn,{filter}").parse().context("read the log filter")?;
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false);
+    tracing_subscriber::registry().with(lines.with_filter(targets)).init();
     Ok(())
 }
 

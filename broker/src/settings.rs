@@ -114,7 +114,7 @@ impl Default for SignerSection {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LogSection {
-    /// A `tracing` filter: `info`, `warn,fleet_broker::gate=debug` …
+    /// Level by target: `info`, `warn,fleet_broker::gate=debug` …
     pub filter: String,
 }
 
@@ -206,7 +206,7 @@ impl Settings for SignerSettings {
 }
 
 fn check_filter(key: &str, filter: &str, problems: &mut Checks) {
-    if let Err(error) = filter.parse::<tracing_subscriber::EnvFilter>() {
+    if let Err(error) = filter.parse::<tracing_subscriber::filter::Targets>() {
         problems.problem(key, format!("is no log filter: {error}"));
     }
 }

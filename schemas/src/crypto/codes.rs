@@ -1,6 +1,6 @@
 //! Pickup codes: how they look, how a cabinet compares them, and how long they must be.
 
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
@@ -95,8 +95,13 @@ impl Secret {
 
     /// What the book holds for this secret. Digits cost one Argon2id evaluation, a token one HMAC.
     pub fn verifier(&self, salt: &Salt, pepper: &Pepper) -> Verifier {
+        self.verifier_in(&mut Workspace::default(), salt, pepper)
+    }
+
+    /// The same in memory that is used again.
+    pub fn verifier_in(&self, workspace: &mut Workspace, salt: &Salt, pepper: &Pepper) -> Verifier {
         match self.kind {
-            CredentialKind::Digits => stretched(self.text.as_bytes(), salt, pepper),
+            CredentialKind::Digits => stretched(workspace, self.text.as_bytes(), salt, pepper),
             CredentialKind::Qr => {
                 let mut mac = keyed(&pepper.0);
                 mac.update(b"locker-fleet/1 qr");
@@ -108,12 +113,20 @@ impl Secret {
     }
 }
 
-fn stretched(code: &[u8], salt: &Salt, pepper: &Pepper) -> Verifier {
+/// The 7 MiB of one Argon2id evaluation, for whoever does many: an allocator may keep each block that it is given back.
+#[derive(Default)]
+pub struct Workspace(Vec<Block>);
+
+fn stretched(workspace: &mut Workspace, code: &[u8], salt: &Salt, pepper: &Pepper) -> Verifier {
     let mut out = [0; 32];
     let params = Params::new(MEMORY_KIB, PASSES, 1, Some(out.len()));
-    let argon =
-        params.and_then(|params| Argon2::new_with_secret(&pepper.0, Algorithm::Argon2id, Version::V0x13, params));
-    let done = argon.and_then(|argon| argon.hash_password_into(code, &salt.0, &mut out));
+    let done = params.and_then(|params| {
+        workspace.0.resize(params.block_count(), Block::default());
+        let argon = Argon2::new_with_secret(&pepper.0, Algorithm::Argon2id, Version::V0x13, params)?;
+        argon.hash_password_into_with_memory(code, &salt.0, &mut out, &mut workspace.0)
+    });
+    // What the code left in it is nobody's business.
+    workspace.0.fill(Block::default());
     done.unwrap_or_else(|error| unreachable!("constant Argon2 parameters are valid: {error}"));
     Verifier(out)
 }
