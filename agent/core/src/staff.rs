@@ -154,8 +154,11 @@ impl CabinetCore {
             Err(reason) => turn.note(ScreenNote::StaffRefused { session, reason }),
             Ok((staff, compartment)) => {
                 // From here on the recipient's code is refused.
-                let retrieving = Retrieving { order: order.clone(), staff: staff.clone(), opened: false };
                 self.end_offer(turn, compartment);
+                // Asked for again: what the door let out before does not come back when it sticks now.
+                let content = self.bays.get(&compartment).map(|bay| &bay.content);
+                let opened = matches!(content, Some(Content::Retrieving(held)) if held.opened);
+                let retrieving = Retrieving { order: order.clone(), staff: staff.clone(), opened };
                 self.set_content(turn, compartment, retrieving);
                 turn.note(ScreenNote::Retrieving { session, order: order.clone(), compartment });
                 let purpose = RetrieveUse { staff, order: order.clone() }.into();

@@ -263,3 +263,22 @@ fn a_session_shows_in_no_debug_output() {
         assert!(bad.parse::<SessionId>().is_err());
     }
 }
+
+/// Found by the simulation of the fleet, seed 247.
+#[test]
+fn taking_back_twice_does_not_store_an_order_that_may_be_out() {
+    let mut rig = Rig::holding(&[(1, "A1", "11111111")]);
+    let session = rig.log_in("111111");
+    let retrieve = || Input::Retrieve { session, order: order("A1") };
+    let effects = rig.send(retrieve());
+    rig.sent(only_pulse(&effects));
+    rig.open_door(1);
+    // Pressed again while the door is closing; then the lock sticks.
+    let effects = rig.send(retrieve());
+    let pulse = only_pulse(&effects);
+    rig.close_door(1);
+    assert!(rig.has(Retrieved { order: order("A1"), compartment: number(1), staff: "ann".parse().unwrap() }));
+    rig.sent(pulse);
+    rig.wait(120_000);
+    assert!(!rig.view(1).allocated);
+}
