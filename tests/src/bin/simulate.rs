@@ -19,12 +19,15 @@ struct Arguments {
     /// Goes on behind a failure, and shows only its last line.
     #[arg(long)]
     keep_going: bool,
+    /// Steps of the history that a failure shows.
+    #[arg(long, default_value_t = 60)]
+    last: usize,
 }
 
 #[allow(clippy::print_stdout, reason = "a program for the terminal")]
 fn main() -> std::process::ExitCode {
     let arguments = Arguments::parse();
-    let options = Options { rough_millis: arguments.minutes * 60_000, ..Options::default() };
+    let options = Options { rough_millis: arguments.minutes * 60_000, shown: arguments.last, ..Options::default() };
     let (mut coverage, mut steps, mut crashes, mut failed, mut simulated) = (Coverage::default(), 0, 0, 0, 0);
     let started = Instant::now();
     for seed in arguments.from..arguments.from + arguments.seeds {

@@ -1,6 +1,6 @@
 //! A cabinet's process, its lock board and its doors, as the agent's driver and bus do it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cabinet_core::{
     CabinetCore, CompartmentConfig, Config, DeviceKey, DoorSeen, EVENTS, Effect, EntryResult, Input, Moment,
@@ -35,6 +35,10 @@ pub(super) struct Door {
     pub(super) goods: Option<OrderKey>,
     pub(super) sensor: bool,
     pub(super) attendant: Option<Attendant>,
+    /// The last pulse of its lock was a remote one.
+    pub(super) remote: bool,
+    /// Counts the visits: who waited for this door before closes it no more.
+    pub(super) visit: u64,
 }
 
 /// Somebody at the keypad or the scanner.
@@ -65,7 +69,10 @@ pub(super) struct Cabinet {
     pub(super) entries: BTreeMap<u64, Entry>,
     pub(super) next_entry: u64,
     pub(super) session: Option<SessionId>,
-    bus: BTreeMap<u64, Compartment>,
+    /// Pulses that wait for the bus: where, and until when.
+    bus: BTreeMap<u64, (Compartment, u64)>,
+    /// Doors of which this run has heard.
+    heard: BTreeSet<Compartment>,
     /// A lock may stick for a while.
     pub(super) stuck: BTreeMap<Compartment, u64>,
 }
@@ -93,6 +100,7 @@ impl Cabinet {
             next_entry: 0,
             session: None,
             bus: BTreeMap::new(),
+            heard: BTreeSet::new(),
             stuck: BTreeMap::new(),
         }
     }
@@ -119,7 +127,7 @@ impl Cabinet {
 
     /// Whether an order of the core to pulse this door is under way.
     pub(super) fn pulses(&self, at: Compartment) -> bool {
-        self.bus.values().any(|pulsed| *pulsed == at)
+        self.bus.values().any(|(pulsed, _)| *pulsed == at)
     }
 }
 
@@ -151,6 +159,7 @@ impl World {
         let boot = BootId(self.dice.bytes());
         let cabinet = &mut self.cabs[cab];
         cabinet.run += 1;
+        cabinet.heard.clear();
         cabinet.boot = boot;
         let config = self.config(cab);
         let moment = Moment { boot_millis: self.cabs[cab].boot_millis(self.now), entropy: self.dice.bytes() };
@@ -187,8 +196,8 @@ impl World {
         cabinet.entries.clear();
         let under_way = std::mem::take(&mut cabinet.bus);
         // The last bytes to the bus may have left just before the end.
-        for (pulse, at) in under_way {
-            if self.dice.one_in(2) {
+        for (pulse, (at, not_after)) in under_way {
+            if self.cabs[cab].boot_millis(self.now) <= not_after && self.dice.one_in(2) {
                 self.coverage.count("faults", "pulse in the last moment");
                 self.pulse_lock(cab, pulse, at);
             }
@@ -285,10 +294,10 @@ impl World {
                 }
             }
         }
-        let cut = (self.rough && self.dice.one_in(250)).then(|| self.dice.index(step.effects.len() + 2));
+        let cut = (self.rough && self.dice.one_in(700)).then(|| self.dice.index(step.effects.len() + 2));
         if cut == Some(0) {
             self.coverage.count("crash points", "cabinet before commit");
-            return self.crash_cabinet(cab, self.now % 2 == 0);
+            return self.crash_cabinet(cab, self.now.is_multiple_of(2));
         }
         let mut writes = step.writes;
         if let Some(Sabotage::CabinetForgets(table)) = self.sabotage
@@ -305,7 +314,7 @@ impl World {
         for (done, effect) in step.effects.into_iter().enumerate() {
             if cut == Some(done + 1) {
                 self.coverage.count("crash points", "cabinet between effects");
-                return self.crash_cabinet(cab, done % 2 == 0);
+                return self.crash_cabinet(cab, done.is_multiple_of(2));
             }
             self.act_cabinet(cab, effect);
         }
@@ -471,7 +480,7 @@ impl World {
 
     fn order_pulse(&mut self, cab: Cab, pulse: u64, at: Compartment, not_after: u64) {
         let run = self.cabs[cab].run;
-        self.cabs[cab].bus.insert(pulse, at);
+        self.cabs[cab].bus.insert(pulse, (at, not_after));
         // Mostly at once, sometimes behind a board that does not answer.
         let wait =
             if self.rough && self.dice.one_in(12) { self.dice.below(45_000) } else { self.dice.between(10, 600) };
@@ -512,9 +521,21 @@ impl World {
         self.tell(|| format!("lock {at} of cabinet {cab} is pulsed ({pulse})"));
         self.see(Seen::Pulsed { cab, boot, boot_millis, pulse, at });
         self.coverage.count("doors", "pulsed");
+        let by = self.ledger.pulses.get(&(cab, pulse)).and_then(|ordered| self.ledger.uses.get(ordered.by));
+        let remote = by.is_some_and(|by| by.command.is_some());
+        if let Some(door) = self.cabs[cab].doors.get_mut(&at).filter(|door| !door.open) {
+            door.remote = remote;
+        }
         let now = self.now;
         let sticks = self.cabs[cab].stuck.get(&at).is_some_and(|until| *until > now);
-        if sticks || self.rough && self.dice.one_in(8) {
+        let sticks = sticks || self.rough && self.dice.one_in(8);
+        if !sticks || !self.cabs[cab].heard.contains(&at) {
+            let goods = self.cabs[cab].doors.get(&at).and_then(|door| door.goods.clone());
+            if let Some(truth) = goods.and_then(|order| self.ledger.orders.get_mut(&order)) {
+                truth.released |= truth.opened;
+            }
+        }
+        if sticks {
             self.coverage.count("doors", "stuck");
             return;
         }
@@ -543,6 +564,7 @@ impl World {
             (true, Some(_)) => Occupancy::Occupied,
             (true, None) => Occupancy::Empty,
         };
+        self.cabs[cab].heard.insert(at);
         self.take_cabinet(cab, Input::Door { compartment: at, door: seen, occupancy }, None);
     }
 
@@ -583,12 +605,12 @@ impl World {
             let busy = entry.busy
                 || door.is_some_and(|at| self.cabs[cab].doors[&at].attendant.is_some() || self.cabs[cab].pulses(at));
             self.see(Seen::Answered { cab, order: order.clone(), digits, busy, result: result.clone() });
-            if let (EntryResult::Opening { .. }, Some(truth)) = (&result, self.ledger.orders.get_mut(&order)) {
-                truth.opened = true;
-            }
         }
         if let EntryResult::StaffSession { session, .. } = result {
             self.cabs[cab].session = Some(session);
+            if self.rough {
+                self.later(2_000, Happening::StaffActs(cab));
+            }
         }
     }
 
@@ -606,9 +628,6 @@ impl World {
                 self.stand_at(cab, compartment, Attendant::Loader { order })
             }
             ScreenNote::Retrieving { order, compartment, .. } => {
-                if let Some(truth) = self.ledger.orders.get_mut(&order) {
-                    truth.retrieved = true;
-                }
                 self.stand_at(cab, compartment, Attendant::Retriever { order });
             }
             ScreenNote::AskLoaded { compartment, .. } => {

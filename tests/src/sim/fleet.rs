@@ -6,7 +6,7 @@ use fleet_core::signing::SignerReply;
 use fleet_core::{Config, EVENTS, Effect, FleetCore, Input, Moment, ORDERS, STREAM, render_row, stream_key};
 use schemas::api::{Notification, Reply, Status};
 use schemas::ids::{Identity, Name};
-use schemas::messages::OrderKey;
+use schemas::messages::{Down, OrderKey};
 use schemas::step::{Store as _, Write, number_of_key};
 use schemas::topics::{Stream, Up};
 
@@ -147,7 +147,7 @@ impl World {
         }
         let batch = std::mem::take(&mut self.fleet.batch);
         let effects: usize = batch.iter().map(|decided| decided.effects.len() + 1).sum();
-        let cut = (self.rough && self.dice.one_in(150)).then(|| self.dice.index(effects + 2));
+        let cut = (self.rough && self.dice.one_in(400)).then(|| self.dice.index(effects + 2));
         if cut == Some(0) {
             self.coverage.count("crash points", "fleet before commit");
             return self.crash_fleet();
@@ -336,6 +336,10 @@ impl World {
         let (delay, held) = self.adversary_sees(cab, &payload);
         self.fleet.packets += 1;
         let packet = self.fleet.packets;
+        let is_book = matches!(schemas::cbor::decode::<Down>(&payload), Ok(Down::Codes(_)));
+        if self.sabotage == Some(Sabotage::BookClaimed) && is_book && self.dice.one_in(2) {
+            return;
+        }
         if held {
             // Whoever owns the bus acknowledges in the cabinet's place.
             return;
@@ -373,7 +377,8 @@ impl World {
             return;
         }
         if self.sabotage == Some(Sabotage::BookClaimed) {
-            payload = claim_book(payload, up);
+            let signed = self.signer.newest.get(&self.cabs[cab].id).copied().unwrap_or(0);
+            payload = claim_book(payload, up, signed);
         }
         let (tenant, cabinet) = (self.tenant.clone(), self.name_of(cab));
         self.take_fleet(Input::CabinetUp { tenant, cabinet, up, payload }, Some(Owed::Up { conn, mark }));
@@ -484,13 +489,13 @@ impl World {
     }
 }
 
-/// Rewrites a `book_refused` or a `door_closed` into a claim that a book far ahead is in force.
-fn claim_book(payload: Vec<u8>, up: Up) -> Vec<u8> {
+/// Rewrites a hello: the newest book that was signed is in force.
+fn claim_book(payload: Vec<u8>, up: Up, signed: u64) -> Vec<u8> {
     if up != Up::Hello {
         return payload;
     }
     match schemas::cbor::decode::<schemas::messages::Hello>(&payload) {
-        Ok(hello) => schemas::cbor::encode(&schemas::messages::Hello { book: hello.book + 3, ..hello }),
+        Ok(hello) => schemas::cbor::encode(&schemas::messages::Hello { book: signed, ..hello }),
         Err(_) => payload,
     }
 }

@@ -245,7 +245,7 @@ fn invariant_code_works_offline(ledger: &Ledger, seen: &Seen) -> Verdict {
     let held =
         ledger.contents.iter().find(|((at, _), content)| at == cab && **content == Content::Stored(order.clone()));
     let Some(((_, compartment), _)) = held else { return Ok(()) };
-    if truth.cancelled || truth.retrieved || truth.opened || expires {
+    if truth.cancelled || truth.retrieved || truth.released || expires {
         return Ok(());
     }
     let fine = match result {

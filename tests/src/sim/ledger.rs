@@ -164,8 +164,10 @@ pub(super) struct OrderTruth {
     /// Where staff pressed "take back".
     pub(super) retrieved: bool,
     pub(super) notified: u32,
-    /// Somebody opened its door with its code, so the code may be used up.
+    /// Its code has ordered a pulse.
     pub(super) opened: bool,
+    /// Its code has unlocked its door, or perhaps: it may be used up.
+    pub(super) released: bool,
     /// Digits and QR code, once its customer was told.
     pub(super) codes: Option<[String; 2]>,
 }
@@ -197,6 +199,19 @@ impl Ledger {
                 self.challenges.entry((cab, challenge)).or_insert(boot_millis);
             }
             Seen::PulseOrdered { cab, boot, pulse, at, not_after, cause, .. } => {
+                if let Cause::Entry { orders, .. } = &cause {
+                    for order in orders {
+                        if let Some(order) = self.orders.get_mut(order) {
+                            order.opened = true;
+                        }
+                    }
+                }
+                if let (Cause::Staff(order), Some(Content::Stored(held))) = (&cause, self.contents.get(&(cab, at)))
+                    && order == held
+                    && let Some(order) = self.orders.get_mut(order)
+                {
+                    order.retrieved = true;
+                }
                 let by = self.take_up((cab, at), cause, cab);
                 self.last_use.insert((cab, at), by);
                 self.pulses.insert((cab, pulse), Ordered { by, at, boot, not_after, done: false });

@@ -4,6 +4,8 @@
 //! happens next and which fault strikes comes from a [`Dice`]. After each happening the named invariants judge what was
 //! seen ([`invariants`]); at the end everything is healed, and what must become true eventually is checked.
 
+#![allow(clippy::wildcard_enum_match_arm, reason = "an observer picks what concerns it out of many kinds")]
+
 mod adversary;
 mod cabinet;
 mod coverage;

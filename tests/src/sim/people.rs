@@ -86,6 +86,7 @@ impl World {
                 retrieved: false,
                 notified: 0,
                 opened: false,
+                released: false,
                 codes: None,
             };
             self.ledger.orders.insert(order, truth);
@@ -123,8 +124,8 @@ impl World {
     }
 
     /// Staff log in, load what waits, or take something back.
-    fn staff_acts(&mut self, cab: Cab) {
-        let Some(session) = self.cabs[cab].session else { return self.log_in(cab) };
+    pub(super) fn staff_acts(&mut self, cab: Cab) {
+        let Some(session) = self.cabs[cab].session.filter(|_| self.rough) else { return self.log_in(cab) };
         if self.dice.one_in(6) {
             let held: Vec<_> = self
                 .ledger
@@ -149,6 +150,8 @@ impl World {
         }
         self.tell(|| format!("staff load {order} at cabinet {cab}"));
         self.take_cabinet(cab, Input::Load { session, order, larger }, None);
+        let wait = self.dice.between(5_000, 40_000);
+        self.later(wait, Happening::StaffActs(cab));
     }
 
     pub(super) fn log_in(&mut self, cab: Cab) {
@@ -188,7 +191,15 @@ impl World {
         let Some([code, qr]) = &truth.codes else { return };
         let Ok(secret) = Secret::parse(if typed { code } else { qr }) else { return };
         let found = self.cabs[cab].doors.iter().find(|(_, door)| door.goods.as_ref() == Some(order)).map(|(at, _)| *at);
-        let free = found.filter(|at| self.cabs[cab].doors[at].attendant.is_none());
+        if found.is_some_and(|at| self.cabs[cab].doors[&at].open) {
+            return;
+        }
+        // Whoever else only looks, or is the same customer, makes room.
+        let free = found.filter(|at| match &self.cabs[cab].doors[at].attendant {
+            None | Some(Attendant::Looker) => true,
+            Some(Attendant::Collector { order: same }) => same == order,
+            Some(Attendant::Loader { .. } | Attendant::Retriever { .. }) => false,
+        });
         let busy_door = found.is_some() && free.is_none();
         self.tell(|| format!("customer of {order} at cabinet {cab} (typed: {typed})"));
         let right = (!other_cabinet && !busy_door).then(|| (order.clone(), typed));
@@ -220,18 +231,26 @@ impl World {
         self.ask(format!(
             r#"{{"op":"unlock","cabinet":"{cabinet}","compartment":{at},"reason":"customer on the phone"}}"#
         ));
-        if self.cabs[cab].doors[&at].attendant.is_none() {
+        let door = &self.cabs[cab].doors[&at];
+        if door.attendant.is_none() && !door.open {
             self.stand_at(cab, at, Attendant::Looker);
         }
     }
 
-    /// Somebody waits for a door, two minutes at most.
+    /// Somebody waits for a door, some minutes at most.
     pub(super) fn stand_at(&mut self, cab: Cab, at: Compartment, attendant: Attendant) {
-        if let Some(door) = self.cabs[cab].doors.get_mut(&at)
-            && !door.open
-        {
+        let Some(door) = self.cabs[cab].doors.get_mut(&at) else { return };
+        door.visit += 1;
+        let visit = door.visit;
+        if door.open {
+            // It is open already: they do at once what they came for.
+            door.remote = false;
+            self.later(1_500, Happening::Attends { cab, at });
+        } else {
+            self.later(400_000, Happening::DoorCloses { cab, at, visit });
+        }
+        if let Some(door) = self.cabs[cab].doors.get_mut(&at) {
             door.attendant = Some(attendant);
-            self.later(120_000, Happening::DoorCloses { cab, at });
         }
     }
 
@@ -265,7 +284,12 @@ impl World {
                 }
             }
             Some(Attendant::Collector { order } | Attendant::Retriever { order }) => {
-                if self.cabs[cab].doors[&at].goods.as_ref() == Some(&order) {
+                // Nobody takes anything out of a door that somebody else had opened.
+                let theirs = self.ledger.orders.get(&order).is_some_and(|truth| truth.opened || truth.retrieved);
+                if theirs
+                    && !self.cabs[cab].doors[&at].remote
+                    && self.cabs[cab].doors[&at].goods.as_ref() == Some(&order)
+                {
                     self.tell(|| format!("{order} is taken out of {at} of cabinet {cab}"));
                     self.set_goods(cab, at, None);
                 }
@@ -274,7 +298,8 @@ impl World {
         }
         let forgets = self.rough && self.dice.one_in(15);
         let wait = if forgets { self.dice.between(300_000, 1_500_000) } else { self.dice.between(500, 20_000) };
-        self.later(wait, Happening::DoorCloses { cab, at });
+        let visit = self.cabs[cab].doors[&at].visit;
+        self.later(wait, Happening::DoorCloses { cab, at, visit });
     }
 
     fn set_goods(&mut self, cab: Cab, at: Compartment, goods: Option<OrderKey>) {
@@ -283,8 +308,8 @@ impl World {
         }
     }
 
-    pub(super) fn door_closes(&mut self, cab: Cab, at: Compartment) {
-        let Some(door) = self.cabs[cab].doors.get_mut(&at) else { return };
+    pub(super) fn door_closes(&mut self, cab: Cab, at: Compartment, visit: u64) {
+        let Some(door) = self.cabs[cab].doors.get_mut(&at).filter(|door| door.visit == visit) else { return };
         door.attendant = None;
         if std::mem::take(&mut door.open) {
             self.tell(|| format!("door {at} of cabinet {cab} is closed"));

@@ -22,7 +22,7 @@ pub enum Sabotage {
     SkipRow,
     /// The core's ticks do not reach it.
     NoTicks,
-    /// The cabinet says that a book is in force as soon as it is sent, and the fleet believes it.
+    /// A cabinet's hello claims books that it never got.
     BookClaimed,
     /// Something that does not come from the seed decides.
     Undetermined,

@@ -12,11 +12,13 @@ pub struct Options {
     /// Simulated time with people, faults and an adversary at work.
     pub rough_millis: u64,
     pub sabotage: Option<Sabotage>,
+    /// Steps that a failure shows.
+    pub shown: usize,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { rough_millis: 5_400_000, sabotage: None }
+        Self { rough_millis: 5_400_000, sabotage: None, shown: 60 }
     }
 }
 
@@ -52,7 +54,7 @@ impl fmt::Display for Failure {
 
 /// Plays the schedule of `seed`.
 pub fn run(seed: u64, options: Options) -> Result<Report, Failure> {
-    let mut world = World::new(seed, options.sabotage);
+    let mut world = World::new(seed, options);
     world.set_up();
     world.be_rough(options.rough_millis);
     if world.broken.is_none() {

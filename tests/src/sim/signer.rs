@@ -14,8 +14,7 @@ use schemas::crypto::envelope::{self, Scope, key_id, public_entry};
 use schemas::crypto::seal;
 use schemas::ids::{CabinetId, TenantId};
 use schemas::messages::{
-    BookChange, CodesMessage, CommandId, CredentialId, CredentialKind, Instance, Key, KeyPurpose, Keyset, OrderKey,
-    Salt, Verifier,
+    BookChange, CodesMessage, CredentialKind, Instance, Key, KeyPurpose, Keyset, OrderKey, Salt, Verifier,
 };
 
 use super::dice::Dice;
@@ -29,15 +28,12 @@ pub(super) struct Signer {
     roots: [SigningKey; 2],
     /// Sealed → text. A real signer keeps this inside the sealed bytes.
     secrets: BTreeMap<Vec<u8>, String>,
-    /// Which text a credential stands for.
-    pub(super) texts: BTreeMap<CredentialId, String>,
-    /// Which order a credential stands for, by the books that were signed.
-    pub(super) grants: BTreeMap<CredentialId, OrderKey>,
     /// Versions of books signed for a cabinet that hold a credential of the order.
     pub(super) books: BTreeMap<(CabinetId, OrderKey), u64>,
+    /// The newest book that was signed for a cabinet.
+    pub(super) newest: BTreeMap<CabinetId, u64>,
     /// Envelopes of unlocks that were signed, and for whom.
     pub(super) commands: BTreeMap<Vec<u8>, (CabinetId, schemas::messages::Command)>,
-    pub(super) ids: BTreeMap<CommandId, CabinetId>,
     pub(super) works: bool,
 }
 
@@ -57,11 +53,9 @@ impl Signer {
             pepper,
             roots,
             secrets: BTreeMap::new(),
-            texts: BTreeMap::new(),
-            grants: BTreeMap::new(),
             books: BTreeMap::new(),
+            newest: BTreeMap::new(),
             commands: BTreeMap::new(),
-            ids: BTreeMap::new(),
             works: true,
         }
     }
@@ -90,10 +84,11 @@ impl Signer {
             SignerRequest::SignCommand(ask) => {
                 let made = self.signed(cbor::encode(&ask.command), &ask.cabinet, ask.instance, KeyPurpose::Unlock);
                 self.commands.insert(made.0.clone(), (ask.cabinet.clone(), ask.command.clone()));
-                self.ids.insert(ask.command.id, ask.cabinet.clone());
                 Envelope { envelope: made }.into()
             }
             SignerRequest::SignBook(ask) => {
+                let newest = self.newest.entry(ask.cabinet.clone()).or_default();
+                *newest = ask.book.version.max(*newest);
                 for change in &ask.book.changes {
                     if let BookChange::PutCredential(put) = change {
                         self.note_grant(&ask.cabinet, put, ask.book.version);
@@ -121,7 +116,6 @@ impl Signer {
 
     fn note_grant(&mut self, cabinet: &CabinetId, put: &schemas::messages::PutCredential, version: u64) {
         for order in &put.orders {
-            self.grants.insert(put.id, order.clone());
             let first = self.books.entry((cabinet.clone(), order.clone())).or_insert(version);
             *first = version.min(*first);
         }
@@ -147,7 +141,6 @@ impl Signer {
         let sealed = item.sealed.clone().unwrap_or_else(|| self.make(item.kind, item.digits, dice));
         let text = self.secrets.get(&sealed.0).cloned().unwrap_or_default();
         let verifier = Secret::parse(&text).map_or(Verifier([0; 32]), |secret| derive(&secret, salt, pepper));
-        self.texts.insert(item.id, text);
         SecretMade { id: item.id, verifier, sealed }
     }
 

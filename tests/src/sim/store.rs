@@ -13,12 +13,6 @@ impl MemStore {
     pub(super) fn get(&self, table: Table, key: &[u8]) -> Option<&Vec<u8>> {
         self.rows.get(&(table, key.to_vec()))
     }
-
-    /// Whether a row of `table` holds `needle`.
-    pub(super) fn mentions(&self, table: Table, needle: &[u8]) -> bool {
-        let rows = self.rows.range((table, Vec::new())..).take_while(|((held, _), _)| *held == table);
-        rows.into_iter().any(|(_, value)| contains(value, needle))
-    }
 }
 
 pub(super) fn contains(value: &[u8], needle: &[u8]) -> bool {

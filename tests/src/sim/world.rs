@@ -15,6 +15,7 @@ use super::fleet::Fleet;
 use super::invariants::INVARIANTS;
 use super::ledger::{Cab, Ledger, Seen};
 use super::sabotage::Sabotage;
+use super::schedule::Options;
 use super::signer::Signer;
 use super::wire::Wire;
 
@@ -23,8 +24,6 @@ pub(super) const CABS: usize = 2;
 pub(super) const SHOPS: [&str; 2] = ["shop", "cafe"];
 /// Fleet time at the beginning.
 pub(super) const START: u64 = 1_795_378_500_000;
-/// Steps that a failure shows.
-const SHOWN: usize = 60;
 
 /// What a PUBACK to the cabinet stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,10 +55,11 @@ pub(super) enum Happening {
     BusAnswers { cab: Cab, run: u64, pulse: u64, sent: bool },
     DoorOpens { cab: Cab, at: Compartment },
     Attends { cab: Cab, at: Compartment },
-    DoorCloses { cab: Cab, at: Compartment },
+    DoorCloses { cab: Cab, at: Compartment, visit: u64 },
     SensorReports { cab: Cab, run: u64, at: Compartment },
     Derives { cab: Cab, run: u64, entry: u64, verifier: Verifier },
     TriesAgain { cab: Cab, at: Compartment },
+    StaffActs(Cab),
     StaffAnswers { cab: Cab, at: Compartment },
     ShopOpens { shop: usize },
     RowArrives { conn: u64, shop: usize, stream: Stream, n: u64, payload: Vec<u8> },
@@ -100,6 +100,7 @@ pub(super) struct World {
     pub(super) broken: Option<Violation>,
     pub(super) steps: u64,
     pub(super) crashes: u64,
+    shown: usize,
     history: VecDeque<String>,
     hash: u64,
 }
@@ -113,7 +114,7 @@ pub(super) struct Shop {
 }
 
 impl World {
-    pub(super) fn new(seed: u64, sabotage: Option<Sabotage>) -> Self {
+    pub(super) fn new(seed: u64, options: Options) -> Self {
         let mut dice = Dice::new(seed);
         let tenant: TenantId = constant("acme");
         let signer = Signer::new(tenant.clone(), &mut dice);
@@ -135,7 +136,8 @@ impl World {
             adversary: Adversary::default(),
             ledger: Ledger::default(),
             coverage: Coverage::default(),
-            sabotage,
+            sabotage: options.sabotage,
+            shown: options.shown,
             rough: false,
             broken: None,
             steps: 0,
@@ -182,7 +184,7 @@ impl World {
     pub(super) fn tell(&mut self, line: impl FnOnce() -> String) {
         let line = format!("{:>10.3} {}", self.now as f64 / 1_000.0, line());
         self.mix(line.as_bytes());
-        if self.history.len() == SHOWN {
+        if self.history.len() == self.shown {
             self.history.pop_front();
         }
         self.history.push_back(line);
@@ -257,7 +259,8 @@ impl World {
             Happening::BusAnswers { cab, run, pulse, sent } => self.bus_answers(cab, run, pulse, sent),
             Happening::DoorOpens { cab, at } => self.door_opens(cab, at),
             Happening::Attends { cab, at } => self.attends(cab, at),
-            Happening::DoorCloses { cab, at } => self.door_closes(cab, at),
+            Happening::DoorCloses { cab, at, visit } => self.door_closes(cab, at, visit),
+            Happening::StaffActs(cab) => self.staff_acts(cab),
             Happening::SensorReports { cab, run, at } => self.sensor_reports(cab, run, at),
             Happening::Derives { cab, run, entry, verifier } => self.derives(cab, run, entry, verifier),
             Happening::TriesAgain { cab, at } => self.tries_again(cab, at),
@@ -306,7 +309,7 @@ impl World {
         if !self.rough {
             return;
         }
-        let wait = self.dice.between(1_000, 240_000);
+        let wait = self.dice.between(1_000, 600_000);
         self.later(wait, Happening::FaultStrikes);
         let cab = self.dice.index(CABS);
         match self.dice.below(12) {
