@@ -35,6 +35,8 @@ pub(super) struct Door {
     pub(super) goods: Option<OrderKey>,
     pub(super) sensor: bool,
     pub(super) attendant: Option<Attendant>,
+    /// The agent has heard that it is open.
+    pub(super) noticed: bool,
     /// The last pulse of its lock was a remote one.
     pub(super) remote: bool,
     /// Counts the visits: who waited for this door before closes it no more.
@@ -554,7 +556,7 @@ impl World {
     }
 
     pub(super) fn sensor_reports(&mut self, cab: Cab, run: u64, at: Compartment) {
-        if self.cabs[cab].run != run {
+        if self.cabs[cab].run != run || !self.cabs[cab].is_up() {
             return;
         }
         let Some(door) = self.cabs[cab].doors.get(&at) else { return };
@@ -565,6 +567,9 @@ impl World {
             (true, None) => Occupancy::Empty,
         };
         self.cabs[cab].heard.insert(at);
+        if let Some(door) = self.cabs[cab].doors.get_mut(&at) {
+            door.noticed |= door.open;
+        }
         self.take_cabinet(cab, Input::Door { compartment: at, door: seen, occupancy }, None);
     }
 

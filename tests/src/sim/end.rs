@@ -118,7 +118,8 @@ impl World {
             let at = (cab, shown.number);
             let held = self.ledger.contents.get(&at).map(|held| held.order().clone());
             let really = self.cabs[cab].doors.get(&shown.number).and_then(|door| door.goods.clone());
-            let doubtful = shown.audit_required || self.ledger.audits.contains(&at);
+            let doubtful =
+                shown.audit_required || self.ledger.audits.contains(&at) || self.ledger.unnoticed.contains(&at);
             if let (Some(goods), false) = (&really, doubtful)
                 && held.as_ref() != Some(goods)
             {
@@ -193,7 +194,8 @@ impl World {
 
     fn collectable(&self) -> Vec<OrderKey> {
         let stored = self.ledger.orders.iter().filter(|(order, truth)| {
-            let doubtful = |at: &(Cab, Compartment)| self.ledger.audits.contains(at);
+            let doubtful =
+                |at: &(Cab, Compartment)| self.ledger.audits.contains(at) || self.ledger.unnoticed.contains(at);
             let sound = self.ledger.contents.iter().any(|(at, held)| held.order() == *order && !doubtful(at));
             let lasting =
                 !matches!(truth.category, schemas::messages::Category::Food | schemas::messages::Category::Pharmacy);

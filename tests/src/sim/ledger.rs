@@ -189,6 +189,8 @@ pub(super) struct Ledger {
     pub(super) rows: BTreeMap<(Name, Stream), Vec<Vec<u8>>>,
     pub(super) statuses: BTreeMap<Name, u64>,
     pub(super) audits: BTreeSet<At>,
+    /// Doors that opened and closed while no agent was running: without a sensor inside nobody can tell what is there.
+    pub(super) unnoticed: BTreeSet<At>,
 }
 
 impl Ledger {

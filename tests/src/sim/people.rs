@@ -256,7 +256,7 @@ impl World {
 
     pub(super) fn door_opens(&mut self, cab: Cab, at: Compartment) {
         let Some(door) = self.cabs[cab].doors.get_mut(&at).filter(|door| !door.open) else { return };
-        door.open = true;
+        (door.open, door.noticed) = (true, false);
         self.coverage.count("doors", "opened");
         self.tell(|| format!("door {at} of cabinet {cab} springs open"));
         self.door_moved(cab, at);
@@ -311,7 +311,13 @@ impl World {
     pub(super) fn door_closes(&mut self, cab: Cab, at: Compartment, visit: u64) {
         let Some(door) = self.cabs[cab].doors.get_mut(&at).filter(|door| door.visit == visit) else { return };
         door.attendant = None;
+        let unnoticed = door.open && !door.noticed;
         if std::mem::take(&mut door.open) {
+            if unnoticed {
+                // A pulse in the last moment of a run: the cabinet can only say that it does not know.
+                self.coverage.count("doors", "opened and closed while nobody looked");
+                self.ledger.unnoticed.insert((cab, at));
+            }
             self.tell(|| format!("door {at} of cabinet {cab} is closed"));
             self.door_moved(cab, at);
         }
