@@ -19,6 +19,8 @@ pub struct DemoOptions {
 
 /// Tells the story. The exit code is 0 only if every step was observed.
 pub fn run(options: DemoOptions) -> anyhow::Result<ExitCode> {
+    // What is built below `cargo run` is no part of the story's time.
+    crate::stage::Binaries::find()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
     runtime.block_on(async {
         let mut timeline = Timeline::start();
