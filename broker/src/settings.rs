@@ -145,7 +145,7 @@ impl Settings for BrokerSettings {
     }
 }
 
-/// `signer.toml`: the signer is a process of its own with its own user.
+/// `signer.toml`: the signer is a process of its own.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SignerSettings {

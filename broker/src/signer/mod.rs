@@ -2,7 +2,8 @@
 //!
 //! It signs nothing that it was handed as bytes: every message is built here from typed fields, for the one tenant of
 //! its keys, with the purpose that the kind of request has. Whoever takes over the broker can ask it for commands and
-//! books (counted, limited, logged), but cannot take the keys away.
+//! books (counted, limited, logged). That he cannot also read the key files needs a second user for this process, which the
+//! socket does not allow yet (ARCHITECTURE.md, Known limits).
 
 mod client;
 mod frame;
@@ -14,6 +15,5 @@ pub use frame::FrameError;
 pub use server::{ServeError, serve};
 pub use service::{Keys, Service};
 
-/// Whether the signer could be asked to derive codes and PINs so fast that it exhausts the machine: at most so many
-/// Argon2id evaluations (7 MiB each) run at once.
+/// Argon2id evaluations (7 MiB each) that run at once, however many codes and PINs are asked for.
 pub(crate) const DERIVATIONS_AT_ONCE: usize = 2;

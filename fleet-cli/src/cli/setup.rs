@@ -58,7 +58,7 @@ fn made_fleet(layout: &Layout, operator: &Path, encrypted: bool) -> String {
          \n\
          offline/   root keys: carry them to a safe, then delete them here\n\
          ca/        issues certificates; for the machine where you add people\n\
-         signer/    signs commands and codes; a user of its own beside the broker\n\
+         signer/    signs commands and codes; a process of its own beside the broker\n\
          broker/    the one port that cabinets, people and backends reach\n\
          public/    TLS root, keyset, public root keys: no secrets\n\
          people/    one folder for each person and integration\n\

@@ -232,7 +232,7 @@ fn broker_toml(listen: SocketAddr) -> String {
          path = \"fleet.redb\"\n\
          \n\
          [signer]\n\
-         # The signer runs beside the broker, as a user of its own: the broker holds no key that opens a door.\n\
+         # The signer runs beside the broker, as a process of its own: the broker process holds no key that opens a door.\n\
          socket = \"../signer/signer.sock\"\n\
          \n\
          [log]\n\
