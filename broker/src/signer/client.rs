@@ -40,7 +40,7 @@ impl SignerClient {
     /// Starts the connection, which keeps itself up. Answers go to `answers`.
     pub fn start(socket: &Path, answers: mpsc::UnboundedSender<SignerAnswer>) -> Self {
         let (questions, asked) = mpsc::unbounded_channel();
-        let link = Link { socket: socket.to_owned(), asked, answers, open: HashMap::new() };
+        let link = Link { socket: socket.to_owned(), asked, answers, open: Open::default() };
         tokio::spawn(link.run());
         Self { questions, next: Arc::default() }
     }
@@ -66,8 +66,39 @@ struct Link {
     socket: PathBuf,
     asked: mpsc::UnboundedReceiver<(u64, SignerRequest)>,
     answers: mpsc::UnboundedSender<SignerAnswer>,
+    open: Open,
+}
+
+/// Questions without an answer.
+#[derive(Default)]
+struct Open {
     /// Frame id → ticket.
-    open: HashMap<u64, u64>,
+    tickets: HashMap<u64, u64>,
+    /// When the signer last answered, or was first asked after a rest.
+    since: Option<Instant>,
+}
+
+impl Open {
+    fn ask(&mut self, id: u64, ticket: u64, now: Instant) {
+        if self.tickets.is_empty() {
+            self.since = Some(now);
+        }
+        self.tickets.insert(id, ticket);
+    }
+
+    fn answer(&mut self, id: u64, now: Instant) -> Option<u64> {
+        self.since = Some(now);
+        self.tickets.remove(&id)
+    }
+
+    /// When the signer counts as hanging; never while nothing is asked.
+    fn gives_up_at(&self) -> Option<Instant> {
+        self.since.filter(|_| !self.tickets.is_empty()).map(|since| since + SILENCE_MAX)
+    }
+
+    fn take_all(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.tickets).into_values().collect()
+    }
 }
 
 impl Link {
@@ -108,19 +139,15 @@ impl Link {
         });
         let mut next = 0u64;
         let mut heard = Heard::Nothing;
-        let mut last_answer = Instant::now();
         let ended = loop {
-            if self.open.is_empty() {
-                last_answer = Instant::now();
-            }
             tokio::select! {
-                () = tokio::time::sleep_until(last_answer + SILENCE_MAX), if !self.open.is_empty() => {
+                () = until(self.open.gives_up_at()) => {
                     warn!("the signer does not answer");
                     break Some(heard);
                 }
                 reply = replied.recv() => match reply {
                     Some((id, reply)) => {
-                        (heard, last_answer) = (Heard::Answers, Instant::now());
+                        heard = Heard::Answers;
                         self.answer(id, reply);
                     }
                     None => break Some(heard),
@@ -129,7 +156,7 @@ impl Link {
                     None => break None,
                     Some((ticket, request)) => {
                         next += 1;
-                        self.open.insert(next, ticket);
+                        self.open.ask(next, ticket, Instant::now());
                         if let Err(error) = frame::write(&mut writer, next, &request).await {
                             warn!(error = %format!("{:#}", anyhow::Error::new(error)), "ask the signer");
                             break Some(heard);
@@ -143,7 +170,7 @@ impl Link {
     }
 
     fn answer(&mut self, id: u64, reply: SignerReply) {
-        match self.open.remove(&id) {
+        match self.open.answer(id, Instant::now()) {
             Some(ticket) => self.say(ticket, reply),
             None => warn!("the signer answered what was not asked"),
         }
@@ -162,7 +189,7 @@ impl Link {
     }
 
     fn fail_open(&mut self) {
-        for ticket in std::mem::take(&mut self.open).into_values() {
+        for ticket in self.open.take_all() {
             self.say(ticket, unreachable_signer());
         }
     }
@@ -175,4 +202,42 @@ impl Link {
 
 fn unreachable_signer() -> SignerReply {
     Failed { reason: "the signer is not reachable".into() }.into()
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An unlock after a quiet night would be refused.
+    #[test]
+    fn a_signer_that_nobody_asked_for_long_does_not_count_as_hanging() {
+        let start = Instant::now();
+        let mut open = Open::default();
+        assert_eq!(open.gives_up_at(), None);
+        open.ask(1, 10, start);
+        assert_eq!(open.answer(1, start), Some(10));
+        assert_eq!(open.gives_up_at(), None);
+        let later = start + SILENCE_MAX * 100;
+        open.ask(2, 11, later);
+        assert_eq!(open.gives_up_at(), Some(later + SILENCE_MAX));
+    }
+
+    #[test]
+    fn a_signer_that_answers_others_but_never_one_is_not_given_up() {
+        let start = Instant::now();
+        let mut open = Open::default();
+        open.ask(1, 10, start);
+        open.ask(2, 11, start + SILENCE_MAX / 2);
+        assert_eq!(open.gives_up_at(), Some(start + SILENCE_MAX), "a new question is no answer");
+        open.answer(2, start + SILENCE_MAX / 2);
+        assert_eq!(open.gives_up_at(), Some(start + SILENCE_MAX / 2 * 3));
+        assert_eq!((open.take_all(), open.gives_up_at()), (vec![10], None));
+    }
 }
