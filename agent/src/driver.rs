@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use cabinet_core::{CabinetCore, DoorSeen, EVENTS, Effect, EntryResult, Input, Moment, OpenError, event_key};
@@ -16,6 +17,7 @@ use crate::boards::{
     self, BoardHealth, BootClock, BusHandle, BusReport, PortState, PulseId, PulseOutcome, PulseRequest, Target,
 };
 use crate::derivations::{Derivations, Question};
+use crate::fleet_time::FleetTime;
 use crate::screen::{Notes, ScreenRequest, ScreenView};
 use crate::uplink::{AckToken, Order, Uplink, UplinkEvent};
 
@@ -25,6 +27,7 @@ pub struct Surroundings {
     pub bus: BusHandle,
     pub uplink: mpsc::Sender<Order>,
     pub notes: Notes,
+    pub time: Arc<FleetTime>,
 }
 
 /// Where facts come from.
@@ -59,6 +62,8 @@ pub struct Driver<S> {
     next_entry: u64,
     /// The connection that the core knows of. Orders for another one are void.
     connection: u64,
+    /// An order was lost on its way to the uplink: only a new connection makes the core say it again.
+    restart_due: bool,
     derivations: Derivations,
 }
 
@@ -77,6 +82,7 @@ impl<S: Store> Driver<S> {
             entries: HashMap::new(),
             next_entry: 0,
             connection: 0,
+            restart_due: false,
             derivations: Derivations::start()?,
         };
         for came in driver.finish(first)? {
@@ -87,8 +93,14 @@ impl<S: Store> Driver<S> {
     }
 
     /// For a driver that follows one which failed: the connection knows more than this core.
-    pub fn restart_uplink(&self) {
-        self.send(Uplink::Restart);
+    pub fn restart_uplink(&mut self) {
+        self.restart_due = true;
+        self.restart_if_due();
+    }
+
+    fn restart_if_due(&mut self) {
+        let restart = Order { connection: self.connection, uplink: Uplink::Restart };
+        self.restart_due = self.restart_due && self.out.uplink.try_send(restart).is_err();
     }
 
     /// Works until `stop` (`Ok`) or a failure.
@@ -96,7 +108,9 @@ impl<S: Store> Driver<S> {
         let mut stop = std::pin::pin!(stop);
         loop {
             let deadline = until(&self.out.clock, self.core.poll_timeout());
+            // In this order: what a door did must be known before the time in which it should have done it is over.
             let input = tokio::select! {
+                biased;
                 () = &mut stop => return Ok(()),
                 report = sources.bus.recv() => match report {
                     Some(report) => self.bus_input(report),
@@ -110,6 +124,7 @@ impl<S: Store> Driver<S> {
             if let Some(input) = input {
                 self.take(input)?;
             }
+            self.restart_if_due();
         }
     }
 
@@ -126,6 +141,7 @@ impl<S: Store> Driver<S> {
     /// Commits, then acts: nothing is said or done that is not on disk. Returns what came of it at once.
     fn finish(&mut self, step: Step<Effect>) -> Result<Vec<Input>, DriverError> {
         self.store.commit(&step.writes)?;
+        self.out.time.tell(self.core.earliest_time());
         let mut came = Vec::new();
         for effect in step.effects {
             came.extend(self.act(effect)?);
@@ -161,11 +177,11 @@ impl<S: Store> Driver<S> {
         Ok(None)
     }
 
-    fn send(&self, order: Uplink) {
-        // The core has at most a window under way, far below the channel. What is lost here all the same is sent again
-        // after the next hello.
+    fn send(&mut self, order: Uplink) {
+        // The core has at most a window under way, far below the channel.
         if let Err(error) = self.out.uplink.try_send(Order { connection: self.connection, uplink: order }) {
             warn!(%error, "uplink takes no more");
+            self.restart_due = true;
         }
     }
 

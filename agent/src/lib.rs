@@ -4,6 +4,7 @@ pub mod boards;
 pub mod derivations;
 pub mod device_key;
 pub mod driver;
+pub mod fleet_time;
 pub mod process;
 pub mod screen;
 pub mod settings;

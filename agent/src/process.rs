@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
-use cabinet_core::{CompartmentConfig, Config, DeviceKey};
+use cabinet_core::{CompartmentConfig, Config, DeviceKey, MachineStart};
 use certs::{ServerRoots, TlsIdentity};
 use fleet_store::RedbStore;
 use schemas::cbor::Blob;
@@ -22,6 +22,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use crate::boards::{self, BootClock, BusReport, Profile, ProfileText};
 use crate::device_key;
 use crate::driver::{Driver, DriverError, Sources, Surroundings};
+use crate::fleet_time::FleetTime;
 use crate::screen::{Notes, Screen, ScreenRequest};
 use crate::settings::AgentSettings;
 use crate::uplink::{self, Endpoint, Order, UplinkEvent};
@@ -62,12 +63,13 @@ pub fn run(settings: AgentSettings) -> Result<(), RunError> {
 
 async fn serve(settings: AgentSettings, profile: Profile) -> anyhow::Result<()> {
     let cabinet = Installed::read(&settings)?;
-    let endpoint = endpoint(&settings, &cabinet)?;
+    let clock = boards::boot_clock();
+    let time = Arc::new(FleetTime::new(Arc::clone(&clock)));
+    let endpoint = endpoint(&settings, &cabinet, Arc::clone(&time))?;
     // Before anything that the world sees: a second agent on the same store must not take the identity, the screen's
     // address or the lock bus away from the one that runs. A store that cannot be opened at start ends the agent with
     // its reason; later it is waited for.
     let store = RedbStore::open(&settings.data.store)?;
-    let clock = boards::boot_clock();
     let (screen_requests, screen) = mpsc::channel(CHANNEL);
     let shown = Screen::bind(&settings.screen, screen_requests)?;
     let notes = shown.notes();
@@ -84,7 +86,7 @@ async fn serve(settings: AgentSettings, profile: Profile) -> anyhow::Result<()> 
     });
     let serving = tokio::spawn(shown.serve(stopped(stop.clone())));
 
-    let outside = Outside { clock, profile, orders, notes };
+    let outside = Outside { clock, profile, orders, notes, time };
     let ended = supervise(&settings, &cabinet, store, outside, (uplink, screen), stop).await;
     // The connection ends with its channel, with a word of goodbye if it can be had; nothing of it has to reach a disk.
     let _ = tokio::time::timeout(GOODBYE, link).await;
@@ -98,6 +100,7 @@ struct Outside {
     profile: Profile,
     orders: mpsc::Sender<Order>,
     notes: Notes,
+    time: Arc<FleetTime>,
 }
 
 impl Outside {
@@ -110,6 +113,7 @@ impl Outside {
             bus,
             uplink: self.orders.clone(),
             notes: self.notes.clone(),
+            time: Arc::clone(&self.time),
         };
         (out, reports)
     }
@@ -140,7 +144,10 @@ async fn supervise(
                 error!(error = %format!("{:#}", anyhow::Error::new(failure)), "no door opens until it works");
             }
         }
+        // From here on the bus of this driver carries nothing out, what it has taken over included.
+        sources.bus.close();
         drop(driver);
+        outside.notes.set_out_of_order(true);
         outside.notes.end_sessions();
         driver = loop {
             if !pause(&mut sources.screen, stop.clone()).await {
@@ -159,6 +166,7 @@ async fn supervise(
             }
         };
         driver.restart_uplink();
+        outside.notes.set_out_of_order(false);
         info!("the store is open again");
     }
 }
@@ -210,9 +218,22 @@ impl Installed {
             device_key: self.device_key.clone(),
             agent: env!("CARGO_PKG_VERSION").to_owned(),
             boot: BootId(boot),
+            machine: machine_start(boot),
             telemetry_every_millis: Config::TELEMETRY_EVERY_MILLIS,
         })
     }
+}
+
+/// The kernel's id of this start of the machine. Where there is none, each run of the agent is a start of its own: the time
+/// is then unknown until the fleet says it.
+fn machine_start(run: [u8; 8]) -> MachineStart {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().replace('-', "");
+    let id = data_encoding::HEXLOWER.decode(id.trim().as_bytes()).ok().and_then(|id| id.try_into().ok());
+    MachineStart(id.unwrap_or_else(|| {
+        let mut own = [0; 16];
+        own[..run.len()].copy_from_slice(&run);
+        own
+    }))
 }
 
 fn root(text: &str) -> anyhow::Result<Key> {
@@ -233,7 +254,7 @@ fn compartment(row: &crate::settings::CompartmentRow) -> Option<CompartmentConfi
     Some(CompartmentConfig { info, occupancy_sensor: true })
 }
 
-fn endpoint(settings: &AgentSettings, cabinet: &Installed) -> anyhow::Result<Endpoint> {
+fn endpoint(settings: &AgentSettings, cabinet: &Installed, time: Arc<FleetTime>) -> anyhow::Result<Endpoint> {
     let fleet = &settings.fleet;
     if let Err(problem) = certs::check_certificate_file(&fleet.certificate, SystemTime::now()) {
         // A cabinet without the right time must come up all the same: its doors work offline.
@@ -251,7 +272,7 @@ fn endpoint(settings: &AgentSettings, cabinet: &Installed) -> anyhow::Result<End
     Ok(Endpoint {
         host: fleet.host.clone(),
         port: fleet.port,
-        tls: Arc::new(certs::client_config(&own, &roots, certs::system_clock())?),
+        tls: Arc::new(certs::client_config_without_time(&own, &roots, time)?),
         tenant: cabinet.tenant.clone(),
         cabinet: cabinet.cabinet.clone(),
         keep_alive: Duration::from_secs(fleet.keep_alive_seconds.into()),

@@ -37,4 +37,4 @@ pub use load::{LoadError, TlsIdentity, check_certificate_file, read_certificates
 pub use peers::{ClientRoots, IdentityError, PeerIdentity, ServerRoots};
 pub use profile::{Authority, Profile, Usage, profile};
 pub use rustls_pki_types::{CertificateDer, ServerName};
-pub use tls::{ALPN_MQTT, client_config, server_config, system_clock};
+pub use tls::{ALPN_MQTT, ClientClock, client_config, client_config_without_time, server_config, system_clock};

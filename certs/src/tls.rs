@@ -16,6 +16,7 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
 
+use crate::certificate::Summary;
 use crate::load::{LoadError, TlsIdentity};
 use crate::peers::{ClientRoots, ServerRoots};
 use crate::profile::{Usage, profile};
@@ -48,18 +49,43 @@ pub fn server_config(
     Ok(config)
 }
 
+/// By which time a client judges its server's certificate when it may have no clock.
+pub trait ClientClock: TimeProvider {
+    /// True while the time is only the earliest that it can be, as on a cabinet that was without power for months. A
+    /// certificate that begins later is taken then; one that has ended by it never is.
+    fn is_earliest(&self) -> bool;
+}
+
 /// Settings of a client: the server must hold a certificate for its host name, of role `server` and the expected tenant.
 pub fn client_config(
     own: &TlsIdentity,
     servers: &ServerRoots,
     clock: Arc<dyn TimeProvider>,
 ) -> Result<ClientConfig, LoadError> {
+    client(own, clock, ServerVerifier { servers: servers.clone(), clock: None })
+}
+
+/// As [`client_config`], for a client that may not know the time.
+pub fn client_config_without_time(
+    own: &TlsIdentity,
+    servers: &ServerRoots,
+    clock: Arc<dyn ClientClock>,
+) -> Result<ClientConfig, LoadError> {
+    let verifier = ServerVerifier { servers: servers.clone(), clock: Some(Arc::clone(&clock)) };
+    client(own, clock, verifier)
+}
+
+fn client(
+    own: &TlsIdentity,
+    clock: Arc<dyn TimeProvider>,
+    verifier: ServerVerifier,
+) -> Result<ClientConfig, LoadError> {
     check_side(own, Usage::Client)?;
     let mut config = ClientConfig::builder_with_details(provider(), clock)
         .with_protocol_versions(&[&version::TLS13])?
         // rustls calls every verifier of one's own dangerous. This one adds checks to webpki's and leaves none out.
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(ServerVerifier(servers.clone())))
+        .with_custom_certificate_verifier(Arc::new(verifier))
         .with_client_auth_cert(own.chain.clone(), rustls_key(own)?)?;
     // A client talks to one broker; the default keeps tickets of 256.
     config.resumption = Resumption::in_memory_sessions(SESSIONS);
@@ -143,7 +169,23 @@ impl ClientCertVerifier for ClientVerifier {
 }
 
 #[derive(Debug)]
-struct ServerVerifier(ServerRoots);
+struct ServerVerifier {
+    servers: ServerRoots,
+    clock: Option<Arc<dyn ClientClock>>,
+}
+
+impl ServerVerifier {
+    /// The time to judge `chain` by.
+    fn time(&self, chain: &[CertificateDer<'_>], now: UnixTime) -> SystemTime {
+        let now = system_time(now);
+        if !self.clock.as_ref().is_some_and(|clock| clock.is_earliest()) {
+            return now;
+        }
+        // One that cannot be read is refused in a moment.
+        let begins = chain.iter().filter_map(|one| Summary::read(one).ok()).map(|summary| summary.not_before);
+        begins.fold(now, SystemTime::max)
+    }
+}
 
 impl ServerCertVerifier for ServerVerifier {
     fn verify_server_cert(
@@ -154,7 +196,8 @@ impl ServerCertVerifier for ServerVerifier {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        self.0.identity_of(&with_leaf(end_entity, intermediates), system_time(now))?;
+        let chain = with_leaf(end_entity, intermediates);
+        self.servers.identity_of(&chain, self.time(&chain, now))?;
         verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
         Ok(ServerCertVerified::assertion())
     }

@@ -84,6 +84,10 @@ pub trait Store {
     }
 }
 
+/// Table and key of the row that a restore leaves: the moment of the backup. The fleet's core takes it away at its first
+/// step, and compares every cabinet.
+pub const RESTORED: (Table, &str) = (Table("meta"), "restored");
+
 /// Key of a numbered row below a text: sorts by text, then by number.
 pub fn numbered_key(prefix: &str, n: u64) -> Vec<u8> {
     let mut key = Vec::with_capacity(prefix.len() + 9);

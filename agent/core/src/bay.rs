@@ -154,6 +154,11 @@ impl Bay {
         }
     }
 
+    /// Nothing was ever heard of its door.
+    pub(crate) fn has_no_sensor(&self) -> bool {
+        self.seen == DoorSeen::Unknown && self.was_open.is_none()
+    }
+
     /// Staff must say what is inside: the door was unlocked for them, and no sensor has answered.
     pub(crate) fn asks(&self) -> bool {
         let opened = match &self.content {

@@ -1,6 +1,6 @@
 //! The book in force: what may be loaded, which secrets open what, who is staff.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemas::cbor::Blob;
 use schemas::crypto::codes::{DIGITS_MAX, DIGITS_MIN, at_rest};
@@ -40,6 +40,8 @@ pub(crate) struct HeldBook {
 pub(crate) struct Binding<'a> {
     pub(crate) device_key: &'a DeviceKey,
     pub(crate) pepper: u32,
+    /// Orders that are in a compartment.
+    pub(crate) inside: BTreeSet<OrderKey>,
 }
 
 impl HeldBook {
@@ -106,7 +108,7 @@ impl HeldBook {
         }
         let mut next = self.clone();
         if change.base == 0 {
-            next.forget(&change);
+            next.forget(&change, &binding.inside);
         }
         next.version = change.version;
         for item in change.changes {
@@ -122,21 +124,34 @@ impl HeldBook {
 
     /// A snapshot: all that it does not put again is gone. Credentials stay known as revoked, and that an order of it
     /// is over stays known too: the fleet may have written the snapshot before it heard of the collection.
-    fn forget(&mut self, snapshot: &Book) {
-        let mut kept = BTreeMap::new();
-        for change in &snapshot.changes {
-            if let BookChange::PutOrder(put) = change
-                && let Some((order, row)) = self.orders.remove_entry(&put.order)
-            {
-                kept.insert(order, row);
-            }
-        }
-        self.orders = kept;
+    ///
+    /// What is in a compartment is the cabinet's fact: such an order and its credentials stay unless the snapshot says
+    /// something about them. A fleet that was restored from a backup does not know them yet.
+    fn forget(&mut self, snapshot: &Book, inside: &BTreeSet<OrderKey>) {
+        let put: BTreeSet<_> = snapshot
+            .changes
+            .iter()
+            .filter_map(|change| match change {
+                BookChange::PutOrder(put) => Some(&put.order),
+                BookChange::DropOrder(_)
+                | BookChange::PutCredential(_)
+                | BookChange::DropCredential(_)
+                | BookChange::PutStaff(_)
+                | BookChange::DropStaff(_)
+                | BookChange::Rules(_) => None,
+            })
+            .collect();
+        self.orders.retain(|order, _| put.contains(order) || inside.contains(order));
         self.staff.clear();
         self.code_digits = DIGITS_DEFAULT;
         let ids: Vec<_> = self.credentials.keys().copied().collect();
         for id in ids {
-            self.revoke(&id, snapshot.version);
+            let Some(row) = self.credentials.get_mut(&id) else { continue };
+            if row.life == Life::Live && row.orders.iter().any(|order| inside.contains(order)) {
+                row.orders.retain(|order| inside.contains(order));
+            } else {
+                self.revoke(&id, snapshot.version);
+            }
         }
     }
 
@@ -255,8 +270,8 @@ impl HeldBook {
     /// Bounds, and that a secret means one credential: two with one code would open a wrong door.
     fn check(&self) -> Result<(), RefusalReason> {
         let live: Vec<_> = self.credentials.values().filter(|row| row.life == Life::Live).collect();
-        let secrets: std::collections::BTreeSet<_> = live.iter().map(|row| &row.at_rest.0).collect();
-        let pins: std::collections::BTreeSet<_> = self.staff.values().map(|row| &row.at_rest.0).collect();
+        let secrets: BTreeSet<_> = live.iter().map(|row| &row.at_rest.0).collect();
+        let pins: BTreeSet<_> = self.staff.values().map(|row| &row.at_rest.0).collect();
         let sound = live.len() <= CREDENTIALS_MAX
             && self.orders.len() <= ORDERS_MAX
             && self.staff.len() <= STAFF_MAX

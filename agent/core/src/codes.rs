@@ -31,7 +31,8 @@ impl CabinetCore {
             // Delivered again: it is in force, and the fleet has been told.
             return;
         }
-        let binding = Binding { device_key: &self.config.device_key, pepper: self.identity.pepper_version };
+        let inside = self.bays.values().filter_map(|bay| bay.content.order().cloned()).collect();
+        let binding = Binding { device_key: &self.config.device_key, pepper: self.identity.pepper_version, inside };
         match self.book.apply(turn, book, &binding) {
             Ok(()) => self.record(turn, BookApplied { version }),
             Err(reason) => self.refuse_codes(turn, Some(version), reason),
@@ -43,6 +44,9 @@ impl CabinetCore {
             Freshness::Fresh { made } => {
                 if let Some(row) = self.clock.set(time.now, &time.challenge, made, turn.now) {
                     turn.put(META, TIME_KEY, &row);
+                }
+                if time.mark.is_some_and(|mark| self.outbox.is_behind(mark)) {
+                    self.begin_epoch(turn);
                 }
             }
             Freshness::Expired => self.refuse_codes(turn, None, RefusalReason::Expired),

@@ -12,7 +12,7 @@ use schemas::step::number_of_key;
 use crate::challenges::Freshness;
 use crate::core::CabinetCore;
 use crate::keyset::refusal;
-use crate::records::{AcceptedCommand, CommandUse, Purpose};
+use crate::records::{AcceptedCommand, CommandUse, Content, Purpose};
 use crate::tables::{COMMANDS, command_key};
 use crate::turn::Turn;
 
@@ -105,10 +105,15 @@ impl CabinetCore {
         };
         let Action::Unlock(unlock) = &command.action;
         let bay = self.bays.get(&unlock.compartment).ok_or(RefusalReason::UnknownCompartment)?;
-        if unlock.expects != Expect::of(bay.content.order()) {
+        // An order that its recipient has not closed the door on is out for the fleet.
+        let left = matches!(bay.content, Content::Leaving(_)) && unlock.expects == Expect::empty();
+        if !left && unlock.expects != Expect::of(bay.content.order()) {
             return Err(RefusalReason::WrongContent);
         }
-        if bay.active.is_some() || self.commands.is_full(now) {
+        // Staff who may still press "try again" hold the order in their hands: it must not end up in a door that the
+        // command has opened for something else.
+        let loading = bay.offer.as_ref().is_some_and(|offer| matches!(offer.row.purpose, Purpose::Load(_)));
+        if bay.active.is_some() || loading || self.commands.is_full(now) {
             return Err(RefusalReason::Busy);
         }
         Ok(made + COMMAND_AGE_MAX_MILLIS)

@@ -12,6 +12,11 @@ pub struct Moment {
     pub entropy: [u8; 32],
 }
 
+/// One start of the machine (Linux: `/proc/sys/kernel/random/boot_id`): as long as it is the same, the boot clock has gone
+/// on, however often the agent was started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MachineStart(pub [u8; 16]);
+
 /// The key under which a cabinet keeps verifiers and its pepper. Has no `Debug` on purpose.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct DeviceKey(pub [u8; 32]);
@@ -35,7 +40,9 @@ pub struct Config {
     pub device_key: DeviceKey,
     /// The agent's version, for people.
     pub agent: String,
+    /// This run. A new one each time, or a command to an earlier run could be carried out by this one.
     pub boot: BootId,
+    pub machine: MachineStart,
     /// Between two samples while connected; [`Config::TELEMETRY_EVERY_MILLIS`] unless there is a reason.
     pub telemetry_every_millis: u64,
 }

@@ -71,10 +71,17 @@ impl CabinetCore {
     pub(crate) fn never_unlocked(&mut self, turn: &mut Turn, compartment: Compartment) {
         match self.bays.get(&compartment).map(|bay| bay.content.clone()) {
             Some(Content::Loading(content)) if !content.opened => self.abort_load(turn, compartment, content.order),
-            Some(Content::Retrieving(content)) if !content.opened => {
-                self.set_content(turn, compartment, Stored { order: content.order });
-            }
+            Some(Content::Retrieving(content)) if !content.opened => self.put_back(turn, compartment, content),
             _ => {}
+        }
+    }
+
+    /// Staff do not take the order after all: it is what it was before.
+    pub(crate) fn put_back(&mut self, turn: &mut Turn, compartment: Compartment, content: Retrieving) {
+        if content.left == Some(true) {
+            self.set_content(turn, compartment, Leaving { order: content.order });
+        } else {
+            self.set_content(turn, compartment, Stored { order: content.order });
         }
     }
 

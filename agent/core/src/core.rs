@@ -21,7 +21,7 @@ use crate::staff::Sessions;
 use crate::tables::META;
 use crate::time::FleetClock;
 use crate::turn::Turn;
-use crate::{CompartmentView, Config, Effect, Input, Moment, View};
+use crate::{CompartmentView, Config, EarliestTime, Effect, Input, Moment, View};
 
 /// The rules of one cabinet. See the crate's page for how a shell drives it.
 pub struct CabinetCore {
@@ -135,6 +135,11 @@ impl CabinetCore {
 
     pub(crate) fn boards_silent(&self) -> u32 {
         u32::try_from(self.silent_boards.len()).unwrap_or(u32::MAX)
+    }
+
+    /// For whoever judges certificates, as of the last input.
+    pub fn earliest_time(&self) -> EarliestTime {
+        self.clock.earliest(self.now)
     }
 
     /// What a screen shows, as of the last input.

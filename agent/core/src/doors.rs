@@ -111,6 +111,8 @@ impl CabinetCore {
         let Some(bay) = self.bays.get_mut(&compartment) else { return };
         bay.was_open = Some(false);
         bay.open_door = None;
+        // Its pulse has been used: what opens now, opens by another right or by force.
+        bay.last_pulse = None;
         let occupancy = bay.occupancy;
         self.save_bay(turn, compartment);
         self.record(turn, DoorClosed { compartment, occupancy });

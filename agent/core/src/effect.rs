@@ -117,6 +117,10 @@ pub enum ScreenNote {
         compartment: Compartment,
         attempt: u32,
     },
+    /// The lock could not be reached, so it was not pulsed: try again in a moment (`Input::TryAgain`).
+    LockSilent {
+        compartment: Compartment,
+    },
     /// Show the hotline and this reference.
     CallStaff {
         compartment: Compartment,

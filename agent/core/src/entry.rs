@@ -184,7 +184,7 @@ impl CabinetCore {
         };
         match &bay.content {
             Content::Stored(_) if bay.active.is_some() => Err((EntryRefusal::Busy, None)),
-            Content::Stored(_) if bay.fault == Some(Fault::WrongDoor) => {
+            Content::Stored(_) if matches!(bay.fault, Some(Fault::WrongDoor | Fault::PutBack)) => {
                 Err((EntryRefusal::OutOfService, Some(bay.number())))
             }
             Content::Stored(_) => Ok(bay.number()),

@@ -53,7 +53,7 @@ pub use bay::{BEEP_MILLIS, HELD_STAFF_MILLIS, HELD_TECHNICIAN_MILLIS, PULSE_WIND
 pub use book::{BUNDLE_MAX, CREDENTIALS_MAX, ORDERS_MAX, STAFF_MAX, TOMBSTONES_MAX};
 pub use challenges::CHALLENGE_ROTATION_MILLIS;
 pub use commands::COMMANDS_MAX;
-pub use config::{CompartmentConfig, Config, DeviceKey, Moment};
+pub use config::{CompartmentConfig, Config, DeviceKey, MachineStart, Moment};
 pub use contents::UNCONFIRMED_MILLIS;
 pub use core::CabinetCore;
 pub use effect::{Effect, EntryRefusal, EntryResult, ScreenNote, StaffRefusal};
@@ -63,5 +63,6 @@ pub use open::OpenError;
 pub use outbox::{HISTORY, OUTBOX_MAX, OUTBOX_WINDOW};
 pub use staff::SESSION_IDLE_MILLIS;
 pub use tables::{EVENTS, TABLES, event_key};
+pub use time::EarliestTime;
 pub use uses::{ATTEMPTS_MAX, PERSON_MILLIS, RECOVERY_MILLIS};
 pub use view::{CompartmentView, View, WaitingOrder};

@@ -15,7 +15,7 @@ use crate::turn::Turn;
 
 /// Between two answers to `ask`.
 const ASK_MILLIS: u64 = 1_000;
-/// How long the fleet may take from the PUBACK of a hello to its welcome, before hello is said again.
+/// How long the fleet may take to its PUBACK of a hello, and from there to its welcome, before hello is said again.
 const WELCOME_MILLIS: u64 = 30_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub(crate) enum Link {
     Offline,
     /// Hello is on its way. Nothing else is sent before the welcome.
     Greeting {
-        again_at: Option<u64>,
+        again_at: u64,
     },
     Welcomed {
         telemetry_at: u64,
@@ -34,7 +34,7 @@ impl Link {
     pub(crate) fn deadline(self) -> Option<u64> {
         match self {
             Self::Offline => None,
-            Self::Greeting { again_at } => again_at,
+            Self::Greeting { again_at } => Some(again_at),
             Self::Welcomed { telemetry_at } => Some(telemetry_at),
         }
     }
@@ -43,7 +43,7 @@ impl Link {
 impl CabinetCore {
     pub(crate) fn handle_connected(&mut self, turn: &mut Turn) {
         self.outbox.disconnected();
-        self.link = Link::Greeting { again_at: None };
+        self.link = Link::Greeting { again_at: turn.now + WELCOME_MILLIS };
         let hello = self.hello(turn);
         turn.effect(Effect::SendHello(cbor::encode(&hello)));
     }
@@ -55,7 +55,7 @@ impl CabinetCore {
 
     pub(crate) fn handle_hello_acked(&mut self, now: u64) {
         if let Link::Greeting { again_at } = &mut self.link {
-            *again_at = Some(now + WELCOME_MILLIS);
+            *again_at = now + WELCOME_MILLIS;
         }
     }
 
@@ -137,7 +137,7 @@ impl CabinetCore {
 
     pub(crate) fn link_due(&mut self, turn: &mut Turn) {
         match self.link {
-            Link::Greeting { again_at: Some(at) } if at <= turn.now => self.handle_connected(turn),
+            Link::Greeting { again_at } if again_at <= turn.now => self.handle_connected(turn),
             Link::Welcomed { telemetry_at } if telemetry_at <= turn.now => self.send_telemetry(turn),
             Link::Offline | Link::Greeting { .. } | Link::Welcomed { .. } => {}
         }

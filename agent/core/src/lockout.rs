@@ -83,8 +83,9 @@ impl Lockout {
 /// By fleet time where both ends of the day are known in it, else by the boot clock.
 fn is_of_today(wrong: &WrongCode, now: u64, fleet: Option<FleetMillis>) -> bool {
     let age = match (wrong.fleet_millis, fleet) {
-        (Some(then), Some(now)) => now.saturating_sub(then),
-        (None, _) | (_, None) => now.saturating_sub(wrong.boot_millis),
+        (Some(then), Some(fleet)) if then <= fleet => fleet - then,
+        // Unknown, or counted under a fleet time that was wrong and has been corrected since.
+        (Some(_) | None, _) => now.saturating_sub(wrong.boot_millis),
     };
     age < DAY_MILLIS
 }
@@ -116,6 +117,17 @@ mod tests {
         let lockout = Lockout::open(Some(lockout.row()), 0);
         assert_eq!(lockout.typing(0, None), Typing::Free);
         assert_eq!(lockout.wrong_today(0, None), 5);
+    }
+
+    #[test]
+    fn wrong_codes_of_a_fleet_time_that_was_ahead_are_a_day_old_after_a_day() {
+        let mut lockout = Lockout::open(None, 0);
+        let (year, now) = (31_536_000_000, 1_000_000);
+        for n in 0..20 {
+            lockout.count_wrong(n, Some(now + year));
+        }
+        assert_eq!(lockout.wrong_today(DAY_MILLIS - 1, Some(now + DAY_MILLIS - 1)), 20);
+        assert_eq!(lockout.wrong_today(DAY_MILLIS + 20, Some(now + DAY_MILLIS + 20)), 0);
     }
 
     #[test]

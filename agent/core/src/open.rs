@@ -20,8 +20,8 @@ use crate::link::Link;
 use crate::lockout::Lockout;
 use crate::outbox::Outbox;
 use crate::records::{
-    BOOK_KEY, Content, FORMAT, FORMAT_KEY, IDENTITY_KEY, IdentityRow, KEYSET_KEY, LOCKOUT_KEY, OUTBOX_KEY, OutboxRow,
-    PULSE_KEY, TIME_KEY, UseRow,
+    BOOK_KEY, Content, FORMAT, FORMAT_KEY, Fault, IDENTITY_KEY, IdentityRow, KEYSET_KEY, LOCKOUT_KEY, OUTBOX_KEY,
+    OutboxRow, PULSE_KEY, TIME_KEY, UseRow,
 };
 use crate::tables::{BAYS, COMMANDS, CREDENTIALS, EVENTS, META, ORDERS, STAFF, USES, bay_of_key, event_key};
 use crate::time::FleetClock;
@@ -107,6 +107,26 @@ fn identity(config: &Config, rows: &Rows<'_>, turn: &mut Turn) -> Result<Identit
     Ok(Identity { epoch: row.epoch, salt: row.salt, pepper_version: row.pepper_version, pepper: Pepper(pepper) })
 }
 
+impl CabinetCore {
+    /// This store was put back to an earlier state: what it says about the compartments is of the past. No code opens what
+    /// may be somebody else's until staff have looked, and the events go on under an epoch of their own.
+    pub(crate) fn begin_epoch(&mut self, turn: &mut Turn) {
+        self.identity.epoch = Epoch(turn.draws.bytes());
+        let row = identity_row(&self.config, &self.identity, turn.draws.bytes());
+        turn.put(META, IDENTITY_KEY, &row);
+        self.outbox.begin_epoch(turn, self.identity.epoch);
+        let all: Vec<_> = self.bays.iter().map(|(number, bay)| (*number, bay.content.order().cloned())).collect();
+        for (compartment, order) in all {
+            if let Some(bay) = self.bays.get_mut(&compartment) {
+                bay.fault = Some(Fault::PutBack);
+                self.save_bay(turn, compartment);
+            }
+            self.require_audit(turn, compartment, order);
+        }
+        self.handle_connected(turn);
+    }
+}
+
 fn first_identity(config: &Config, turn: &mut Turn) -> Identity {
     let identity = Identity {
         epoch: Epoch(turn.draws.bytes()),
@@ -143,7 +163,7 @@ fn load(config: Config, identity: Identity, rows: &Rows<'_>, now: u64) -> Result
     Ok(CabinetCore {
         keys: Keys::open(rows.meta(KEYSET_KEY)?, &config.tenant, &config.roots),
         challenges: Challenges::new(config.boot),
-        clock: FleetClock::new(config.boot, rows.meta(TIME_KEY)?, now),
+        clock: FleetClock::open(config.boot, config.machine, rows.meta(TIME_KEY)?, now),
         outbox: Outbox::new(identity.epoch, outbox_row(rows)?),
         link: Link::Offline,
         asked_at: None,

@@ -1,6 +1,6 @@
 //! The numbered events: which are on disk, which the fleet has, which are on their way.
 
-use schemas::messages::{Epoch, Welcome};
+use schemas::messages::{Epoch, EventMark, Welcome};
 
 use crate::records::{OUTBOX_KEY, OutboxRow};
 use crate::tables::{EVENTS, META, event_key};
@@ -60,19 +60,43 @@ impl Outbox {
         self.sent = None;
     }
 
-    /// Moves the mark to what the fleet says that it has. It cannot claim events that were never written; whatever
-    /// lies behind `oldest` cannot be sent again.
+    /// Moves the mark to what the fleet says that it has; whatever lies behind `oldest` cannot be sent again. If it says
+    /// that it has more than was ever written here, this store was put back, or the welcome is a lie: nothing is sent
+    /// until the fleet's signed time tells which.
     pub(crate) fn welcomed(&mut self, welcome: &Welcome) {
-        let claimed = if welcome.epoch == self.epoch { welcome.high_water } else { 0 };
-        self.acked = claimed.clamp(self.oldest - 1, self.newest);
+        let mark = EventMark { epoch: welcome.epoch, high_water: welcome.high_water };
+        if self.is_behind(mark) {
+            self.sent = None;
+            return;
+        }
+        let claimed = if mark.epoch == self.epoch { mark.high_water } else { 0 };
+        self.acked = claimed.max(self.oldest - 1);
         self.sent = Some(self.acked);
+    }
+
+    /// Whether the fleet has events of this epoch that were never written here.
+    pub(crate) fn is_behind(&self, mark: EventMark) -> bool {
+        mark.epoch == self.epoch && mark.high_water > self.newest
+    }
+
+    /// The store was put back within its epoch: numbers were given twice. What the fleet may not have goes on under a new
+    /// epoch, what was acknowledged stays with the old one.
+    pub(crate) fn begin_epoch(&mut self, turn: &mut Turn, epoch: Epoch) {
+        self.epoch = epoch;
+        self.sent = None;
+        for n in self.oldest..=self.acked {
+            turn.remove(EVENTS, event_key(n));
+        }
+        self.oldest = self.acked + 1;
+        self.save(turn);
     }
 
     /// PUBACKs came up to here. What was not sent in this connection is passed over.
     pub(crate) fn acknowledged(&mut self, turn: &mut Turn, up_to: u64) {
         if self.sent.is_some_and(|sent| up_to <= sent) && up_to > self.acked {
             self.acked = up_to;
-            if self.prune(turn) {
+            // A commit for each event that the fleet takes would double the work of a long backlog.
+            if (self.acked + 1).saturating_sub(HISTORY) >= self.oldest + PRUNE_MAX && self.prune(turn) {
                 self.save(turn);
             }
         }
@@ -147,7 +171,7 @@ mod tests {
     #[test]
     fn the_mark_follows_the_welcome_both_ways_but_not_beyond_what_exists() {
         let mut outbox = outbox(5);
-        outbox.welcomed(&welcome(EPOCH, 9));
+        outbox.welcomed(&welcome(EPOCH, 5));
         assert_eq!((outbox.waiting(), outbox.next_batch()), (0, None));
         outbox.welcomed(&welcome(EPOCH, 2));
         assert_eq!(outbox.next_batch(), Some((3, 5)));
@@ -178,5 +202,18 @@ mod tests {
         let mut outbox = Outbox::new(EPOCH, Some(row));
         outbox.append(&mut turn(), &0u64);
         assert_eq!((outbox.oldest(), outbox.waiting()), (2, OUTBOX_MAX));
+    }
+
+    #[test]
+    fn a_fleet_that_knows_more_than_was_written_is_sent_nothing_until_a_new_epoch_begins() {
+        let mut outbox = outbox(5);
+        outbox.welcomed(&welcome(EPOCH, 3));
+        outbox.welcomed(&welcome(EPOCH, 9));
+        assert_eq!((outbox.waiting(), outbox.next_batch()), (2, None), "nothing counts as taken");
+        let mut turn = turn();
+        outbox.begin_epoch(&mut turn, Epoch([2; 8]));
+        assert_eq!(turn.finish().writes.len(), 3 + 1, "the acknowledged ones go, the marks are written");
+        outbox.welcomed(&welcome(Epoch([2; 8]), 3));
+        assert_eq!((outbox.oldest(), outbox.next_batch()), (4, Some((4, 5))));
     }
 }

@@ -40,7 +40,17 @@ rows! {
     OutboxRow { 1 => newest: u64, 2 => oldest: u64, 3 => acked: u64 }
     KeysetRow { 1 => version: u64, 2 => envelope: Blob }
     BookRow { 1 => version: u64, 2 => code_digits: u8 }
-    TimeRow { 1 => floor: FleetMillis }
+    /// `known`: the newest signed time, for a later run on the same machine start.
+    TimeRow { 1 => floor: FleetMillis, 2 opt => known: Option<KnownTime> }
+    KnownTime {
+        /// While this is the machine's start, the boot clock has gone on since.
+        1 => machine: Blob,
+        2 => fleet: FleetMillis,
+        /// Boot clock when it came.
+        3 => boot_millis: u64,
+        /// Milliseconds that it was under way at most.
+        4 => uncertainty: u64,
+    }
     /// One wrong code: boot clock of the run that counts it, and fleet time if it was known.
     WrongCode { 1 => boot_millis: u64, 2 opt => fleet_millis: Option<FleetMillis> }
     LockoutRow {
@@ -97,7 +107,8 @@ rows! {
     /// Collected without confirmation; free when its door is seen closed.
     Leaving { 1 => order: OrderKey }
     /// Staff take the order back.
-    Retrieving { 1 => order: OrderKey, 2 => staff: Name, 3 => opened: bool }
+    /// `left`: its recipient had opened the door and not closed it.
+    Retrieving { 1 => order: OrderKey, 2 => staff: Name, 3 => opened: bool, 4 opt => left: Option<bool> }
 
     BayRow {
         1 => content: Content,
@@ -118,6 +129,8 @@ cbor_code! {
         0 => Stuck = "stuck",
         /// Another door opened instead, or this one did instead of another.
         1 => WrongDoor = "wrong_door",
+        /// The cabinet's store was put back: somebody else's order may be here by now.
+        2 => PutBack = "put_back",
     }
 }
 

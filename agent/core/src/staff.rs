@@ -8,7 +8,7 @@ use schemas::messages::{
 };
 
 use crate::core::CabinetCore;
-use crate::records::{Content, LoadUse, Loading, OrderRow, RetrieveUse, Retrieving, Stored};
+use crate::records::{Content, Fault, LoadUse, Loading, OrderRow, RetrieveUse, Retrieving};
 use crate::turn::Turn;
 use crate::uses::PERSON_MILLIS;
 use crate::{DoorSeen, EntryResult, ScreenNote, SessionId, StaffRefusal, WaitingOrder};
@@ -157,8 +157,13 @@ impl CabinetCore {
                 self.end_offer(turn, compartment);
                 // Asked for again: what the door let out before does not come back when it sticks now.
                 let content = self.bays.get(&compartment).map(|bay| &bay.content);
-                let opened = matches!(content, Some(Content::Retrieving(held)) if held.opened);
-                let retrieving = Retrieving { order: order.clone(), staff: staff.clone(), opened };
+                let (opened, left) = match content {
+                    Some(Content::Retrieving(held)) => (held.opened, held.left),
+                    Some(Content::Leaving(_)) => (false, Some(true)),
+                    Some(Content::Free(_) | Content::Loading(_) | Content::Stored(_) | Content::Collecting(_))
+                    | None => (false, None),
+                };
+                let retrieving = Retrieving { order: order.clone(), staff: staff.clone(), opened, left };
                 self.set_content(turn, compartment, retrieving);
                 turn.note(ScreenNote::Retrieving { session, order: order.clone(), compartment });
                 let purpose = RetrieveUse { staff, order: order.clone() }.into();
@@ -203,15 +208,15 @@ impl CabinetCore {
                 self.store(turn, compartment, held.order, StoredBy::Staff, staff);
             }
             Content::Loading(held) if held.opened => self.abort_load(turn, compartment, held.order),
-            Content::Retrieving(held) if held.opened && inside => {
-                self.set_content(turn, compartment, Stored { order: held.order });
-            }
+            Content::Retrieving(held) if held.opened && inside => self.put_back(turn, compartment, held),
             Content::Retrieving(held) if held.opened => self.retrieved(turn, compartment, held.order, staff),
             Content::Leaving(held) if !inside => self.retrieved(turn, compartment, held.order, staff),
             // Staff have looked: an audit ends by their word, unless a sensor contradicts it.
             Content::Free(_) if bay.audit && !inside && bay.occupancy != Occupancy::Occupied => {
-                bay.audit = false;
-                self.save_bay(turn, compartment);
+                self.looked_into(turn, compartment);
+            }
+            Content::Stored(_) if bay.audit && inside && bay.occupancy != Occupancy::Empty => {
+                self.looked_into(turn, compartment);
             }
             Content::Free(_)
             | Content::Loading(_)
@@ -221,6 +226,13 @@ impl CabinetCore {
             | Content::Retrieving(_) => return Err(StaffRefusal::UnknownOrder),
         }
         Ok(())
+    }
+
+    fn looked_into(&mut self, turn: &mut Turn, compartment: Compartment) {
+        let Some(bay) = self.bays.get_mut(&compartment) else { return };
+        bay.audit = false;
+        bay.fault = bay.fault.filter(|fault| *fault != Fault::PutBack);
+        self.save_bay(turn, compartment);
     }
 
     /// Orders that staff of this session can load now. Nothing for anyone else.

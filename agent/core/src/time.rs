@@ -1,26 +1,39 @@
 //! The fleet's time as this cabinet knows it: the last signed one plus the boot clock.
 
+use schemas::cbor::Blob;
 use schemas::messages::{BootId, Challenge, FleetMillis, Stamp};
 
-use crate::records::TimeRow;
+use crate::MachineStart;
+use crate::records::{KnownTime, TimeRow};
 
 /// A cabinet's crystal is off by less than 100 ppm: one millisecond in ten seconds.
 const DRIFT_DIVISOR: u64 = 10_000;
 /// The floor on disk is renewed when it is older than this; each renewal wears the disk.
 const FLOOR_EVERY_MILLIS: u64 = 3_600_000;
 
+/// The earliest that it can be now by all that the cabinet knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EarliestTime {
+    /// 0 where nothing was ever heard of the fleet's time.
+    pub fleet: FleetMillis,
+    /// It is not only the earliest, it is the time.
+    pub is_known: bool,
+}
+
+#[derive(Clone, Copy)]
 struct Known {
     fleet: FleetMillis,
     /// Boot clock when it came.
     at: u64,
     /// The message was under way for at most this long: the age of its challenge.
     uncertainty: u64,
-    /// Of the challenge that it named.
+    /// Of the challenge that it named; 0 for one that an earlier run heard.
     counter: u64,
 }
 
 pub(crate) struct FleetClock {
     boot: BootId,
+    machine: MachineStart,
     known: Option<Known>,
     /// Fleet time that has certainly passed, from before a restart too.
     floor: FleetMillis,
@@ -28,14 +41,23 @@ pub(crate) struct FleetClock {
 }
 
 impl FleetClock {
-    pub(crate) fn new(boot: BootId, row: Option<TimeRow>, now: u64) -> Self {
-        Self { boot, known: None, floor: row.map_or(0, |row| row.floor), floor_written: now }
+    pub(crate) fn open(boot: BootId, machine: MachineStart, row: Option<TimeRow>, now: u64) -> Self {
+        let floor = row.as_ref().map_or(0, |row| row.floor);
+        // A row with a later boot clock than now is of another start of a machine that cannot tell its starts apart.
+        let same = |known: &KnownTime| known.machine.0 == machine.0 && known.boot_millis <= now;
+        let known = row.and_then(|row| row.known).filter(same).map(|known| Known {
+            fleet: known.fleet,
+            at: known.boot_millis,
+            uncertainty: known.uncertainty,
+            counter: 0,
+        });
+        Self { boot, machine, known, floor, floor_written: now }
     }
 
     /// Takes a signed time that named `challenge`, made at `made`. Returns the row to write, or nothing if an answer to
     /// the same or a later challenge came before: a repeated message cannot turn the clock back.
     pub(crate) fn set(&mut self, fleet: FleetMillis, challenge: &Challenge, made: u64, now: u64) -> Option<TimeRow> {
-        if self.known.as_ref().is_some_and(|known| challenge.counter <= known.counter) {
+        if self.known.is_some_and(|known| challenge.counter <= known.counter) {
             return None;
         }
         let uncertainty = now.saturating_sub(made);
@@ -43,14 +65,31 @@ impl FleetClock {
         // Signed and fresh, so it may also correct a floor that an earlier wrong time has raised.
         self.floor = fleet;
         self.floor_written = now;
-        Some(TimeRow { floor: fleet })
+        Some(self.row())
+    }
+
+    fn row(&self) -> TimeRow {
+        let known = self.known.map(|known| KnownTime {
+            machine: Blob(self.machine.0.to_vec()),
+            fleet: known.fleet,
+            boot_millis: known.at,
+            uncertainty: known.uncertainty,
+        });
+        TimeRow { floor: self.floor, known }
     }
 
     /// Fleet time, and how much later it can be in truth.
     fn estimate(&self, now: u64) -> Option<(FleetMillis, u64)> {
-        let known = self.known.as_ref()?;
+        let known = self.known?;
         let elapsed = now.saturating_sub(known.at);
         Some((known.fleet.saturating_add(elapsed), known.uncertainty + elapsed / DRIFT_DIVISOR))
+    }
+
+    pub(crate) fn earliest(&self, now: u64) -> EarliestTime {
+        match self.now(now) {
+            Some(fleet) => EarliestTime { fleet, is_known: true },
+            None => EarliestTime { fleet: self.floor, is_known: false },
+        }
     }
 
     pub(crate) fn now(&self, now: u64) -> Option<FleetMillis> {
@@ -73,7 +112,7 @@ impl FleetClock {
     }
 
     pub(crate) fn floor_due(&self) -> Option<u64> {
-        self.known.as_ref().map(|_| self.floor_written.saturating_add(FLOOR_EVERY_MILLIS))
+        self.known.map(|_| self.floor_written.saturating_add(FLOOR_EVERY_MILLIS))
     }
 
     /// The row to write when the floor on disk is due.
@@ -83,7 +122,7 @@ impl FleetClock {
         }
         self.floor = self.now(now).unwrap_or(self.floor);
         self.floor_written = now;
-        Some(TimeRow { floor: self.floor })
+        Some(self.row())
     }
 }
 
@@ -98,14 +137,18 @@ mod tests {
     }
 
     fn clock(floor: u64) -> FleetClock {
-        FleetClock::new(BootId([1; 8]), Some(TimeRow { floor }), 0)
+        opened(Some(TimeRow { floor, known: None }), 1, 0)
+    }
+
+    fn opened(row: Option<TimeRow>, machine: u8, now: u64) -> FleetClock {
+        FleetClock::open(BootId([1; 8]), MachineStart([machine; 16]), row, now)
     }
 
     #[test]
     fn fleet_time_runs_with_the_boot_clock_and_says_how_far_it_can_be_off() {
         let mut clock = clock(0);
         assert_eq!(clock.stamp(5).fleet_millis, None);
-        assert_eq!(clock.set(1_000_000, &challenge(1), 10, 40), Some(TimeRow { floor: 1_000_000 }));
+        assert_eq!(clock.set(1_000_000, &challenge(1), 10, 40).map(|row| row.floor), Some(1_000_000));
         let stamp = clock.stamp(20_040);
         assert_eq!((stamp.fleet_millis, stamp.uncertainty_millis), (Some(1_020_000), Some(32)));
     }
@@ -134,7 +177,29 @@ mod tests {
         assert_eq!(clock.raise_floor(u64::MAX), None);
         clock.set(1_000, &challenge(1), 0, 0);
         let due = clock.floor_due().unwrap();
-        assert_eq!(clock.raise_floor(due), Some(TimeRow { floor: 1_000 + due }));
+        assert_eq!(clock.raise_floor(due).map(|row| row.floor), Some(1_000 + due));
         assert!(clock.floor_due().unwrap() > due);
+    }
+
+    #[test]
+    fn a_restarted_agent_knows_the_time_as_long_as_the_machine_runs() {
+        let mut clock = clock(0);
+        let row = clock.set(1_000_000, &challenge(7), 10, 40);
+        let mut restarted = opened(row.clone(), 1, 20_040);
+        let stamp = restarted.stamp(20_040);
+        assert_eq!((stamp.fleet_millis, stamp.uncertainty_millis), (Some(1_020_000), Some(32)));
+        assert!(restarted.set(1_030_000, &challenge(1), 30_040, 30_040).is_some(), "its challenges begin again");
+
+        assert_eq!(opened(row.clone(), 2, 20_040).now(20_040), None, "another start of the machine");
+        assert_eq!(opened(row, 1, 39).now(39), None, "a boot clock that was turned back");
+    }
+
+    #[test]
+    fn a_renewed_floor_keeps_the_time_for_the_next_run() {
+        let mut clock = clock(0);
+        clock.set(1_000_000, &challenge(1), 0, 0);
+        let due = clock.floor_due().unwrap();
+        let row = clock.raise_floor(due);
+        assert_eq!(opened(row, 1, due + 5).now(due + 5), Some(1_000_005 + due));
     }
 }

@@ -71,7 +71,8 @@ impl CabinetCore {
         let Some(active) = &mut bay.active else { return };
         active.phase = Phase::Sent { at: turn.now };
         let purpose = active.row.purpose.clone();
-        let blind = bay.seen == DoorSeen::Unknown && matches!(purpose, Purpose::Collect(_));
+        // A sensor that never said a word is none. One that is only silent now may say yet what the pulse did.
+        let blind = bay.has_no_sensor() && matches!(purpose, Purpose::Collect(_));
         bay.last_pulse = Some(LastPulse { at: turn.now, purpose });
         if blind {
             // No sensor: a code is used up by the pulse.
@@ -113,8 +114,9 @@ impl CabinetCore {
         let Some(bay) = self.bays.get_mut(&compartment) else { return };
         let Some(ActiveUse { row, phase }) = bay.active.take() else { return };
         turn.remove(USES, bay_key(compartment));
-        if outcome == UnlockOutcome::Opened && bay.fault.take().is_some() {
-            // The pulse opened its own door: whatever was wrong there is no longer.
+        if outcome == UnlockOutcome::Opened && matches!(bay.fault, Some(Fault::Stuck | Fault::WrongDoor)) {
+            // The pulse opened its own door: whatever was wrong with the lock is no longer.
+            bay.fault = None;
             self.save_bay(turn, compartment);
         }
         if let Purpose::Command(by) = &row.purpose {
@@ -122,24 +124,29 @@ impl CabinetCore {
         }
         match (outcome, phase) {
             (UnlockOutcome::Opened, _) => self.unlocked(turn, compartment, &row.purpose, true),
-            (UnlockOutcome::OutcomeUnknown, Phase::Sent { .. }) => {
+            (UnlockOutcome::OutcomeUnknown, Phase::Sent { .. }) if !self.is_silent(compartment) => {
                 let seen = self.bays.get(&compartment).is_some_and(|bay| bay.seen == DoorSeen::Open);
                 self.unlocked(turn, compartment, &row.purpose, seen);
             }
-            (UnlockOutcome::OutcomeUnknown, Phase::Pulsing { .. } | Phase::Recovering { .. }) => {
-                self.left_in_doubt(turn, compartment, row);
-            }
-            (UnlockOutcome::NotOpened | UnlockOutcome::NotSent, _) => self.offer_again(turn, compartment, row),
+            (UnlockOutcome::OutcomeUnknown, _) => self.left_in_doubt(turn, compartment, row),
+            (UnlockOutcome::NotOpened, _) => self.offer_again(turn, compartment, row),
+            (UnlockOutcome::NotSent, _) => self.offer_unsent(turn, compartment, row),
         }
     }
 
-    /// A power cut or a dead bus came between the journal and the outcome. The credential stays valid: to refuse a customer whose
-    /// order may be behind the door is worse than to open twice for the same right.
+    /// It has a sensor, and nothing is heard of it.
+    fn is_silent(&self, compartment: Compartment) -> bool {
+        self.bays.get(&compartment).is_some_and(|bay| bay.seen == DoorSeen::Unknown && !bay.has_no_sensor())
+    }
+
+    /// A power cut, a silent board or a dead bus came between the journal and the outcome. The credential stays valid: to
+    /// refuse a customer whose order may be behind the door is worse than to open twice for the same right.
     fn left_in_doubt(&mut self, turn: &mut Turn, compartment: Compartment, row: UseRow) {
         self.record(turn, DoorFault { compartment, by: row.purpose.actor(), attempts: row.attempt });
         match &row.purpose {
             Purpose::Collect(by) => {
-                if self.bays.get(&compartment).is_some_and(|bay| bay.occupancy == Occupancy::Empty) {
+                // Whoever has the code may have taken the order and closed the door unseen.
+                if self.bays.get(&compartment).is_some_and(|bay| bay.occupancy != Occupancy::Occupied) {
                     self.require_audit(turn, compartment, Some(by.order.clone()));
                 }
             }
@@ -151,7 +158,7 @@ impl CabinetCore {
     /// The person may push the door and try again, twice; then staff must help.
     fn offer_again(&mut self, turn: &mut Turn, compartment: Compartment, row: UseRow) {
         let Some(bay) = self.bays.get_mut(&compartment) else { return };
-        if row.attempt < ATTEMPTS_MAX && bay.fault != Some(Fault::WrongDoor) {
+        if row.attempt < ATTEMPTS_MAX && !matches!(bay.fault, Some(Fault::WrongDoor | Fault::PutBack)) {
             turn.note(ScreenNote::PushDoor { compartment, attempt: row.attempt });
             bay.offer = Some(Offer { row, until: turn.now + OFFER_MILLIS });
             return;
@@ -160,6 +167,14 @@ impl CabinetCore {
         turn.note(ScreenNote::CallStaff { compartment, order: row.purpose.order().cloned() });
         self.gave_up(turn, compartment, &row);
         self.save_bay(turn, compartment);
+    }
+
+    /// No byte reached the lock, so nothing is known against it: the press does not count, and the lock is not called stuck.
+    fn offer_unsent(&mut self, turn: &mut Turn, compartment: Compartment, row: UseRow) {
+        let Some(bay) = self.bays.get_mut(&compartment) else { return };
+        turn.note(ScreenNote::LockSilent { compartment });
+        let row = UseRow { attempt: row.attempt - 1, ..row };
+        bay.offer = Some(Offer { row, until: turn.now + OFFER_MILLIS });
     }
 
     fn gave_up(&mut self, turn: &mut Turn, compartment: Compartment, row: &UseRow) {

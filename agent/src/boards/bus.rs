@@ -175,6 +175,8 @@ impl Bus {
         self.report(BusReport::Port(PortReport { state, at })).await?;
         let boards: Vec<BoardAddress> = self.profile.boards.keys().copied().collect();
         for board in boards {
+            let health = BoardHealth::Silent { since: at };
+            self.report(BusReport::Board(BoardReport { board, health, at })).await?;
             let forgotten = self.doors.forget(board, at);
             self.report_all(forgotten).await?;
         }
@@ -214,6 +216,10 @@ impl Bus {
 
     /// Does the most urgent thing: a pulse whose time has come, a poll that is due, or waiting for either.
     async fn turn(&mut self, session: &mut Session) -> Result<(), End> {
+        // Nobody would hear what became of a pulse, so none goes out.
+        if self.reports.is_closed() {
+            return Err(End::Finished);
+        }
         if self.waiting.is_none() {
             self.waiting = match self.requests.try_recv() {
                 Ok(request) => Some(request),

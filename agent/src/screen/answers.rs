@@ -26,6 +26,8 @@ pub(super) enum Refusal {
     NotACode,
     /// The main loop does not answer.
     NoAnswer,
+    /// The cabinet's store does not work, so nothing may be opened.
+    OutOfOrder,
 }
 
 #[derive(Serialize)]
@@ -44,7 +46,7 @@ impl IntoResponse for Refusal {
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BadRequest => StatusCode::BAD_REQUEST,
             Self::NotACode => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::NoAnswer => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NoAnswer | Self::OutOfOrder => StatusCode::SERVICE_UNAVAILABLE,
         };
         (status, Json(RefusalBody { error: self })).into_response()
     }
@@ -149,6 +151,7 @@ enum NoteAnswer {
     Opened { compartment: Compartment },
     Closed { compartment: Compartment },
     PushDoor { compartment: Compartment, attempt: u32 },
+    LockSilent { compartment: Compartment },
     CallStaff { compartment: Compartment, order: Option<OrderKey> },
     Beep { compartment: Compartment },
     Loading { order: OrderKey, compartment: Compartment },
@@ -166,6 +169,7 @@ impl From<ScreenNote> for NoteAnswer {
             ScreenNote::Opened { compartment } => Self::Opened { compartment },
             ScreenNote::Closed { compartment } => Self::Closed { compartment },
             ScreenNote::PushDoor { compartment, attempt } => Self::PushDoor { compartment, attempt },
+            ScreenNote::LockSilent { compartment } => Self::LockSilent { compartment },
             ScreenNote::CallStaff { compartment, order } => Self::CallStaff { compartment, order },
             ScreenNote::Beep { compartment } => Self::Beep { compartment },
             ScreenNote::Loading { session: _, order, compartment } => Self::Loading { order, compartment },

@@ -105,7 +105,8 @@ async fn notes(State(desk): State<Arc<Desk>>, headers: HeaderMap, uri: Uri) -> A
         None => (desk.notes.newest(), Duration::ZERO),
         Some(query) => (after(query).ok_or(Refusal::BadRequest)?, POLL_TIME),
     };
-    Ok(Json(desk.notes.after(after, session, wait).await.into()))
+    let page = desk.notes.after(after, session, wait).await;
+    if desk.notes.is_out_of_order() { Err(Refusal::OutOfOrder) } else { Ok(Json(page.into())) }
 }
 
 async fn enter(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Answer<EntryAnswer> {
@@ -164,11 +165,15 @@ impl Desk {
         self.tell(request(reply)).await?;
         match timeout(ANSWER_TIME, answer).await {
             Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(_)) | Err(_) if self.notes.is_out_of_order() => Err(Refusal::OutOfOrder),
             Ok(Err(_)) | Err(_) => Err(Refusal::NoAnswer),
         }
     }
 
     async fn tell(&self, request: ScreenRequest) -> Result<StatusCode, Refusal> {
+        if self.notes.is_out_of_order() {
+            return Err(Refusal::OutOfOrder);
+        }
         let sent = self.requests.send_timeout(request, ANSWER_TIME).await;
         sent.map(|()| StatusCode::ACCEPTED).map_err(|_| Refusal::NoAnswer)
     }

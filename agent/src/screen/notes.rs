@@ -28,6 +28,8 @@ struct Shared {
 struct News {
     newest: u64,
     closed: bool,
+    /// The main loop is at rest: its store does not work.
+    out_of_order: bool,
 }
 
 /// Notes are numbered from 1; `newest` is 0 while there is none.
@@ -52,7 +54,7 @@ pub(super) struct Page {
 
 impl Notes {
     pub(super) fn new() -> Self {
-        let news = watch::Sender::new(News { newest: 0, closed: false });
+        let news = watch::Sender::new(News { newest: 0, closed: false, out_of_order: false });
         Self(Arc::new(Shared { ring: Mutex::default(), news }))
     }
 
@@ -68,6 +70,15 @@ impl Notes {
         for session in sessions {
             self.push(ScreenNote::SessionEnded { session });
         }
+    }
+
+    /// Says whether doors can open at all. As long as they cannot, every call of the page is told so.
+    pub fn set_out_of_order(&self, out_of_order: bool) {
+        self.0.news.send_modify(|news| news.out_of_order = out_of_order);
+    }
+
+    pub(super) fn is_out_of_order(&self) -> bool {
+        self.0.news.borrow().out_of_order
     }
 
     pub(super) fn session_began(&self, session: SessionId) {
@@ -93,10 +104,13 @@ impl Notes {
         let deadline = Instant::now() + wait;
         let mut news = self.0.news.subscribe();
         loop {
-            let closed = news.borrow_and_update().closed;
+            let ends = {
+                let news = news.borrow_and_update();
+                news.closed || news.out_of_order
+            };
             let page = self.ring().after(after, session);
             // A number of the future is of another start: the page has to begin again from what there is.
-            if !page.notes.is_empty() || after > page.next || closed {
+            if !page.notes.is_empty() || after > page.next || ends {
                 return page;
             }
             if !matches!(timeout_at(deadline, news.changed()).await, Ok(Ok(()))) {
@@ -131,6 +145,7 @@ impl Ring {
             ScreenNote::Opened { .. }
             | ScreenNote::Closed { .. }
             | ScreenNote::PushDoor { .. }
+            | ScreenNote::LockSilent { .. }
             | ScreenNote::CallStaff { .. }
             | ScreenNote::Beep { .. } => Audience::Everyone,
             ScreenNote::Loading { session, .. }

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use schemas::api::Rfc3339;
 use schemas::cbor::CborError;
 use schemas::ids::{CabinetId, Name, TenantId};
 use schemas::messages::FleetMillis;
-use schemas::step::{Step, Store, StoreError};
+use schemas::step::{RESTORED, Step, Store, StoreError};
 use schemas::topics::Stream;
 
 use crate::cabinet::Cabinet;
@@ -50,6 +51,8 @@ pub struct FleetCore {
     pub(crate) staff: StaffList,
     pub(crate) agenda: Agenda,
     pub(crate) is_new: bool,
+    /// The store was put back to this moment, and nobody has been told yet.
+    pub(crate) restored: Option<FleetMillis>,
 }
 
 impl FleetCore {
@@ -64,6 +67,9 @@ impl FleetCore {
         let mut turn = Turn::new(&mut agenda, moment);
         if std::mem::take(&mut self.is_new) {
             turn.put(META, FORMAT_KEY, &FORMAT);
+        }
+        if let Some(taken) = self.restored.take() {
+            self.put_back(&mut turn, taken);
         }
         turn.not_due(&Deadline::Start);
         self.deliver(&mut turn);
@@ -120,6 +126,18 @@ impl FleetCore {
             }
             Input::Signer { ticket, reply } => self.signer(turn, ticket, reply),
         }
+    }
+
+    /// The store is an earlier one than that of the last run. From here on the cabinets' facts win.
+    fn put_back(&mut self, turn: &mut Turn<'_>, taken: FleetMillis) {
+        let (table, key) = RESTORED;
+        turn.remove(table, key);
+        turn.alarm(format!(
+            "the fleet's store was restored from a backup of {}: every cabinet is compared when it connects",
+            Rfc3339(taken)
+        ));
+        self.cabinets.values_mut().for_each(|cabinet| cabinet.fleet_put_back(turn));
+        self.orders.streams.leap(turn);
     }
 
     fn with_cabinet(

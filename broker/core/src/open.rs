@@ -1,9 +1,11 @@
 //! Reading the state from the store.
 
+use std::collections::BTreeMap;
+
 use schemas::cbor;
 use schemas::ids::TenantId;
-use schemas::messages::{Compartment, OrderKey};
-use schemas::step::{Store, Table, number_of_key};
+use schemas::messages::{Compartment, FleetMillis, OrderKey};
+use schemas::step::{RESTORED, Store, Table, number_of_key};
 use schemas::topics::Stream;
 use serde::de::DeserializeOwned;
 
@@ -23,7 +25,7 @@ use crate::tables::{
 use crate::turn::Agenda;
 
 pub(crate) fn open(config: Config, store: &dyn Store) -> Result<FleetCore, OpenError> {
-    let is_new = check_format(store)?;
+    let (is_new, restored) = read_meta(store)?;
     let mut core = FleetCore {
         config,
         cabinets: Default::default(),
@@ -31,6 +33,7 @@ pub(crate) fn open(config: Config, store: &dyn Store) -> Result<FleetCore, OpenE
         staff: StaffList::default(),
         agenda: Agenda::default(),
         is_new,
+        restored,
     };
     read_cabinets(&mut core, store)?;
     read_orders(&mut core, store)?;
@@ -45,19 +48,17 @@ pub(crate) fn open(config: Config, store: &dyn Store) -> Result<FleetCore, OpenE
     Ok(core)
 }
 
-/// Whether the store is empty. A store of another format is not touched.
-fn check_format(store: &dyn Store) -> Result<bool, OpenError> {
-    let mut found = None;
+/// Whether the store is empty, and the moment to which it was put back. A store of another format is not touched.
+fn read_meta(store: &dyn Store) -> Result<(bool, Option<FleetMillis>), OpenError> {
+    let mut rows = BTreeMap::new();
     each::<u64>(store, META, |key, value| {
-        if key.bytes == FORMAT_KEY.as_bytes() {
-            found = Some(value);
-        }
+        rows.insert(key.bytes.to_vec(), value);
         Ok(())
     })?;
-    match found {
-        None => Ok(true),
-        Some(FORMAT) => Ok(false),
-        Some(found) => Err(OpenError::Format { found }),
+    match rows.get(FORMAT_KEY.as_bytes()) {
+        None => Ok((true, None)),
+        Some(&FORMAT) => Ok((false, rows.get(RESTORED.1.as_bytes()).copied())),
+        Some(&found) => Err(OpenError::Format { found }),
     }
 }
 
@@ -125,7 +126,7 @@ fn read_staff(core: &mut FleetCore, store: &dyn Store) -> Result<(), OpenError> 
 
 /// Finds in the state what is still to be done, and makes it due at once.
 fn find_work(core: &mut FleetCore) {
-    let FleetCore { config, cabinets, orders, staff, agenda, .. } = core;
+    let FleetCore { config, cabinets, orders, staff, agenda, restored, .. } = core;
     // Books, times and commands go to connected cabinets only; a secret can be made before.
     let secrets = cabinets.iter().filter(|(_, cabinet)| cabinet.next_secrets().is_some());
     secrets.for_each(|(at, _)| agenda.jobs.want(Job::Secrets(at.clone())));
@@ -133,7 +134,7 @@ fn find_work(core: &mut FleetCore) {
     if let Some(at) = orders.retention_ends(config) {
         agenda.deadlines.set(Deadline::Retention, at);
     }
-    if agenda.jobs.any_wanted() || !agenda.intents.is_empty() {
+    if agenda.jobs.any_wanted() || !agenda.intents.is_empty() || restored.is_some() {
         agenda.deadlines.set(Deadline::Start, 0);
     }
 }

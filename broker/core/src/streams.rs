@@ -1,4 +1,5 @@
-//! Durable streams of an integration: rows from 1 without gaps, and a cursor that acknowledgements move.
+//! Durable streams of an integration: rows from 1 without gaps, but for the leap behind a restore, and a cursor that
+//! acknowledgements move.
 
 use std::collections::BTreeMap;
 
@@ -10,6 +11,9 @@ use crate::turn::Turn;
 
 /// Rows removed in one step at most: a cursor that jumps far must not make one large transaction.
 const PRUNED_AT_ONCE: u64 = 64;
+
+/// Numbers that are left out after a restore: more than a fleet writes between two backups.
+pub(crate) const LEAP: u64 = 1_000_000;
 
 cbor_map! {
     /// Ends of a stream.
@@ -42,6 +46,14 @@ impl Streams {
         turn.put(STREAM, stream_key(&stream.tenant, &stream.integration, stream.stream, n), &make(n));
         turn.put(STREAMS, stream.key(), head);
         turn.grew(stream, n);
+    }
+
+    /// The store was put back: numbers behind the newest row were given before, for rows that integrations may have seen.
+    pub(crate) fn leap(&mut self, turn: &mut Turn<'_>) {
+        for (stream, head) in &mut self.heads {
+            head.newest += LEAP;
+            turn.put(STREAMS, stream.key(), head);
+        }
     }
 
     /// Moves the cursor to `n`. An acknowledgement of what was acknowledged, or never sent, changes nothing.

@@ -287,7 +287,7 @@ mod tests {
         assert!(failed(other).contains("another tenant"));
         let late = service().answer(command(tenant(), NOW - CLOCK_TOLERANCE_MILLIS - 1), NOW);
         assert!(failed(late).contains("clocks"));
-        let time = FleetTime { challenge: challenge(), now: NOW + 86_400_000 };
+        let time = FleetTime { challenge: challenge(), now: NOW + 86_400_000, mark: None };
         let time = SignTime { tenant: tenant(), cabinet: cabinet(), instance: INSTANCE, time };
         assert!(failed(service().answer(time.into(), NOW)).contains("clocks"));
     }

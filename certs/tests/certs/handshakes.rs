@@ -1,15 +1,21 @@
 //! Real rustls handshakes in memory: who gets in, who does not, and by whose word.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use crate::fleet::mint::{mint, params};
 use crate::fleet::{DAY, Fleet, Pair, clock_at, localhost, now};
-use certs::{CertificateDer, ClientRoots, IdentityError, LeafRequest, ServerRoots, client_config, server_config};
+use certs::{
+    CertificateDer, ClientClock, ClientRoots, IdentityError, LeafRequest, ServerRoots, client_config, server_config,
+};
 use rcgen::{BasicConstraints, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose, SanType};
 use rustls::crypto::ring::default_provider;
+use rustls::time_provider::TimeProvider;
 use rustls::{
     AlertDescription, CertificateError, ClientConfig, Error, HandshakeKind, PeerIncompatible, RootCertStore, version,
 };
+
+use rustls_pki_types::UnixTime;
 
 fn peer(pair: &Pair) -> Vec<CertificateDer<'static>> {
     pair.server.peer_certificates().unwrap().to_vec()
@@ -323,6 +329,38 @@ fn a_client_uses_its_own_clock() {
     let own = fleet.client("cabinet:acme:one");
     let late = client_config(&own, &fleet.server_roots(), clock_at(now() + DAY * 398)).unwrap();
     let error = Pair::refused_by_client(Arc::new(late), fleet.server_config());
+    assert!(matches!(error, Error::InvalidCertificate(CertificateError::ExpiredContext { .. })), "{error}");
+}
+
+/// A clock that says the earliest time that it can be, or the time.
+#[derive(Debug)]
+struct Since(SystemTime, bool);
+
+impl TimeProvider for Since {
+    fn current_time(&self) -> Option<UnixTime> {
+        clock_at(self.0).current_time()
+    }
+}
+
+impl ClientClock for Since {
+    fn is_earliest(&self) -> bool {
+        self.1
+    }
+}
+
+#[test]
+fn a_client_that_knows_only_the_earliest_time_takes_what_began_later_and_nothing_that_has_ended() {
+    let fleet = Fleet::new();
+    let own = fleet.client("cabinet:acme:one");
+    let at = |time, earliest| {
+        let clock = Arc::new(Since(time, earliest));
+        Arc::new(certs::client_config_without_time(&own, &fleet.server_roots(), clock).unwrap())
+    };
+    let long_ago = now() - DAY * 9_000;
+    assert_eq!(Pair::new(at(long_ago, true), fleet.server_config()).run(), (None, None));
+    let error = Pair::refused_by_client(at(long_ago, false), fleet.server_config());
+    assert!(matches!(error, Error::InvalidCertificate(CertificateError::NotValidYetContext { .. })), "{error}");
+    let error = Pair::refused_by_client(at(now() + DAY * 398, true), fleet.server_config());
     assert!(matches!(error, Error::InvalidCertificate(CertificateError::ExpiredContext { .. })), "{error}");
 }
 

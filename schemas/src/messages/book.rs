@@ -6,7 +6,7 @@
 use crate::ids::Name;
 use crate::{cbor_code, cbor_map, cbor_union};
 
-use super::{Attributes, Category, Challenge, Compartment, CredentialId, FleetMillis, OrderKey, Size, Verifier};
+use super::{Attributes, Category, Challenge, Compartment, CredentialId, Epoch, FleetMillis, OrderKey, Size, Verifier};
 
 cbor_code! {
     pub enum CredentialKind {
@@ -109,11 +109,24 @@ cbor_map! {
 }
 
 cbor_map! {
+    /// How far the fleet has a cabinet's events.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct EventMark {
+        1 => epoch: Epoch,
+        2 => high_water: u64,
+    }
+}
+
+cbor_map! {
     /// The fleet's time, fresh because it names a challenge.
+    ///
+    /// `mark` says what `welcome` says too, but signed: a cabinet whose own events end before it knows that its store was
+    /// put back, and nobody who only owns the connection can make it believe so.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct FleetTime {
         1 => challenge: Challenge,
         2 => now: FleetMillis,
+        3 opt => mark: Option<EventMark>,
     }
 }
 

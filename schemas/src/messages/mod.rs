@@ -10,8 +10,8 @@ mod keyset;
 mod telemetry;
 
 pub use book::{
-    Book, BookChange, CodesMessage, CredentialKind, DropCredential, DropOrder, DropStaff, FleetTime, PutCredential,
-    PutOrder, PutStaff, Rules,
+    Book, BookChange, CodesMessage, CredentialKind, DropCredential, DropOrder, DropStaff, EventMark, FleetTime,
+    PutCredential, PutOrder, PutStaff, Rules,
 };
 pub use command::{Action, COMMAND_AGE_MAX_MILLIS, Command, Expect, Unlock};
 pub use domain::{

@@ -3,10 +3,14 @@
 //! It lives below `schemas` because the broker and the agent keep the same kind of rows and must survive the same kinds
 //! of crash; what the rows mean is known to the cores alone.
 
+mod backup;
+
 use std::path::{Path, PathBuf};
 
 use redb::{Builder, Database, Durability, ReadableDatabase as _, StorageBackend, TableDefinition, TableError};
 use schemas::step::{Row, Store, StoreError, Table, Write};
+
+pub use backup::{BackupError, Seal, Snapshot, restore, verify};
 
 /// Page cache in bytes. redb's default of 1 GiB would be the agent's whole machine.
 const CACHE_BYTES: usize = 4 * 1024 * 1024;
@@ -68,6 +72,11 @@ impl RedbStore {
             .create_with_backend(backend)
             .map(|database| Self { database })
             .map_err(|error| OpenError::Open { path: PathBuf::from("(backend)"), source: Box::new(error) })
+    }
+
+    /// All rows of this moment, for a backup.
+    pub fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        Snapshot::of(&self.database)
     }
 
     fn try_commit(&self, writes: &[Write]) -> Result<(), redb::Error> {

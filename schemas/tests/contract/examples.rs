@@ -160,7 +160,18 @@ fn signed() -> Vec<Example> {
         Example::new("command/empty", &Command { action: empty.into(), ..command() }),
         Example::new("codes-message/book", &book(5, 4, book_changes())),
         Example::new("codes-message/empty-book", &book(1, 0, vec![])),
-        Example::new("codes-message/time", &CodesMessage::from(FleetTime { challenge: CHALLENGE, now: NOW })),
+        Example::new(
+            "codes-message/time",
+            &CodesMessage::from(FleetTime { challenge: CHALLENGE, now: NOW, mark: None }),
+        ),
+        Example::new(
+            "codes-message/time-with-mark",
+            &CodesMessage::from(FleetTime {
+                challenge: CHALLENGE,
+                now: NOW,
+                mark: Some(EventMark { epoch: EPOCH, high_water: 7 }),
+            }),
+        ),
         Example::new("keyset", &keyset),
     ]
 }

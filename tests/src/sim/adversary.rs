@@ -104,7 +104,7 @@ impl World {
                 Signed { envelope: Blob(sign(cbor::encode(&command), scope(KeyPurpose::Unlock), &key)) }.into()
             }
             1 => {
-                let time = CodesMessage::from(FleetTime { challenge, now: START / 2 });
+                let time = CodesMessage::from(FleetTime { challenge, now: START / 2, mark: None });
                 CodesEnvelope { envelope: Blob(sign(cbor::encode(&time), scope(KeyPurpose::Codes), &key)) }.into()
             }
             2 => {

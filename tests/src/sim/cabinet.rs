@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cabinet_core::{
-    CabinetCore, CompartmentConfig, Config, DeviceKey, DoorSeen, EVENTS, Effect, EntryResult, Input, Moment,
-    ScreenNote, SessionId, event_key,
+    CabinetCore, CompartmentConfig, Config, DeviceKey, DoorSeen, EVENTS, Effect, EntryResult, Input, MachineStart,
+    Moment, ScreenNote, SessionId, event_key,
 };
 use schemas::cbor::{self, Blob};
 use schemas::crypto::codes::Secret;
@@ -61,6 +61,7 @@ pub(super) struct Cabinet {
     core: Option<CabinetCore>,
     pub(super) run: u64,
     boot: BootId,
+    machine: MachineStart,
     /// When the boot clock was zero.
     booted: u64,
     pub(super) conn: Option<u64>,
@@ -92,6 +93,7 @@ impl Cabinet {
             core: None,
             run: 0,
             boot: BootId([0; 8]),
+            machine: MachineStart(dice.bytes()),
             booted: 0,
             conn: None,
             epoch: None,
@@ -150,6 +152,7 @@ impl World {
             device_key: DeviceKey(cabinet.device_key),
             agent: "sim".into(),
             boot: cabinet.boot,
+            machine: cabinet.machine,
             telemetry_every_millis: 60_000,
         }
     }
@@ -205,7 +208,7 @@ impl World {
             }
         }
         if power {
-            self.cabs[cab].booted = self.now;
+            self.cabs[cab].machine = MachineStart(self.dice.bytes());
         }
         if let Some(conn) = self.cabs[cab].conn.take() {
             let notices = self.dice.below(90_000);

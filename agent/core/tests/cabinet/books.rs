@@ -47,14 +47,27 @@ fn a_book_signed_with_the_unlock_key_or_for_an_earlier_enrolment_is_refused() {
     assert_eq!(rig.last(), BookRefused { version: None, reason: RefusalReason::BadSignature }.into());
 }
 
+/// A fleet that was restored from a backup writes a book without the orders that were loaded since.
 #[test]
-fn a_snapshot_replaces_the_book_and_leaves_the_compartments_alone() {
+fn a_snapshot_that_does_not_know_what_is_inside_takes_no_code_away() {
     let mut rig = Rig::holding(&[(3, "A1", "12345678"), (4, "A2", "87654321")]);
     let version = rig.book + 1;
-    let changes = vec![put_order("A2", Size::S), credential(2, "87654321", &["A2"]).into()];
-    rig.send_book(book(version, 0, changes));
+    rig.send_book(book(version, 0, vec![put_order("A2", Size::S)]));
+    assert_eq!(rig.last(), BookApplied { version }.into());
+    assert_eq!(only_pulse(&rig.enter("12345678")).compartment, 3, "the book does not name the order");
+    assert_eq!(only_pulse(&rig.enter("87654321")).compartment, 4, "the book names it without a code");
+    rig.restart();
     assert!(rig.view(3).allocated && rig.view(4).allocated);
+}
+
+#[test]
+fn a_snapshot_ends_codes_of_what_is_not_inside_and_those_that_it_withdraws() {
+    let mut rig = Rig::holding(&[(3, "A1", "12345678"), (4, "A2", "87654321")]);
+    rig.book(vec![put_order("A3", Size::S), credential(3, "11112222", &["A3"]).into()]);
+    let version = rig.book + 1;
+    rig.send_book(book(version, 0, vec![DropCredential { id: credential(1, "12345678", &["A1"]).id }.into()]));
     assert_eq!(result(&rig.enter("12345678")), EntryResult::Refused(EntryRefusal::Revoked));
+    assert_eq!(result(&rig.enter("11112222")), EntryResult::Refused(EntryRefusal::Revoked));
     assert_eq!(only_pulse(&rig.enter("87654321")).compartment, 4);
 }
 

@@ -1,6 +1,6 @@
 //! Hello, welcome, events on their way, challenges, telemetry, keysets.
 
-use cabinet_core::{Effect, Input};
+use cabinet_core::{Effect, EntryRefusal, EntryResult, Input};
 use schemas::cbor::{self, Blob};
 use schemas::crypto::seal;
 use schemas::messages::*;
@@ -81,9 +81,11 @@ fn events_follow_the_welcome_sixteen_at_a_time_and_again_after_a_lost_connection
 fn hello_is_said_again_when_no_welcome_comes() {
     let mut rig = Rig::blank();
     rig.send(Input::Connected);
-    assert!(hello(&rig.wait(60_000)).is_none(), "the packet is still on its way");
+    assert!(hello(&rig.wait(29_000)).is_none(), "the packet is still on its way");
     rig.send(Input::HelloAcked);
-    assert!(hello(&rig.wait(30_000)).is_some());
+    assert!(hello(&rig.wait(29_000)).is_none(), "the fleet is still at work");
+    assert!(hello(&rig.wait(1_000)).is_some());
+    assert!(hello(&rig.wait(30_000)).is_some(), "the packet was lost before it left");
 }
 
 #[test]
@@ -138,7 +140,7 @@ fn an_event_carries_the_fleets_time_once_it_is_known() {
 fn a_time_that_is_not_signed_or_not_fresh_is_refused() {
     let mut rig = Rig::online();
     let challenge = rig.ask();
-    let message = CodesMessage::from(FleetTime { challenge, now: 5_000_000 });
+    let message = CodesMessage::from(FleetTime { challenge, now: 5_000_000, mark: None });
     let forged = signed(&message, KeyPurpose::Codes, &unlock_key());
     rig.down(CodesEnvelope { envelope: forged });
     assert_eq!(rig.last(), BookRefused { version: None, reason: RefusalReason::UnknownKey }.into());
@@ -183,4 +185,62 @@ fn after_six_hours_without_network_forty_collections_arrive_in_order() {
         effects = rig.send(Input::EventsAcked { up_to: to });
     }
     assert_eq!(next, hello.newest + 1);
+}
+
+fn mark(rig: &Rig, epoch: Epoch, high_water: u64, key: &ed25519_dalek::SigningKey) -> Down {
+    let challenge = rig.challenge.unwrap();
+    let message =
+        CodesMessage::from(FleetTime { challenge, now: 5_000_000, mark: Some(EventMark { epoch, high_water }) });
+    CodesEnvelope { envelope: signed(&message, KeyPurpose::Codes, key) }.into()
+}
+
+/// Numbers would be given twice, so what is told from here on has an epoch of its own.
+#[test]
+fn a_cabinet_whose_store_was_put_back_begins_an_epoch_and_has_everything_looked_at() {
+    let mut rig = Rig::holding(&[(3, "A1", "12345678")]);
+    let first = rig.connect();
+    let welcome = Welcome { epoch: first.epoch, high_water: first.newest + 5 };
+    assert_eq!(batches(&rig.down(welcome)), [], "which of its events the fleet has cannot be told");
+    let effects = rig.down(mark(&rig, first.epoch, first.newest + 5, &codes_key()));
+    let again = hello(&effects).expect("it says hello anew");
+    assert_ne!(again.epoch, first.epoch);
+    assert_eq!(rig.count(|fact| matches!(fact, Fact::AuditRequired(_))), 5);
+    assert_eq!(batches(&rig.down(Welcome { epoch: again.epoch, high_water: again.oldest - 1 })).len(), 1);
+    rig.restart();
+    assert_eq!(rig.connect().epoch, again.epoch);
+}
+
+/// The truth may be that A1 was collected long ago and somebody else's goods are behind its door.
+#[test]
+fn no_code_opens_a_compartment_of_a_store_that_was_put_back_until_staff_have_looked() {
+    let mut rig = Rig::holding(&[(3, "A1", "12345678"), (4, "A2", "87654321")]);
+    let first = rig.connect();
+    rig.down(Welcome { epoch: first.epoch, high_water: first.newest + 5 });
+    rig.down(mark(&rig, first.epoch, first.newest + 5, &codes_key()));
+    rig.restart();
+    assert_eq!(result(&rig.enter("12345678")), EntryResult::Refused(EntryRefusal::OutOfService));
+    let session = rig.log_in("111111");
+    let look = |compartment: u16| Input::ConfirmLoaded { session, compartment: number(compartment), inside: true };
+    rig.send(look(3));
+    assert_eq!(only_pulse(&rig.enter("12345678")).compartment, 3);
+    let effects = rig.send(Input::Retrieve { session, order: order("A2") });
+    let pulse = only_pulse(&effects);
+    rig.sent(pulse);
+    rig.open_door(4);
+    rig.close_door(4);
+    assert!(!rig.view(4).allocated && rig.view(4).fault, "its content is out, the doubt is not");
+    rig.send(Input::ConfirmLoaded { session, compartment: number(4), inside: false });
+    assert!(!rig.view(4).fault && !rig.view(4).audit_required);
+}
+
+#[test]
+fn a_mark_of_the_past_of_another_epoch_or_of_another_key_begins_no_epoch() {
+    let mut rig = Rig::online();
+    let first = rig.connect();
+    rig.down(mark(&rig, first.epoch, first.newest, &codes_key()));
+    rig.ask();
+    rig.down(mark(&rig, Epoch([9; 8]), first.newest + 5, &codes_key()));
+    rig.ask();
+    rig.down(mark(&rig, first.epoch, first.newest + 50, &unlock_key()));
+    assert_eq!(rig.connect().epoch, first.epoch);
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use cabinet_core::{
-    CabinetCore, CompartmentConfig, Config, DeviceKey, DoorSeen, EVENTS, Effect, EntryResult, Input, Moment, OpenError,
-    SessionId,
+    CabinetCore, CompartmentConfig, Config, DeviceKey, DoorSeen, EVENTS, Effect, EntryResult, Input, MachineStart,
+    Moment, OpenError, SessionId,
 };
 use ed25519_dalek::SigningKey;
 use p256::SecretKey;
@@ -118,6 +118,7 @@ pub(crate) fn config(boot: u8) -> Config {
         device_key: DeviceKey([9; 32]),
         agent: "test".into(),
         boot: BootId([boot; 8]),
+        machine: MachineStart([boot; 16]),
         telemetry_every_millis: Config::TELEMETRY_EVERY_MILLIS,
     }
 }
@@ -331,7 +332,7 @@ impl Rig {
 
     pub(crate) fn set_time(&mut self, now: u64) {
         let challenge = self.ask();
-        let message = CodesMessage::from(FleetTime { challenge, now });
+        let message = CodesMessage::from(FleetTime { challenge, now, mark: None });
         let envelope = signed(&message, KeyPurpose::Codes, &codes_key());
         self.down(CodesEnvelope { envelope });
     }

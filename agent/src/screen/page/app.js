@@ -14,13 +14,13 @@ const THANKS_MILLIS = 6000;
 const STAFF_IDLE = 180000;
 
 export const state = {
-  link: "connecting", // connected, lost, noKey
+  link: "connecting", // connected, lost, outOfOrder, noKey
   view: null,
   page: "keypad", // keypad, pin, doors, list, job
   typed: "",
   message: "",
   busy: false,
-  doors: new Map(), // number -> { is: opening | open | closed | push | help, order }
+  doors: new Map(), // number -> { is: opening | open | closed | push | silent | help, order }
   beeping: new Set(),
   lockedUntil: 0,
   staff: null, // { name }
@@ -194,6 +194,7 @@ function note(news) {
       state.beeping.delete(number);
       return door(number, { is: "closed" });
     case "push_door": return door(number, { is: "push" });
+    case "lock_silent": return door(number, { is: "silent" });
     case "call_staff": return door(number, { is: "help", order: news.order });
     case "beep":
       state.beeping.add(number);
@@ -303,12 +304,12 @@ function doorsPage() {
   const doors = [...state.doors].sort(([one], [other]) => one - other);
   const all = (is) => doors.every(([, door]) => door.is === is);
   const call = doors.filter(([, door]) => door.is === "help");
-  const push = doors.filter(([, door]) => door.is === "push");
+  const push = doors.filter(([, door]) => door.is === "push" || door.is === "silent");
   const what = all("closed") ? TEXTS.doors.thanks : doors.length > 1 ? TEXTS.doors.takeAll : TEXTS.doors.take;
   return el("section", { class: doors.length > 1 ? "doors many" : "doors" },
     el("div", { class: "tiles" }, ...doors.map(([number, door]) => doorTile(number, door))),
     el("div", { class: "next" },
-      ...push.map(([number]) => el("p", {}, TEXTS.doors.pushHow(number))),
+      ...push.map(([number, door]) => el("p", {}, door.is === "push" ? TEXTS.doors.pushHow(number) : TEXTS.doors.silentHow(number))),
       ...push.map(([number]) => button(TEXTS.doors.again(number), () => again(number), { class: "primary" })),
       ...call.map(([number, door]) => el("p", {}, TEXTS.doors.call(number), door.order && el("strong", {}, ` ${TEXTS.doors.reference(door.order.split("/")[1])}`))),
       push.length + call.length === 0 && el("p", {}, what),
@@ -329,6 +330,7 @@ function again(number) {
 
 function page() {
   if (state.link === "noKey") return el("section", { class: "wide warn" }, el("h1", {}, TEXTS.state.lost), el("p", {}, TEXTS.state.noKey));
+  if (state.link === "outOfOrder") return el("section", { class: "wide warn" }, el("h1", {}, TEXTS.state.outOfOrder), el("p", {}, TEXTS.state.outOfOrderLong));
   if (state.link === "lost") return el("section", { class: "wide warn" }, el("h1", {}, TEXTS.state.lost), el("p", {}, TEXTS.state.lostLong));
   switch (state.page) {
     case "doors": return doorsPage();
@@ -344,7 +346,7 @@ function draw() {
   document.title = TEXTS.title;
   document.getElementById("place").textContent = view ? TEXTS.cabinet(view.cabinet) : "";
   const status = document.getElementById("state");
-  const now = state.link === "connected" && view ? (view.online ? "online" : "offline") : "lost";
+  const now = state.link === "outOfOrder" ? "outOfOrder" : state.link === "connected" && view ? (view.online ? "online" : "offline") : "lost";
   status.textContent = state.link === "connecting" ? "" : TEXTS.state[now];
   status.className = now;
   const staff = document.getElementById("staff");

@@ -67,6 +67,7 @@ export async function follow(on) {
         continue;
       }
       if (status === 401) on.loggedOut();
+      if (status === 503) on.state(body.error === "out_of_order" ? "outOfOrder" : "lost");
     } catch {
       if (signal.aborted) continue;
       on.state("lost");

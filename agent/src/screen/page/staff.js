@@ -11,7 +11,7 @@ export function listPage(state, tell) {
       state.message || `${TEXTS.staff.hello(state.staff.name)} ${staff.waiting.length > 0 ? TEXTS.staff.listHint : TEXTS.staff.none}`),
     staff.boards_silent > 0 && el("p", { class: "refusal" }, TEXTS.staff.boards(staff.boards_silent)),
     ...staff.compartments.filter((seen) => seen.asks).map((seen) => question(seen.number, tell)),
-    ...staff.compartments.filter((seen) => seen.audit_required && !seen.asks).map((seen) => audit(seen.number, tell)),
+    ...staff.compartments.filter((seen) => seen.audit_required && !seen.asks).map((seen) => audit(seen, tell)),
     ...staff.waiting.map((waiting) => orderRow(waiting, tell)));
 }
 
@@ -21,9 +21,10 @@ function question(number, tell) {
     button(TEXTS.job.yes, () => answer(true), { class: "primary" }), button(TEXTS.job.no, () => answer(false)));
 }
 
-function audit(number, tell) {
-  return el("div", { class: "task" }, el("p", {}, TEXTS.staff.audit(number)),
-    button(TEXTS.staff.auditYes(number), () => tell("/api/confirm", { compartment: number, inside: false })));
+function audit({ number, allocated }, tell) {
+  const [ask, yes] = allocated ? [TEXTS.staff.auditHeld, TEXTS.staff.auditHeldYes] : [TEXTS.staff.audit, TEXTS.staff.auditYes];
+  return el("div", { class: "task" }, el("p", {}, ask(number)),
+    button(yes(number), () => tell("/api/confirm", { compartment: number, inside: allocated })));
 }
 
 function orderRow({ order, size, category, compartment, loading }, tell) {
@@ -55,10 +56,11 @@ export function jobPage(state, tell, show) {
       job.empty && el("p", {}, TEXTS.job.askEmpty), refused,
       button(TEXTS.job.yes, () => answer(true), { class: "primary" }), button(TEXTS.job.no, () => answer(false))]);
   }
-  if (job.phase === "push") {
+  if (job.phase === "push" || job.phase === "silent") {
+    const how = job.phase === "push" ? TEXTS.doors.pushHow : TEXTS.doors.silentHow;
     const again = () => { job.phase = "opening"; tell("/api/again", { compartment: job.number }); };
-    return layout("push", reference, job.number, TEXTS.doors.push, [
-      el("p", {}, TEXTS.doors.pushHow(job.number)), refused,
+    return layout("push", reference, job.number, TEXTS.doors[job.phase], [
+      el("p", {}, how(job.number)), refused,
       button(TEXTS.doors.again(job.number), again, { class: "primary" }), list(TEXTS.job.list)]);
   }
   const larger = () => tell("/api/load", { order: job.order, larger: true });

@@ -45,10 +45,9 @@ impl Cabinet {
         self.prune(turn, u64::MAX);
         self.progress.wanted = self.progress.wanted.max(self.progress.held);
         let (inside, outside): (Vec<_>, Vec<_>) = self.booked.values().partition(|booked| booked.loaded.is_some());
-        let orders = inside
-            .into_iter()
-            .chain(outside)
-            .flat_map(|booked| std::iter::once(booked.change()).chain(booked.credential_changes()));
+        let orders = inside.into_iter().chain(outside).flat_map(|booked| {
+            std::iter::once(booked.change()).chain(booked.credential_changes()).chain(booked.withdrawals())
+        });
         let changes: Vec<BookChange> = std::iter::once(self.rules().into())
             .chain(orders)
             .chain(self.staff.values().filter_map(staff_change))
@@ -77,7 +76,8 @@ impl Cabinet {
         self.progress.held = held;
         let digits = self.rules().code_digits;
         let known = held == self.progress.wanted || self.sets.contains_key(&(held + 1)) || self.snapshot_above(held);
-        if held > self.progress.wanted || !known || self.has_other_pepper() {
+        // Equal versions of a fleet or a cabinet that was put back can hold different books.
+        if held > self.progress.wanted || !known || self.has_other_pepper() || self.is_unreconciled() {
             self.progress.digits = digits;
             self.snapshot(turn);
         } else if self.progress.digits != digits {

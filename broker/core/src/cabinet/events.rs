@@ -219,6 +219,9 @@ impl Cabinet {
                 self.doors.insert(state.number, (state.door, state.occupancy));
             }
         }
+        if sample.outbox == 0 && self.is_unreconciled() {
+            self.reconcile(turn, &sample.compartments);
+        }
         let at = Rfc3339(When::of(&sample.at, turn.now).at);
         let live = LiveTelemetry::new(self.at.cabinet.clone(), at, &sample);
         self.live(turn, Live::Telemetry, json(&live));

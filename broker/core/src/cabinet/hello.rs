@@ -3,7 +3,8 @@
 use schemas::api::{LivePresence, Rfc3339};
 use schemas::cbor;
 use schemas::messages::{
-    Ask, Challenge, CodesEnvelope, Compartment, Down, Epoch, FleetMillis, FleetTime, Hello, Welcome,
+    Ask, Challenge, CodesEnvelope, Compartment, CompartmentState, Down, Epoch, EventMark, FleetMillis, FleetTime,
+    Hello, Welcome,
 };
 use schemas::topics::Live;
 
@@ -104,6 +105,7 @@ impl Cabinet {
         match self.progress.epoch {
             Some(epoch) if epoch == hello.epoch => {
                 if hello.newest < self.progress.high_water {
+                    self.progress.unreconciled = Some(true);
                     turn.alarm(format!(
                         "cabinet {} has events up to {} only, the fleet up to {}: its store was put back",
                         self.at, hello.newest, self.progress.high_water
@@ -118,6 +120,7 @@ impl Cabinet {
                     self.at, self.progress.high_water
                 ));
                 (self.progress.epoch, self.progress.high_water) = (Some(hello.epoch), 0);
+                self.progress.unreconciled = Some(true);
             }
             None => self.progress.epoch = Some(hello.epoch),
         }
@@ -134,6 +137,36 @@ impl Cabinet {
         turn.put(EVENTS, event_key(&self.at.tenant, &self.at.cabinet, epoch, first), &row);
         turn.alarm(format!("cabinet {}: events {first} to {last} are lost (history gap)", self.at));
         self.progress.high_water = last;
+        self.progress.unreconciled = Some(true);
+    }
+
+    pub(super) fn is_unreconciled(&self) -> bool {
+        self.progress.unreconciled == Some(true)
+    }
+
+    /// The fleet's store was put back to an earlier state: what happened since is known to the cabinet alone.
+    pub(crate) fn fleet_put_back(&mut self, turn: &mut Turn<'_>) {
+        self.progress.unreconciled = Some(true);
+        self.put_progress(turn);
+    }
+
+    /// The cabinet has told all its events, and says which compartments hold something. It is believed; where the fleet
+    /// knows otherwise, a person has to look.
+    pub(super) fn reconcile(&mut self, turn: &mut Turn<'_>, compartments: &[CompartmentState]) {
+        for state in compartments {
+            let found = self.inside.get(&state.number).cloned().unwrap_or_default();
+            if self.info(state.number).is_some() && state.allocated != found.order.is_some() {
+                let word = if state.allocated { "takes it for occupied" } else { "takes it for free" };
+                turn.alarm(format!(
+                    "cabinet {}: compartment {} needs a look, the cabinet {word}",
+                    self.at, state.number
+                ));
+                self.set_inside(turn, state.number, Inside { audit_required: true, ..found });
+            }
+        }
+        self.progress.unreconciled = None;
+        self.put_progress(turn);
+        self.drop_lost_reservations(turn);
     }
 
     fn audit_all(&mut self, turn: &mut Turn<'_>) {
@@ -225,7 +258,8 @@ impl Cabinet {
         let challenge = self.fresh_challenge(now)?;
         self.open_link().filter(|open| open.time_due)?;
         let (tenant, cabinet) = (self.at.tenant.clone(), self.at.cabinet.clone());
-        let time = FleetTime { challenge, now };
+        let mark = self.progress.epoch.map(|epoch| EventMark { epoch, high_water: self.progress.high_water });
+        let time = FleetTime { challenge, now, mark };
         Some(SignTime { tenant, cabinet, instance: self.registration.instance, time }.into())
     }
 

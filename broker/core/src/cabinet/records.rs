@@ -4,8 +4,8 @@ use schemas::cbor::Blob;
 use schemas::cbor_map;
 use schemas::ids::{Name, SiteId};
 use schemas::messages::{
-    Attributes, BookChange, Category, CommandId, Compartment, CompartmentInfo, CredentialId, CredentialKind, Epoch,
-    FleetMillis, Instance, OrderKey, PepperOffer, PutCredential, PutOrder, Size, Verifier,
+    Attributes, BookChange, Category, CommandId, Compartment, CompartmentInfo, CredentialId, CredentialKind,
+    DropCredential, Epoch, FleetMillis, Instance, OrderKey, PepperOffer, PutCredential, PutOrder, Size, Verifier,
 };
 
 cbor_map! {
@@ -41,6 +41,9 @@ cbor_map! {
         5 => held: u64,
         /// Digits of a code that the book's rules name, 0 for none yet.
         6 => digits: u8,
+        /// True: what is in the compartments may differ from what the fleet knows, because its own store, the cabinet's
+        /// store or events between them were lost. Until the cabinet has said what it holds.
+        7 opt => unreconciled: Option<bool>,
     }
 }
 
@@ -104,6 +107,9 @@ cbor_map! {
         /// Where it is, by the cabinet's word.
         7 opt => loaded: Option<Compartment>,
         8 opt => grant: Option<Grant>,
+        /// Credentials that were withdrawn while the order is inside: a cabinet keeps them through a whole book unless it
+        /// says so.
+        9 opt => withdrawn: Option<Vec<CredentialId>>,
     }
 }
 
@@ -122,6 +128,10 @@ impl Booked {
     /// Whether it is to get the next compartment that fits.
     pub(crate) fn waits(&self) -> bool {
         self.reserved.is_none() && self.loaded.is_none()
+    }
+
+    pub(crate) fn withdrawals(&self) -> impl Iterator<Item = BookChange> {
+        self.withdrawn.iter().flatten().map(|id| DropCredential { id: *id }.into())
     }
 
     /// The credentials as changes of the book: all of them, or none while one has no verifier.

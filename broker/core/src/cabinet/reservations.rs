@@ -60,6 +60,7 @@ impl Cabinet {
             reserved: None,
             loaded: None,
             grant: None,
+            withdrawn: None,
         };
         self.booked.insert(order, booked);
     }

@@ -1,6 +1,6 @@
 //! Secrets that the signer makes for this cabinet: pickup codes, scanned tokens and the verifiers of PINs.
 
-use schemas::messages::{BookChange, CredentialId, CredentialKind, DropCredential, DropStaff, OrderKey};
+use schemas::messages::{BookChange, CredentialId, CredentialKind, DropStaff, OrderKey};
 
 use crate::cabinet::Cabinet;
 use crate::cabinet::book::staff_change;
@@ -40,11 +40,15 @@ impl Cabinet {
 
     /// Withdraws an order's credentials.
     pub(super) fn revoke(&mut self, turn: &mut Turn<'_>, order: &OrderKey) {
-        let Some(grant) = self.booked.get_mut(order).and_then(|booked| booked.grant.take()) else {
+        let Some(booked) = self.booked.get_mut(order) else {
             return;
         };
+        let Some(grant) = booked.grant.take() else {
+            return;
+        };
+        booked.withdrawn.get_or_insert_default().extend(grant.credentials.iter().map(|one| one.id));
+        let dropped = booked.withdrawals().collect();
         self.put_booked(turn, order);
-        let dropped = grant.credentials.iter().map(|one| DropCredential { id: one.id }.into()).collect();
         self.append(turn, dropped);
     }
 

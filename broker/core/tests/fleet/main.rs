@@ -8,4 +8,5 @@ mod crashes;
 mod handover;
 mod orders;
 mod requests;
+mod restore;
 mod world;

@@ -1,0 +1,200 @@
+//! The fleet's store is put back to an earlier state, or a cabinet's: the cabinets' facts win, and what differs needs a
+//! look.
+
+use schemas::api::OrderState;
+use schemas::cbor;
+use schemas::messages::{
+    BookChange, Collected, CompartmentState, DoorState, Occupancy, Size, Stamp, Started, Telemetry,
+};
+use schemas::step::{RESTORED, Store as _, Write};
+use schemas::topics::Up;
+
+use crate::handover::load;
+use crate::world::{MemStore, START, World, c1, door, order, tenant};
+
+fn put(world: &mut World, id: &str) {
+    world.put(&format!(r#"{{"order":"{id}","cabinet":"c1","size":"S","category":"retail"}}"#));
+}
+
+/// The fleet starts on `backup`, as `fleet restore` leaves it.
+fn restore(world: &mut World, mut backup: MemStore) {
+    backup.commit(&[Write::put(RESTORED.0, RESTORED.1, cbor::encode(&START))]).unwrap();
+    world.store = backup;
+    world.restart();
+}
+
+/// Everything is told; `taken` are the compartments that hold something.
+fn sample(world: &mut World, taken: &[u16], waiting: u64) {
+    let cabinet = world.cabinet(&c1());
+    let state = |number: u16| CompartmentState {
+        number: door(number),
+        door: DoorState::Closed,
+        occupancy: Occupancy::Unknown,
+        allocated: taken.contains(&number),
+    };
+    let telemetry = Telemetry {
+        challenge: cabinet.challenge(),
+        at: Stamp { boot: cabinet.challenge().boot, boot_millis: 9, fleet_millis: None, uncertainty_millis: None },
+        compartments: (1..=cabinet.sizes.len()).map(|number| state(u16::try_from(number).unwrap())).collect(),
+        boards_silent: 0,
+        outbox: waiting,
+        book: cabinet.book,
+        wrong_codes_today: 0,
+    };
+    world.up(&c1(), Up::Telemetry, cbor::encode(&telemetry));
+}
+
+fn state(world: &World, id: &str) -> Option<OrderState> {
+    world.statuses("shop").into_iter().rfind(|status| status.order.as_str() == id).map(|status| status.state)
+}
+
+fn collect(world: &mut World, id: &str, number: u16) {
+    let credential = schemas::messages::CredentialId([1; 8]);
+    world.fact(&c1(), Collected { order: order(id), compartment: door(number), credential, confirmed: true });
+}
+
+#[test]
+fn a_restored_fleet_hears_again_what_it_has_forgotten() {
+    let mut world = World::new(&[Size::S; 3]);
+    put(&mut world, "A1");
+    load(&mut world, "A1", 1);
+    let backup = world.store.clone();
+    put(&mut world, "A2");
+    load(&mut world, "A2", 2);
+    collect(&mut world, "A1", 1);
+    let seen = world.statuses("shop").last().unwrap().n;
+
+    restore(&mut world, backup);
+    world.connect(&c1());
+    assert_eq!(state(&world, "A1"), Some(OrderState::Collected));
+    assert!(world.statuses("shop").last().unwrap().n > seen, "a number that the shop has seen is not given again");
+
+    sample(&mut world, &[2], 0);
+    put(&mut world, "B1");
+    put(&mut world, "B2");
+    put(&mut world, "B3");
+    assert_eq!(world.reserved(), [door(1), door(3)], "what holds the forgotten order is not free");
+    put(&mut world, "A2");
+    assert_eq!(state(&world, "A2"), Some(OrderState::Stored), "its backend puts it again and finds it where it is");
+}
+
+#[test]
+fn where_events_are_lost_the_cabinets_word_about_its_compartments_counts() {
+    let mut world = World::new(&[Size::S; 3]);
+    put(&mut world, "A1");
+    load(&mut world, "A1", 1);
+    let backup = world.store.clone();
+    put(&mut world, "A2");
+    load(&mut world, "A2", 2);
+    collect(&mut world, "A1", 1);
+    let cabinet = world.cabinet(&c1());
+    cabinet.oldest = cabinet.newest;
+    cabinet.history.retain(|n, _| *n == cabinet.newest);
+
+    restore(&mut world, backup);
+    world.connect(&c1());
+    let before = world.alarms();
+    sample(&mut world, &[2], 1);
+    assert_eq!(world.alarms(), before, "it has not told everything yet");
+    sample(&mut world, &[2], 0);
+    sample(&mut world, &[2], 0);
+    assert_eq!(world.alarms(), before + 2, "1 is free and 2 is taken, each told once");
+    put(&mut world, "B1");
+    put(&mut world, "B2");
+    put(&mut world, "B3");
+    assert!(!world.reserved().contains(&door(2)), "{:?}", world.reserved());
+}
+
+/// An order that the backup has in a compartment and the cabinet has not: it is not given out as if nothing were wrong.
+#[test]
+fn a_compartment_that_is_free_by_the_cabinet_alone_needs_a_look() {
+    let mut world = World::new(&[Size::S; 2]);
+    put(&mut world, "A1");
+    load(&mut world, "A1", 1);
+    world.disconnect(&c1());
+    let cabinet = world.cabinet(&c1());
+    (cabinet.newest, cabinet.oldest) = (cabinet.newest + 9, cabinet.newest + 10);
+    cabinet.history.clear();
+    world.connect(&c1());
+    sample(&mut world, &[], 0);
+    put(&mut world, "B1");
+    put(&mut world, "B2");
+    assert_eq!(world.reserved(), [door(1), door(2)], "A1 is where it was, B1 beside it");
+    assert_eq!(state(&world, "B2"), Some(OrderState::Rejected));
+}
+
+/// The versions can be equal by chance and the books different: the whole book is sent once.
+#[test]
+fn a_restored_fleet_sends_the_whole_book_in_a_newer_version() {
+    let mut world = World::new(&[Size::S; 3]);
+    put(&mut world, "A1");
+    let backup = world.store.clone();
+    put(&mut world, "A2");
+    let held = world.cabinet(&c1()).book;
+
+    restore(&mut world, backup);
+    put(&mut world, "A3");
+    world.connect(&c1());
+    let book = world.cabinet(&c1()).books.iter().rfind(|book| book.base == 0).cloned().unwrap();
+    assert!(book.version > held, "{} after {held}", book.version);
+    let named = |id: &str| {
+        book.changes.iter().any(|change| matches!(change, BookChange::PutOrder(put) if put.order == order(id)))
+    };
+    assert_eq!((named("A1"), named("A2"), named("A3")), (true, false, true));
+    let sent = world.cabinet(&c1()).books.len();
+    sample(&mut world, &[], 0);
+    world.disconnect(&c1());
+    world.connect(&c1());
+    assert_eq!(world.cabinet(&c1()).books.len(), sent, "once they are compared, nothing is sent again");
+}
+
+/// A whole book leaves what is inside alone, so it has to say what was withdrawn.
+#[test]
+fn a_withdrawn_code_stays_withdrawn_in_a_whole_book() {
+    let mut world = World::new(&[Size::S; 2]);
+    put(&mut world, "A1");
+    load(&mut world, "A1", 1);
+    world.cancel(r#"{"order":"A1"}"#);
+    let dropped = |changes: &[BookChange]| {
+        changes.iter().filter(|change| matches!(change, BookChange::DropCredential(_))).count()
+    };
+    let books = &world.cabinet(&c1()).books;
+    assert_eq!(dropped(&books.last().unwrap().changes), 2, "digits and QR code");
+
+    world.disconnect(&c1());
+    world.cabinet(&c1()).book = 1;
+    world.connect(&c1());
+    let book = world.cabinet(&c1()).books.last().unwrap().clone();
+    assert_eq!((book.base, dropped(&book.changes)), (0, 2));
+}
+
+/// Its numbers would be taken for those that the fleet has.
+#[test]
+fn a_cabinet_that_was_put_back_hears_of_it_in_the_signed_time() {
+    use fleet_core::signing::SignerRequest;
+    let mut world = World::new(&[Size::S; 2]);
+    world.fact(&c1(), Started { agent: "0.1.0".into() });
+    let newest = world.cabinet(&c1()).newest;
+    world.disconnect(&c1());
+    world.cabinet(&c1()).newest = newest - 1;
+    world.connect(&c1());
+    let mark = world.signer_asked.iter().rev().find_map(|asked| match asked {
+        SignerRequest::SignTime(asked) => Some(asked.time.mark),
+        _ => None,
+    });
+    let mark = mark.flatten().unwrap();
+    assert_eq!((mark.epoch, mark.high_water), (world.cabinets[&c1()].epoch, newest));
+}
+
+#[test]
+fn a_restore_is_told_once() {
+    let mut world = World::new(&[Size::S]);
+    put(&mut world, "A1");
+    let backup = world.store.clone();
+    restore(&mut world, backup);
+    let newest = world.core.heads(&tenant(), &"shop".parse().unwrap(), schemas::topics::Stream::Status).1;
+    let alarms = world.alarms();
+    world.restart();
+    assert_eq!(world.alarms(), alarms);
+    assert_eq!(world.core.heads(&tenant(), &"shop".parse().unwrap(), schemas::topics::Stream::Status).1, newest);
+}
