@@ -624,8 +624,9 @@ impl World {
 
     fn screen(&mut self, cab: Cab, note: ScreenNote) {
         match note {
-            ScreenNote::PushDoor { compartment, .. } => {
-                self.coverage.count("screen", "push door");
+            ScreenNote::PushDoor { compartment, .. } | ScreenNote::LockSilent { compartment } => {
+                let silent = matches!(note, ScreenNote::LockSilent { .. });
+                self.coverage.count("screen", if silent { "lock silent" } else { "push door" });
                 if !self.dice.one_in(4) {
                     let wait = self.dice.between(1_000, 20_000);
                     self.later(wait, Happening::TriesAgain { cab, at: compartment });
