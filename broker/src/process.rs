@@ -18,7 +18,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::admission::Registry;
 use crate::bus::{Bus, RouterBus, Timing};
-use crate::driver::{Driver, DriverError, Surroundings};
+use crate::driver::{Backups, Driver, DriverError, Surroundings};
 use crate::gate::{Gate, GateHandle, GateInput, identify_with};
 use crate::settings::{BrokerSettings, SignerSettings, TlsSection};
 use crate::signer::{Keys, Service, SignerAnswer, SignerClient, serve};
@@ -43,6 +43,7 @@ pub fn run_broker(settings: BrokerSettings) -> anyhow::Result<()> {
         gate: handle.clone(),
         bus: start_bus(handle.clone())?,
         registry,
+        backups: Backups::new(settings.store.backups.clone()),
         signer: runtime.block_on(async { SignerClient::start(&settings.signer.socket, answers) }),
     };
     let store = settings.store.path.clone();

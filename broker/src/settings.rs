@@ -90,11 +90,13 @@ impl Default for TlsSection {
 #[serde(deny_unknown_fields)]
 pub struct StoreSection {
     pub path: PathBuf,
+    /// Folder for the files of `fleet backup`; made when it is first needed.
+    pub backups: PathBuf,
 }
 
 impl Default for StoreSection {
     fn default() -> Self {
-        Self { path: "fleet.redb".into() }
+        Self { path: "fleet.redb".into(), backups: "backups".into() }
     }
 }
 
@@ -131,6 +133,7 @@ impl Settings for BrokerSettings {
         problems.path("tls.cabinets_ca", &mut self.tls.cabinets_ca, base);
         problems.path("tls.people_ca", &mut self.tls.people_ca, base);
         problems.path("store.path", &mut self.store.path, base);
+        problems.path("store.backups", &mut self.store.backups, base);
         problems.path("signer.socket", &mut self.signer.socket, base);
         for (key, zero) in [
             ("gate.connections_max", self.gate.connections_max == 0),

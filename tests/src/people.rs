@@ -13,18 +13,25 @@ pub struct Shop {
     client: IntegrationClient,
     statuses: Vec<Status>,
     notifications: Vec<Notification>,
+    /// The fleet was restored: the next row of each stream may leap ahead, once.
+    leaps: [bool; 2],
 }
 
 impl Shop {
     pub async fn connect(stage: &Stage, name: &str) -> anyhow::Result<Self> {
         let client = stage.integration(name).await?;
-        Ok(Self { name: name.to_owned(), client, statuses: Vec::new(), notifications: Vec::new() })
+        Ok(Self { name: name.to_owned(), client, statuses: Vec::new(), notifications: Vec::new(), leaps: [false; 2] })
     }
 
     /// Connects anew, and still knows every row.
     pub async fn reconnect(&mut self, stage: &Stage) -> anyhow::Result<()> {
         self.client = stage.integration(&self.name).await?;
         Ok(())
+    }
+
+    /// The fleet was restored from a backup: numbers that this shop may have seen are left out.
+    pub fn expect_leap(&mut self) {
+        self.leaps = [true; 2];
     }
 
     pub fn client(&self) -> &IntegrationClient {
@@ -96,21 +103,27 @@ impl Shop {
     async fn take(&mut self) -> anyhow::Result<()> {
         let delivery = timeout(PATIENCE, self.client.next_row()).await.context("no row came")??;
         match delivery.row.clone() {
-            Row::Status(row) => keep(&mut self.statuses, row, |row| row.n)?,
-            Row::Notification(row) => keep(&mut self.notifications, row, |row| row.n)?,
+            Row::Status(row) => keep(&mut self.statuses, row, |row| row.n, &mut self.leaps[0])?,
+            Row::Notification(row) => keep(&mut self.notifications, row, |row| row.n, &mut self.leaps[1])?,
         }
         Ok(self.client.ack(delivery).await?)
     }
 }
 
 /// Rows have numbers from 1 without gaps; one whose acknowledgement was lost may come again, unchanged.
-fn keep<T: PartialEq + std::fmt::Debug>(rows: &mut Vec<T>, row: T, n: impl Fn(&T) -> u64) -> anyhow::Result<()> {
+fn keep<T: PartialEq + std::fmt::Debug>(
+    rows: &mut Vec<T>,
+    row: T,
+    n: impl Fn(&T) -> u64,
+    leap: &mut bool,
+) -> anyhow::Result<()> {
     let (last, number) = (rows.last().map_or(0, &n), n(&row));
     if number <= last {
         ensure!(rows.contains(&row), "row {number} came again with other content: {row:?}");
         return Ok(());
     }
-    ensure!(number == last + 1, "row {number} came after row {last}");
+    let leapt = number > last + 1 && std::mem::take(leap);
+    ensure!(number == last + 1 || leapt, "row {number} came after row {last}");
     rows.push(row);
     Ok(())
 }

@@ -55,6 +55,10 @@ pub enum Effect {
         integration: Name,
         after: u64,
     },
+    /// Write a backup of the store as it is after this step, and answer when it is on disk.
+    Backup {
+        ticket: u64,
+    },
     /// Publish to those who watch now.
     Live {
         tenant: TenantId,
@@ -92,6 +96,7 @@ impl fmt::Debug for Effect {
             Self::ReplyRows { ticket, tenant, integration, after } => {
                 write!(f, "ReplyRows({ticket}, {tenant}/{integration} after {after})")
             }
+            Self::Backup { ticket } => write!(f, "Backup({ticket})"),
             Self::Live { tenant, cabinet, live, payload } => {
                 write!(f, "Live({tenant}/{cabinet} {}, {} bytes)", live.as_str(), payload.len())
             }

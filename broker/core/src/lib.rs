@@ -31,6 +31,7 @@ pub use config::Config;
 pub use effect::Effect;
 pub use input::{Input, Moment};
 pub use rows::{ROWS_PAGE, RenderError, render_row, sealed_in_row, status_page};
+pub use streams::LEAP;
 pub use tables::{
     BOOK, BOOKED, CABINETS, COMMANDS, COMPARTMENTS, EVENTS, INTENTS, META, ORDERS, PROGRESS, SAID, STAFF, STAFF_AT,
     STREAM, STREAMS, event_key, stream_key,

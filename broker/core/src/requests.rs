@@ -102,6 +102,10 @@ impl FleetCore {
                 turn.effect(Effect::ReplyRows { ticket, tenant, integration: name, after });
                 Ok(None)
             }
+            Request::Backup {} => {
+                turn.effect(Effect::Backup { ticket });
+                Ok(None)
+            }
             Request::Rows { stream: Stream::Notifications, .. } => {
                 let text = "rows of `notifications` are not handed out a second time: they hold codes";
                 Err(error(RequestErrorCode::Forbidden, text, "each is sent until it is acknowledged"))

@@ -25,6 +25,7 @@ pub(crate) enum Op {
     Unlock,
     StaffAdd,
     Rows,
+    Backup,
 }
 
 impl Op {
@@ -40,6 +41,7 @@ impl Op {
             Request::Unlock { .. } => Self::Unlock,
             Request::StaffAdd { .. } => Self::StaffAdd,
             Request::Rows { .. } => Self::Rows,
+            Request::Backup {} => Self::Backup,
         }
     }
 
@@ -55,6 +57,7 @@ impl Op {
             Self::Unlock => "unlock",
             Self::StaffAdd => "staff.add",
             Self::Rows => "rows",
+            Self::Backup => "backup",
         }
     }
 
@@ -64,7 +67,7 @@ impl Op {
         match self {
             Self::CabinetList | Self::CabinetShow => (&[Operator, Support, Technician, Auditor], false),
             Self::OrderList | Self::OrderShow => (&[Operator, Support, Auditor], true),
-            Self::CabinetAdd | Self::StaffAdd | Self::OrderPut => (&[Operator], false),
+            Self::CabinetAdd | Self::StaffAdd | Self::OrderPut | Self::Backup => (&[Operator], false),
             Self::OrderCancel => (&[Operator, Support], true),
             Self::Unlock => (&[Operator, Support], false),
             Self::Rows => (&[], true),
@@ -96,16 +99,17 @@ mod tests {
             Op::OrderCancel,
             Op::Unlock,
             Op::Rows,
+            Op::Backup,
         ];
         for (role, rights) in [
-            (Operator, "ttttttttt-"),
-            (Support, "tttt---tt-"),
-            (Technician, "tt--------"),
-            (Auditor, "tttt------"),
-            (Integration, "--oo---o-o"),
-            (Staff, "----------"),
-            (Cabinet, "----------"),
-            (Server, "----------"),
+            (Operator, "ttttttttt-t"),
+            (Support, "tttt---tt--"),
+            (Technician, "tt---------"),
+            (Auditor, "tttt-------"),
+            (Integration, "--oo---o-o-"),
+            (Staff, "-----------"),
+            (Cabinet, "-----------"),
+            (Server, "-----------"),
         ] {
             let found: String = all
                 .iter()

@@ -13,7 +13,7 @@ use crate::turn::Turn;
 const PRUNED_AT_ONCE: u64 = 64;
 
 /// Numbers that are left out after a restore: more than a fleet writes between two backups.
-pub(crate) const LEAP: u64 = 1_000_000;
+pub const LEAP: u64 = 1_000_000;
 
 cbor_map! {
     /// Ends of a stream.
@@ -25,6 +25,8 @@ cbor_map! {
         2 => cursor: u64,
         /// Oldest row that is kept.
         3 => oldest: u64,
+        /// The row before the newest leap: the next [`LEAP`] numbers do not exist.
+        4 opt => leapt: Option<u64>,
     }
 }
 
@@ -40,7 +42,7 @@ impl Streams {
 
     /// Adds the row that `make` makes of its number.
     pub(crate) fn add<T: Serialize>(&mut self, turn: &mut Turn<'_>, stream: StreamRef, make: impl FnOnce(u64) -> T) {
-        let head = self.heads.entry(stream.clone()).or_insert(Head { newest: 0, cursor: 0, oldest: 1 });
+        let head = self.heads.entry(stream.clone()).or_insert(Head { newest: 0, cursor: 0, oldest: 1, leapt: None });
         head.newest += 1;
         let n = head.newest;
         turn.put(STREAM, stream_key(&stream.tenant, &stream.integration, stream.stream, n), &make(n));
@@ -51,6 +53,7 @@ impl Streams {
     /// The store was put back: numbers behind the newest row were given before, for rows that integrations may have seen.
     pub(crate) fn leap(&mut self, turn: &mut Turn<'_>) {
         for (stream, head) in &mut self.heads {
+            head.leapt = Some(head.newest);
             head.newest += LEAP;
             turn.put(STREAMS, stream.key(), head);
         }
@@ -65,6 +68,9 @@ impl Streams {
         let first = head.oldest;
         head.oldest = first.max((n + 1).saturating_sub(keep).min(first + PRUNED_AT_ONCE));
         let pruned = first..head.oldest;
+        if let Some(leapt) = head.leapt.filter(|leapt| (leapt + 1..=leapt + LEAP).contains(&head.oldest)) {
+            head.oldest = (leapt + LEAP + 1).min(head.newest + 1);
+        }
         turn.put(STREAMS, stream.key(), head);
         for n in pruned {
             turn.remove(STREAM, stream_key(&stream.tenant, &stream.integration, stream.stream, n));
@@ -111,6 +117,19 @@ mod tests {
             ack(&mut streams, n, 10);
             assert_eq!(streams.ends(&stream()), (cursor, 5), "after {n}");
         }
+    }
+
+    #[test]
+    fn numbers_that_were_left_out_are_not_pruned_one_by_one() {
+        let mut streams = filled(5);
+        let mut agenda = Agenda::default();
+        let mut turn = Turn::new(&mut agenda, &Moment { now: 0, entropy: [0; 32] });
+        streams.leap(&mut turn);
+        streams.add(&mut turn, stream(), |n| n);
+        drop(turn);
+        assert_eq!(streams.ends(&stream()), (0, LEAP + 6));
+        assert_eq!(ack(&mut streams, LEAP + 6, 1), 1 + 64);
+        assert_eq!(streams.heads[&stream()].oldest, LEAP + 6);
     }
 
     #[test]

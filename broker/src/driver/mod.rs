@@ -4,6 +4,7 @@
 //! (group commit); acknowledgements and effects of a batch follow its commit. If a commit fails, the batch and the core
 //! are thrown away, every connection is cut, and both are built again from the store.
 
+mod backups;
 mod batch;
 mod streams;
 mod tickets;
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use fleet_core::signing::{Reveal, SignerReply};
 use fleet_core::{Config, Effect, FleetCore, Input, Moment, OpenError, ROWS_PAGE, STREAM, status_page, stream_key};
+use fleet_store::Snapshots;
 use schemas::api::{Reply, ReplyError, RequestErrorCode, StaffIssued};
 use schemas::ids::{CabinetId, Identity, TenantId};
 use schemas::messages::FleetMillis;
@@ -28,6 +30,7 @@ use crate::bus::{Bus, LivePacket};
 use crate::gate::{Ack, AckRefusal, CloseReason, ConnId, DownToken, GateHandle, GateInput, Gone};
 use crate::signer::{SignerAnswer, SignerClient};
 
+pub use backups::Backups;
 use batch::Batch;
 use streams::Streams;
 use tickets::{Asker, Purpose, Tickets};
@@ -45,6 +48,7 @@ pub struct Surroundings {
     pub bus: Arc<dyn Bus>,
     pub registry: Arc<Registry>,
     pub signer: SignerClient,
+    pub backups: Backups,
 }
 
 /// Why the driver stopped.
@@ -71,7 +75,7 @@ pub struct Driver<S> {
     next_token: u64,
 }
 
-impl<S: Store> Driver<S> {
+impl<S: Store + Snapshots> Driver<S> {
     pub fn open(config: Config, store: S, out: Surroundings) -> Result<Self, DriverError> {
         let core = FleetCore::open(config, &store)?;
         for (tenant, cabinet) in core.cabinets() {
@@ -279,7 +283,7 @@ enum Work {
 }
 
 /// Acting after the commit.
-impl<S: Store> Driver<S> {
+impl<S: Store + Snapshots> Driver<S> {
     fn act(&mut self, decided: batch::Decided) -> Result<(), DriverError> {
         let mut refused = None;
         for effect in decided.effects {
@@ -340,6 +344,13 @@ impl<S: Store> Driver<S> {
                     self.respond(&asker, &reply);
                 }
             }
+            Effect::Backup { ticket } => {
+                if let Some(asker) = self.tickets.replied(ticket) {
+                    let gate = self.out.gate.clone();
+                    let snapshot = self.store.snapshot()?;
+                    self.out.backups.start(snapshot, fleet_millis(), move |reply| respond(&gate, &asker, &reply));
+                }
+            }
             Effect::Live { tenant, cabinet, live, payload } => {
                 let packet = LivePacket { tenant, cabinet, live, payload: Bytes::from(payload) };
                 if let Err(error) = self.out.bus.publish(packet) {
@@ -366,10 +377,7 @@ impl<S: Store> Driver<S> {
     }
 
     fn respond(&self, asker: &Asker, reply: &Reply) {
-        let json = serde_json::to_vec(reply).unwrap_or_else(|error| unreachable!("replies always encode: {error}"));
-        if let Err(error) = self.out.gate.respond(asker.conn, json.into(), asker.correlation.clone(), JSON) {
-            info!(conn = %asker.conn, %error, "a reply did not find its asker");
-        }
+        respond(&self.out.gate, asker, reply);
     }
 
     fn pump_streams(&mut self) -> Result<(), DriverError> {
@@ -388,6 +396,13 @@ impl<S: Store> Driver<S> {
     /// The surroundings, for the next driver.
     pub fn into_surroundings(self) -> Surroundings {
         self.out
+    }
+}
+
+fn respond(gate: &GateHandle, asker: &Asker, reply: &Reply) {
+    let json = serde_json::to_vec(reply).unwrap_or_else(|error| unreachable!("replies always encode: {error}"));
+    if let Err(error) = gate.respond(asker.conn, json.into(), asker.correlation.clone(), JSON) {
+        info!(conn = %asker.conn, %error, "a reply did not find its asker");
     }
 }
 

@@ -1,14 +1,14 @@
 //! Delivery of durable rows: in order, a window at a time, from the cursor on, to the one consumer of each stream.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use fleet_core::signing::{Reveal, SignerReply};
-use fleet_core::{STREAM, render_row, sealed_in_row, stream_key};
+use fleet_core::{LEAP, STREAM, render_row, sealed_in_row, stream_key};
 use schemas::cbor::Blob;
 use schemas::crypto::codes::Secret;
 use schemas::ids::{Identity, Name, TenantId};
-use schemas::step::Store;
+use schemas::step::{Store, number_of_key};
 use schemas::topics::Stream;
 use tracing::{debug, error, warn};
 
@@ -35,8 +35,8 @@ struct Consumer {
     window: u64,
     /// All rows up to here are acknowledged.
     cursor: u64,
-    /// Acknowledged rows behind one that is not.
-    acked: BTreeSet<u64>,
+    /// Rows behind the cursor that were sent on this connection, in order, and whether each is acknowledged.
+    under_way: VecDeque<(u64, bool)>,
     /// All rows up to here were sent on this connection.
     sent: u64,
     newest: u64,
@@ -49,6 +49,7 @@ struct Consumer {
 
 /// The row behind `sent`, whose secrets the signer is revealing.
 struct Revealing {
+    n: u64,
     row: Vec<u8>,
     /// Ticket → sealed, while it is asked for.
     asked: BTreeMap<u64, Blob>,
@@ -74,7 +75,7 @@ impl Streams {
             conn,
             window: window.into(),
             cursor,
-            acked: BTreeSet::new(),
+            under_way: VecDeque::new(),
             sent: cursor,
             newest,
             revealing: None,
@@ -96,15 +97,14 @@ impl Streams {
     pub(super) fn acked(&mut self, conn: ConnId, integration: &Identity, stream: Stream, n: u64) -> Option<u64> {
         let key = (integration.tenant.clone(), integration.name.clone(), stream);
         let consumer = self.open.get_mut(&key).filter(|consumer| consumer.conn == conn)?;
+        if let Some(row) = consumer.under_way.iter_mut().find(|(sent, _)| *sent == n) {
+            row.1 = true;
+        }
         let before = consumer.cursor;
-        if n > before {
-            consumer.acked.insert(n);
+        while let Some((first, true)) = consumer.under_way.front().copied() {
+            consumer.under_way.pop_front();
+            consumer.cursor = first;
         }
-        while consumer.acked.remove(&(consumer.cursor + 1)) {
-            consumer.cursor += 1;
-        }
-        // Acknowledged on an earlier subscription of this connection, and not sent on this one.
-        consumer.sent = consumer.sent.max(consumer.cursor);
         (consumer.cursor > before).then_some(consumer.cursor)
     }
 
@@ -122,7 +122,7 @@ impl Streams {
             let secret = match &reply {
                 SignerReply::Revealed(revealed) => Secret::parse(&revealed.text).ok(),
                 SignerReply::Failed(failed) => {
-                    let n = consumer.sent + 1;
+                    let n = revealing.n;
                     warn!(%tenant, %integration, %stream, n, reason = failed.reason, "a code is not revealed; asked again");
                     None
                 }
@@ -163,15 +163,21 @@ impl Streams {
                 continue;
             }
             consumer.rests_until = None;
-            while consumer.sent < consumer.newest.min(consumer.cursor + consumer.window) {
+            while consumer.sent < consumer.newest && consumer.has_room() {
                 if consumer.revealing.is_none() {
                     let from = stream_key(tenant, integration, *stream, consumer.sent + 1);
-                    let row = store.scan(STREAM, &from, 1)?.pop().filter(|(key, _)| *key == from);
-                    let Some((_, row)) = row else {
-                        error!(%tenant, %integration, %stream, n = consumer.sent + 1, "a row is missing; the stream waits");
+                    let prefix = &from[..from.len() - 8];
+                    let row = store.scan(STREAM, &from, 1)?.pop().filter(|(key, _)| key.starts_with(prefix));
+                    let row = row.and_then(|(key, row)| Some((number_of_key(&key)?, row)));
+                    // Rows follow one another without a gap, but for the leap behind a restore.
+                    let next = |(n, _): &(u64, Vec<u8>)| *n == consumer.sent + 1 || *n > consumer.sent + LEAP;
+                    let Some((n, row)) = row.filter(next) else {
+                        if !consumer.is_behind_leap() {
+                            error!(%tenant, %integration, %stream, n = consumer.sent + 1, "a row is missing; the stream waits");
+                        }
                         break;
                     };
-                    consumer.begin(row, tenant, *stream, signer, tickets);
+                    consumer.begin(n, row, tenant, *stream, signer, tickets);
                 }
                 if !consumer.finish(*stream, gate) {
                     break;
@@ -183,8 +189,25 @@ impl Streams {
 }
 
 impl Consumer {
+    fn has_room(&self) -> bool {
+        (self.under_way.len() as u64) < self.window
+    }
+
+    /// All rows were sent, and the numbers that a restore left out follow.
+    fn is_behind_leap(&self) -> bool {
+        self.newest - self.sent == LEAP
+    }
+
     /// Takes up the next row and asks for its secrets, if it has any.
-    fn begin(&mut self, row: Vec<u8>, tenant: &TenantId, stream: Stream, signer: &SignerClient, tickets: &mut Tickets) {
+    fn begin(
+        &mut self,
+        n: u64,
+        row: Vec<u8>,
+        tenant: &TenantId,
+        stream: Stream,
+        signer: &SignerClient,
+        tickets: &mut Tickets,
+    ) {
         let sealed = sealed_in_row(stream, &row).unwrap_or_default();
         let mut asked = BTreeMap::new();
         for sealed in sealed {
@@ -192,7 +215,7 @@ impl Consumer {
             tickets.expect(ticket, Purpose::Row);
             asked.insert(ticket, sealed);
         }
-        self.revealing = Some(Revealing { row, asked, known: Vec::new() });
+        self.revealing = Some(Revealing { n, row, asked, known: Vec::new() });
     }
 
     /// Sends the row that was taken up, if it is ready. False: wait.
@@ -200,7 +223,7 @@ impl Consumer {
         let Some(revealing) = self.revealing.take_if(|revealing| revealing.asked.is_empty()) else {
             return false;
         };
-        let n = self.sent + 1;
+        let n = revealing.n;
         let known = |sealed: &Blob| {
             revealing
                 .known
@@ -220,6 +243,7 @@ impl Consumer {
             Ok(()) => {
                 self.rests = Duration::ZERO;
                 self.sent = n;
+                self.under_way.push_back((n, false));
                 true
             }
             Err(SendError::NotConnected) => false,

@@ -60,6 +60,17 @@ pub(super) enum Command {
     Staff(StaffCommand),
     /// Follow what happens, live
     Watch(WatchArgs),
+    /// Write a backup of the fleet's store, while it works
+    #[command(after_help = "\
+Example:
+  fleet backup
+
+The file is written on the broker's host, into the folder `store.backups` of
+broker.toml. It holds orders, and codes that only the signer can open. Copy it
+to another machine. Keys and settings are not in it: keep the fleet's folder.")]
+    Backup,
+    /// Check a backup, or make a store of it for a broker that is stopped
+    Restore(RestoreArgs),
     /// See a whole fleet at work on this machine
     Demo {
         /// Keep everything running after the tour, until Ctrl-C
@@ -104,6 +115,23 @@ pub(super) struct InitArgs {
     /// Private file; encrypts keys in offline/ and ca/
     #[arg(long, value_name = "FILE")]
     pub(super) passphrase_file: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  fleet restore backups/fleet-2026-11-22T03-00-00-000Z.backup
+  fleet restore backups/fleet-2026-11-22T03-00-00-000Z.backup --to fleet.redb
+
+Without --to the backup is only checked, row by row. With it: stop the broker,
+move the old store away, restore, start the broker. Each cabinet is compared
+when it connects: its facts win, and what differs needs a look.")]
+pub(super) struct RestoreArgs {
+    /// File that `fleet backup` wrote
+    pub(super) backup: PathBuf,
+    /// Store to make; must not exist yet
+    #[arg(long, value_name = "STORE")]
+    pub(super) to: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,6 +1,7 @@
 //! The command line: what can be asked, and how answers and errors look.
 
 mod args;
+mod backups;
 mod cabinets;
 mod context;
 mod failure;
@@ -41,6 +42,8 @@ fn dispatch(args: Args) -> anyhow::Result<ExitCode> {
         Command::Unlock(unlock) => cabinets::unlock(&context, unlock),
         Command::Staff(staff) => people::run(&context, staff),
         Command::Watch(watch) => watch::run(&context, watch),
+        Command::Backup => backups::backup(&context),
+        Command::Restore(restore) => backups::restore(&context, &restore),
         Command::Demo { stay } => crate::demo::run(crate::demo::DemoOptions { stay }),
     }
 }

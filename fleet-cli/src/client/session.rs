@@ -18,6 +18,8 @@ use super::{ClientError, cancel_order, json_properties, patiently, put_order, to
 use crate::folder::PersonFolder;
 
 const REPLY_TIMEOUT: Duration = Duration::from_secs(20);
+/// A store of many gigabytes takes its time.
+const BACKUP_TIMEOUT: Duration = Duration::from_secs(1_800);
 /// A command waits for a fresh challenge, for the cabinet and for its door.
 const UNLOCK_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -77,7 +79,19 @@ impl Client {
 
     /// Asks, and waits for the answer as long as the question deserves. A [`Reply::Error`] is an answer.
     pub async fn request(&self, request: &Request) -> Result<Reply, ClientError> {
-        let timeout = if matches!(request, Request::Unlock { .. }) { UNLOCK_TIMEOUT } else { REPLY_TIMEOUT };
+        let timeout = match request {
+            Request::Unlock { .. } => UNLOCK_TIMEOUT,
+            Request::Backup {} => BACKUP_TIMEOUT,
+            Request::CabinetAdd { .. }
+            | Request::CabinetList {}
+            | Request::CabinetShow { .. }
+            | Request::OrderPut { .. }
+            | Request::OrderList { .. }
+            | Request::OrderShow { .. }
+            | Request::OrderCancel { .. }
+            | Request::StaffAdd { .. }
+            | Request::Rows { .. } => REPLY_TIMEOUT,
+        };
         self.request_within(request, timeout).await
     }
 

@@ -230,6 +230,8 @@ fn broker_toml(listen: SocketAddr) -> String {
          \n\
          [store]\n\
          path = \"fleet.redb\"\n\
+         # Files of `fleet backup`. Carry them away: a disk that dies takes both along.\n\
+         backups = \"backups\"\n\
          \n\
          [signer]\n\
          # The signer runs beside the broker, as a process of its own: the broker process holds no key that opens a door.\n\

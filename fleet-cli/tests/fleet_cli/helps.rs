@@ -29,6 +29,8 @@ fn helps_fit_80_columns_and_stay_as_they_are() {
         "staff",
         "staff add",
         "watch",
+        "backup",
+        "restore",
         "demo",
     ] {
         let text = help(&command.split_whitespace().collect::<Vec<_>>());

@@ -10,8 +10,8 @@ mod time;
 
 pub use order::{AttributeFlags, OrderCancel, OrderPut, PHONE_MAX, Recipient};
 pub use request::{
-    CabinetDetail, CabinetSummary, CompartmentDetail, OrderDetail, OrderSummary, Reply, ReplyError, Request,
-    RequestErrorCode, StaffIssued, StatusPage, UnlockResult,
+    BackupMade, CabinetDetail, CabinetSummary, CompartmentDetail, OrderDetail, OrderSummary, Reply, ReplyError,
+    Request, RequestErrorCode, StaffIssued, StatusPage, UnlockResult,
 };
 pub use status::{
     LiveCompartment, LiveEvent, LivePresence, LiveTelemetry, Notification, NotificationKind, OrderState, RejectReason,

@@ -41,6 +41,9 @@ pub enum Request {
     /// Integration: rows of an own stream behind number `after`, without moving the cursor.
     #[serde(rename = "rows")]
     Rows { stream: Stream, after: u64 },
+    /// Operator: writes a backup of the fleet's store into a file on the broker's host, while the fleet works.
+    #[serde(rename = "backup")]
+    Backup {},
 }
 
 cbor_code! {
@@ -150,6 +153,18 @@ pub struct StatusPage {
     pub more: bool,
 }
 
+/// A backup that is whole and on disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackupMade {
+    /// Path on the broker's host.
+    pub file: String,
+    /// The moment whose rows it holds.
+    pub taken: Rfc3339,
+    pub rows: u64,
+    /// Over all rows, in hexadecimal: what the seal in the file says too.
+    pub sha256: String,
+}
+
 /// The answer to a [`Request`], under the name of what it holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -163,4 +178,5 @@ pub enum Reply {
     Unlock(UnlockResult),
     Staff(StaffIssued),
     Statuses(StatusPage),
+    Backup(BackupMade),
 }

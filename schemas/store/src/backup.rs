@@ -1,14 +1,17 @@
 //! Copies of a store, made while it works, and a store made of such a copy.
 //!
-//! A backup is a redb file of its own with all rows of one moment and a seal: when it was taken, how many rows there are,
-//! and a SHA-256 over all of them. A copy that was cut off, changed or mixed up does not pass its seal.
+//! A backup is a plain stream of all rows of one moment and a seal behind them: when it was taken, how many rows there are,
+//! and a SHA-256 over everything before. Nothing of it is believed before the whole is compared with its seal, and it can
+//! be read without the store's own file format, which a damaged file could lead anywhere.
+//!
+//! `magic`, the moment in eight bytes, then for each row `1`, name of the table, key and value, then `0` and the seal in CBOR; each text and each
+//! byte string behind its length in four bytes (big-endian).
 
 use std::fs::{self, File};
+use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
-use redb::{
-    Builder, Durability, ReadOnlyDatabase, ReadTransaction, ReadableDatabase, ReadableTable as _, TableHandle as _,
-};
+use redb::{Builder, Database, Durability, ReadTransaction, ReadableDatabase, ReadableTable as _, TableHandle as _};
 use schemas::cbor::{self, Blob};
 use schemas::cbor_map;
 use schemas::messages::FleetMillis;
@@ -17,12 +20,14 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{CACHE_BYTES, Rows, failed};
 
-/// The table of the seal; no core has one of this name.
-const SEAL: &str = "backup-seal";
-const SEAL_KEY: &[u8] = b"seal";
+const MAGIC: &[u8; 16] = b"locker-backup/1\n";
+const ROW: u8 = 1;
+const END: u8 = 0;
+/// Longest name, key, value and seal in bytes: far above what a core writes.
+const LONGEST: u32 = 16 * 1024 * 1024;
 /// Format of backups.
 const FORMAT: u64 = 1;
-/// Rows of one transaction while copying.
+/// Rows of one transaction while restoring.
 const ROWS_AT_ONCE: usize = 10_000;
 
 cbor_map! {
@@ -33,7 +38,7 @@ cbor_map! {
         /// When it was taken, by the fleet's clock.
         2 => taken: FleetMillis,
         3 => rows: u64,
-        /// SHA-256 over the names of the tables and their rows, each with its length, in order.
+        /// SHA-256 over all bytes before the seal.
         4 => digest: Blob,
     }
 }
@@ -53,15 +58,17 @@ pub enum BackupError {
     Read {
         path: PathBuf,
         #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: io::Error,
     },
-    #[error("`{0}` is a store and no backup, or its seal is missing: make a backup with `fleet backup`")]
-    NoSeal(PathBuf),
+    #[error("`{0}` is no backup: `fleet backup` makes one")]
+    NoBackup(PathBuf),
     #[error("`{path}` has format {found}; this version reads format {FORMAT}")]
     Format { path: PathBuf, found: u64 },
-    #[error("`{0}` does not hold what its seal says: it is damaged; take another backup")]
+    #[error("`{0}` does not hold what its seal says: it is damaged or cut off; take another backup")]
     Damaged(PathBuf),
 }
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// All rows of one moment. The store goes on; what it writes later is not seen here.
 pub struct Snapshot(ReadTransaction);
@@ -75,67 +82,167 @@ impl Snapshot {
     /// Writes the backup to `path`, whole or not at all. Takes as long as the store is large.
     pub fn write_to(&self, path: &Path, taken: FleetMillis) -> Result<Seal, BackupError> {
         new_file(path, |part| {
-            let (rows, digest) = copy(&self.0, part, |_| true)?;
+            let mut out = Digested { inner: BufWriter::new(File::create_new(part)?), digest: Sha256::new() };
+            out.write_all(MAGIC)?;
+            out.write_all(&taken.to_be_bytes())?;
+            let rows = self.write_rows(&mut out)?;
+            out.write_all(&[END])?;
+            let digest = out.digest.clone().finalize();
             let seal = Seal { format: FORMAT, taken, rows, digest: Blob(digest.to_vec()) };
-            put(part, SEAL, SEAL_KEY, &cbor::encode(&seal))?;
+            write_bytes(&mut out, &cbor::encode(&seal))?;
+            out.flush()?;
             Ok(seal)
         })
     }
+
+    /// Table after table by name. Returns the number of rows.
+    fn write_rows(&self, out: &mut impl Write) -> Result<u64, Failure> {
+        let mut tables: Vec<String> = self.0.list_tables()?.map(|table| table.name().to_owned()).collect();
+        tables.sort_unstable();
+        let mut count = 0;
+        for table in tables {
+            let rows = self.0.open_table(Rows::new(&table))?;
+            for row in rows.iter()? {
+                let (key, value) = row?;
+                out.write_all(&[ROW])?;
+                for part in [table.as_bytes(), key.value(), value.value()] {
+                    write_bytes(out, part)?;
+                }
+                count += 1;
+            }
+        }
+        Ok(count)
+    }
 }
 
-/// Reads the seal of a backup and compares it with every row.
+/// Compares a backup with its seal, byte for byte.
 pub fn verify(backup: &Path) -> Result<Seal, BackupError> {
-    let transaction = open(backup)?;
-    let seal = seal(backup, &transaction)?;
-    let mut digest = Sha256::new();
-    let mut rows = 0;
-    each(&transaction, |table, key, value| {
-        rows += 1;
-        add(&mut digest, table, key, value);
-        Ok(())
-    })
-    .map_err(|source| read_error(backup, source))?;
-    if rows == seal.rows && digest.finalize().as_slice() == seal.digest.0 {
-        Ok(seal)
-    } else {
-        Err(BackupError::Damaged(backup.to_owned()))
-    }
+    read(backup, |_| Ok(()))
 }
 
 /// Makes a store at `path`, where none may be yet, of a backup that passes its seal. Its core learns at its next start
 /// that it was put back.
 pub fn restore(backup: &Path, path: &Path) -> Result<Seal, BackupError> {
+    if path.exists() {
+        return Err(BackupError::Exists(path.to_owned()));
+    }
     let seal = verify(backup)?;
-    let transaction = open(backup)?;
     new_file(path, |part| {
-        copy(&transaction, part, |table| table != SEAL)?;
+        let mut builder = Builder::new();
+        builder.set_cache_size(CACHE_BYTES);
+        let database = builder.create(part)?;
+        let mut batch: Vec<Row> = Vec::new();
+        read(backup, |row| {
+            batch.push(row);
+            if batch.len() == ROWS_AT_ONCE { put(&database, &mut batch) } else { Ok(()) }
+        })?;
         let (table, key) = RESTORED;
-        put(part, table.0, key.as_bytes(), &cbor::encode(&seal.taken))
+        let taken = cbor::encode(&seal.taken);
+        batch.push(Row { table: table.0.to_owned(), key: key.as_bytes().to_vec(), value: taken });
+        put(&database, &mut batch)
     })?;
     Ok(seal)
 }
 
-type Failure = Box<dyn std::error::Error + Send + Sync>;
-
-fn read_error(path: &Path, source: impl Into<Failure>) -> BackupError {
-    BackupError::Read { path: path.to_owned(), source: source.into() }
+struct Row {
+    table: String,
+    key: Vec<u8>,
+    value: Vec<u8>,
 }
 
-fn open(path: &Path) -> Result<ReadTransaction, BackupError> {
-    let database = ReadOnlyDatabase::open(path).map_err(|source| read_error(path, source))?;
-    database.begin_read().map_err(|source| read_error(path, source))
-}
-
-fn seal(path: &Path, transaction: &ReadTransaction) -> Result<Seal, BackupError> {
-    let missing = || BackupError::NoSeal(path.to_owned());
-    let table = transaction.open_table(Rows::new(SEAL)).map_err(|_| missing())?;
-    let row = table.get(SEAL_KEY).map_err(|source| read_error(path, source))?.ok_or_else(missing)?;
-    let seal: Seal = cbor::decode(row.value()).map_err(|_| missing())?;
-    if seal.format == FORMAT {
-        Ok(seal)
-    } else {
-        Err(BackupError::Format { path: path.to_owned(), found: seal.format })
+fn put(database: &Database, batch: &mut Vec<Row>) -> Result<(), Failure> {
+    let mut transaction = database.begin_write()?;
+    transaction.set_durability(Durability::Immediate)?;
+    for run in batch.chunk_by(|one, next| one.table == next.table) {
+        let mut held = transaction.open_table(Rows::new(&run[0].table))?;
+        for row in run {
+            held.insert(row.key.as_slice(), row.value.as_slice())?;
+        }
     }
+    transaction.commit()?;
+    batch.clear();
+    Ok(())
+}
+
+/// Hands every row to `take` and compares what was read with the seal at its end.
+fn read(path: &Path, mut take: impl FnMut(Row) -> Result<(), Failure>) -> Result<Seal, BackupError> {
+    let unread = |source| BackupError::Read { path: path.to_owned(), source };
+    let damaged = || BackupError::Damaged(path.to_owned());
+    let file = File::open(path).map_err(unread)?;
+    let mut from = Digested { inner: BufReader::new(file), digest: Sha256::new() };
+    let mut magic = [0; MAGIC.len()];
+    if from.read_exact(&mut magic).is_err() || magic != *MAGIC {
+        return Err(BackupError::NoBackup(path.to_owned()));
+    }
+    let mut taken = [0; 8];
+    from.read_exact(&mut taken).map_err(|_| damaged())?;
+    let mut rows = 0;
+    while from.kind().map_err(|_| damaged())? == ROW {
+        let mut part = || from.bytes().map_err(|_| damaged());
+        let (table, key, value) = (part()?, part()?, part()?);
+        let table = String::from_utf8(table).map_err(|_| damaged())?;
+        rows += 1;
+        take(Row { table, key, value }).map_err(|source| BackupError::Write { path: path.to_owned(), source })?;
+    }
+    let digest = from.digest.clone().finalize();
+    let seal: Seal = from.bytes().ok().and_then(|bytes| cbor::decode(&bytes).ok()).ok_or_else(damaged)?;
+    if seal.format != FORMAT {
+        return Err(BackupError::Format { path: path.to_owned(), found: seal.format });
+    }
+    let ends = from.inner.read(&mut [0]).map_err(unread)? == 0;
+    let says = (seal.taken, seal.rows) == (u64::from_be_bytes(taken), rows);
+    if ends && says && digest.as_slice() == seal.digest.0 { Ok(seal) } else { Err(damaged()) }
+}
+
+/// Everything that passes is added to the digest.
+struct Digested<T> {
+    inner: T,
+    digest: Sha256,
+}
+
+impl<T: Write> Write for Digested<T> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.inner.write(bytes)?;
+        self.digest.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+impl<T: Read> Digested<T> {
+    fn read_exact(&mut self, bytes: &mut [u8]) -> io::Result<()> {
+        self.inner.read_exact(bytes)?;
+        self.digest.update(bytes);
+        Ok(())
+    }
+
+    /// `ROW` or `END`.
+    fn kind(&mut self) -> io::Result<u8> {
+        let mut kind = [0];
+        self.read_exact(&mut kind)?;
+        if kind[0] <= ROW { Ok(kind[0]) } else { Err(io::ErrorKind::InvalidData.into()) }
+    }
+
+    fn bytes(&mut self) -> io::Result<Vec<u8>> {
+        let mut length = [0; 4];
+        self.read_exact(&mut length)?;
+        let length = u32::from_be_bytes(length);
+        if length > LONGEST {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let mut bytes = vec![0; length as usize];
+        self.read_exact(&mut bytes)?;
+        Ok(bytes)
+    }
+}
+
+fn write_bytes(out: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
+    let length = u32::try_from(bytes.len()).ok().filter(|length| *length <= LONGEST);
+    out.write_all(&length.ok_or(io::ErrorKind::InvalidData)?.to_be_bytes())?;
+    out.write_all(bytes)
 }
 
 /// Fills a file beside `path` and gives it its name when it is whole and on disk.
@@ -143,7 +250,6 @@ fn new_file<T>(path: &Path, fill: impl FnOnce(&Path) -> Result<T, Failure>) -> R
     if path.exists() {
         return Err(BackupError::Exists(path.to_owned()));
     }
-    let wrong = |source: Failure| BackupError::Write { path: path.to_owned(), source };
     let mut part = path.as_os_str().to_owned();
     part.push(".part");
     let part = PathBuf::from(part);
@@ -159,101 +265,23 @@ fn new_file<T>(path: &Path, fill: impl FnOnce(&Path) -> Result<T, Failure>) -> R
     if filled.is_err() {
         let _ = fs::remove_file(&part);
     }
-    filled.map_err(wrong)
-}
-
-/// Copies the rows of the tables that are `wanted`. Returns their number and their digest.
-fn copy(
-    from: &ReadTransaction,
-    to: &Path,
-    wanted: impl Fn(&str) -> bool,
-) -> Result<(u64, sha2::digest::Output<Sha256>), Failure> {
-    let mut builder = Builder::new();
-    builder.set_cache_size(CACHE_BYTES);
-    let database = builder.create(to)?;
-    let (mut rows, mut digest) = (0, Sha256::new());
-    let mut batch: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
-    let mut current = String::new();
-    let flush = |table: &str, batch: &mut Vec<(Vec<u8>, Vec<u8>)>| -> Result<(), Failure> {
-        let transaction = database.begin_write()?;
-        {
-            let mut held = transaction.open_table(Rows::new(table))?;
-            for (key, value) in batch.drain(..) {
-                held.insert(key.as_slice(), value.as_slice())?;
-            }
-        }
-        transaction.commit()?;
-        Ok(())
-    };
-    each(from, |table, key, value| {
-        if !wanted(table) {
-            return Ok(());
-        }
-        if table != current || batch.len() == ROWS_AT_ONCE {
-            if !batch.is_empty() {
-                flush(&current, &mut batch)?;
-            }
-            table.clone_into(&mut current);
-        }
-        rows += 1;
-        add(&mut digest, table, key, value);
-        batch.push((key.to_vec(), value.to_vec()));
-        Ok(())
-    })?;
-    if !batch.is_empty() {
-        flush(&current, &mut batch)?;
-    }
-    Ok((rows, digest.finalize()))
-}
-
-/// Every row but the seal, table after table by name.
-fn each(
-    transaction: &ReadTransaction,
-    mut take: impl FnMut(&str, &[u8], &[u8]) -> Result<(), Failure>,
-) -> Result<(), Failure> {
-    let mut tables: Vec<String> = transaction.list_tables()?.map(|table| table.name().to_owned()).collect();
-    tables.retain(|table| table != SEAL);
-    tables.sort_unstable();
-    for table in tables {
-        let rows = transaction.open_table(Rows::new(&table))?;
-        for row in rows.iter()? {
-            let (key, value) = row?;
-            take(&table, key.value(), value.value())?;
-        }
-    }
-    Ok(())
-}
-
-fn add(digest: &mut Sha256, table: &str, key: &[u8], value: &[u8]) {
-    for part in [table.as_bytes(), key, value] {
-        digest.update((part.len() as u64).to_be_bytes());
-        digest.update(part);
-    }
-}
-
-fn put(path: &Path, table: &str, key: &[u8], value: &[u8]) -> Result<(), Failure> {
-    let database = Builder::new().open(path)?;
-    let mut transaction = database.begin_write()?;
-    transaction.set_durability(Durability::Immediate)?;
-    transaction.open_table(Rows::new(table))?.insert(key, value)?;
-    transaction.commit()?;
-    Ok(())
+    filled.map_err(|source| BackupError::Write { path: path.to_owned(), source })
 }
 
 #[cfg(test)]
 mod tests {
-    use schemas::step::{Store as _, Table, Write};
+    use schemas::step::{Store as _, Table, Write as Put};
 
     use super::*;
-    use crate::RedbStore;
+    use crate::{RedbStore, Snapshots as _};
 
     const SHELF: Table = Table("shelf");
     const OTHER: Table = Table("other");
 
     fn filled(path: &Path, rows: u64) -> RedbStore {
         let mut store = RedbStore::open(path).unwrap();
-        let writes = (0..rows).map(|n| Write::put(SHELF, n.to_be_bytes(), vec![7; 100]));
-        let writes: Vec<_> = writes.chain([Write::put(OTHER, b"x", b"9".to_vec())]).collect();
+        let writes = (0..rows).map(|n| Put::put(SHELF, n.to_be_bytes(), vec![7; 100]));
+        let writes: Vec<_> = writes.chain([Put::put(OTHER, b"x", b"9".to_vec())]).collect();
         store.commit(&writes).unwrap();
         store
     }
@@ -264,7 +292,7 @@ mod tests {
         let at = |name: &str| folder.path().join(name);
         let mut store = filled(&at("store"), 25_000);
         let snapshot = store.snapshot().unwrap();
-        store.commit(&[Write::put(OTHER, b"later", b"1".to_vec())]).unwrap();
+        store.commit(&[Put::put(OTHER, b"later", b"1".to_vec())]).unwrap();
         let seal = snapshot.write_to(&at("backup"), 77).unwrap();
         assert_eq!((seal.taken, seal.rows), (77, 25_001));
         assert_eq!(restore(&at("backup"), &at("again")).unwrap(), seal);
@@ -273,7 +301,6 @@ mod tests {
         assert_eq!(again.rows(OTHER).unwrap(), [(b"x".to_vec(), b"9".to_vec())]);
         let (table, key) = RESTORED;
         assert_eq!(again.rows(table).unwrap(), [(key.as_bytes().to_vec(), cbor::encode(&77u64))]);
-        assert_eq!(again.rows(Table(SEAL)).unwrap(), []);
     }
 
     #[test]
@@ -292,19 +319,31 @@ mod tests {
     }
 
     #[test]
-    fn a_store_a_cut_off_file_and_a_changed_row_are_no_backups() {
+    fn a_store_a_cut_off_file_and_a_changed_byte_are_no_backups() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
-        drop(filled(&at("store"), 300));
-        assert!(matches!(verify(&at("store")), Err(BackupError::NoSeal(_))));
+        let store = filled(&at("store"), 5);
+        assert!(matches!(verify(&at("store")), Err(BackupError::NoBackup(_))));
         assert!(matches!(verify(&at("none")), Err(BackupError::Read { .. })));
-        RedbStore::open(&at("store")).unwrap().snapshot().unwrap().write_to(&at("backup"), 1).unwrap();
+        store.snapshot().unwrap().write_to(&at("backup"), 1).unwrap();
         let bytes = fs::read(at("backup")).unwrap();
-        fs::write(at("cut"), &bytes[..bytes.len() / 2]).unwrap();
-        assert!(restore(&at("cut"), &at("new")).is_err());
-        fs::copy(at("backup"), at("changed")).unwrap();
-        put(&at("changed"), "shelf", &5u64.to_be_bytes(), b"other").unwrap();
-        assert!(matches!(restore(&at("changed"), &at("new")), Err(BackupError::Damaged(_))));
-        assert!(!at("new").exists());
+        let refused = |bytes: &[u8]| {
+            fs::write(at("other"), bytes).unwrap();
+            let refused = restore(&at("other"), &at("new"));
+            assert!(!at("new").exists() && !at("new.part").exists());
+            assert!(refused.is_err(), "{refused:?}");
+            refused.unwrap_err()
+        };
+        for length in 0..bytes.len() {
+            refused(&bytes[..length]);
+        }
+        for place in 0..bytes.len() {
+            let mut changed = bytes.clone();
+            changed[place] ^= 1 << (place % 8);
+            refused(&changed);
+        }
+        refused(&[&bytes[..], b"more"].concat());
+        let longer = [&MAGIC[..], &[ROW, 0xff, 0xff, 0xff, 0xff]].concat();
+        assert!(matches!(refused(&longer), BackupError::Damaged(_)));
     }
 }

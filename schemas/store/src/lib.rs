@@ -74,11 +74,6 @@ impl RedbStore {
             .map_err(|error| OpenError::Open { path: PathBuf::from("(backend)"), source: Box::new(error) })
     }
 
-    /// All rows of this moment, for a backup.
-    pub fn snapshot(&self) -> Result<Snapshot, StoreError> {
-        Snapshot::of(&self.database)
-    }
-
     fn try_commit(&self, writes: &[Write]) -> Result<(), redb::Error> {
         let mut transaction = self.database.begin_write()?;
         transaction.set_durability(Durability::Immediate)?;
@@ -115,6 +110,18 @@ fn definition(table: Table) -> Rows<'static> {
 
 fn failed(context: String, error: redb::Error) -> StoreError {
     StoreError { context, source: Some(Box::new(error)) }
+}
+
+/// A store that can be backed up while it works.
+pub trait Snapshots {
+    /// All rows of this moment.
+    fn snapshot(&self) -> Result<Snapshot, StoreError>;
+}
+
+impl Snapshots for RedbStore {
+    fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        Snapshot::of(&self.database)
+    }
 }
 
 impl Store for RedbStore {

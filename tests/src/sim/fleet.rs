@@ -26,6 +26,8 @@ enum Owed {
 }
 
 struct Decided {
+    /// Name of the input.
+    kind: &'static str,
     writes: Vec<Write>,
     effects: Vec<Effect>,
     owed: Option<Owed>,
@@ -93,12 +95,25 @@ impl World {
     }
 
     pub(super) fn crash_fleet(&mut self) {
-        if self.fleet.core.take().is_none() {
-            return;
+        let wait = self.dice.between(100, 60_000);
+        if self.end_fleet("fleet crash", wait) {
+            self.crashes += 1;
         }
-        self.crashes += 1;
-        self.coverage.count("faults", "fleet crash");
-        self.tell(|| "the fleet dies".to_owned());
+    }
+
+    /// A commit failed: the batch and the core are thrown away, every connection is cut, and a second later both are
+    /// built again from the store.
+    fn fleet_store_failed(&mut self) {
+        let wait = self.dice.between(1_000, 1_500);
+        self.end_fleet("fleet store failed", wait);
+    }
+
+    fn end_fleet(&mut self, what: &'static str, again_after: u64) -> bool {
+        if self.fleet.core.take().is_none() {
+            return false;
+        }
+        self.coverage.count("faults", what);
+        self.tell(|| what.to_owned());
         self.fleet.batch.clear();
         self.fleet.consumers.clear();
         self.fleet.unacked.clear();
@@ -106,8 +121,8 @@ impl World {
             let notices = self.dice.below(30_000);
             self.cut(conn, 0, notices);
         }
-        let wait = self.dice.between(100, 60_000);
-        self.later(wait, Happening::FleetStarts);
+        self.later(again_after, Happening::FleetStarts);
+        true
     }
 
     pub(super) fn tick_fleet(&mut self) {
@@ -124,7 +139,7 @@ impl World {
     fn take_fleet(&mut self, input: Input, owed: Option<Owed>) {
         let moment = Moment { now: self.fleet_now(), entropy: self.dice.bytes() };
         let Some(core) = &mut self.fleet.core else { return };
-        let line = format!("fleet <- {input:?}");
+        let (line, kind) = (format!("fleet <- {input:?}"), kind_of(&input));
         let step = core.handle(input, &moment);
         self.tell(|| format!("{line}: {} writes, {:?}", step.writes.len(), Brief(&step.effects)));
         if self.sabotage == Some(Sabotage::AckBeforeCommit)
@@ -136,7 +151,7 @@ impl World {
             let (wait, run) = (self.dice.below(6), self.fleet.run);
             self.later(wait, Happening::FleetCommits { run });
         }
-        self.fleet.batch.push(Decided { writes: step.writes, effects: step.effects, owed });
+        self.fleet.batch.push(Decided { kind, writes: step.writes, effects: step.effects, owed });
     }
 
     /// One transaction, then the effects of each input and its acknowledgement. A crash can come before, behind or
@@ -147,35 +162,51 @@ impl World {
         }
         let batch = std::mem::take(&mut self.fleet.batch);
         let effects: usize = batch.iter().map(|decided| decided.effects.len() + 1).sum();
-        let cut = (self.rough && self.dice.one_in(400)).then(|| self.dice.index(effects + 2));
-        if cut == Some(0) {
-            self.coverage.count("crash points", "fleet before commit");
+        let kind = batch.first().map_or("nothing", |decided| decided.kind);
+        let dies = self.strikes("the fleet dies in a step", 400).then(|| self.dice.index(effects + 3));
+        let fails = self.strikes("a commit of the fleet fails", 600);
+        if dies == Some(0) {
+            self.crash_point("fleet", kind, "before commit");
             return self.crash_fleet();
         }
-        let mut writes: Vec<Write> = Vec::new();
-        let mut ends = Vec::new();
-        for decided in &batch {
-            writes.extend(decided.writes.iter().cloned());
-            ends.push(writes.len());
-        }
+        let mut writes: Vec<Write> = batch.iter().flat_map(|decided| decided.writes.iter().cloned()).collect();
         if let Some(Sabotage::FleetForgets(table)) = self.sabotage {
             let dice = &mut self.dice;
             writes.retain(|write| write.table.0 != table || !dice.one_in(10));
         }
+        if dies == Some(1) || fails {
+            return self.cut_fleet_commit(&writes, kind, fails);
+        }
         if self.fleet.store.commit(&writes).is_err() {
-            unreachable!("memory does not fail");
+            self.crash_point("fleet", kind, "disk full");
+            return self.fleet_store_failed();
         }
         self.see_fleet_writes(&writes);
-        let mut left = cut.map(|cut| cut - 1);
+        self.act_on_batch(batch, dies.map(|dies| dies - 2));
+    }
+
+    /// The end comes in the middle of a commit: the batch may be on the disk or not; none of it is said or done.
+    fn cut_fleet_commit(&mut self, writes: &[Write], kind: &'static str, fails: bool) {
+        let reached = self.dice.one_in(2);
+        self.fleet.store.begin(writes);
+        self.fleet.store.break_off(reached);
+        if reached {
+            self.see_fleet_writes(writes);
+        }
+        self.crash_point("fleet", kind, if reached { "in commit, kept" } else { "in commit, lost" });
+        if fails { self.fleet_store_failed() } else { self.crash_fleet() }
+    }
+
+    fn act_on_batch(&mut self, batch: Vec<Decided>, mut left: Option<usize>) {
         for decided in batch {
             let refused = decided.effects.iter().any(|effect| matches!(effect, Effect::Refuse { .. }));
             for effect in decided.effects {
-                if self.dies(&mut left, "fleet between effects") {
+                if self.dies(&mut left, decided.kind, "between effects") {
                     return;
                 }
                 self.act_fleet(effect);
             }
-            if self.dies(&mut left, "fleet before acknowledgement") {
+            if self.dies(&mut left, decided.kind, "before acknowledgement") {
                 return;
             }
             if let Some(owed) = decided.owed {
@@ -184,10 +215,10 @@ impl World {
         }
     }
 
-    fn dies(&mut self, left: &mut Option<usize>, place: &'static str) -> bool {
+    fn dies(&mut self, left: &mut Option<usize>, kind: &'static str, position: &'static str) -> bool {
         match left {
             Some(0) => {
-                self.coverage.count("crash points", place);
+                self.crash_point("fleet", kind, position);
                 self.crash_fleet();
                 true
             }
@@ -327,7 +358,11 @@ impl World {
                     .collect();
                 self.coverage.count("alarms", kind.trim());
             }
-            Effect::ReplyRows { .. } | Effect::Live { .. } | Effect::Refuse { .. } | Effect::Registered { .. } => {}
+            Effect::ReplyRows { .. }
+            | Effect::Backup { .. }
+            | Effect::Live { .. }
+            | Effect::Refuse { .. }
+            | Effect::Registered { .. } => {}
         }
     }
 
@@ -346,12 +381,11 @@ impl World {
         }
         self.fleet.unacked.insert((conn, packet));
         self.later(10_000, Happening::DownLate { conn, packet });
-        let double = self.rough && self.dice.one_in(15);
+        let double = self.fails("downlink doubled", 15);
         let Some(wire) = self.wires.get_mut(&conn) else { return };
         let at = wire.down(self.now, delay);
         self.at(at, Happening::DownArrives { conn, payload: payload.clone(), packet: Some(packet) });
         if double {
-            self.coverage.count("faults", "downlink doubled");
             self.at(at, Happening::DownArrives { conn, payload, packet: None });
         }
     }
@@ -454,8 +488,7 @@ impl World {
         if self.fleet.consumers.get(&(shop, stream)).is_none_or(|consumer| consumer.conn != conn) {
             return;
         }
-        if self.rough && self.dice.one_in(25) {
-            self.coverage.count("faults", "backend dies before its ack");
+        if self.fails("backend dies before its ack", 25) {
             self.fleet.consumers.remove(&(shop, stream));
             let wait = self.dice.between(100, 120_000);
             return self.later(wait, Happening::ShopOpens { shop });
@@ -497,6 +530,20 @@ fn claim_book(payload: Vec<u8>, up: Up, signed: u64) -> Vec<u8> {
     match schemas::cbor::decode::<schemas::messages::Hello>(&payload) {
         Ok(hello) => schemas::cbor::encode(&schemas::messages::Hello { book: signed, ..hello }),
         Err(_) => payload,
+    }
+}
+
+fn kind_of(input: &Input) -> &'static str {
+    match input {
+        Input::Tick => "tick",
+        Input::CabinetConnected { .. } => "connected",
+        Input::CabinetGone { .. } => "gone",
+        Input::CabinetUp { up, .. } => up.as_str(),
+        Input::OrderPut { .. } => "put",
+        Input::OrderCancel { .. } => "cancel",
+        Input::Request { .. } => "request",
+        Input::RowAcked { .. } => "row acknowledged",
+        Input::Signer { .. } => "signer",
     }
 }
 

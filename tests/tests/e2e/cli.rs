@@ -1,58 +1,13 @@
 //! The `fleet` command against a running fleet: exit codes, JSON, and words for people.
 
-use std::path::PathBuf;
-use std::process::Output;
-
 use anyhow::{Context as _, ensure};
 use fleet_cli::stage::{CabinetPlan, PATIENCE};
 use fleet_tests::{World, order};
 use schemas::ids::Role;
 use schemas::messages::Compartment;
-use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::Command;
 
-/// One person at a shell.
-struct Shell {
-    fleet: PathBuf,
-    folder: PathBuf,
-}
-
-impl Shell {
-    fn of(world: &World, role: Role, name: &str) -> anyhow::Result<Self> {
-        let folder = world.stage.person(role, name)?.path().to_owned();
-        Ok(Self { fleet: world.stage.binaries().fleet.clone(), folder })
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(&self.fleet);
-        command.args(arguments).arg("--as").arg(&self.folder).kill_on_drop(true);
-        command
-    }
-
-    async fn run(&self, arguments: &[&str]) -> anyhow::Result<Output> {
-        let output = self.command(arguments).output();
-        tokio::time::timeout(PATIENCE, output)
-            .await
-            .with_context(|| format!("fleet {arguments:?} hangs"))?
-            .context("run")
-    }
-
-    /// Succeeds with one JSON document.
-    async fn json(&self, arguments: &[&str]) -> anyhow::Result<Value> {
-        let output = self.run(&[arguments, &["--json"]].concat()).await?;
-        ensure!(output.status.code() == Some(0), "fleet {arguments:?}: {output:?}");
-        serde_json::from_slice(&output.stdout).with_context(|| format!("fleet {arguments:?}: {output:?}"))
-    }
-
-    /// Fails with this code; both what is wrong and nothing else is on stderr.
-    async fn fails(&self, arguments: &[&str], code: i32, said: &str) -> anyhow::Result<()> {
-        let output = self.run(arguments).await?;
-        ensure!(output.status.code() == Some(code), "fleet {arguments:?}: {output:?}");
-        ensure!(String::from_utf8_lossy(&output.stderr).contains(said) && output.stdout.is_empty(), "{output:?}");
-        Ok(())
-    }
-}
+use crate::shell::Shell;
 
 #[tokio::test]
 async fn an_operator_does_a_days_work_at_the_shell() -> anyhow::Result<()> {
@@ -75,7 +30,7 @@ async fn an_operator_does_a_days_work_at_the_shell() -> anyhow::Result<()> {
     site.until_opened_remotely(Compartment::new(2).context("a door")?, 1).await?;
     let seen = async {
         while let Some(line) = lines.next_line().await? {
-            let item: Value = serde_json::from_str(&line).with_context(|| line.clone())?;
+            let item: serde_json::Value = serde_json::from_str(&line).with_context(|| line.clone())?;
             if item["event"]["kind"] == "unlock_done" {
                 return Ok(item);
             }

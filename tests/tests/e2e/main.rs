@@ -15,4 +15,6 @@ mod isolation;
 mod lockout;
 mod offline;
 mod processes;
+mod restore;
 mod secrets;
+mod shell;
