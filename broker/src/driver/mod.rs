@@ -6,12 +6,13 @@
 
 mod backups;
 mod batch;
+mod clock;
 mod streams;
 mod tickets;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use fleet_core::signing::{Reveal, SignerReply};
@@ -19,7 +20,6 @@ use fleet_core::{Config, Effect, FleetCore, Input, Moment, OpenError, ROWS_PAGE,
 use fleet_store::Snapshots;
 use schemas::api::{Reply, ReplyError, RequestErrorCode, StaffIssued};
 use schemas::ids::{CabinetId, Identity, TenantId};
-use schemas::messages::FleetMillis;
 use schemas::step::{Store, StoreError};
 use schemas::topics::Stream;
 use tokio::sync::mpsc;
@@ -32,6 +32,7 @@ use crate::signer::{SignerAnswer, SignerClient};
 
 pub use backups::Backups;
 use batch::Batch;
+use clock::Clock;
 use streams::Streams;
 use tickets::{Asker, Purpose, Tickets};
 
@@ -73,6 +74,7 @@ pub struct Driver<S> {
     /// Rows were added by what is being acted on.
     pump_due: bool,
     next_token: u64,
+    clock: Clock,
 }
 
 impl<S: Store + Snapshots> Driver<S> {
@@ -90,6 +92,7 @@ impl<S: Store + Snapshots> Driver<S> {
             streams: Streams::default(),
             pump_due: false,
             next_token: 0,
+            clock: Clock::start(),
         })
     }
 
@@ -105,11 +108,12 @@ impl<S: Store + Snapshots> Driver<S> {
         self.work(vec![Work::Tick])?;
         loop {
             let mut batch = Vec::new();
+            let due = self.until_due();
             tokio::select! {
                 biased;
                 Some(input) = gate.recv() => batch.push(Work::Gate(Box::new(input))),
                 Some(answer) = signer.recv() => batch.push(Work::Signer(answer)),
-                () = until(self.core.poll_timeout()) => batch.push(Work::Tick),
+                () = rested(due) => batch.push(Work::Tick),
                 () = rested(self.streams.wakes_at()) => {
                     self.pump_streams()?;
                     continue;
@@ -126,7 +130,7 @@ impl<S: Store + Snapshots> Driver<S> {
                 }
             }
             // Under a steady load the branches above that wait for a time are never taken.
-            if self.core.poll_timeout().is_some_and(|at| at <= fleet_millis()) {
+            if self.core.poll_timeout().is_some_and(|at| at <= self.clock.now()) {
                 batch.push(Work::Tick);
             }
             if self.streams.wakes_at().is_some_and(|at| at <= Instant::now()) {
@@ -134,6 +138,12 @@ impl<S: Store + Snapshots> Driver<S> {
             }
             self.work(batch)?;
         }
+    }
+
+    /// When the core is to be asked again. The clock may be set meanwhile: at least once a minute.
+    fn until_due(&mut self) -> Option<Instant> {
+        let wait = self.core.poll_timeout()?.saturating_sub(self.clock.now()).min(60_000);
+        Some(Instant::now() + Duration::from_millis(wait))
     }
 
     /// Decides on all of `work`, commits once, then acts and acknowledges in order.
@@ -167,7 +177,7 @@ impl<S: Store + Snapshots> Driver<S> {
     ) -> Result<(), DriverError> {
         let mut entropy = [0; 32];
         getrandom::fill(&mut entropy).map_err(|_| DriverError::Random)?;
-        let step = self.core.handle(input, &Moment { now: fleet_millis(), entropy });
+        let step = self.core.handle(input, &Moment { now: self.clock.now(), entropy });
         batch.add(step, conn, owed);
         Ok(())
     }
@@ -348,7 +358,7 @@ impl<S: Store + Snapshots> Driver<S> {
                 if let Some(asker) = self.tickets.replied(ticket) {
                     let gate = self.out.gate.clone();
                     let snapshot = self.store.snapshot()?;
-                    self.out.backups.start(snapshot, fleet_millis(), move |reply| respond(&gate, &asker, &reply));
+                    self.out.backups.start(snapshot, self.clock.now(), move |reply| respond(&gate, &asker, &reply));
                 }
             }
             Effect::Live { tenant, cabinet, live, payload } => {
@@ -430,22 +440,9 @@ fn spoken(reason: Gone) -> String {
     }
 }
 
-/// Milliseconds since 1970 by the fleet's clock.
-pub fn fleet_millis() -> FleetMillis {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-}
-
 async fn rested(until: Option<Instant>) {
     match until {
         Some(at) => tokio::time::sleep_until(at.into()).await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn until(deadline: Option<FleetMillis>) {
-    match deadline {
-        // The fleet's clock may jump: look again at least once a minute.
-        Some(at) => tokio::time::sleep(Duration::from_millis(at.saturating_sub(fleet_millis()).min(60_000))).await,
         None => std::future::pending().await,
     }
 }
