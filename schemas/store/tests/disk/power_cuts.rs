@@ -1,8 +1,8 @@
 //! Power cuts and failures at every operation of a random history of commits.
 
-use schemas::step::{Table, Write};
+use schemas::step::{Store as _, Table, Write};
 
-use crate::forgetful::{Chance, Fault, Honesty, Kept};
+use crate::forgetful::{Chance, Fault, Honesty};
 use crate::witness::{Broken, Witness, images_wanted};
 
 const TABLES: &[Table] = &[Table("goods"), Table("events"), Table("meta")];
@@ -36,19 +36,8 @@ fn history(seed: u64, honesty: Honesty) -> Witness {
     witness
 }
 
-/// Opens images of power cuts before each operation, each `step`-th, of a history.
-fn explore(seed: u64, honesty: Honesty, step: usize) -> Result<usize, String> {
-    let witness = history(seed, honesty);
-    let mut chance = Chance(!seed);
-    let mut images = 0;
-    for (operation, mut medium) in witness.disk().history().enumerate().skip(seed as usize % step).step_by(step) {
-        for kept in Kept::ALL {
-            let image = medium.after_power_cut(kept);
-            let judged = witness.judge(operation, image, &mut chance);
-            images += judged.map_err(|broken| format!("seed {seed}, operation {operation}, {kept:?}: {broken}"))?;
-        }
-    }
-    Ok(images)
+fn explore(seed: u64, honesty: Honesty) -> Result<usize, String> {
+    history(seed, honesty).cut_power_everywhere(seed, 9, |_, _| Ok(()))
 }
 
 #[test]
@@ -57,7 +46,7 @@ fn whatever_a_power_cut_leaves_every_commit_is_whole_and_no_promised_one_is_miss
     let (mut images, mut seed) = (0, 0);
     while images < wanted {
         seed += 1;
-        images += explore(seed, Honesty::Honest, 9).unwrap();
+        images += explore(seed, Honesty::Honest).unwrap();
     }
     println!("{images} images of power cuts in {seed} histories");
 }
@@ -74,7 +63,7 @@ fn with_fault(seed: u64, operation: usize, fault: Fault, drops_cache: bool) -> R
         let writes = writes(&mut chance);
         while witness.commit(&writes).is_err() {
             assert!(witness.commit(&writes).is_err(), "a store that failed takes a commit without being opened again");
-            if witness.recover(&writes).map_err(named)? {
+            if witness.recover().map_err(named)? {
                 break;
             }
         }
@@ -106,8 +95,8 @@ fn after_any_failure_the_commit_is_whole_or_absent_and_the_reopened_store_goes_o
 #[test]
 fn a_disk_that_only_pretends_to_sync_is_found() {
     for seed in 1..=3 {
-        explore(seed, Honesty::Lies, 9).unwrap_err();
-        explore(seed, Honesty::HalfTrue, 9).unwrap_err();
+        explore(seed, Honesty::Lies).unwrap_err();
+        explore(seed, Honesty::HalfTrue).unwrap_err();
     }
 }
 

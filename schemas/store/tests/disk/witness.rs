@@ -5,7 +5,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use fleet_store::RedbStore;
-use schemas::step::{Store as _, StoreError, Table, Write};
+use schemas::step::{Row, Store, StoreError, Table, Write};
 
 use crate::forgetful::{Chance, Disk, Honesty, Kept};
 
@@ -40,8 +40,15 @@ pub(crate) fn images_wanted(default: usize) -> usize {
 /// One commit: between which operations it happened, and what the store holds after it.
 struct Commit {
     began: usize,
-    ended: usize,
+    /// None: it failed, and nobody has looked yet whether it is there.
+    ended: Option<usize>,
     rows: Contents,
+}
+
+impl Commit {
+    fn is_promised(&self, operation: usize) -> bool {
+        self.ended.is_some_and(|ended| ended <= operation)
+    }
 }
 
 /// A store that remembers what it was told.
@@ -68,16 +75,8 @@ impl Witness {
         &self.disk
     }
 
-    pub(crate) fn store(&self) -> &RedbStore {
+    fn store(&self) -> &RedbStore {
         self.store.as_ref().unwrap()
-    }
-
-    pub(crate) fn commit(&mut self, writes: &[Write]) -> Result<(), StoreError> {
-        let began = self.disk.operations();
-        self.store.as_mut().unwrap().commit(writes)?;
-        apply(&mut self.rows, writes);
-        self.commits.push(Commit { began, ended: self.disk.operations(), rows: self.rows.clone() });
-        Ok(())
     }
 
     pub(crate) fn close(&mut self) {
@@ -98,25 +97,29 @@ impl Witness {
 
     /// Opens the store after a commit failed. Whether that commit is there; anything but whole or absent is an error, and
     /// so is anything that the next power cut would take away.
-    pub(crate) fn recover(&mut self, writes: &[Write]) -> Result<bool, Broken> {
-        let mut whole = self.rows.clone();
-        apply(&mut whole, writes);
+    pub(crate) fn recover(&mut self) -> Result<bool, Broken> {
+        let mut failed = self.commits.pop().unwrap();
+        assert!(failed.ended.is_none(), "nothing has failed");
         for kept in Kept::ALL {
             let found = contents(&open_image(self.disk.cut_power(kept))?, self.tables)?;
-            if found != self.rows && found != whole {
+            if found != self.rows && found != failed.rows {
                 return Err(Broken::Differs);
             }
         }
         self.open();
         let found = contents(self.store(), self.tables)?;
-        if found != self.rows && found != whole {
+        if found != self.rows && found != failed.rows {
             return Err(Broken::Differs);
         }
         if contents(&open_image(self.disk.cut_power(Kept::Nothing))?, self.tables)? != found {
             return Err(Broken::Forgotten);
         }
-        let there = found != self.rows;
-        self.rows = found;
+        let there = found == failed.rows;
+        if there {
+            self.rows = found;
+            failed.ended = Some(self.disk.operations());
+            self.commits.push(failed);
+        }
         Ok(there)
     }
 
@@ -127,7 +130,7 @@ impl Witness {
 
     /// How many commits had returned `Ok` before this operation, and whether another was under way.
     pub(crate) fn commits_at(&self, operation: usize) -> (usize, bool) {
-        let done = self.commits.iter().take_while(|commit| commit.ended <= operation).count();
+        let done = self.commits.iter().take_while(|commit| commit.is_promised(operation)).count();
         (done, self.commits.get(done).is_some_and(|commit| commit.began <= operation))
     }
 
@@ -140,9 +143,33 @@ impl Witness {
         [acked].into_iter().chain(next).collect()
     }
 
+    /// Cuts the power before each `step`-th operation, with each kind of what is left, and judges the images; `check` looks
+    /// at each as its core would. Returns how many images were opened.
+    pub(crate) fn cut_power_everywhere(
+        &self,
+        seed: u64,
+        step: usize,
+        mut check: impl FnMut(usize, RedbStore) -> Result<(), String>,
+    ) -> Result<usize, String> {
+        let mut chance = Chance(!seed);
+        let mut images = 0;
+        for (operation, mut medium) in self.disk.history().enumerate().skip(seed as usize % step).step_by(step) {
+            for kept in Kept::ALL {
+                let image = medium.after_power_cut(kept);
+                let judged = self.judge(operation, image.clone(), &mut chance).map_err(|broken| broken.to_string());
+                let checked = judged.and_then(|opened| {
+                    images += opened + 1;
+                    check(operation, open_image(image).map_err(|broken| broken.to_string())?)
+                });
+                checked.map_err(|broken| format!("seed {seed}, operation {operation}, {kept:?}: {broken}"))?;
+            }
+        }
+        Ok(images)
+    }
+
     /// Opens the image of a power cut before `operation`, compares, loses power again during and after opening, and
     /// writes on. Returns how many images were opened.
-    pub(crate) fn judge(&self, operation: usize, image: Vec<u8>, chance: &mut Chance) -> Result<usize, Broken> {
+    fn judge(&self, operation: usize, image: Vec<u8>, chance: &mut Chance) -> Result<usize, Broken> {
         let allowed = self.allowed(operation);
         let disk = Disk::holding(image, Honesty::Honest, chance.below(usize::MAX) as u64);
         let mut store = open(&disk)?;
@@ -168,6 +195,26 @@ impl Witness {
         apply(&mut expected, &probe);
         let last = open_image(disk.cut_power(Kept::Nothing))?;
         if contents(&last, self.tables)? == expected { Ok(4) } else { Err(Broken::Forgotten) }
+    }
+}
+
+impl Store for Witness {
+    fn commit(&mut self, writes: &[Write]) -> Result<(), StoreError> {
+        let began = self.disk.operations();
+        let committed = self.store.as_mut().unwrap().commit(writes);
+        let mut rows = self.rows.clone();
+        apply(&mut rows, writes);
+        if committed.is_ok() {
+            self.rows = rows.clone();
+            self.commits.push(Commit { began, ended: Some(self.disk.operations()), rows });
+        } else if self.commits.last().is_none_or(|last| last.ended.is_some()) {
+            self.commits.push(Commit { began, ended: None, rows });
+        }
+        committed
+    }
+
+    fn scan(&self, table: Table, from: &[u8], limit: usize) -> Result<Vec<Row>, StoreError> {
+        self.store().scan(table, from, limit)
     }
 }
 
