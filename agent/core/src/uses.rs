@@ -143,15 +143,13 @@ impl CabinetCore {
     /// refuse a customer whose order may be behind the door is worse than to open twice for the same right.
     fn left_in_doubt(&mut self, turn: &mut Turn, compartment: Compartment, row: UseRow) {
         self.record(turn, DoorFault { compartment, by: row.purpose.actor(), attempts: row.attempt });
+        // Somebody may have taken the order out and closed the door unseen, or nobody may have opened it at all.
+        if self.bays.get(&compartment).is_some_and(|bay| bay.occupancy != Occupancy::Occupied) {
+            self.require_audit(turn, compartment, row.purpose.order().cloned());
+        }
         match &row.purpose {
-            Purpose::Collect(by) => {
-                // Whoever has the code may have taken the order and closed the door unseen.
-                if self.bays.get(&compartment).is_some_and(|bay| bay.occupancy != Occupancy::Occupied) {
-                    self.require_audit(turn, compartment, Some(by.order.clone()));
-                }
-            }
             Purpose::Load(_) | Purpose::Retrieve(_) => self.unlocked(turn, compartment, &row.purpose, false),
-            Purpose::Command(_) => {}
+            Purpose::Collect(_) | Purpose::Command(_) => {}
         }
     }
 

@@ -40,7 +40,7 @@ pub fn parse<T: DeserializeOwned + Serialize>(payload: &[u8]) -> Result<T, JsonE
     if payload.len() > JSON_MAX {
         return Err(JsonError::TooLong);
     }
-    let shape = |error: serde_json::Error| JsonError::Shape(error.to_string().chars().take(200).collect());
+    let shape = |error: serde_json::Error| JsonError::Shape(describe(&error).chars().take(200).collect());
     let value: T = serde_json::from_slice(payload).map_err(shape)?;
     let given: Value = serde_json::from_slice(payload).map_err(shape)?;
     let meant = serde_json::to_value(&value).map_err(shape)?;
@@ -48,6 +48,26 @@ pub fn parse<T: DeserializeOwned + Serialize>(payload: &[u8]) -> Result<T, JsonE
         return Err(JsonError::Shape("a list where an object belongs".into()));
     }
     Ok(value)
+}
+
+/// serde_json's own text without the value that it quotes: it may be somebody's phone number, and this text is logged.
+/// A field's name and a single word, such as a size that there is not, stay: they tell what is wrong.
+fn describe(error: &serde_json::Error) -> String {
+    const QUOTES: [char; 2] = ['`', '"'];
+    let text = error.to_string();
+    for kind in ["invalid type", "invalid value", "invalid length"] {
+        if let Some(rest) = text.strip_prefix(kind) {
+            let expected = rest.rfind(", expected").map_or("", |at| &rest[at..]);
+            return format!("{kind}{expected}");
+        }
+    }
+    // Every second part was quoted.
+    let word = |part: &&str| part.len() <= 24 && part.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'_');
+    if text.split(QUOTES).skip(1).step_by(2).all(|part| word(&part)) {
+        return text;
+    }
+    let (first, last) = (text.find(QUOTES).unwrap_or(0), text.rfind(QUOTES).map_or(text.len(), |last| last + 1));
+    format!("{}a value{}", &text[..first], &text[last..])
 }
 
 /// serde reads a struct from a list of its values too, which no grammar of ours allows.
@@ -61,5 +81,27 @@ fn lists_where_objects_are(given: &Value, meant: &Value) -> bool {
             given.iter().any(|(key, given)| meant.get(key).is_some_and(|meant| lists_where_objects_are(given, meant)))
         }
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_names_the_field_and_quotes_no_value() {
+        let order = |rest: &str| format!(r#"{{"order":"A1","cabinet":"c1","size":"S","category":"retail",{rest}}}"#);
+        for (payload, named) in [
+            (order(r#""recipient":"+49 170 1234567""#), "expected struct"),
+            (order(r#""recipient":{"phone":491701234567}"#), "expected a string"),
+            (order(r#""recipient":{"phone":["+49 170 1234567"]}"#), "expected a string"),
+            (order(r#""ready":"+49 170 1234567""#), "expected a boolean"),
+            (order(r#""sise":"S""#), "unknown field `sise`"),
+            (r#"{"order":"A1","cabinet":"c1","size":"+49 170 1234567","category":"retail"}"#.into(), "none of S"),
+        ] {
+            let error = parse::<OrderPut>(payload.as_bytes()).unwrap_err().to_string();
+            assert!(!error.contains("170"), "{error}");
+            assert!(error.contains(named), "{error}");
+        }
     }
 }

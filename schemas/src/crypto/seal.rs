@@ -4,9 +4,8 @@ use chacha20poly1305::aead::{Aead as _, Payload};
 use chacha20poly1305::{ChaCha20Poly1305, Key as AeadKey, KeyInit as _, Nonce};
 use coset::iana::{Algorithm, EllipticCurve};
 use coset::{
-    Algorithm as CoseAlgorithm, AsCborValue as _, CborSerializable as _, CoseEncrypt, CoseEncryptBuilder,
-    CoseKdfContextBuilder, CoseKey, CoseKeyBuilder, CoseRecipientBuilder, Header, HeaderBuilder, Label, SuppPubInfo,
-    iana,
+    AsCborValue as _, CborSerializable as _, CoseEncrypt, CoseEncryptBuilder, CoseKdfContextBuilder, CoseKey,
+    CoseKeyBuilder, CoseRecipientBuilder, Header, HeaderBuilder, Label, SuppPubInfo, iana,
 };
 use hkdf::Hkdf;
 use p256::elliptic_curve::sec1::ToSec1Point as _;
@@ -36,18 +35,24 @@ pub struct Entropy {
 /// Seals `plain` to `recipient`; `aad` binds it to its use.
 pub fn seal(plain: &[u8], recipient: &PublicKey, aad: &[u8], entropy: &Entropy) -> Result<Vec<u8>, SealError> {
     let header = ephemeral_header(&entropy.ephemeral.public_key())?;
-    let recipient_protected = HeaderBuilder::new().algorithm(Algorithm::ECDH_ES_HKDF_256).build();
-    let key = content_key(&entropy.ephemeral, recipient, &recipient_protected)?;
-    let envelope = CoseEncryptBuilder::new()
+    let key = content_key(&entropy.ephemeral, recipient)?;
+    let cipher = ChaCha20Poly1305::new(&AeadKey::from(*key));
+    let builder = shape(entropy.nonce, header).try_create_ciphertext(plain, aad, |plain, aad| {
+        cipher.encrypt(&Nonce::from(entropy.nonce), Payload { msg: plain, aad }).map_err(|_| SealError::Malformed)
+    })?;
+    builder.build().to_vec().map_err(|_| SealError::Malformed)
+}
+
+/// The one form of a seal, without its ciphertext.
+fn shape(nonce: [u8; 12], ephemeral: Header) -> CoseEncryptBuilder {
+    CoseEncryptBuilder::new()
         .protected(HeaderBuilder::new().algorithm(Algorithm::ChaCha20Poly1305).build())
-        .unprotected(HeaderBuilder::new().iv(entropy.nonce.to_vec()).build())
-        .try_create_ciphertext(plain, aad, |plain, aad| {
-            let cipher = ChaCha20Poly1305::new(&AeadKey::from(*key));
-            cipher.encrypt(&Nonce::from(entropy.nonce), Payload { msg: plain, aad }).map_err(|_| SealError::Malformed)
-        })?
-        .add_recipient(CoseRecipientBuilder::new().protected(recipient_protected).unprotected(header).build())
-        .build();
-    envelope.to_vec().map_err(|_| SealError::Malformed)
+        .unprotected(HeaderBuilder::new().iv(nonce.to_vec()).build())
+        .add_recipient(CoseRecipientBuilder::new().protected(recipient_header()).unprotected(ephemeral).build())
+}
+
+fn recipient_header() -> Header {
+    HeaderBuilder::new().algorithm(Algorithm::ECDH_ES_HKDF_256).build()
 }
 
 /// Opens what was sealed to `key` with the same `aad`.
@@ -57,18 +62,15 @@ pub fn open(sealed: &[u8], key: &SecretKey, aad: &[u8]) -> Result<Zeroizing<Vec<
     let [recipient] = envelope.recipients.as_slice() else {
         return Err(SealError::Malformed);
     };
-    let recipient_header = &recipient.protected.header;
-    let expected = HeaderBuilder::new().algorithm(Algorithm::ECDH_ES_HKDF_256).build();
-    let content = HeaderBuilder::new().algorithm(Algorithm::ChaCha20Poly1305).build();
-    if *recipient_header != expected || envelope.protected.header != content || recipient.ciphertext.is_some() {
-        return Err(SealError::Malformed);
-    }
     let ephemeral = ephemeral_of(&recipient.unprotected)?;
     let nonce: [u8; 12] = envelope.unprotected.iv.as_slice().try_into().map_err(|_| SealError::Malformed)?;
-    if envelope.unprotected != HeaderBuilder::new().iv(nonce.to_vec()).build() {
+    let ciphertext = envelope.ciphertext.clone().ok_or(SealError::Malformed)?;
+    // What was understood, written again, is what came: nothing else can ride along on its way.
+    let again = shape(nonce, ephemeral_header(&ephemeral)?).ciphertext(ciphertext).build();
+    if again.to_vec().ok().as_deref() != Some(sealed) {
         return Err(SealError::Malformed);
     }
-    let content_key = content_key(key, &ephemeral, recipient_header)?;
+    let content_key = content_key(key, &ephemeral)?;
     let plain = envelope.decrypt_ciphertext(
         aad,
         || SealError::Malformed,
@@ -107,23 +109,20 @@ fn ephemeral_of(header: &Header) -> Result<PublicKey, SealError> {
         let (_, value) = key.params.iter().find(|(known, _)| *known == label).ok_or(SealError::Malformed)?;
         point.extend_from_slice(value.as_bytes().filter(|bytes| bytes.len() == 32).ok_or(SealError::Malformed)?);
     }
-    let public = PublicKey::from_sec1_bytes(&point).map_err(|_| SealError::Malformed)?;
-    // One public key has one form here, or a message could be varied on its way.
-    if ephemeral_header(&public)? == *header { Ok(public) } else { Err(SealError::Malformed) }
+    PublicKey::from_sec1_bytes(&point).map_err(|_| SealError::Malformed)
 }
 
 /// HKDF-SHA-256 over the shared secret with the COSE_KDF_Context of RFC 9053 section 5.2 as info.
-fn content_key(secret: &SecretKey, public: &PublicKey, recipient: &Header) -> Result<Zeroizing<[u8; 32]>, SealError> {
+fn content_key(secret: &SecretKey, public: &PublicKey) -> Result<Zeroizing<[u8; 32]>, SealError> {
     let shared = p256::ecdh::diffie_hellman(secret.to_nonzero_scalar(), public.as_affine());
     let context = CoseKdfContextBuilder::new()
         .algorithm(Algorithm::ChaCha20Poly1305)
         .supp_pub_info(SuppPubInfo {
             key_data_length: 256,
-            protected: coset::ProtectedHeader { original_data: None, header: recipient.clone() },
+            protected: coset::ProtectedHeader { original_data: None, header: recipient_header() },
             other: None,
         })
         .build();
-    debug_assert!(matches!(recipient.alg, Some(CoseAlgorithm::Assigned(Algorithm::ECDH_ES_HKDF_256))));
     let info = context.to_vec().map_err(|_| SealError::Malformed)?;
     let mut key = Zeroizing::new([0; 32]);
     Hkdf::<Sha256>::new(None, shared.raw_secret_bytes())

@@ -9,6 +9,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use redb::{Builder, Database, Durability, ReadTransaction, ReadableDatabase, ReadableTable as _, TableHandle as _};
@@ -60,6 +61,12 @@ pub enum BackupError {
         #[source]
         source: io::Error,
     },
+    #[error("use what is in `{path}`")]
+    Take {
+        path: PathBuf,
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     #[error("`{0}` is no backup: `fleet backup` makes one")]
     NoBackup(PathBuf),
     #[error("`{path}` has format {found}; this version reads format {FORMAT}")]
@@ -82,7 +89,8 @@ impl Snapshot {
     /// Writes the backup to `path`, whole or not at all. Takes as long as the store is large.
     pub fn write_to(&self, path: &Path, taken: FleetMillis) -> Result<Seal, BackupError> {
         new_file(path, |part| {
-            let mut out = Digested { inner: BufWriter::new(File::create_new(part)?), digest: Sha256::new() };
+            let mut out =
+                Digested { inner: BufWriter::new(File::options().append(true).open(part)?), digest: Sha256::new() };
             out.write_all(MAGIC)?;
             out.write_all(&taken.to_be_bytes())?;
             let rows = self.write_rows(&mut out)?;
@@ -182,7 +190,7 @@ fn read(path: &Path, mut take: impl FnMut(Row) -> Result<(), Failure>) -> Result
         let (table, key, value) = (part()?, part()?, part()?);
         let table = String::from_utf8(table).map_err(|_| damaged())?;
         rows += 1;
-        take(Row { table, key, value }).map_err(|source| BackupError::Write { path: path.to_owned(), source })?;
+        take(Row { table, key, value }).map_err(|source| BackupError::Take { path: path.to_owned(), source })?;
     }
     let digest = from.digest.clone().finalize();
     let seal: Seal = from.bytes().ok().and_then(|bytes| cbor::decode(&bytes).ok()).ok_or_else(damaged)?;
@@ -255,7 +263,9 @@ fn new_file<T>(path: &Path, fill: impl FnOnce(&Path) -> Result<T, Failure>) -> R
     let part = PathBuf::from(part);
     // What a copy that was interrupted has left.
     let _ = fs::remove_file(&part);
-    let filled = fill(&part).and_then(|made| {
+    // Personal data is in it: for its owner alone, whatever the umask says.
+    let made = File::options().write(true).create_new(true).mode(0o600).open(&part);
+    let filled = made.map_err(Into::into).and_then(|_| fill(&part)).and_then(|made| {
         File::open(&part)?.sync_all()?;
         fs::rename(&part, path)?;
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -271,6 +281,8 @@ fn new_file<T>(path: &Path, fill: impl FnOnce(&Path) -> Result<T, Failure>) -> R
 #[cfg(test)]
 mod tests {
     use schemas::step::{Store as _, Table, Write as Put};
+
+    use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
     use crate::{RedbStore, Snapshots as _};
@@ -295,8 +307,10 @@ mod tests {
         store.commit(&[Put::put(OTHER, b"later", b"1".to_vec())]).unwrap();
         let seal = snapshot.write_to(&at("backup"), 77).unwrap();
         assert_eq!((seal.taken, seal.rows), (77, 25_001));
+        assert_eq!(fs::metadata(at("backup")).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(restore(&at("backup"), &at("again")).unwrap(), seal);
         let again = RedbStore::open(&at("again")).unwrap();
+        assert_eq!(fs::metadata(at("again")).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(again.rows(SHELF).unwrap(), store.rows(SHELF).unwrap());
         assert_eq!(again.rows(OTHER).unwrap(), [(b"x".to_vec(), b"9".to_vec())]);
         let (table, key) = RESTORED;

@@ -2,8 +2,9 @@
 
 use anyhow::ensure;
 use fleet_cli::stage::CabinetPlan;
-use fleet_tests::{World, order};
+use fleet_tests::{Answered, RawClient, World, order};
 use schemas::api::OrderState;
+use schemas::ids::Role;
 use schemas::messages::Compartment;
 
 #[tokio::test]
@@ -13,6 +14,12 @@ async fn no_code_and_no_pin_is_in_any_log() -> anyhow::Result<()> {
     let mut put = order("A17", "berlin-01", "S");
     put.recipient.phone = Some("+491701234567".to_owned());
     world.shop.put(&put).await?;
+    let folder = world.stage.person(Role::Integration, "shop")?;
+    let mut careless = RawClient::connect(&folder, "integration:acme:shop~careless").await?;
+    let malformed =
+        r#"{"order":"A18","cabinet":"berlin-01","size":"S","category":"retail","recipient":"+491701234567"}"#;
+    let answer = careless.publish("v1/acme/integration/shop/orders/put", malformed).await?;
+    ensure!(matches!(answer, Answered::Refused(_)), "{answer:?}");
     site.load("shop/A17").await?;
     let notification = world.shop.until_notified("A17").await?;
     ensure!(notification.recipient.phone == put.recipient.phone);

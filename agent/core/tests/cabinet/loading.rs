@@ -282,3 +282,48 @@ fn taking_back_twice_does_not_store_an_order_that_may_be_out() {
     rig.wait(120_000);
     assert!(!rig.view(1).allocated);
 }
+
+/// Nobody heard what became of the pulse; later an operator opens the door for somebody, who closes it again.
+#[test]
+fn an_order_that_was_perhaps_never_taken_back_does_not_leave_a_compartment_that_looks_free() {
+    let mut rig = Rig::holding(&[(4, "A1", "12345678")]);
+    let session = rig.log_in("111111");
+    rig.send(Input::Retrieve { session, order: order("A1") });
+    rig.wait(60_000);
+    let command = rig.command(4, Expect::order(order("A1")));
+    let pulse = only_pulse(&rig.send_command(&command));
+    rig.sent(pulse);
+    rig.open_door(4);
+    rig.close_door(4);
+    assert!(rig.view(4).audit_required);
+    rig.book(vec![put_order("A2", Size::S)]);
+    let session = rig.log_in("111111");
+    let effects = rig.send(Input::Load { session, order: order("A2"), larger: false });
+    assert_ne!(only_pulse(&effects).compartment, 4);
+}
+
+/// Who has opened the door and not closed it has the order; staff who look after it must not bring it back.
+#[test]
+fn taking_back_what_was_left_open_and_cannot_be_opened_brings_no_order_back() {
+    let mut rig = Rig::holding(&[(4, "A1", "12345678")]);
+    let pulse = only_pulse(&rig.enter("12345678"));
+    rig.sent(pulse);
+    rig.open_door(4);
+    rig.wait(900_000);
+    rig.door(4, DoorSeen::Unknown, UNKNOWN);
+    let session = rig.log_in("111111");
+    let mut effects = rig.send(Input::Retrieve { session, order: order("A1") });
+    for _ in 0..2 {
+        let first = only_pulse(&effects);
+        let second = only_pulse(&rig.not_sent(first));
+        rig.not_sent(second);
+        effects = rig.send(Input::TryAgain { compartment: number(4) });
+    }
+    rig.send(Input::Disconnected);
+    rig.restart();
+    rig.close_door(4);
+    rig.wait(20_000);
+    assert_eq!(rig.count(|fact| matches!(fact, Fact::Collected(_))), 1);
+    assert_eq!(rig.count(|fact| matches!(fact, Fact::Stored(_))), 1, "loaded once, and never again");
+    assert_eq!(result(&rig.enter("12345678")), EntryResult::Refused(EntryRefusal::Used));
+}
