@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use clap::Parser;
-use fleet_tests::sim::{Coverage, Options, invariant_names, run};
+use fleet_tests::sim::{Coverage, Failure, Options, Regression, invariant_names, run, shrink};
 
 #[derive(Debug, Parser)]
 struct Arguments {
@@ -22,16 +22,33 @@ struct Arguments {
     /// Steps of the history that a failure shows.
     #[arg(long, default_value_t = 60)]
     last: usize,
+    /// Schedules that may be played to shorten a failing one; 0 leaves it as it is.
+    #[arg(long, default_value_t = 2_000)]
+    shrink: usize,
+    /// Leaves out decisions whose name begins like this; may be given several times.
+    #[arg(long)]
+    without: Vec<String>,
+    /// Plays this file of a regression instead.
+    #[arg(long)]
+    replay: Option<std::path::PathBuf>,
 }
 
 #[allow(clippy::print_stdout, reason = "a program for the terminal")]
 fn main() -> std::process::ExitCode {
     let arguments = Arguments::parse();
-    let options = Options { rough_millis: arguments.minutes * 60_000, shown: arguments.last, ..Options::default() };
+    let options = Options {
+        rough_millis: arguments.minutes * 60_000,
+        shown: arguments.last,
+        without: arguments.without,
+        ..Options::default()
+    };
+    if let Some(path) = arguments.replay {
+        return replay(&path, &options);
+    }
     let (mut coverage, mut steps, mut crashes, mut failed, mut simulated) = (Coverage::default(), 0, 0, 0, 0);
     let started = Instant::now();
     for seed in arguments.from..arguments.from + arguments.seeds {
-        match run(seed, options) {
+        match run(seed, &options) {
             Ok(report) => {
                 coverage.add(&report.coverage);
                 steps += report.steps;
@@ -43,7 +60,7 @@ fn main() -> std::process::ExitCode {
                 println!("seed {}: {}: {}", failure.seed, failure.invariant, failure.text);
             }
             Err(failure) => {
-                println!("{failure}");
+                show(failure, &options, arguments.shrink);
                 return std::process::ExitCode::FAILURE;
             }
         }
@@ -59,4 +76,30 @@ fn main() -> std::process::ExitCode {
         steps as f64 / seconds
     );
     if failed == 0 { std::process::ExitCode::SUCCESS } else { std::process::ExitCode::FAILURE }
+}
+
+/// The shortened history, and the file with which it can be played again.
+#[allow(clippy::print_stdout, reason = "a program for the terminal")]
+fn show(failure: Failure, options: &Options, plays: usize) {
+    let before = failure.decisions.len();
+    let failure = shrink(failure, options, plays);
+    println!("{failure}");
+    println!("{} of {before} decisions are left:", failure.decisions.len());
+    print!("{}", Regression::of(&failure, options));
+}
+
+#[allow(clippy::print_stdout, reason = "a program for the terminal")]
+fn replay(path: &std::path::Path, options: &Options) -> std::process::ExitCode {
+    let text = std::fs::read_to_string(path).map_err(|error| error.to_string());
+    let regression = text.and_then(|text| text.parse::<Regression>().map_err(|error| error.to_string()));
+    match regression.and_then(|regression| regression.play(options)) {
+        Ok(report) => {
+            println!("{} steps, nothing breaks", report.steps);
+            std::process::ExitCode::SUCCESS
+        }
+        Err(problem) => {
+            println!("{}: {problem}", path.display());
+            std::process::ExitCode::FAILURE
+        }
+    }
 }

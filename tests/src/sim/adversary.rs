@@ -32,11 +32,11 @@ impl World {
             return (self.dice.between(5, 200), false);
         }
         match self.dice.below(40) {
-            0 => {
+            0 if self.decides("a message is held back") => {
                 self.coverage.count("adversary", "held back");
                 (0, true)
             }
-            1..=3 => (self.dice.below(9_000), false),
+            1..=3 if self.fails("downlink slow", 1) => (self.dice.below(9_000), false),
             _ => (self.dice.between(5, 300), false),
         }
     }
@@ -51,7 +51,11 @@ impl World {
         if self.sabotage == Some(Sabotage::StaleCommand) {
             self.feed_board(from, &payload);
         }
-        match self.dice.below(5) {
+        let how = self.dice.below(5);
+        if !self.decides(["repeats", "misdirects", "changes", "reorders", "forges"][how as usize]) {
+            return;
+        }
+        match how {
             0 => self.inject(from, payload, "repeated"),
             1 => self.inject((from + 1) % CABS, payload, "misdirected"),
             2 => {

@@ -10,7 +10,7 @@ use schemas::cbor::{self, Blob};
 use schemas::crypto::codes::Secret;
 use schemas::ids::CabinetId;
 use schemas::messages::{
-    Attributes, BootId, Challenge, Compartment, CompartmentInfo, Down, Epoch, Event, Hello, Instance, Occupancy,
+    Attributes, BootId, Challenge, Compartment, CompartmentInfo, Down, Epoch, Event, Fact, Hello, Instance, Occupancy,
     OrderKey, Size, Telemetry, Uplink, Verifier,
 };
 use schemas::step::{Step, Store as _, Write, number_of_key};
@@ -43,6 +43,31 @@ pub(super) struct Door {
     pub(super) visit: u64,
 }
 
+/// Where a step comes from.
+struct Origin {
+    /// Name of its input.
+    kind: &'static str,
+    cause: Cause,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Death {
+    Crash,
+    Power,
+    /// The store failed: the process goes on, and builds everything anew a second later.
+    Store,
+}
+
+impl Death {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Crash => "agent crash",
+            Self::Power => "cabinet power cut",
+            Self::Store => "cabinet store failed",
+        }
+    }
+}
+
 /// Somebody at the keypad or the scanner.
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
@@ -64,6 +89,8 @@ pub(super) struct Cabinet {
     machine: MachineStart,
     /// When the boot clock was zero.
     booted: u64,
+    /// The machine is suspended until then.
+    pub(super) asleep_until: u64,
     pub(super) conn: Option<u64>,
     pub(super) epoch: Option<Epoch>,
     tokens: BTreeMap<u64, (u64, u64)>,
@@ -95,6 +122,7 @@ impl Cabinet {
             boot: BootId([0; 8]),
             machine: MachineStart(dice.bytes()),
             booted: 0,
+            asleep_until: 0,
             conn: None,
             epoch: None,
             tokens: BTreeMap::new(),
@@ -126,7 +154,8 @@ impl Cabinet {
     }
 
     pub(super) fn deadline(&self) -> Option<u64> {
-        self.core.as_ref()?.poll_timeout().map(|at| at.saturating_add(self.booted))
+        let due = self.core.as_ref()?.poll_timeout()?.saturating_add(self.booted);
+        Some(due.max(self.asleep_until))
     }
 
     /// Whether an order of the core to pulse this door is under way.
@@ -161,6 +190,11 @@ impl World {
         if self.cabs[cab].is_up() {
             return;
         }
+        if self.cabs[cab].store.is_full() {
+            // It would open, and fail with its first commit.
+            self.crash_point("cabinet", "start", "disk full");
+            return self.later(1_000, Happening::CabinetStarts(cab));
+        }
         let boot = BootId(self.dice.bytes());
         let cabinet = &mut self.cabs[cab];
         cabinet.run += 1;
@@ -175,7 +209,7 @@ impl World {
         };
         self.tell(|| format!("cabinet {cab} starts at boot clock {}", moment.boot_millis));
         self.cabs[cab].core = Some(core);
-        self.finish(cab, step, Cause::Nobody("a start"), None);
+        self.finish(cab, step, &Origin { kind: "start", cause: Cause::Nobody("a start") }, None);
         let keyset = self.signer.keyset();
         self.take_cabinet(cab, Input::Keyset(keyset), None);
         let run = self.cabs[cab].run;
@@ -189,14 +223,19 @@ impl World {
     }
 
     pub(super) fn crash_cabinet(&mut self, cab: Cab, power: bool) {
+        self.end_cabinet(cab, if power { Death::Power } else { Death::Crash });
+    }
+
+    /// The agent is gone, or what it had in memory: after a failed commit nothing of it is trusted.
+    fn end_cabinet(&mut self, cab: Cab, death: Death) {
         if self.cabs[cab].core.take().is_none() {
             return;
         }
-        self.crashes += 1;
-        self.coverage.count("faults", if power { "cabinet power cut" } else { "agent crash" });
-        self.tell(|| format!("cabinet {cab} dies{}", if power { " with its power" } else { "" }));
+        self.crashes += u64::from(death != Death::Store);
+        self.coverage.count("faults", death.name());
+        self.tell(|| format!("cabinet {cab}: {}", death.name()));
         let cabinet = &mut self.cabs[cab];
-        (cabinet.session, cabinet.epoch) = (None, cabinet.epoch);
+        cabinet.session = None;
         cabinet.tokens.clear();
         cabinet.entries.clear();
         let under_way = std::mem::take(&mut cabinet.bus);
@@ -207,17 +246,19 @@ impl World {
                 self.pulse_lock(cab, pulse, at);
             }
         }
-        if power {
-            self.cabs[cab].machine = MachineStart(self.dice.bytes());
-        }
         if let Some(conn) = self.cabs[cab].conn.take() {
             let notices = self.dice.below(90_000);
             self.cut(conn, notices, 0);
         }
-        let wait = self.dice.between(500, 120_000);
+        let wait = match death {
+            Death::Crash | Death::Power => self.dice.between(500, 120_000),
+            Death::Store => self.dice.between(1_000, 1_500),
+        };
         self.later(wait, Happening::CabinetStarts(cab));
-        if power {
+        if death == Death::Power {
+            self.cabs[cab].asleep_until = 0;
             // The boot clock begins when the machine does.
+            self.cabs[cab].machine = MachineStart(self.dice.bytes());
             self.cabs[cab].booted = self.now;
         }
     }
@@ -234,7 +275,11 @@ impl World {
 
     /// Hands one fact to the core, commits, acts. `down`: the token of a message, for its acknowledgement.
     pub(super) fn take_cabinet(&mut self, cab: Cab, input: Input, down: Option<u64>) {
-        let cause = self.cause(cab, &input);
+        if self.cabs[cab].asleep_until > self.now {
+            // Whoever stands there gets no answer. What comes over a wire waits (`sleeps_through`).
+            return;
+        }
+        let origin = Origin { kind: kind_of(&input), cause: self.cause(cab, &input) };
         let boot_millis = self.cabs[cab].boot_millis(self.now);
         let moment = Moment { boot_millis, entropy: self.dice.bytes() };
         let Some(core) = &mut self.cabs[cab].core else { return };
@@ -244,8 +289,15 @@ impl World {
             other => format!("{other:?}"),
         };
         let step = core.handle(input, &moment);
-        self.tell(|| format!("cabinet {cab} <- {line}: {} writes, {:?}", step.writes.len(), Brief(&step.effects)));
-        self.finish(cab, step, cause, down);
+        let routine = step.writes.is_empty()
+            && step.effects.iter().all(|effect| matches!(effect, Effect::SendTelemetry(_) | Effect::AckDown { .. }));
+        let line = || format!("cabinet {cab} <- {line}: {} writes, {:?}", step.writes.len(), Brief(&step.effects));
+        if routine {
+            self.tell_routine(line)
+        } else {
+            self.tell(line)
+        }
+        self.finish(cab, step, &origin, down);
     }
 
     /// What gives a right to open in this input, as an observer knows it.
@@ -287,46 +339,89 @@ impl World {
         }
     }
 
-    fn finish(&mut self, cab: Cab, step: Step<Effect>, cause: Cause, down: Option<u64>) {
+    /// Commits, then acts, unless the agent dies or its store fails on the way.
+    fn finish(&mut self, cab: Cab, step: Step<Effect>, of: &Origin, down: Option<u64>) {
         self.see_challenges(cab, &step.effects);
-        if self.sabotage == Some(Sabotage::CabinetAckBeforeCommit) && down.is_some() {
-            self.see(Seen::DownAcked { on_disk: false });
+        self.sabotage_before_commit(cab, &step.effects, down);
+        let dies = self.strikes("the agent dies in a step", 700).then(|| self.dice.index(step.effects.len() + 3));
+        let often = if self.sabotage == Some(Sabotage::SpeakAfterFailedCommit) { 9 } else { 900 };
+        let fails = self.strikes("a commit of a cabinet fails", often);
+        if dies == Some(0) {
+            self.crash_point("cabinet", of.kind, "before commit");
+            return self.crash_cabinet(cab, self.now.is_multiple_of(2));
         }
-        if self.sabotage == Some(Sabotage::PulseBeforeCommit) {
-            for effect in &step.effects {
+        let writes = self.sabotage_writes(step.writes);
+        if dies == Some(1) || fails {
+            return self.cut_commit(cab, &writes, &step.effects, of, if fails { Death::Store } else { Death::Crash });
+        }
+        if self.cabs[cab].store.commit(&writes).is_err() {
+            self.crash_point("cabinet", of.kind, "disk full");
+            return self.end_cabinet(cab, Death::Store);
+        }
+        self.see_cabinet_step(cab, &writes, &step.effects, &of.cause);
+        for (done, effect) in step.effects.into_iter().enumerate() {
+            if dies == Some(done + 2) {
+                self.crash_point("cabinet", of.kind, if done == 0 { "before effects" } else { "between effects" });
+                return self.crash_cabinet(cab, done.is_multiple_of(2));
+            }
+            self.act_cabinet(cab, effect);
+        }
+        if dies.is_some() {
+            self.crash_point("cabinet", of.kind, "after effects");
+            self.crash_cabinet(cab, false);
+        }
+    }
+
+    /// The end comes in the middle of a commit. The step may be on the disk or not; it is neither said nor done.
+    fn cut_commit(&mut self, cab: Cab, writes: &[Write], effects: &[Effect], of: &Origin, death: Death) {
+        let reached = self.dice.one_in(2);
+        let store = &mut self.cabs[cab].store;
+        store.begin(writes);
+        store.break_off(reached);
+        if reached {
+            self.see_cabinet_step(cab, writes, effects, &of.cause);
+        }
+        self.crash_point("cabinet", of.kind, if reached { "in commit, kept" } else { "in commit, lost" });
+        if self.sabotage == Some(Sabotage::SpeakAfterFailedCommit) && death == Death::Store {
+            for effect in effects {
                 if let Effect::Pulse { pulse, compartment, .. } = effect {
                     self.pulse_lock(cab, *pulse, *compartment);
                 }
             }
         }
-        let cut = (self.rough && self.dice.one_in(700)).then(|| self.dice.index(step.effects.len() + 2));
-        if cut == Some(0) {
-            self.coverage.count("crash points", "cabinet before commit");
-            return self.crash_cabinet(cab, self.now.is_multiple_of(2));
+        self.end_cabinet(cab, death);
+    }
+
+    /// A step is on the disk.
+    fn see_cabinet_step(&mut self, cab: Cab, writes: &[Write], effects: &[Effect], cause: &Cause) {
+        self.see_cabinet_writes(cab, writes);
+        self.see_pulses(cab, effects, cause);
+    }
+
+    fn sabotage_before_commit(&mut self, cab: Cab, effects: &[Effect], down: Option<u64>) {
+        if self.sabotage == Some(Sabotage::CabinetAckBeforeCommit) && down.is_some() {
+            self.see(Seen::DownAcked { on_disk: false });
         }
-        let mut writes = step.writes;
+        if self.sabotage == Some(Sabotage::PulseBeforeCommit) {
+            for effect in effects {
+                if let Effect::Pulse { pulse, compartment, .. } = effect {
+                    self.pulse_lock(cab, *pulse, *compartment);
+                }
+            }
+        }
+    }
+
+    fn sabotage_writes(&mut self, mut writes: Vec<Write>) -> Vec<Write> {
         if let Some(Sabotage::CabinetForgets(table)) = self.sabotage
             && self.rough
         {
             let dice = &mut self.dice;
             writes.retain(|write| write.table.0 != table || !dice.one_in(3));
         }
-        if self.cabs[cab].store.commit(&writes).is_err() {
-            unreachable!("memory does not fail");
+        if self.sabotage == Some(Sabotage::CabinetForgetsLoads) && writes.iter().any(is_load) {
+            writes.retain(|write| write.table.0 != "bays");
         }
-        self.see_cabinet_writes(cab, &writes);
-        self.see_pulses(cab, &step.effects, &cause);
-        for (done, effect) in step.effects.into_iter().enumerate() {
-            if cut == Some(done + 1) {
-                self.coverage.count("crash points", "cabinet between effects");
-                return self.crash_cabinet(cab, done.is_multiple_of(2));
-            }
-            self.act_cabinet(cab, effect);
-        }
-        if cut.is_some() {
-            self.coverage.count("crash points", "cabinet after effects");
-            self.crash_cabinet(cab, false);
-        }
+        writes
     }
 
     fn see_challenges(&mut self, cab: Cab, effects: &[Effect]) {
@@ -364,7 +459,6 @@ impl World {
     }
 
     fn count_fact(&mut self, event: &Event) {
-        use schemas::messages::Fact;
         let shown = format!("{:?}", event.fact);
         self.coverage.count("facts", shown.split('(').next().unwrap_or_default());
         match &event.fact {
@@ -405,7 +499,7 @@ impl World {
             Effect::SendEvents { from, to, challenge, epoch } => self.send_events(cab, (from, to), challenge, epoch),
             Effect::Derive { entry, secret, salt, pepper } => {
                 let (verifier, run) = (derive(&secret, &salt, &pepper), self.cabs[cab].run);
-                if !(self.rough && self.dice.one_in(60)) {
+                if !self.fails("derivation lost", 60) {
                     let wait = self.dice.between(20, 400);
                     self.later(wait, Happening::Derives { cab, run, entry, verifier });
                 }
@@ -418,17 +512,17 @@ impl World {
 
     fn send_up(&mut self, cab: Cab, up: Up, payload: Vec<u8>, mark: Mark) {
         let Some(conn) = self.cabs[cab].conn else { return };
-        let delay = if self.rough && self.dice.one_in(20) { self.dice.below(9_000) } else { self.dice.between(5, 200) };
-        let double = self.rough && mark != Mark::Telemetry && self.dice.one_in(20);
+        let slow = self.fails("uplink slow", 20);
+        let delay = if slow { self.dice.below(9_000) } else { self.dice.between(5, 200) };
+        let double = mark != Mark::Telemetry && self.fails("uplink doubled", 20);
         // A sample goes with QoS 0 and may be lost alone.
-        if self.rough && mark == Mark::Telemetry && self.dice.one_in(5) {
+        if mark == Mark::Telemetry && self.fails("sample lost", 5) {
             return;
         }
         let Some(wire) = self.wires.get_mut(&conn) else { return };
         let at = wire.up(self.now, delay);
         self.at(at, Happening::UpArrives { conn, up, payload: payload.clone(), mark });
         if double {
-            self.coverage.count("faults", "uplink doubled");
             self.at(at, Happening::UpArrives { conn, up, payload, mark: Mark::Double });
         }
     }
@@ -487,8 +581,7 @@ impl World {
         let run = self.cabs[cab].run;
         self.cabs[cab].bus.insert(pulse, (at, not_after));
         // Mostly at once, sometimes behind a board that does not answer.
-        let wait =
-            if self.rough && self.dice.one_in(12) { self.dice.below(45_000) } else { self.dice.between(10, 600) };
+        let wait = if self.fails("bus slow", 12) { self.dice.below(33_000) } else { self.dice.between(10, 600) };
         self.later(wait, Happening::BusPulses { cab, run, pulse, at, not_after });
     }
 
@@ -498,11 +591,10 @@ impl World {
         }
         self.cabs[cab].bus.remove(&pulse);
         let late = self.cabs[cab].boot_millis(self.now) > not_after && self.sabotage != Some(Sabotage::LatePulse);
-        let failed = self.rough && self.dice.one_in(15);
-        let sent = !late && !failed;
-        if !sent {
-            self.coverage.count("faults", if late { "pulse too late" } else { "pulse not sent" });
+        if late {
+            self.coverage.count("faults", "pulse too late");
         }
+        let sent = !late && !self.fails("pulse not sent", 15);
         if sent {
             self.pulse_lock(cab, pulse, at);
             if self.sabotage == Some(Sabotage::DoublePulse) {
@@ -533,7 +625,7 @@ impl World {
         }
         let now = self.now;
         let sticks = self.cabs[cab].stuck.get(&at).is_some_and(|until| *until > now);
-        let sticks = sticks || self.rough && self.dice.one_in(8);
+        let sticks = sticks || self.strikes("lock sticks", 8);
         if !sticks || !self.cabs[cab].heard.contains(&at) {
             let goods = self.cabs[cab].doors.get(&at).and_then(|door| door.goods.clone());
             if let Some(truth) = goods.and_then(|order| self.ledger.orders.get_mut(&order)) {
@@ -544,7 +636,7 @@ impl World {
             self.coverage.count("doors", "stuck");
             return;
         }
-        let wait = if self.rough && self.dice.one_in(12) {
+        let wait = if self.strikes("door opens late", 12) {
             self.dice.between(2_500, 9_000)
         } else {
             self.dice.between(50, 900)
@@ -585,7 +677,7 @@ impl World {
     /// Somebody types or scans.
     pub(super) fn enter(&mut self, cab: Cab, secret: Secret, mut entry: Entry) {
         let cabinet = &mut self.cabs[cab];
-        if !cabinet.is_up() {
+        if !cabinet.is_up() || cabinet.asleep_until > self.now {
             return;
         }
         entry.busy = !cabinet.entries.is_empty();
@@ -659,6 +751,34 @@ impl World {
             | ScreenNote::Stored { .. }
             | ScreenNote::LoadAborted { .. } => {}
         }
+    }
+}
+
+/// The event that staff have begun to load, or that an order is stored.
+fn is_load(write: &Write) -> bool {
+    let event = write.value.as_ref().filter(|_| write.table == EVENTS).map(|record| cbor::decode::<Event>(record));
+    matches!(event, Some(Ok(Event { fact: Fact::Loading(_) | Fact::Stored(_), .. })))
+}
+
+fn kind_of(input: &Input) -> &'static str {
+    match input {
+        Input::Tick => "tick",
+        Input::Keyset(_) => "keyset",
+        Input::Connected => "connected",
+        Input::Disconnected => "disconnected",
+        Input::Down { .. } => "message",
+        Input::EventsAcked { .. } => "events acknowledged",
+        Input::HelloAcked => "hello acknowledged",
+        Input::Entered { .. } | Input::StaffEntered { .. } => "entry",
+        Input::Derived { .. } => "derived",
+        Input::StaffLogout { .. } => "logout",
+        Input::Load { .. } => "load",
+        Input::Retrieve { .. } => "retrieve",
+        Input::ConfirmLoaded { .. } => "confirm",
+        Input::TryAgain { .. } => "try again",
+        Input::Door { .. } => "door",
+        Input::PulseResult { .. } => "pulse result",
+        Input::Board { .. } => "board",
     }
 }
 

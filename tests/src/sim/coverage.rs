@@ -23,6 +23,11 @@ impl Coverage {
         self.0.iter().find(|((of, what), _)| *of == group && what == name).map_or(0, |(_, count)| *count)
     }
 
+    /// How many different things of a group were seen.
+    pub fn distinct(&self, group: &str) -> usize {
+        self.0.keys().filter(|(of, _)| *of == group).count()
+    }
+
     pub fn total(&self, group: &str) -> u64 {
         self.0.iter().filter(|((of, _), _)| *of == group).map(|(_, count)| count).sum()
     }

@@ -9,6 +9,15 @@ impl Dice {
         Self(seed ^ 0x6c6f_636b_6572_2121)
     }
 
+    /// The chance of one happening: it depends on nothing that was drawn before.
+    pub(super) fn at(seed: u64, now: u64, nth: u64) -> Self {
+        let mut mixed = Self::new(seed);
+        for part in [now, nth] {
+            mixed.0 = mixed.number() ^ part;
+        }
+        Self(mixed.number())
+    }
+
     pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;

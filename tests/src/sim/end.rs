@@ -17,9 +17,13 @@ impl World {
         self.rough = false;
         self.tell(|| "everything is healed".to_owned());
         self.signer.works = true;
+        self.fleet.store.set_full(false);
+        self.set_fleet_clock(0);
         self.blocked = [false; CABS];
         for cab in 0..CABS {
+            self.cabs[cab].asleep_until = self.now;
             self.cabs[cab].stuck.clear();
+            self.cabs[cab].store.set_full(false);
             self.later(1_000, Happening::CabinetStarts(cab));
             // Messages that were held back are only missed at the next hello.
             if let Some(conn) = self.cabs[cab].conn {

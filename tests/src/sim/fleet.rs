@@ -52,6 +52,8 @@ pub(super) struct Fleet {
     consumers: BTreeMap<(usize, Stream), Consumer>,
     next_consumer: u64,
     ticket: u64,
+    /// Milliseconds by which its clock is ahead of what is right.
+    pub(super) clock_off_by: i64,
     /// Answers to requests, by ticket.
     pub(super) replies: BTreeMap<u64, Reply>,
     /// The PIN of the staff, as the operator was told.
@@ -80,6 +82,10 @@ impl World {
     pub(super) fn start_fleet(&mut self) {
         if self.fleet.is_up() {
             return;
+        }
+        if self.fleet.store.is_full() {
+            self.crash_point("fleet", "start", "disk full");
+            return self.later(1_000, Happening::FleetStarts);
         }
         self.fleet.run += 1;
         match FleetCore::open(Config::default(), &self.fleet.store) {
@@ -141,7 +147,13 @@ impl World {
         let Some(core) = &mut self.fleet.core else { return };
         let (line, kind) = (format!("fleet <- {input:?}"), kind_of(&input));
         let step = core.handle(input, &moment);
-        self.tell(|| format!("{line}: {} writes, {:?}", step.writes.len(), Brief(&step.effects)));
+        let routine = matches!(kind, "telemetry" | "row acknowledged") || step.is_empty();
+        let line = || format!("{line}: {} writes, {:?}", step.writes.len(), Brief(&step.effects));
+        if routine {
+            self.tell_routine(line)
+        } else {
+            self.tell(line)
+        }
         if self.sabotage == Some(Sabotage::AckBeforeCommit)
             && let Some(owed) = owed.clone()
         {

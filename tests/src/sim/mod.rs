@@ -9,23 +9,28 @@
 mod adversary;
 mod cabinet;
 mod coverage;
+mod decisions;
 mod dice;
 mod end;
+mod faults;
 mod fleet;
 mod invariants;
 mod ledger;
 mod people;
 mod sabotage;
 mod schedule;
+mod shrink;
 mod signer;
 mod store;
 mod wire;
 mod world;
 
 pub use coverage::Coverage;
+pub use decisions::{Decision, NotADecision};
 pub use dice::Dice;
 pub use sabotage::{SABOTAGES, Sabotage};
-pub use schedule::{Failure, Options, Report, run};
+pub use schedule::{Failure, Options, Report, run, run_kept};
+pub use shrink::{NotARegression, Regression, shrink};
 
 /// Names of the invariants that are judged at each fact.
 pub fn invariant_names() -> impl Iterator<Item = &'static str> {

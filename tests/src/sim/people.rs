@@ -28,27 +28,30 @@ impl World {
         let wait = if self.dice.one_in(6) { self.dice.between(10_000, 900_000) } else { self.dice.between(50, 12_000) };
         self.later(wait, Happening::SomebodyActs);
         let cab = self.dice.index(CABS);
-        match self.dice.below(20) {
-            0..=2 => self.backend_puts(),
-            3 => self.backend_cancels(),
-            4..=8 => self.staff_acts(cab),
-            9..=14 => self.customer_comes(),
-            15 => self.guesser_comes(cab),
-            16 => self.operator_unlocks(cab),
-            17 => {
-                let at = self.some_door(cab);
-                self.tries_again(cab, at);
-            }
-            18 => {
-                let at = self.some_door(cab);
-                let until = self.now + self.dice.between(10_000, 300_000);
-                self.cabs[cab].stuck.insert(at, until);
-            }
-            _ => {
-                if let Some(session) = self.cabs[cab].session.take() {
-                    self.take_cabinet(cab, Input::StaffLogout { session }, None);
+        let (what, act): (&'static str, fn(&mut Self, Cab)) = match self.dice.below(20) {
+            0..=2 => ("backend puts", |world, _| world.backend_puts()),
+            3 => ("backend cancels", |world, _| world.backend_cancels()),
+            4..=8 => ("staff act", Self::staff_acts),
+            9..=14 => ("customer comes", |world, _| world.customer_comes()),
+            15 => ("somebody guesses", Self::guesser_comes),
+            16 => ("operator unlocks", Self::operator_unlocks),
+            17 => ("somebody tries again", |world, cab| {
+                let at = world.some_door(cab);
+                world.tries_again(cab, at);
+            }),
+            18 => ("a lock begins to stick", |world, cab| {
+                let at = world.some_door(cab);
+                let until = world.now + world.dice.between(10_000, 300_000);
+                world.cabs[cab].stuck.insert(at, until);
+            }),
+            _ => ("staff log out", |world, cab| {
+                if let Some(session) = world.cabs[cab].session.take() {
+                    world.take_cabinet(cab, Input::StaffLogout { session }, None);
                 }
-            }
+            }),
+        };
+        if self.decides(what) {
+            act(self, cab);
         }
     }
 
@@ -296,7 +299,7 @@ impl World {
             }
             Some(Attendant::Looker) | None => {}
         }
-        let forgets = self.rough && self.dice.one_in(15);
+        let forgets = self.strikes("a door is left open", 15);
         let wait = if forgets { self.dice.between(300_000, 1_500_000) } else { self.dice.between(500, 20_000) };
         let visit = self.cabs[cab].doors[&at].visit;
         self.later(wait, Happening::DoorCloses { cab, at, visit });

@@ -15,9 +15,13 @@ pub enum Sabotage {
     AckBeforeCommit,
     /// The cabinet acknowledges before its commit.
     CabinetAckBeforeCommit,
+    /// A lock is pulsed although the commit of its step failed.
+    SpeakAfterFailedCommit,
     /// A row of this table is not written, by the fleet or by a cabinet.
     FleetForgets(&'static str),
     CabinetForgets(&'static str),
+    /// What a compartment holds is not written when staff load it.
+    CabinetForgetsLoads,
     /// A row of a stream is passed over.
     SkipRow,
     /// The core's ticks do not reach it.
@@ -36,10 +40,12 @@ pub const SABOTAGES: &[(Sabotage, &str)] = &[
     (Sabotage::LatePulse, "no_door_without_authority"),
     (Sabotage::AckBeforeCommit, "acknowledged_is_stored"),
     (Sabotage::CabinetAckBeforeCommit, "acknowledged_is_stored"),
+    (Sabotage::SpeakAfterFailedCommit, "no_door_without_authority"),
     (Sabotage::FleetForgets("events"), "acknowledged_is_stored"),
     (Sabotage::FleetForgets("orders"), "acknowledged_is_stored"),
     (Sabotage::CabinetForgets("events"), "no_event_lost_or_doubled"),
-    (Sabotage::CabinetForgets("bays"), "no_compartment_with_two_orders"),
+    (Sabotage::CabinetForgets("bays"), "no_order_lost"),
+    (Sabotage::CabinetForgetsLoads, "no_compartment_with_two_orders"),
     (Sabotage::CabinetForgets("credentials"), "code_works_offline"),
     (Sabotage::CabinetForgets("uses"), "every_accepted_command_has_one_outcome"),
     (Sabotage::SkipRow, "rows_in_order_without_gaps"),

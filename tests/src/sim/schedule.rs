@@ -3,22 +3,25 @@
 use std::fmt;
 
 use super::coverage::Coverage;
+use super::decisions::Decision;
 use super::sabotage::Sabotage;
 use super::world::{CABS, Happening, World};
 
 /// How a schedule is played.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Options {
     /// Simulated time with people, faults and an adversary at work.
     pub rough_millis: u64,
     pub sabotage: Option<Sabotage>,
     /// Steps that a failure shows.
     pub shown: usize,
+    /// Decisions whose name begins like one of these are not taken.
+    pub without: Vec<String>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { rough_millis: 5_400_000, sabotage: None, shown: 60 }
+        Self { rough_millis: 5_400_000, sabotage: None, shown: 60, without: Vec::new() }
     }
 }
 
@@ -31,6 +34,7 @@ pub struct Report {
     pub crashes: u64,
     pub simulated_millis: u64,
     pub coverage: Coverage,
+    pub decisions: Vec<Decision>,
 }
 
 /// A broken invariant, with what came before it.
@@ -41,6 +45,8 @@ pub struct Failure {
     pub text: String,
     /// The newest steps, one line each.
     pub history: Vec<String>,
+    /// What was decided until then.
+    pub decisions: Vec<Decision>,
 }
 
 impl fmt::Display for Failure {
@@ -53,8 +59,16 @@ impl fmt::Display for Failure {
 }
 
 /// Plays the schedule of `seed`.
-pub fn run(seed: u64, options: Options) -> Result<Report, Failure> {
-    let mut world = World::new(seed, options);
+pub fn run(seed: u64, options: &Options) -> Result<Report, Failure> {
+    play(World::new(seed, options, None), seed, options)
+}
+
+/// Plays the schedule of `seed` with these of its decisions only.
+pub fn run_kept(seed: u64, options: &Options, kept: &[Decision]) -> Result<Report, Failure> {
+    play(World::new(seed, options, Some(kept)), seed, options)
+}
+
+fn play(mut world: World, seed: u64, options: &Options) -> Result<Report, Failure> {
     world.set_up();
     world.be_rough(options.rough_millis);
     if world.broken.is_none() {
@@ -67,12 +81,19 @@ pub fn run(seed: u64, options: Options) -> Result<Report, Failure> {
         world.collect_all();
     }
     match world.broken.take() {
-        Some(broken) => Err(Failure { seed, invariant: broken.invariant, text: broken.text, history: world.history() }),
+        Some(broken) => Err(Failure {
+            seed,
+            invariant: broken.invariant,
+            text: broken.text,
+            history: world.history(),
+            decisions: world.decisions.taken().to_vec(),
+        }),
         None => Ok(Report {
             hash: world.hash(),
             steps: world.steps,
             crashes: world.crashes,
             simulated_millis: world.now,
+            decisions: world.decisions.taken().to_vec(),
             coverage: world.coverage,
         }),
     }

@@ -1,17 +1,55 @@
-//! A store in memory: what is committed survives every crash of the simulation.
+//! A store in memory: what is committed survives every crash, what is being committed may, and a commit can fail.
 
 use std::collections::BTreeMap;
 
 use schemas::step::{Row, Store, StoreError, Table, Write};
 
+type Rows = BTreeMap<(Table, Vec<u8>), Vec<u8>>;
+
 #[derive(Debug, Clone, Default)]
 pub(super) struct MemStore {
-    rows: BTreeMap<(Table, Vec<u8>), Vec<u8>>,
+    /// What a restart finds.
+    durable: Rows,
+    /// A transaction that was written and is not yet known to have reached the disk.
+    in_flight: Option<Vec<Write>>,
+    /// The disk takes nothing more.
+    full: bool,
 }
 
 impl MemStore {
     pub(super) fn get(&self, table: Table, key: &[u8]) -> Option<&Vec<u8>> {
-        self.rows.get(&(table, key.to_vec()))
+        self.durable.get(&(table, key.to_vec()))
+    }
+
+    pub(super) fn set_full(&mut self, full: bool) {
+        self.full = full;
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.full
+    }
+
+    /// The first half of a commit: everything is written, nothing is certain.
+    pub(super) fn begin(&mut self, writes: &[Write]) {
+        self.in_flight = Some(writes.to_vec());
+    }
+
+    /// The process or the disk failed in the middle of a commit: afterwards all of it is there, or nothing.
+    pub(super) fn break_off(&mut self, reached: bool) {
+        let written = self.in_flight.take();
+        if let Some(written) = written.filter(|_| reached) {
+            self.write(&written);
+        }
+    }
+
+    fn write(&mut self, writes: &[Write]) {
+        for write in writes {
+            let at = (write.table, write.key.clone());
+            match &write.value {
+                Some(value) => self.durable.insert(at, value.clone()),
+                None => self.durable.remove(&at),
+            };
+        }
     }
 }
 
@@ -21,18 +59,46 @@ pub(super) fn contains(value: &[u8], needle: &[u8]) -> bool {
 
 impl Store for MemStore {
     fn commit(&mut self, writes: &[Write]) -> Result<(), StoreError> {
-        for write in writes {
-            let at = (write.table, write.key.clone());
-            match &write.value {
-                Some(value) => self.rows.insert(at, value.clone()),
-                None => self.rows.remove(&at),
-            };
+        if self.full {
+            return Err(StoreError { context: "the disk is full".into(), source: None });
         }
+        self.begin(writes);
+        self.break_off(true);
         Ok(())
     }
 
     fn scan(&self, table: Table, from: &[u8], limit: usize) -> Result<Vec<Row>, StoreError> {
-        let rows = self.rows.range((table, from.to_vec())..).take_while(|((held, _), _)| *held == table);
+        let rows = self.durable.range((table, from.to_vec())..).take_while(|((held, _), _)| *held == table);
         Ok(rows.take(limit).map(|((_, key), value)| (key.clone(), value.clone())).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TABLE: Table = Table("rows");
+
+    #[test]
+    fn a_commit_that_is_cut_leaves_the_old_state_or_the_new_one() {
+        let mut store = MemStore::default();
+        store.commit(&[Write::put(TABLE, "a", vec![1]), Write::put(TABLE, "b", vec![1])]).unwrap();
+        let next = [Write::put(TABLE, "a", vec![2]), Write::remove(TABLE, "b")];
+        store.begin(&next);
+        assert_eq!(store.get(TABLE, b"a"), Some(&vec![1]), "nothing is there before it is certain");
+        store.break_off(false);
+        assert_eq!((store.get(TABLE, b"a"), store.get(TABLE, b"b")), (Some(&vec![1]), Some(&vec![1])));
+        store.begin(&next);
+        store.break_off(true);
+        assert_eq!((store.get(TABLE, b"a"), store.get(TABLE, b"b")), (Some(&vec![2]), None));
+    }
+
+    #[test]
+    fn a_full_disk_takes_nothing_and_loses_nothing() {
+        let mut store = MemStore::default();
+        store.commit(&[Write::put(TABLE, "a", vec![1])]).unwrap();
+        store.set_full(true);
+        assert!(store.commit(&[Write::put(TABLE, "a", vec![2])]).is_err());
+        assert_eq!(store.rows(TABLE).unwrap(), [(b"a".to_vec(), vec![1])]);
     }
 }

@@ -10,6 +10,7 @@ use schemas::topics::{Stream, Up};
 use super::adversary::Adversary;
 use super::cabinet::Cabinet;
 use super::coverage::Coverage;
+use super::decisions::{Decision, Decisions};
 use super::dice::Dice;
 use super::fleet::Fleet;
 use super::invariants::INVARIANTS;
@@ -69,6 +70,21 @@ pub(super) enum Happening {
     FaultStrikes,
     NetworkReturns(Cab),
     SignerReturns,
+    CabinetDiskFree(Cab),
+    FleetDiskFree,
+    FleetClockSetRight,
+}
+
+impl Happening {
+    /// Who keeps acting from chance alone has a chance of their own: what else happens at the moment changes nothing.
+    fn actor(&self) -> Option<u64> {
+        match self {
+            Self::SomebodyActs => Some(u64::MAX),
+            Self::AdversaryActs => Some(u64::MAX - 1),
+            Self::FaultStrikes => Some(u64::MAX - 2),
+            _ => None,
+        }
+    }
 }
 
 /// A named invariant that did not hold.
@@ -80,7 +96,12 @@ pub(super) struct Violation {
 
 pub(super) struct World {
     pub(super) now: u64,
+    seed: u64,
+    /// The chance of what happens just now.
     pub(super) dice: Dice,
+    /// Happenings of this moment so far.
+    at_once: u64,
+    pub(super) decisions: Decisions,
     queue: BTreeMap<(u64, u64), Happening>,
     queued: u64,
     pub(super) tenant: TenantId,
@@ -114,7 +135,7 @@ pub(super) struct Shop {
 }
 
 impl World {
-    pub(super) fn new(seed: u64, options: Options) -> Self {
+    pub(super) fn new(seed: u64, options: &Options, kept: Option<&[Decision]>) -> Self {
         let mut dice = Dice::new(seed);
         let tenant: TenantId = constant("acme");
         let signer = Signer::new(tenant.clone(), &mut dice);
@@ -122,7 +143,10 @@ impl World {
         let shops = SHOPS.map(|name| Shop { name: constant(name), put: 0, orders: Vec::new() });
         Self {
             now: 0,
+            seed,
             dice,
+            at_once: 0,
+            decisions: Decisions::new(kept, &options.without),
             queue: BTreeMap::new(),
             queued: 0,
             tenant,
@@ -147,8 +171,15 @@ impl World {
         }
     }
 
+    /// What the fleet's clock says.
     pub(super) fn fleet_now(&self) -> u64 {
-        START + self.now
+        (START + self.now).saturating_add_signed(self.fleet.clock_off_by)
+    }
+
+    /// When the fleet's clock will say this, if it goes on as it does.
+    fn when_fleet_says(&self, fleet_millis: u64) -> u64 {
+        let away = i128::from(fleet_millis) - i128::from(self.fleet_now());
+        self.now.saturating_add(u64::try_from(away).unwrap_or(0))
     }
 
     pub(super) fn later(&mut self, delay: u64, happening: Happening) {
@@ -182,12 +213,22 @@ impl World {
 
     /// Adds a line to the history.
     pub(super) fn tell(&mut self, line: impl FnOnce() -> String) {
-        let line = format!("{:>10.3} {}", self.now as f64 / 1_000.0, line());
+        let line = self.dated(line());
         self.mix(line.as_bytes());
         if self.history.len() == self.shown {
             self.history.pop_front();
         }
         self.history.push_back(line);
+    }
+
+    /// Something that happens all the time and explains nothing: not shown, but part of what two runs have in common.
+    pub(super) fn tell_routine(&mut self, line: impl FnOnce() -> String) {
+        let line = self.dated(line());
+        self.mix(line.as_bytes());
+    }
+
+    fn dated(&self, line: String) -> String {
+        format!("{:>10.3} {line}", self.now as f64 / 1_000.0)
     }
 
     /// FNV-1a over everything that happened.
@@ -213,18 +254,49 @@ impl World {
         self.cabs.iter().position(|cabinet| cabinet.id == *id)
     }
 
+    /// Whether something goes wrong that goes wrong once in `one_in` times while times are rough.
+    pub(super) fn strikes(&mut self, what: &'static str, one_in: u64) -> bool {
+        // Drawn in any case: what is drawn later must not depend on the decisions that are left out.
+        let strikes = self.dice.one_in(one_in);
+        self.rough && strikes && self.decides(what)
+    }
+
+    /// As [`Self::strikes`], and counted as a fault.
+    pub(super) fn fails(&mut self, what: &'static str, one_in: u64) -> bool {
+        let fails = self.strikes(what, one_in);
+        if fails {
+            self.coverage.count("faults", what);
+        }
+        fails
+    }
+
+    /// Somebody's process ends at this place of a step.
+    pub(super) fn crash_point(&mut self, site: &'static str, kind: &'static str, position: &'static str) {
+        self.coverage.count("crash positions", format!("{site} {position}"));
+        self.coverage.count("crash points", format!("{site}/{kind}/{position}"));
+    }
+
+    pub(super) fn decides(&mut self, what: &'static str) -> bool {
+        self.decisions.decide(self.now, what)
+    }
+
     /// Lets everything happen that is due until `end`.
     pub(super) fn run_until(&mut self, end: u64) {
         while self.broken.is_none() {
             let queued = self.queue.first_key_value().map(|((time, _), _)| *time);
-            let fleet = self.fleet.deadline().map(|at| at.saturating_sub(START));
+            let fleet = self.fleet.deadline().map(|at| self.when_fleet_says(at));
             let cab = (0..CABS).filter_map(|cab| Some((self.cabs[cab].deadline()?, cab))).min();
             let next = [queued, fleet, cab.map(|(at, _)| at)].into_iter().flatten().min();
             let Some(next) = next.filter(|next| *next <= end) else { break };
+            self.at_once = if next > self.now { 0 } else { self.at_once + 1 };
             self.now = self.now.max(next);
+            self.dice = Dice::at(self.seed, self.now, self.at_once);
             self.steps += 1;
             if queued == Some(next) {
                 if let Some((_, happening)) = self.queue.pop_first() {
+                    if let Some(actor) = happening.actor() {
+                        self.dice = Dice::at(self.seed, self.now, actor);
+                    }
                     self.happen(happening);
                 }
             } else if fleet == Some(next) {
@@ -237,6 +309,9 @@ impl World {
     }
 
     fn happen(&mut self, happening: Happening) {
+        if let Some(until) = self.sleeps_through(&happening) {
+            return self.at(until, happening);
+        }
         match happening {
             Happening::FleetCommits { run } => self.commit_fleet(run),
             Happening::FleetStarts => self.start_fleet(),
@@ -275,7 +350,29 @@ impl World {
             Happening::FaultStrikes => self.fault_strikes(),
             Happening::NetworkReturns(cab) => self.blocked[cab] = false,
             Happening::SignerReturns => self.signer.works = true,
+            Happening::CabinetDiskFree(cab) => self.cabs[cab].store.set_full(false),
+            Happening::FleetClockSetRight => self.set_fleet_clock(0),
+            Happening::FleetDiskFree => self.fleet.store.set_full(false),
         }
+    }
+
+    /// When the machine that this is for wakes up, if it sleeps.
+    fn sleeps_through(&self, happening: &Happening) -> Option<u64> {
+        let by_wire = |conn: &u64| self.wires.get(conn).map(|wire| wire.cab);
+        let cab = match happening {
+            Happening::UpAcked { conn, .. }
+            | Happening::DownArrives { conn, .. }
+            | Happening::CabinetNotices { conn } => by_wire(conn)?,
+            Happening::CabinetStarts(cab)
+            | Happening::Connects(cab)
+            | Happening::BusPulses { cab, .. }
+            | Happening::BusAnswers { cab, .. }
+            | Happening::SensorReports { cab, .. }
+            | Happening::Derives { cab, .. } => *cab,
+            _ => return None,
+        };
+        let until = self.cabs[cab].asleep_until;
+        (until > self.now).then_some(until)
     }
 
     /// Ends a connection. Each side notices after a while; what is on the way is lost.
@@ -302,43 +399,6 @@ impl World {
         self.cabs[cab].conn = Some(conn);
         self.fleet_connected(cab, conn);
         self.take_cabinet(cab, cabinet_core::Input::Connected, None);
-    }
-
-    /// The next fault.
-    fn fault_strikes(&mut self) {
-        if !self.rough {
-            return;
-        }
-        let wait = self.dice.between(1_000, 600_000);
-        self.later(wait, Happening::FaultStrikes);
-        let cab = self.dice.index(CABS);
-        match self.dice.below(12) {
-            0..=4 => {
-                if let Some(conn) = self.cabs[cab].conn {
-                    let (fleet, cabinet) = (self.dice.below(90_000), self.dice.below(60_000));
-                    self.tell(|| format!("fault: connection {conn} breaks"));
-                    self.cut(conn, fleet, cabinet);
-                }
-            }
-            5 | 6 => self.crash_cabinet(cab, false),
-            7 => self.crash_cabinet(cab, true),
-            8 => self.crash_fleet(),
-            9 => {
-                self.signer.works = false;
-                let wait = self.dice.between(1_000, 180_000);
-                self.later(wait, Happening::SignerReturns);
-            }
-            10 | 11 => {
-                self.blocked[cab] = true;
-                if let Some(conn) = self.cabs[cab].conn {
-                    self.cut(conn, 30_000, 30_000);
-                }
-                let wait = self.dice.between(60_000, 3_600_000);
-                self.tell(|| format!("fault: cabinet {cab} has no network for {} s", wait / 1_000));
-                self.later(wait, Happening::NetworkReturns(cab));
-            }
-            _ => {}
-        }
     }
 }
 

@@ -1,0 +1,127 @@
+//! What goes wrong by itself: networks, processes, machines, disks, the signer, lock boards and clocks.
+
+use super::ledger::Cab;
+use super::world::{CABS, Happening, World};
+
+/// How often it is drawn, its name, and what it does, perhaps to this cabinet.
+type Fault = (u64, &'static str, fn(&mut World, Cab));
+
+const FAULTS: &[Fault] = &[
+    (5, "connection breaks", World::connection_breaks),
+    (2, "agent crash", |world, cab| world.crash_cabinet(cab, false)),
+    (1, "cabinet power cut", |world, cab| world.crash_cabinet(cab, true)),
+    (1, "fleet crash", |world, _| world.crash_fleet()),
+    (1, "signer gone", |world, _| world.signer_goes()),
+    (2, "no network", World::network_goes),
+    (1, "cabinet disk full", World::cabinet_disk_full),
+    (1, "fleet disk full", |world, _| world.fleet_disk_full()),
+    (1, "fleet clock jumps", |world, _| world.fleet_clock_jumps()),
+    (2, "cabinet suspends", World::cabinet_suspends),
+];
+
+const YEAR: u64 = 365 * 24 * 3_600_000;
+
+impl World {
+    /// The next fault.
+    pub(super) fn fault_strikes(&mut self) {
+        if !self.rough {
+            return;
+        }
+        let wait = self.dice.between(1_000, 400_000);
+        self.later(wait, Happening::FaultStrikes);
+        let cab = self.dice.index(CABS);
+        let mut drawn = self.dice.below(FAULTS.iter().map(|(often, _, _)| often).sum());
+        for (often, what, strike) in FAULTS {
+            if drawn < *often {
+                if self.decides(what) {
+                    strike(self, cab);
+                }
+                return;
+            }
+            drawn -= often;
+        }
+    }
+
+    fn connection_breaks(&mut self, cab: Cab) {
+        if let Some(conn) = self.cabs[cab].conn {
+            let (fleet, cabinet) = (self.dice.below(90_000), self.dice.below(60_000));
+            self.fault(&format!("connection {conn} breaks"));
+            self.cut(conn, fleet, cabinet);
+        }
+    }
+
+    fn signer_goes(&mut self) {
+        self.signer.works = false;
+        let wait = self.dice.between(1_000, 180_000);
+        self.fault(&format!("no signer for {} s", wait / 1_000));
+        self.later(wait, Happening::SignerReturns);
+    }
+
+    fn network_goes(&mut self, cab: Cab) {
+        self.blocked[cab] = true;
+        if let Some(conn) = self.cabs[cab].conn {
+            self.cut(conn, 30_000, 30_000);
+        }
+        let wait = self.dice.between(60_000, 3_600_000);
+        self.fault(&format!("cabinet {cab} has no network for {} s", wait / 1_000));
+        self.later(wait, Happening::NetworkReturns(cab));
+    }
+
+    fn cabinet_disk_full(&mut self, cab: Cab) {
+        let wait = self.dice.between(1_000, 240_000);
+        self.fault(&format!("the disk of cabinet {cab} is full for {} s", wait / 1_000));
+        self.cabs[cab].store.set_full(true);
+        self.later(wait, Happening::CabinetDiskFree(cab));
+    }
+
+    fn fleet_disk_full(&mut self) {
+        let wait = self.dice.between(1_000, 120_000);
+        self.fault(&format!("the fleet's disk is full for {} s", wait / 1_000));
+        self.fleet.store.set_full(true);
+        self.later(wait, Happening::FleetDiskFree);
+    }
+
+    /// Minutes or years, forwards or back, and some time later it is right again.
+    fn fleet_clock_jumps(&mut self) {
+        let years = self.dice.one_in(2);
+        let most = if years { 10 * YEAR } else { 20 * 60_000 };
+        let by = i64::try_from(self.dice.between(most / 20, most)).unwrap_or(0);
+        let by = if self.dice.one_in(2) { by } else { -by };
+        let name = match (years, by > 0) {
+            (true, true) => "fleet clock jumps years ahead",
+            (true, false) => "fleet clock jumps years back",
+            (false, true) => "fleet clock jumps minutes ahead",
+            (false, false) => "fleet clock jumps minutes back",
+        };
+        if !self.decides(name) {
+            return;
+        }
+        self.coverage.count("faults", name);
+        self.set_fleet_clock(by);
+        let wait = self.dice.between(1_000, 1_200_000);
+        self.later(wait, Happening::FleetClockSetRight);
+    }
+
+    pub(super) fn set_fleet_clock(&mut self, off_by: i64) {
+        if self.fleet.clock_off_by != off_by {
+            self.fault(&format!("the fleet's clock is off by {} s", off_by / 1_000));
+            self.fleet.clock_off_by = off_by;
+        }
+    }
+
+    /// The machine sleeps: its boot clock runs on, and everything that it has to do is late.
+    fn cabinet_suspends(&mut self, cab: Cab) {
+        let wait = self.dice.between(1_000, 600_000);
+        self.coverage.count("faults", "cabinet suspends");
+        self.fault(&format!("cabinet {cab} sleeps for {} s", wait / 1_000));
+        self.cabs[cab].asleep_until = self.now + wait;
+        if let Some(conn) = self.cabs[cab].conn.filter(|_| wait > 90_000) {
+            // Nothing was heard of it for one and a half keep-alives.
+            self.cut(conn, 90_000, wait);
+        }
+    }
+
+    fn fault(&mut self, text: &str) {
+        self.tell(|| format!("fault: {text}"));
+    }
+}
