@@ -4,22 +4,22 @@
 //! and a SHA-256 over everything before. Nothing of it is believed before the whole is compared with its seal, and it can
 //! be read without the store's own file format, which a damaged file could lead anywhere.
 //!
-//! `magic`, the moment in eight bytes, then for each row `1`, name of the table, key and value, then `0` and the seal in CBOR; each text and each
-//! byte string behind its length in four bytes (big-endian).
+//! `magic`, the moment in eight bytes, then for each row `1`, name of the table, key and value, then `0` and the seal in
+//! CBOR; each text and each byte string behind its length in four bytes (big-endian).
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use redb::{Builder, Database, Durability, ReadTransaction, ReadableDatabase, ReadableTable as _, TableHandle as _};
+use redb::{Database, Durability, ReadTransaction, ReadableDatabase, ReadableTable as _, TableHandle as _};
 use schemas::cbor::{self, Blob};
 use schemas::cbor_map;
 use schemas::messages::FleetMillis;
 use schemas::step::{RESTORED, StoreError};
 use sha2::{Digest as _, Sha256};
 
-use crate::{CACHE_BYTES, Rows, failed};
+use crate::whole::{Failure, whole_file};
+use crate::{Rows, builder, failed};
 
 const MAGIC: &[u8; 16] = b"locker-backup/1\n";
 const ROW: u8 = 1;
@@ -74,8 +74,6 @@ pub enum BackupError {
     #[error("`{0}` does not hold what its seal says: it is damaged or cut off; take another backup")]
     Damaged(PathBuf),
 }
-
-type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// All rows of one moment. The store goes on; what it writes later is not seen here.
 pub struct Snapshot(ReadTransaction);
@@ -136,9 +134,7 @@ pub fn restore(backup: &Path, path: &Path) -> Result<Seal, BackupError> {
     }
     let seal = verify(backup)?;
     new_file(path, |part| {
-        let mut builder = Builder::new();
-        builder.set_cache_size(CACHE_BYTES);
-        let database = builder.create(part)?;
+        let database = builder().create(part)?;
         let mut batch: Vec<Row> = Vec::new();
         read(backup, |row| {
             batch.push(row);
@@ -253,35 +249,18 @@ fn write_bytes(out: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
     out.write_all(bytes)
 }
 
-/// Fills a file beside `path` and gives it its name when it is whole and on disk.
 fn new_file<T>(path: &Path, fill: impl FnOnce(&Path) -> Result<T, Failure>) -> Result<T, BackupError> {
     if path.exists() {
         return Err(BackupError::Exists(path.to_owned()));
     }
-    let mut part = path.as_os_str().to_owned();
-    part.push(".part");
-    let part = PathBuf::from(part);
-    // What a copy that was interrupted has left.
-    let _ = fs::remove_file(&part);
-    // Personal data is in it: for its owner alone, whatever the umask says.
-    let made = File::options().write(true).create_new(true).mode(0o600).open(&part);
-    let filled = made.map_err(Into::into).and_then(|_| fill(&part)).and_then(|made| {
-        File::open(&part)?.sync_all()?;
-        fs::rename(&part, path)?;
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        File::open(folder)?.sync_all()?;
-        Ok(made)
-    });
-    if filled.is_err() {
-        let _ = fs::remove_file(&part);
-    }
-    filled.map_err(|source| BackupError::Write { path: path.to_owned(), source })
+    whole_file(path, fill).map_err(|source| BackupError::Write { path: path.to_owned(), source })
 }
 
 #[cfg(test)]
 mod tests {
     use schemas::step::{Store as _, Table, Write as Put};
 
+    use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;

@@ -161,12 +161,18 @@ impl StorageBackend for StoreFile {
         self.0.plain.read(offset, out)
     }
 
-    /// Growing costs nothing yet: redb doubles its file, of which it may never use the most.
+    /// Growing takes no blocks: redb doubles its file, of which it may never use the most. Shrinking, or setting the length
+    /// that the file has, gives those behind the end away.
     fn set_len(&self, len: u64) -> io::Result<()> {
         let mut space = self.0.space();
-        self.0.plain.set_len(len)?;
-        if len < space.owned && len < self.0.plain.len()? + 1 {
-            space.owned = len;
+        let before = self.0.plain.len()?;
+        if len != before {
+            self.0.plain.set_len(len)?;
+        }
+        if len < before {
+            space.written = space.written.min(len);
+            space.owned = space.owned.min(len);
+            self.0.move_on(&mut space);
         }
         Ok(())
     }
@@ -209,5 +215,60 @@ impl StorageBackend for StoreFile {
 
     fn query_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
         self.0.plain.query_lock_range(start, end)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{IoSliceMut, Write as _};
+
+    use rustix::fs::fstatfs;
+    use rustix::io::ReadWriteFlags;
+
+    use super::*;
+
+    const TMPFS: u32 = 0x0102_1994;
+
+    /// Whether the kernel can answer without asking the disk.
+    fn is_remembered(file: &File) -> bool {
+        let mut byte = [0];
+        let read = rustix::io::preadv2(file, &mut [IoSliceMut::new(&mut byte)], 0, ReadWriteFlags::NOWAIT);
+        match read {
+            Ok(_) => true,
+            Err(Errno::AGAIN) => false,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    #[test]
+    fn the_kernel_forgets_the_pages_of_a_file_that_is_opened() {
+        let mut made = tempfile::NamedTempFile::new().unwrap();
+        if fstatfs(&made).unwrap().f_type as u32 == TMPFS {
+            return println!("skipped: temporary files are kept in memory here");
+        }
+        made.write_all(&[7; 8192]).unwrap();
+        let file = File::options().read(true).write(true).open(made.path()).unwrap();
+        assert!(is_remembered(&file));
+        let opened = StoreFile::new(file.try_clone().unwrap(), 0).unwrap();
+        assert!(!is_remembered(&file));
+        let mut bytes = [0; 8192];
+        opened.read(0, &mut bytes).unwrap();
+        assert_eq!(bytes, [7; 8192]);
+    }
+
+    #[test]
+    fn data_ends_where_something_was_written_last() {
+        let file = tempfile::tempfile().unwrap();
+        assert_eq!(end_of_data(&file).unwrap(), 0);
+        file.set_len(1 << 20).unwrap();
+        assert_eq!(end_of_data(&file).unwrap(), 0);
+        let plain = FileBackend::new(file.try_clone().unwrap()).unwrap();
+        for at in [0, 1 << 16] {
+            plain.write(at, &[1; 4096]).unwrap();
+        }
+        assert_eq!(end_of_data(&file).unwrap(), (1 << 16) + 4096);
+        rustix::fs::fallocate(&file, FallocateFlags::KEEP_SIZE, 0, 1 << 20).unwrap();
+        file.sync_data().unwrap();
+        assert_eq!(end_of_data(&file).unwrap(), (1 << 16) + 4096);
     }
 }

@@ -4,11 +4,18 @@
 //! of crash; what the rows mean is known to the cores alone.
 
 mod backup;
+mod file;
+mod whole;
 
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use redb::{Builder, Database, Durability, ReadableDatabase as _, StorageBackend, TableDefinition, TableError};
 use schemas::step::{Row, Store, StoreError, Table, Write};
+
+use file::StoreFile;
+use whole::whole_file;
 
 pub use backup::{BackupError, Seal, Snapshot, restore, verify};
 
@@ -33,45 +40,66 @@ pub enum OpenError {
 /// A redb file. After a failed commit redb refuses everything until the file is opened again; so does this.
 pub struct RedbStore {
     database: Database,
+    /// None: it is on another backend.
+    file: Option<StoreFile>,
 }
 
 impl RedbStore {
-    /// Opens or creates the file at `path`. For the start of a process.
+    /// Opens or creates the file at `path`, without a reserve. For the start of a process.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        Self::with(path, |builder, path| builder.create(path))
+        Self::open_reserved(path, 0)
+    }
+
+    /// Opens or creates the file at `path` and keeps about `reserve` bytes of the disk for what is written when the disk is
+    /// full. For the start of a process.
+    pub fn open_reserved(path: &Path, reserve: u64) -> Result<Self, OpenError> {
+        if !path.exists() {
+            create(path).map_err(|source| OpenError::Open { path: path.to_owned(), source })?;
+        }
+        Self::open_file(path, reserve, |_| Ok(()))
     }
 
     /// Opens the file at `path`, which a store that failed has left. A file that is gone or empty is an error: a disk
     /// that dropped out must not become an empty fleet or a cabinet that has forgotten its goods.
     pub fn reopen(path: &Path) -> Result<Self, OpenError> {
-        let refused = |source: std::io::Error| OpenError::Open { path: path.to_owned(), source: Box::new(source) };
-        if std::fs::metadata(path).map_err(refused)?.len() == 0 {
-            return Err(refused(std::io::Error::other("the file is empty")));
-        }
-        Self::with(path, |builder, path| builder.open(path))
+        Self::reopen_reserved(path, 0)
     }
 
-    fn with(
-        path: &Path,
-        open: impl FnOnce(&Builder, &Path) -> Result<Database, redb::DatabaseError>,
-    ) -> Result<Self, OpenError> {
-        let mut builder = Builder::new();
-        builder.set_cache_size(CACHE_BYTES);
-        match open(&builder, path) {
-            Ok(database) => Ok(Self { database }),
-            Err(redb::DatabaseError::DatabaseAlreadyOpen) => Err(OpenError::InUse { path: path.to_owned() }),
-            Err(error) => Err(OpenError::Open { path: path.to_owned(), source: Box::new(error) }),
-        }
+    /// [`reopen`](Self::reopen) with a reserve, as [`open_reserved`](Self::open_reserved) keeps it.
+    pub fn reopen_reserved(path: &Path, reserve: u64) -> Result<Self, OpenError> {
+        let filled = |file: &File| match file.metadata()?.len() {
+            0 => Err(io::Error::other("the file is empty")),
+            _ => Ok(()),
+        };
+        Self::open_file(path, reserve, filled)
+    }
+
+    fn open_file(path: &Path, reserve: u64, check: impl FnOnce(&File) -> io::Result<()>) -> Result<Self, OpenError> {
+        let refused = |source: io::Error| OpenError::Open { path: path.to_owned(), source: Box::new(source) };
+        let file = File::options().read(true).write(true).open(path).map_err(refused)?;
+        check(&file).map_err(refused)?;
+        let file = StoreFile::new(file, reserve).map_err(refused)?;
+        let store = Self::on(file.clone(), path)?;
+        file.keep_reserve().map_err(refused)?;
+        Ok(Self { file: Some(file), ..store })
+    }
+
+    /// Whether the disk is so full that the reserve is in use, or could not be made. Tries to fill it first.
+    pub fn is_low(&self) -> bool {
+        self.file.as_ref().is_some_and(StoreFile::is_low)
     }
 
     /// Opens a store on another backend than a file: what tests use to forget or refuse writes.
     pub fn with_backend(backend: impl StorageBackend) -> Result<Self, OpenError> {
-        let mut builder = Builder::new();
-        builder.set_cache_size(CACHE_BYTES);
-        builder
-            .create_with_backend(backend)
-            .map(|database| Self { database })
-            .map_err(|error| OpenError::Open { path: PathBuf::from("(backend)"), source: Box::new(error) })
+        Self::on(backend, Path::new("(backend)"))
+    }
+
+    fn on(backend: impl StorageBackend, path: &Path) -> Result<Self, OpenError> {
+        match builder().create_with_backend(backend) {
+            Ok(database) => Ok(Self { database, file: None }),
+            Err(redb::DatabaseError::DatabaseAlreadyOpen) => Err(OpenError::InUse { path: path.to_owned() }),
+            Err(error) => Err(OpenError::Open { path: path.to_owned(), source: Box::new(error) }),
+        }
     }
 
     fn try_commit(&self, writes: &[Write]) -> Result<(), redb::Error> {
@@ -102,6 +130,21 @@ impl RedbStore {
             .map(|row| row.map(|(key, value)| (key.value().to_vec(), value.value().to_vec())).map_err(Into::into))
             .collect()
     }
+}
+
+fn builder() -> Builder {
+    let mut builder = Builder::new();
+    builder.set_cache_size(CACHE_BYTES);
+    builder
+}
+
+/// Makes an empty store. The file gets its name when it is whole: redb takes one whose making was cut off for a damaged
+/// store, and a cabinet that lost power at its first start would never start again.
+fn create(path: &Path) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    whole_file(path, |part| {
+        drop(builder().create(part)?);
+        Ok(())
+    })
 }
 
 fn definition(table: Table) -> Rows<'static> {
@@ -176,13 +219,26 @@ mod tests {
         assert_eq!(RedbStore::reopen(&path).unwrap().rows(SHELF).unwrap().len(), 1);
     }
 
+    /// Without power in the middle of its making there is no file, or one that nobody takes for the store.
+    #[test]
+    fn a_store_whose_making_was_cut_off_is_made_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.redb");
+        std::fs::write(folder.path().join("store.redb.part"), vec![0; 65_536]).unwrap();
+        RedbStore::open(&path).unwrap().commit(&[put(SHELF, b"a", b"1")]).unwrap();
+        assert_eq!(RedbStore::open(&path).unwrap().rows(SHELF).unwrap().len(), 1);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
     #[test]
     fn a_store_in_use_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("store.redb");
         let _held = RedbStore::open(&path).unwrap();
-        let error = RedbStore::open(&path).err().unwrap();
-        assert!(matches!(error, OpenError::InUse { .. }), "{error}");
+        for error in [RedbStore::open(&path).err(), RedbStore::reopen_reserved(&path, 1 << 20).err()] {
+            let error = error.unwrap();
+            assert!(matches!(error, OpenError::InUse { .. }), "{error}");
+        }
     }
 
     #[test]
