@@ -3,23 +3,24 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cabinet_core::{
-    CabinetCore, CompartmentConfig, Config, DeviceKey, DoorSeen, EVENTS, Effect, EntryResult, Input, MachineStart,
-    Moment, ScreenNote, SessionId, event_key,
+    CabinetCore, CompartmentConfig, Config, DeviceKey, EVENTS, Effect, Input, MachineStart, Moment, SessionId,
+    event_key,
 };
 use schemas::cbor::{self, Blob};
-use schemas::crypto::codes::Secret;
 use schemas::ids::CabinetId;
 use schemas::messages::{
-    Attributes, BootId, Challenge, Compartment, CompartmentInfo, Down, Epoch, Event, Fact, Hello, Instance, Occupancy,
-    OrderKey, Size, Telemetry, Uplink, Verifier,
+    Attributes, BootId, Challenge, Compartment, CompartmentInfo, Down, Epoch, Event, Fact, Hello, Instance, OrderKey,
+    Size, Telemetry, Uplink,
 };
 use schemas::step::{Step, Store as _, Write, number_of_key};
 use schemas::topics::Up;
 
+use super::board::Bus;
 use super::dice::Dice;
 use super::ledger::{Cab, Cause, Seen};
 use super::people::Attendant;
 use super::sabotage::Sabotage;
+use super::screen::Entry;
 use super::signer::derive;
 use super::store::MemStore;
 use super::world::{Happening, Mark, World, constant};
@@ -68,16 +69,6 @@ impl Death {
     }
 }
 
-/// Somebody at the keypad or the scanner.
-#[derive(Debug, Clone)]
-pub(super) struct Entry {
-    pub(super) orders: Vec<OrderKey>,
-    /// The secret that the order's customer was told, and whether it was typed.
-    pub(super) right: Option<(OrderKey, bool)>,
-    pub(super) busy: bool,
-    pub(super) staff: bool,
-}
-
 pub(super) struct Cabinet {
     pub(super) id: CabinetId,
     instance: Instance,
@@ -99,8 +90,7 @@ pub(super) struct Cabinet {
     pub(super) entries: BTreeMap<u64, Entry>,
     pub(super) next_entry: u64,
     pub(super) session: Option<SessionId>,
-    /// Pulses that wait for the bus: where, and until when.
-    bus: BTreeMap<u64, (Compartment, u64)>,
+    pub(super) bus: Bus,
     /// Doors of which this run has heard.
     heard: BTreeSet<Compartment>,
     /// A lock may stick for a while.
@@ -131,7 +121,7 @@ impl Cabinet {
             entries: BTreeMap::new(),
             next_entry: 0,
             session: None,
-            bus: BTreeMap::new(),
+            bus: Bus::default(),
             heard: BTreeSet::new(),
             stuck: BTreeMap::new(),
         }
@@ -158,9 +148,17 @@ impl Cabinet {
         Some(due.max(self.asleep_until))
     }
 
-    /// Whether an order of the core to pulse this door is under way.
-    pub(super) fn pulses(&self, at: Compartment) -> bool {
-        self.bus.values().any(|(pulsed, _)| *pulsed == at)
+    pub(super) fn boot(&self) -> BootId {
+        self.boot
+    }
+
+    /// This run has heard of the door.
+    pub(super) fn hear(&mut self, at: Compartment) {
+        self.heard.insert(at);
+    }
+
+    pub(super) fn has_heard(&self, at: Compartment) -> bool {
+        self.heard.contains(&at)
     }
 }
 
@@ -212,6 +210,7 @@ impl World {
         self.finish(cab, step, &Origin { kind: "start", cause: Cause::Nobody("a start") }, None);
         let keyset = self.signer.keyset();
         self.take_cabinet(cab, Input::Keyset(keyset), None);
+        self.report_silent_boards(cab);
         let run = self.cabs[cab].run;
         let doors: Vec<_> = self.cabs[cab].doors.keys().copied().collect();
         for at in doors {
@@ -238,9 +237,9 @@ impl World {
         cabinet.session = None;
         cabinet.tokens.clear();
         cabinet.entries.clear();
-        let under_way = std::mem::take(&mut cabinet.bus);
+        let under_way = cabinet.bus.abandon();
         // The last bytes to the bus may have left just before the end.
-        for (pulse, (at, not_after)) in under_way {
+        for (pulse, at, not_after) in under_way {
             if self.cabs[cab].boot_millis(self.now) <= not_after && self.dice.one_in(2) {
                 self.coverage.count("faults", "pulse in the last moment");
                 self.pulse_lock(cab, pulse, at);
@@ -575,182 +574,6 @@ impl World {
         self.take_cabinet(cab, Input::Disconnected, None);
         let wait = self.dice.between(500, 20_000);
         self.later(wait, Happening::Connects(cab));
-    }
-
-    fn order_pulse(&mut self, cab: Cab, pulse: u64, at: Compartment, not_after: u64) {
-        let run = self.cabs[cab].run;
-        self.cabs[cab].bus.insert(pulse, (at, not_after));
-        // Mostly at once, sometimes behind a board that does not answer.
-        let wait = if self.fails("bus slow", 12) { self.dice.below(33_000) } else { self.dice.between(10, 600) };
-        self.later(wait, Happening::BusPulses { cab, run, pulse, at, not_after });
-    }
-
-    pub(super) fn bus_pulses(&mut self, cab: Cab, run: u64, pulse: u64, at: Compartment, not_after: u64) {
-        if self.cabs[cab].run != run || !self.cabs[cab].is_up() {
-            return;
-        }
-        self.cabs[cab].bus.remove(&pulse);
-        let late = self.cabs[cab].boot_millis(self.now) > not_after && self.sabotage != Some(Sabotage::LatePulse);
-        if late {
-            self.coverage.count("faults", "pulse too late");
-        }
-        let sent = !late && !self.fails("pulse not sent", 15);
-        if sent {
-            self.pulse_lock(cab, pulse, at);
-            if self.sabotage == Some(Sabotage::DoublePulse) {
-                self.pulse_lock(cab, pulse, at);
-            }
-        }
-        let wait = self.dice.between(5, 100);
-        self.later(wait, Happening::BusAnswers { cab, run, pulse, sent });
-    }
-
-    pub(super) fn bus_answers(&mut self, cab: Cab, run: u64, pulse: u64, sent: bool) {
-        if self.cabs[cab].run == run {
-            self.take_cabinet(cab, Input::PulseResult { pulse, sent }, None);
-        }
-    }
-
-    /// The lock itself: the door springs open, a little later, or it sticks.
-    pub(super) fn pulse_lock(&mut self, cab: Cab, pulse: u64, at: Compartment) {
-        let cabinet = &self.cabs[cab];
-        let (boot, boot_millis) = (cabinet.boot, cabinet.boot_millis(self.now));
-        self.tell(|| format!("lock {at} of cabinet {cab} is pulsed ({pulse})"));
-        self.see(Seen::Pulsed { cab, boot, boot_millis, pulse, at });
-        self.coverage.count("doors", "pulsed");
-        let by = self.ledger.pulses.get(&(cab, pulse)).and_then(|ordered| self.ledger.uses.get(ordered.by));
-        let remote = by.is_some_and(|by| by.command.is_some());
-        if let Some(door) = self.cabs[cab].doors.get_mut(&at).filter(|door| !door.open) {
-            door.remote = remote;
-        }
-        let now = self.now;
-        let sticks = self.cabs[cab].stuck.get(&at).is_some_and(|until| *until > now);
-        let sticks = sticks || self.strikes("lock sticks", 8);
-        if !sticks || !self.cabs[cab].heard.contains(&at) {
-            let goods = self.cabs[cab].doors.get(&at).and_then(|door| door.goods.clone());
-            if let Some(truth) = goods.and_then(|order| self.ledger.orders.get_mut(&order)) {
-                truth.released |= truth.opened;
-            }
-        }
-        if sticks {
-            self.coverage.count("doors", "stuck");
-            return;
-        }
-        let wait = if self.strikes("door opens late", 12) {
-            self.dice.between(2_500, 9_000)
-        } else {
-            self.dice.between(50, 900)
-        };
-        self.later(wait, Happening::DoorOpens { cab, at });
-    }
-
-    pub(super) fn door_moved(&mut self, cab: Cab, at: Compartment) {
-        // Two polls of the bus.
-        let (wait, run) = (self.dice.between(200, 500), self.cabs[cab].run);
-        self.later(wait, Happening::SensorReports { cab, run, at });
-    }
-
-    pub(super) fn sensor_reports(&mut self, cab: Cab, run: u64, at: Compartment) {
-        if self.cabs[cab].run != run || !self.cabs[cab].is_up() {
-            return;
-        }
-        let Some(door) = self.cabs[cab].doors.get(&at) else { return };
-        let seen = if door.open { DoorSeen::Open } else { DoorSeen::Closed };
-        let occupancy = match (door.sensor, &door.goods) {
-            (false, _) => Occupancy::Unknown,
-            (true, Some(_)) => Occupancy::Occupied,
-            (true, None) => Occupancy::Empty,
-        };
-        self.cabs[cab].heard.insert(at);
-        if let Some(door) = self.cabs[cab].doors.get_mut(&at) {
-            door.noticed |= door.open;
-        }
-        self.take_cabinet(cab, Input::Door { compartment: at, door: seen, occupancy }, None);
-    }
-
-    pub(super) fn derives(&mut self, cab: Cab, run: u64, entry: u64, verifier: Verifier) {
-        if self.cabs[cab].run == run {
-            self.take_cabinet(cab, Input::Derived { entry, verifier }, None);
-        }
-    }
-
-    /// Somebody types or scans.
-    pub(super) fn enter(&mut self, cab: Cab, secret: Secret, mut entry: Entry) {
-        let cabinet = &mut self.cabs[cab];
-        if !cabinet.is_up() || cabinet.asleep_until > self.now {
-            return;
-        }
-        entry.busy = !cabinet.entries.is_empty();
-        cabinet.next_entry += 1;
-        let number = cabinet.next_entry;
-        let input = if entry.staff {
-            Input::StaffEntered { entry: number, secret }
-        } else {
-            Input::Entered { entry: number, secret }
-        };
-        cabinet.entries.insert(number, entry);
-        self.take_cabinet(cab, input, None);
-    }
-
-    fn answered(&mut self, cab: Cab, number: u64, result: EntryResult) {
-        let Some(entry) = self.cabs[cab].entries.remove(&number) else { return };
-        let shown = format!("{result:?}");
-        let shown = shown.trim_start_matches("Refused(").split([' ', ')']).next().unwrap_or_default().to_owned();
-        self.coverage.count("entries", shown);
-        if let Some((order, digits)) = entry.right {
-            // A door that is just being opened, or another entry that is checked, is a reason to wait.
-            let attended =
-                self.ledger.contents.iter().find(|((of, _), content)| *of == cab && *content.order() == order);
-            let door = attended.map(|((_, at), _)| *at);
-            let busy = entry.busy
-                || door.is_some_and(|at| self.cabs[cab].doors[&at].attendant.is_some() || self.cabs[cab].pulses(at));
-            self.see(Seen::Answered { cab, order: order.clone(), digits, busy, result: result.clone() });
-        }
-        if let EntryResult::StaffSession { session, .. } = result {
-            self.cabs[cab].session = Some(session);
-            if self.rough {
-                self.later(2_000, Happening::StaffActs(cab));
-            }
-        }
-    }
-
-    fn screen(&mut self, cab: Cab, note: ScreenNote) {
-        match note {
-            ScreenNote::PushDoor { compartment, .. } | ScreenNote::LockSilent { compartment } => {
-                let silent = matches!(note, ScreenNote::LockSilent { .. });
-                self.coverage.count("screen", if silent { "lock silent" } else { "push door" });
-                if !self.dice.one_in(4) {
-                    let wait = self.dice.between(1_000, 20_000);
-                    self.later(wait, Happening::TriesAgain { cab, at: compartment });
-                }
-            }
-            ScreenNote::CallStaff { .. } => self.coverage.count("screen", "call staff"),
-            ScreenNote::Loading { order, compartment, .. } => {
-                self.stand_at(cab, compartment, Attendant::Loader { order })
-            }
-            ScreenNote::Retrieving { order, compartment, .. } => {
-                self.stand_at(cab, compartment, Attendant::Retriever { order });
-            }
-            ScreenNote::AskLoaded { compartment, .. } => {
-                self.coverage.count("screen", "asks");
-                let wait = self.dice.between(1_000, 30_000);
-                self.later(wait, Happening::StaffAnswers { cab, at: compartment });
-            }
-            ScreenNote::StaffRefused { reason, .. } => {
-                let shown = format!("{reason:?}");
-                self.coverage.count("staff refused", shown);
-            }
-            ScreenNote::SessionEnded { session } => {
-                if self.cabs[cab].session == Some(session) {
-                    self.cabs[cab].session = None;
-                }
-            }
-            ScreenNote::Opened { .. }
-            | ScreenNote::Closed { .. }
-            | ScreenNote::Beep { .. }
-            | ScreenNote::Stored { .. }
-            | ScreenNote::LoadAborted { .. } => {}
-        }
     }
 }
 

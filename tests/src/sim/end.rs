@@ -23,6 +23,7 @@ impl World {
         for cab in 0..CABS {
             self.cabs[cab].asleep_until = self.now;
             self.cabs[cab].stuck.clear();
+            self.mend_boards(cab);
             self.cabs[cab].store.set_full(false);
             self.later(1_000, Happening::CabinetStarts(cab));
             // Messages that were held back are only missed at the next hello.
@@ -198,8 +199,10 @@ impl World {
 
     fn collectable(&self) -> Vec<OrderKey> {
         let stored = self.ledger.orders.iter().filter(|(order, truth)| {
-            let doubtful =
-                |at: &(Cab, Compartment)| self.ledger.audits.contains(at) || self.ledger.unnoticed.contains(at);
+            let doubtful = |at: &(Cab, Compartment)| {
+                let ledger = &self.ledger;
+                [&ledger.audits, &ledger.unnoticed, &ledger.wrong_doors].iter().any(|doubts| doubts.contains(at))
+            };
             let sound = self.ledger.contents.iter().any(|(at, held)| held.order() == *order && !doubtful(at));
             let lasting =
                 !matches!(truth.category, schemas::messages::Category::Food | schemas::messages::Category::Pharmacy);

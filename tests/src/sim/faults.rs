@@ -17,6 +17,12 @@ const FAULTS: &[Fault] = &[
     (1, "fleet disk full", |world, _| world.fleet_disk_full()),
     (1, "fleet clock jumps", |world, _| world.fleet_clock_jumps()),
     (2, "cabinet suspends", World::cabinet_suspends),
+    (2, "board falls silent", World::board_falls_silent),
+    (1, "board is slow", World::board_is_slow),
+    (1, "port is lost", World::port_is_lost),
+    (1, "contact says open", World::contact_says_open),
+    (1, "contacts are exchanged", World::contacts_are_exchanged),
+    (1, "locks are exchanged", World::locks_are_exchanged),
 ];
 
 const YEAR: u64 = 365 * 24 * 3_600_000;
@@ -27,7 +33,7 @@ impl World {
         if !self.rough {
             return;
         }
-        let wait = self.dice.between(1_000, 400_000);
+        let wait = self.dice.between(1_000, 300_000);
         self.later(wait, Happening::FaultStrikes);
         let cab = self.dice.index(CABS);
         let mut drawn = self.dice.below(FAULTS.iter().map(|(often, _, _)| often).sum());

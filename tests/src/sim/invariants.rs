@@ -36,7 +36,7 @@ pub(super) const INVARIANTS: [(&str, Invariant); 14] = [
 /// A lock is pulsed only for an order of the core that is on disk, in time, at its own door, and for somebody's right.
 fn invariant_no_door_without_authority(ledger: &Ledger, seen: &Seen) -> Verdict {
     match seen {
-        Seen::PulseOrdered { cab, boot_millis, at, not_after, cause, .. } => match cause {
+        Seen::PulseOrdered { cab, boot, boot_millis, at, not_after, cause, .. } => match cause {
             Cause::Nobody(input) => Err(format!("door {at} of cabinet {cab} is to open because of {input}")),
             Cause::Command(command) => {
                 let schemas::messages::Action::Unlock(unlock) = &command.action;
@@ -60,17 +60,17 @@ fn invariant_no_door_without_authority(ledger: &Ledger, seen: &Seen) -> Verdict 
                 ensure(ledger.last_use.contains_key(&(*cab, *at)), || format!("try again at {at} without a first try"))
             }
             Cause::Retry { pulse } => {
-                let first = ledger.pulses.get(&(*cab, *pulse));
+                let first = ledger.pulses.get(&(*cab, *boot, *pulse));
                 ensure(first.is_some_and(|first| first.at == *at && !first.done), || {
                     format!("pulse {pulse} is repeated at door {at} although it was sent")
                 })
             }
         },
         Seen::Pulsed { cab, boot, boot_millis, pulse, at } => {
-            let Some(ordered) = ledger.pulses.get(&(*cab, *pulse)) else {
+            let Some(ordered) = ledger.pulses.get(&(*cab, *boot, *pulse)) else {
                 return Err(format!("door {at} of cabinet {cab} was pulsed and nothing on disk asked for it"));
             };
-            ensure(ordered.at == *at && ordered.boot == *boot, || format!("pulse {pulse} of another door or run"))?;
+            ensure(ordered.at == *at, || format!("pulse {pulse} of another door"))?;
             ensure(*boot_millis <= ordered.not_after, || format!("pulse {pulse} came too late"))
         }
         _ => Ok(()),
@@ -78,8 +78,8 @@ fn invariant_no_door_without_authority(ledger: &Ledger, seen: &Seen) -> Verdict 
 }
 
 fn invariant_at_most_one_pulse_per_command(ledger: &Ledger, seen: &Seen) -> Verdict {
-    let Seen::Pulsed { cab, pulse, .. } = seen else { return Ok(()) };
-    let Some(ordered) = ledger.pulses.get(&(*cab, *pulse)) else { return Ok(()) };
+    let Seen::Pulsed { cab, boot, pulse, .. } = seen else { return Ok(()) };
+    let Some(ordered) = ledger.pulses.get(&(*cab, *boot, *pulse)) else { return Ok(()) };
     let Some((id, _)) = ledger.uses[ordered.by].command else { return Ok(()) };
     let before: u32 =
         ledger.uses.iter().filter(|one| one.command.is_some_and(|(other, _)| other == id)).map(|one| one.pulses).sum();
@@ -87,8 +87,8 @@ fn invariant_at_most_one_pulse_per_command(ledger: &Ledger, seen: &Seen) -> Verd
 }
 
 fn invariant_at_most_three_pulses_per_use(ledger: &Ledger, seen: &Seen) -> Verdict {
-    let Seen::Pulsed { cab, pulse, .. } = seen else { return Ok(()) };
-    let Some(ordered) = ledger.pulses.get(&(*cab, *pulse)) else { return Ok(()) };
+    let Seen::Pulsed { cab, boot, pulse, .. } = seen else { return Ok(()) };
+    let Some(ordered) = ledger.pulses.get(&(*cab, *boot, *pulse)) else { return Ok(()) };
     ensure(!ordered.done, || format!("pulse {pulse} was executed twice"))?;
     ensure(ledger.uses[ordered.by].pulses < 3, || format!("a fourth pulse of one use at door {}", ordered.at))
 }
@@ -252,6 +252,7 @@ fn invariant_code_works_offline(ledger: &Ledger, seen: &Seen) -> Verdict {
         EntryResult::Opening { compartments } => compartments == &[*compartment],
         EntryResult::Locked { .. } | EntryResult::SecondPartNeeded => *digits,
         EntryResult::Refused(EntryRefusal::Busy) => *busy,
+        EntryResult::Refused(EntryRefusal::OutOfService) => ledger.wrong_doors.contains(&(*cab, *compartment)),
         EntryResult::Refused(_) | EntryResult::StaffSession { .. } => false,
     };
     ensure(fine, || {

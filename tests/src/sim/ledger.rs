@@ -128,7 +128,6 @@ pub(super) struct Use {
 pub(super) struct Ordered {
     pub(super) by: usize,
     pub(super) at: Compartment,
-    pub(super) boot: BootId,
     pub(super) not_after: u64,
     pub(super) done: bool,
 }
@@ -177,7 +176,7 @@ pub(super) struct Ledger {
     pub(super) orders: BTreeMap<OrderKey, OrderTruth>,
     pub(super) challenges: BTreeMap<(Cab, Challenge), u64>,
     pub(super) uses: Vec<Use>,
-    pub(super) pulses: BTreeMap<(Cab, u64), Ordered>,
+    pub(super) pulses: BTreeMap<(Cab, BootId, u64), Ordered>,
     /// The newest use of a door.
     pub(super) last_use: BTreeMap<At, usize>,
     pub(super) written: BTreeMap<Cab, BTreeMap<u64, Vec<u8>>>,
@@ -189,7 +188,10 @@ pub(super) struct Ledger {
     pub(super) rows: BTreeMap<(Name, Stream), Vec<Vec<u8>>>,
     pub(super) statuses: BTreeMap<Name, u64>,
     pub(super) audits: BTreeSet<At>,
-    /// Doors that opened and closed while no agent was running: without a sensor inside nobody can tell what is there.
+    /// Doors of which the cabinet has said that a pulse moved another one: staff must help there.
+    pub(super) wrong_doors: BTreeSet<At>,
+    /// Doors that were pulsed, opened or closed while no agent was running or their contact was worth nothing: what is
+    /// behind them nobody can tell.
     pub(super) unnoticed: BTreeSet<At>,
 }
 
@@ -216,10 +218,10 @@ impl Ledger {
                 }
                 let by = self.take_up((cab, at), cause, cab);
                 self.last_use.insert((cab, at), by);
-                self.pulses.insert((cab, pulse), Ordered { by, at, boot, not_after, done: false });
+                self.pulses.insert((cab, boot, pulse), Ordered { by, at, not_after, done: false });
             }
-            Seen::Pulsed { cab, pulse, .. } => {
-                if let Some(ordered) = self.pulses.get_mut(&(cab, pulse)) {
+            Seen::Pulsed { cab, boot, pulse, .. } => {
+                if let Some(ordered) = self.pulses.get_mut(&(cab, boot, pulse)) {
                     ordered.done = true;
                     self.uses[ordered.by].pulses += 1;
                 }
@@ -299,6 +301,9 @@ impl Ledger {
             Fact::BookApplied(applied) => {
                 self.applied.insert(cab, applied.version);
             }
+            Fact::WrongDoor(found) => {
+                self.wrong_doors.extend([(cab, found.pulsed), (cab, found.opened)]);
+            }
             Fact::AuditRequired(found) => {
                 self.audits.insert((cab, found.compartment));
             }
@@ -308,7 +313,6 @@ impl Ledger {
             | Fact::DoorForced(_)
             | Fact::DoorHeldOpen(_)
             | Fact::DoorFault(_)
-            | Fact::WrongDoor(_)
             | Fact::CommandRefused(_)
             | Fact::CredentialRefused(_)
             | Fact::TypingLocked(_)

@@ -7,6 +7,7 @@
 #![allow(clippy::wildcard_enum_match_arm, reason = "an observer picks what concerns it out of many kinds")]
 
 mod adversary;
+mod board;
 mod cabinet;
 mod coverage;
 mod decisions;
@@ -19,6 +20,7 @@ mod ledger;
 mod people;
 mod sabotage;
 mod schedule;
+mod screen;
 mod shrink;
 mod signer;
 mod store;

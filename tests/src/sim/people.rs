@@ -4,8 +4,8 @@ use cabinet_core::Input;
 use schemas::crypto::codes::Secret;
 use schemas::messages::{Category, Compartment, OrderKey};
 
-use super::cabinet::Entry;
 use super::ledger::{Cab, Content, OrderTruth};
+use super::screen::Entry;
 use super::world::{CABS, Happening, SHOPS, World, constant};
 
 /// Orders of one backend in a schedule.
@@ -55,7 +55,7 @@ impl World {
         }
     }
 
-    fn some_door(&mut self, cab: Cab) -> Compartment {
+    pub(super) fn some_door(&mut self, cab: Cab) -> Compartment {
         let doors: Vec<_> = self.cabs[cab].doors.keys().copied().collect();
         doors[self.dice.index(doors.len())]
     }
@@ -260,6 +260,9 @@ impl World {
     pub(super) fn door_opens(&mut self, cab: Cab, at: Compartment) {
         let Some(door) = self.cabs[cab].doors.get_mut(&at).filter(|door| !door.open) else { return };
         (door.open, door.noticed) = (true, false);
+        if self.cabs[cab].bus.is_doubtful(at) {
+            self.ledger.unnoticed.insert((cab, at));
+        }
         self.coverage.count("doors", "opened");
         self.tell(|| format!("door {at} of cabinet {cab} springs open"));
         self.door_moved(cab, at);
@@ -315,9 +318,11 @@ impl World {
         let Some(door) = self.cabs[cab].doors.get_mut(&at).filter(|door| door.visit == visit) else { return };
         door.attendant = None;
         let unnoticed = door.open && !door.noticed;
+        let lied = door.open && self.cabs[cab].bus.is_doubtful(at);
+        let Some(door) = self.cabs[cab].doors.get_mut(&at) else { return };
         if std::mem::take(&mut door.open) {
-            if unnoticed {
-                // A pulse in the last moment of a run: the cabinet can only say that it does not know.
+            if unnoticed || lied {
+                // A pulse in the last moment of a run, or no word of the door: the cabinet cannot know.
                 self.coverage.count("doors", "opened and closed while nobody looked");
                 self.ledger.unnoticed.insert((cab, at));
             }

@@ -73,6 +73,8 @@ pub(super) enum Happening {
     CabinetDiskFree(Cab),
     FleetDiskFree,
     FleetClockSetRight,
+    BoardMended { cab: Cab, board: u32 },
+    WiringMended { cab: Cab, at: Compartment },
 }
 
 impl Happening {
@@ -351,6 +353,8 @@ impl World {
             Happening::NetworkReturns(cab) => self.blocked[cab] = false,
             Happening::SignerReturns => self.signer.works = true,
             Happening::CabinetDiskFree(cab) => self.cabs[cab].store.set_full(false),
+            Happening::BoardMended { cab, board } => self.board_mended(cab, board),
+            Happening::WiringMended { cab, at } => self.wiring_mended(cab, at),
             Happening::FleetClockSetRight => self.set_fleet_clock(0),
             Happening::FleetDiskFree => self.fleet.store.set_full(false),
         }
@@ -368,6 +372,7 @@ impl World {
             | Happening::BusPulses { cab, .. }
             | Happening::BusAnswers { cab, .. }
             | Happening::SensorReports { cab, .. }
+            | Happening::BoardMended { cab, .. }
             | Happening::Derives { cab, .. } => *cab,
             _ => return None,
         };

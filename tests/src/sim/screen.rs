@@ -1,0 +1,107 @@
+//! People at a cabinet's screen, keypad and scanner.
+
+use cabinet_core::{EntryResult, Input, ScreenNote};
+use schemas::crypto::codes::Secret;
+use schemas::messages::{OrderKey, Verifier};
+
+use super::ledger::{Cab, Seen};
+use super::people::Attendant;
+use super::world::{Happening, World};
+
+/// Somebody at the keypad or the scanner.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    pub(super) orders: Vec<OrderKey>,
+    /// The secret that the order's customer was told, and whether it was typed.
+    pub(super) right: Option<(OrderKey, bool)>,
+    pub(super) busy: bool,
+    pub(super) staff: bool,
+}
+
+impl World {
+    pub(super) fn derives(&mut self, cab: Cab, run: u64, entry: u64, verifier: Verifier) {
+        if self.cabs[cab].run == run {
+            self.take_cabinet(cab, Input::Derived { entry, verifier }, None);
+        }
+    }
+
+    /// Somebody types or scans.
+    pub(super) fn enter(&mut self, cab: Cab, secret: Secret, mut entry: Entry) {
+        let cabinet = &mut self.cabs[cab];
+        if !cabinet.is_up() || cabinet.asleep_until > self.now {
+            return;
+        }
+        entry.busy = !cabinet.entries.is_empty();
+        cabinet.next_entry += 1;
+        let number = cabinet.next_entry;
+        let input = if entry.staff {
+            Input::StaffEntered { entry: number, secret }
+        } else {
+            Input::Entered { entry: number, secret }
+        };
+        cabinet.entries.insert(number, entry);
+        self.take_cabinet(cab, input, None);
+    }
+
+    pub(super) fn answered(&mut self, cab: Cab, number: u64, result: EntryResult) {
+        let Some(entry) = self.cabs[cab].entries.remove(&number) else { return };
+        let shown = format!("{result:?}");
+        let shown = shown.trim_start_matches("Refused(").split([' ', ')']).next().unwrap_or_default().to_owned();
+        self.coverage.count("entries", shown);
+        if let Some((order, digits)) = entry.right {
+            // A door that is just being opened, or another entry that is checked, is a reason to wait.
+            let attended =
+                self.ledger.contents.iter().find(|((of, _), content)| *of == cab && *content.order() == order);
+            let door = attended.map(|((_, at), _)| *at);
+            let busy = entry.busy
+                || door
+                    .is_some_and(|at| self.cabs[cab].doors[&at].attendant.is_some() || self.cabs[cab].bus.pulses(at));
+            self.see(Seen::Answered { cab, order: order.clone(), digits, busy, result: result.clone() });
+        }
+        if let EntryResult::StaffSession { session, .. } = result {
+            self.cabs[cab].session = Some(session);
+            if self.rough {
+                self.later(2_000, Happening::StaffActs(cab));
+            }
+        }
+    }
+
+    pub(super) fn screen(&mut self, cab: Cab, note: ScreenNote) {
+        match note {
+            ScreenNote::PushDoor { compartment, .. } | ScreenNote::LockSilent { compartment } => {
+                let silent = matches!(note, ScreenNote::LockSilent { .. });
+                self.coverage.count("screen", if silent { "lock silent" } else { "push door" });
+                if !self.dice.one_in(4) {
+                    let wait = self.dice.between(1_000, 20_000);
+                    self.later(wait, Happening::TriesAgain { cab, at: compartment });
+                }
+            }
+            ScreenNote::CallStaff { .. } => self.coverage.count("screen", "call staff"),
+            ScreenNote::Loading { order, compartment, .. } => {
+                self.stand_at(cab, compartment, Attendant::Loader { order })
+            }
+            ScreenNote::Retrieving { order, compartment, .. } => {
+                self.stand_at(cab, compartment, Attendant::Retriever { order });
+            }
+            ScreenNote::AskLoaded { compartment, .. } => {
+                self.coverage.count("screen", "asks");
+                let wait = self.dice.between(1_000, 30_000);
+                self.later(wait, Happening::StaffAnswers { cab, at: compartment });
+            }
+            ScreenNote::StaffRefused { reason, .. } => {
+                let shown = format!("{reason:?}");
+                self.coverage.count("staff refused", shown);
+            }
+            ScreenNote::SessionEnded { session } => {
+                if self.cabs[cab].session == Some(session) {
+                    self.cabs[cab].session = None;
+                }
+            }
+            ScreenNote::Opened { .. }
+            | ScreenNote::Closed { .. }
+            | ScreenNote::Beep { .. }
+            | ScreenNote::Stored { .. }
+            | ScreenNote::LoadAborted { .. } => {}
+        }
+    }
+}
