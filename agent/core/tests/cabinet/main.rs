@@ -8,6 +8,7 @@ mod doors;
 mod link;
 mod loading;
 mod lockout;
+mod month;
 mod pickup;
 mod random;
 mod restarts;

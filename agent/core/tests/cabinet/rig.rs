@@ -7,6 +7,7 @@ use cabinet_core::{
     Moment, OpenError, SessionId,
 };
 use ed25519_dalek::SigningKey;
+use fleet_store::RedbStore;
 use p256::SecretKey;
 use schemas::cbor::{self, Blob};
 use schemas::crypto::codes::Secret;
@@ -71,6 +72,8 @@ pub(crate) struct Rig {
     /// Newest challenge that the cabinet showed.
     pub(crate) challenge: Option<Challenge>,
     pub(crate) book: u64,
+    /// A real store that gets every commit too.
+    pub(crate) mirror: Option<RedbStore>,
 }
 
 pub(crate) fn root(byte: u8) -> SigningKey {
@@ -185,7 +188,18 @@ impl Rig {
         let moment = Moment { boot_millis: 1_000, entropy: [1; 32] };
         let (core, step) = CabinetCore::open(config, &store, &moment).unwrap();
         store.commit(&step.writes).unwrap();
-        Self { core, store, now: 1_000, boot: 1, calls: 1, entries: 0, commands: 0, challenge: None, book: 0 }
+        Self {
+            core,
+            store,
+            now: 1_000,
+            boot: 1,
+            calls: 1,
+            entries: 0,
+            commands: 0,
+            challenge: None,
+            book: 0,
+            mirror: None,
+        }
     }
 
     /// With keys, connected, welcomed, all doors reported closed.
@@ -242,9 +256,16 @@ impl Rig {
         self.core.handle(input, &moment)
     }
 
+    pub(crate) fn commit(&mut self, writes: &[Write]) {
+        self.store.commit(writes).unwrap();
+        if let Some(mirror) = &mut self.mirror {
+            mirror.commit(writes).unwrap();
+        }
+    }
+
     pub(crate) fn send(&mut self, input: Input) -> Vec<Effect> {
         let step = self.step(input);
-        self.store.commit(&step.writes).unwrap();
+        self.commit(&step.writes);
         self.watch(&step.effects);
         step.effects
     }
