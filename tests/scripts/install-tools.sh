@@ -8,6 +8,8 @@ tools=(
     "git:git"
     "mosquitto:mosquitto"
     "mosquitto_pub:mosquitto-clients"
+    "faketime:faketime"
+    "unshare:util-linux"
 )
 
 # Debian keeps daemons where only root's PATH looks.

@@ -1,7 +1,8 @@
 //! One cabinet of a stage: an agent process, and behind its serial port a simulated lock board.
 
+use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
@@ -31,6 +32,8 @@ pub struct CabinetPlan {
     pub person: Option<Duration>,
     /// Where the agent connects to instead of the broker: a carrier of the test.
     pub port: Option<u16>,
+    /// A program and its arguments that the agent is started through, such as `env` with variables.
+    pub launcher: Vec<OsString>,
 }
 
 impl CabinetPlan {
@@ -42,6 +45,7 @@ impl CabinetPlan {
             sensors: Vec::new(),
             person: None,
             port: None,
+            launcher: Vec::new(),
         }
     }
 }
@@ -90,6 +94,11 @@ impl Cabinet {
     /// Lets the agent connect to another port from its next start on.
     pub fn connect_through(&mut self, port: u16) {
         self.plan.port = Some(port);
+    }
+
+    /// The next start of the agent goes through this program.
+    pub fn launch_through(&mut self, launcher: impl IntoIterator<Item = OsString>) {
+        self.plan.launcher = launcher.into_iter().collect();
     }
 
     pub fn instance(&self) -> Instance {
@@ -161,7 +170,9 @@ impl Cabinet {
         }
         // Tests and the demo come back at once.
         arguments.extend(["--set".into(), "fleet.backoff_max_seconds=1".into()]);
-        let process = Process::start("agent", &self.agent_program, arguments, self.log.clone())?;
+        let mut words = self.plan.launcher.iter().cloned().chain([self.agent_program.clone().into_os_string()]);
+        let program = PathBuf::from(words.next().unwrap_or_default());
+        let process = Process::start("agent", &program, words.chain(arguments), self.log.clone())?;
         process.wait_for_line("agent ready", PATIENCE).await?;
         self.agent = Some(process);
         Ok(())
@@ -179,6 +190,11 @@ impl Cabinet {
             Some(process) => process.kill().await,
             None => Ok(()),
         }
+    }
+
+    /// What all runs of the agent have written.
+    pub fn log(&self) -> &Path {
+        &self.log
     }
 
     pub fn agent(&self) -> Option<&Process> {

@@ -7,6 +7,7 @@
 
 mod attacks;
 mod cli;
+mod clocks;
 mod commands;
 mod crashes;
 mod handover;
