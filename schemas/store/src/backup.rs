@@ -296,6 +296,29 @@ mod tests {
         assert_eq!(again.rows(table).unwrap(), [(key.as_bytes().to_vec(), cbor::encode(&77u64))]);
     }
 
+    /// Every row is written over and over while the backup is read, so that each page of its moment would be needed again.
+    #[test]
+    fn a_backup_holds_one_moment_although_the_store_changes_everything_meanwhile() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let mut store = filled(&at("store"), 20_000);
+        let (before, snapshot) = (store.rows(SHELF).unwrap(), store.snapshot().unwrap());
+        let backup = std::thread::spawn({
+            let path = at("backup");
+            move || snapshot.write_to(&path, 1).unwrap()
+        });
+        let mut rounds = 0u8;
+        while !backup.is_finished() || rounds < 3 {
+            rounds = rounds.wrapping_add(1);
+            let writes: Vec<_> = (0..20_000u64).map(|n| Put::put(SHELF, n.to_be_bytes(), vec![rounds; 100])).collect();
+            store.commit(&writes).unwrap();
+        }
+        assert_eq!(backup.join().unwrap().rows, 20_001);
+        restore(&at("backup"), &at("again")).unwrap();
+        assert_eq!(RedbStore::open(&at("again")).unwrap().rows(SHELF).unwrap(), before);
+        assert_ne!(store.rows(SHELF).unwrap(), before);
+    }
+
     #[test]
     fn nothing_is_overwritten_and_nothing_half_made_is_left() {
         let folder = tempfile::tempdir().unwrap();

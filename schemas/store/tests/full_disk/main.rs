@@ -3,5 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "a test's helper that finds nothing fails the test")]
 
 mod latency;
+mod lost_pages;
 mod room;
 mod small_disk;

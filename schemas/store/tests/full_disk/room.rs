@@ -143,6 +143,33 @@ fn a_reserve_is_filled_again_when_there_is_room() {
     on_small_disk(Kind::Tmpfs, "room::a_reserve_is_filled_again_when_there_is_room", room_again);
 }
 
+fn no_reserve_possible(folder: &Path) {
+    let path = folder.join("store");
+    let mut store = RedbStore::open_reserved(&path, RESERVE).unwrap();
+    assert!(store.is_low());
+    let mut n = 0;
+    for _ in 0..1_000 {
+        assert!(append(&mut store, &mut n));
+    }
+    let ballast = Ballast::fill(folder);
+    while append(&mut store, &mut n) {}
+    ballast.remove();
+    drop(store);
+    let mut store = RedbStore::reopen_reserved(&path, RESERVE).unwrap();
+    assert_holds(&store, n);
+    n = store.rows(EVENTS).unwrap().len() as u64;
+    assert!(append(&mut store, &mut n) && store.is_low());
+}
+
+#[test]
+fn where_no_reserve_can_be_made_the_store_says_so_and_works() {
+    on_small_disk(
+        Kind::Ext4WithoutExtents,
+        "room::where_no_reserve_can_be_made_the_store_says_so_and_works",
+        no_reserve_possible,
+    );
+}
+
 fn no_room_from_the_start(folder: &Path) {
     let path = folder.join("store");
     let mut store = RedbStore::open_reserved(&path, 1 << 40).unwrap();
@@ -188,12 +215,12 @@ fn read_only(folder: &Path) {
     let path = folder.join("store");
     let mut n = 0;
     assert!(append(&mut RedbStore::open_reserved(&path, RESERVE).unwrap(), &mut n));
-    run("mount", &["-o", "remount,ro"], folder);
+    run("mount", &["-o", "remount,ro"], &[folder]);
     for opened in [RedbStore::open(&path), RedbStore::reopen_reserved(&path, RESERVE)] {
         assert!(matches!(opened, Err(OpenError::Open { .. })));
     }
     assert!(matches!(RedbStore::open(&folder.join("new")), Err(OpenError::Open { .. })));
-    run("mount", &["-o", "remount,rw"], folder);
+    run("mount", &["-o", "remount,rw"], &[folder]);
     let mut store = RedbStore::reopen_reserved(&path, RESERVE).unwrap();
     assert!(append(&mut store, &mut n) && !store.is_low());
     assert_holds(&store, 2);

@@ -16,6 +16,12 @@ pub(crate) enum Kind {
     Tmpfs,
     /// On a loop device, for which one must really be root.
     Ext4,
+    /// One that cannot take blocks ahead of time.
+    Ext4WithoutExtents,
+    /// An ext4 that believes to have more room than the disk below it, which is a tmpfs at [`below`]. When that is full,
+    /// pages that the kernel has taken cannot be brought to the disk any more. Its blocks are the pages of the tmpfs, because
+    /// a loop device takes a write that was cut short for a whole one.
+    Ext4OnTooLittle,
 }
 
 impl Kind {
@@ -24,11 +30,25 @@ impl Kind {
         match self {
             Self::Tmpfs => "mount -t tmpfs -o size=32m tmpfs \"$1\"",
             Self::Ext4 => {
-                "truncate -s 32m \"$1.img\" && mkfs.ext4 -q -m 0 \"$1.img\" && mount -o loop \"$1.img\" \"$1\" && \
-                 rmdir \"$1/lost+found\""
+                "truncate -s 32m \"$1.img\" && mkfs.ext4 -q -m 0 \"$1.img\" && mount -o loop \"$1.img\" \"$1\""
+            }
+            Self::Ext4WithoutExtents => {
+                "truncate -s 32m \"$1.img\" && mkfs.ext4 -q -m 0 -O ^extents,^64bit \"$1.img\" && \
+                 mount -o loop \"$1.img\" \"$1\""
+            }
+            Self::Ext4OnTooLittle => {
+                "mkdir -p \"$1.below\" && mount -t tmpfs -o size=24m tmpfs \"$1.below\" && \
+                 truncate -s 64m \"$1.below/img\" && \
+                 mkfs.ext4 -q -m 0 -b 4096 -O ^has_journal \"$1.below/img\" && \
+                 mount -o loop \"$1.below/img\" \"$1\""
             }
         }
     }
+}
+
+/// The disk below an [`Kind::Ext4OnTooLittle`].
+pub(crate) fn below(folder: &Path) -> PathBuf {
+    folder.with_extension("below")
 }
 
 /// A command in a mount namespace, as root or as if.
@@ -91,7 +111,7 @@ impl Ballast {
 }
 
 /// Runs a command that must succeed.
-pub(crate) fn run(program: &str, args: &[&str], path: &Path) {
-    let status = Command::new(program).args(args).arg(path).status().unwrap();
-    assert!(status.success(), "{program} {args:?} {}", path.display());
+pub(crate) fn run(program: &str, args: &[&str], paths: &[&Path]) {
+    let status = Command::new(program).args(args).args(paths).status().unwrap();
+    assert!(status.success(), "{program} {args:?} {paths:?}");
 }
