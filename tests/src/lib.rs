@@ -1,5 +1,6 @@
 //! The whole fleet under test: real processes on a stage, the people around them, and what they can see.
 
+pub mod chaos;
 mod forger;
 pub mod measure;
 mod people;

@@ -113,14 +113,17 @@ fn authorities(evidence: &Evidence) -> Vec<Authority> {
                     what: format!("the code of {order}"),
                 });
             }
-            Happening::StaffAsked { cabinet, order, errand } => rights.push(Authority {
-                cabinet: cabinet.clone(),
-                compartments: chosen.get(&(cabinet, order.clone())).cloned().unwrap_or_default(),
-                from: *at,
-                until: at + SCREEN_MILLIS,
-                pulses: 1,
-                what: format!("staff, {errand:?} {order}"),
-            }),
+            Happening::StaffAsked { id, cabinet, order, errand } => {
+                by_try.insert(*id, rights.len());
+                rights.push(Authority {
+                    cabinet: cabinet.clone(),
+                    compartments: chosen.get(&(cabinet, order.clone())).cloned().unwrap_or_default(),
+                    from: *at,
+                    until: at + SCREEN_MILLIS,
+                    pulses: 1,
+                    what: format!("staff, {errand:?} {order}"),
+                });
+            }
             Happening::UnlockAsked { id, cabinet, compartment } => {
                 by_try.insert(*id, rights.len());
                 rights.push(Authority {

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::backend::Wanted;
 use super::hall::Hall;
-use super::history::{Errand, Happening, Shown};
+use super::history::{Errand, Happening, Shown, Try};
 use super::knowledge::{Code, Goods, Known};
 use super::pace::Mode;
 use crate::sim::Dice;
@@ -57,12 +57,12 @@ async fn clear_doubts(
     view: &Value,
     wanted: &Wanted,
 ) -> anyhow::Result<bool> {
-    for compartment in Hall::marked(view, "asks") {
+    if let Some(compartment) = Hall::first_marked(view, "asks") {
         let inside = hall.known.goods_in(hall.id(), compartment).is_some();
         confirm(screen, session, compartment, inside).await;
         return Ok(true);
     }
-    for compartment in Hall::marked(view, "audit_required") {
+    if let Some(compartment) = Hall::first_marked(view, "audit_required") {
         let inside = hall.known.goods_in(hall.id(), compartment);
         let (booked, known) = stored_at(hall, compartment).unzip();
         match (booked, inside) {
@@ -82,7 +82,7 @@ async fn clear_doubts(
         }
         return Ok(true);
     }
-    for compartment in Hall::marked(view, "fault") {
+    if let Some(compartment) = Hall::first_marked(view, "fault") {
         wanted.ask(hall.id(), compartment);
     }
     Ok(false)
@@ -129,21 +129,34 @@ async fn work(hall: &Hall, screen: &Screen, session: &str, view: &Value, dice: &
 }
 
 async fn load(hall: &Hall, screen: &Screen, session: &str, order: &OrderKey) -> anyhow::Result<()> {
-    let (cabinet, errand) = (hall.id().clone(), Errand::Load);
-    hall.history.note(Happening::StaffAsked { cabinet, order: order.clone(), errand });
+    let id = note_errand(hall, order, Errand::Load);
     let Ok(Ok(_)) = timeout(SCREEN, screen.load(session, &order.to_string())).await else { return Ok(()) };
-    let give_up = Instant::now() + DOOR;
-    while Instant::now() < give_up {
-        // The screen names the door; only then something is put in.
-        let Ok(Ok(view)) = timeout(SCREEN, screen.view(Some(session))).await else { return Ok(()) };
-        if let Some(compartment) = loading_at(&view, order)
-            && hall.is_open(compartment)?
-        {
-            return hall.put_in(order, compartment);
+    for _ in 0..=PRESSES {
+        let give_up = Instant::now() + DOOR;
+        let mut named = None;
+        while Instant::now() < give_up {
+            // The screen names the door; only then something is put in.
+            let Ok(Ok(view)) = timeout(SCREEN, screen.view(Some(session))).await else { return Ok(()) };
+            named = loading_at(&view, order);
+            if let Some(compartment) = named
+                && hall.is_open(compartment)?
+            {
+                return hall.put_in(order, compartment);
+            }
+            sleep(Duration::from_millis(25)).await;
         }
-        sleep(Duration::from_millis(25)).await;
+        let Some(compartment) = named else { return Ok(()) };
+        if !try_again(hall, screen, id, compartment).await {
+            return Ok(());
+        }
     }
     Ok(())
+}
+
+fn note_errand(hall: &Hall, order: &OrderKey, errand: Errand) -> Try {
+    let (id, cabinet) = (hall.history.next_try(), hall.id().clone());
+    hall.history.note(Happening::StaffAsked { id, cabinet, order: order.clone(), errand });
+    id
 }
 
 fn loading_at(view: &Value, order: &OrderKey) -> Option<Compartment> {
@@ -160,11 +173,16 @@ async fn fetch(
     order: &OrderKey,
     compartment: Compartment,
 ) -> anyhow::Result<()> {
-    let (cabinet, errand) = (hall.id().clone(), Errand::Retrieve);
-    hall.history.note(Happening::StaffAsked { cabinet, order: order.clone(), errand });
+    let id = note_errand(hall, order, Errand::Retrieve);
     let Ok(Ok(_)) = timeout(SCREEN, screen.retrieve(session, &order.to_string())).await else { return Ok(()) };
-    if hall.until_open(compartment, DOOR).await? {
-        hall.take_out(order, compartment, Goods::Back)?;
+    for _ in 0..=PRESSES {
+        if hall.until_open(compartment, DOOR).await? {
+            hall.take_out(order, compartment, Goods::Back)?;
+            return Ok(());
+        }
+        if !try_again(hall, screen, id, compartment).await {
+            return Ok(());
+        }
     }
     Ok(())
 }
@@ -201,19 +219,29 @@ async fn collect(hall: &Hall, order: &OrderKey, code: &Code, typed: bool) -> any
     if matches!(shown, Shown::Refused(_)) {
         return Ok(());
     }
-    for press in 0..=PRESSES {
+    for _ in 0..=PRESSES {
         if hall.until_open(compartment, DOOR).await? {
-            hall.look_for_strangers(order, compartment)?;
+            if shown == Shown::Opening(vec![compartment.number()]) {
+                hall.look_for_strangers(order, compartment)?;
+            }
             hall.take_out(order, compartment, Goods::Recipient)?;
             return Ok(());
         }
-        if press == PRESSES || !offers_again(&screen, compartment).await {
+        if !try_again(hall, &screen, id, compartment).await {
             return Ok(());
         }
-        hall.history.note(Happening::Pressed { id });
-        press_again(&screen, compartment).await;
     }
     Ok(())
+}
+
+/// Presses "try again" where the screen offers it; false where it does not.
+async fn try_again(hall: &Hall, screen: &Screen, id: Try, compartment: Compartment) -> bool {
+    let offered = offers_again(screen, compartment).await;
+    if offered {
+        hall.history.note(Happening::Pressed { id });
+        press_again(screen, compartment).await;
+    }
+    offered
 }
 
 fn shown(answer: &ScreenAnswer) -> Shown {

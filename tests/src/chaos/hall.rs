@@ -1,5 +1,6 @@
 //! The room in front of a cabinet: its doors as they really are, and what people put in and take out.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,6 +18,8 @@ use super::knowledge::{Goods, Knowledge};
 use super::pace::Pace;
 use crate::sim::Dice;
 
+/// Nobody opens, reaches in and closes faster: polls of the lock bus are told apart by less.
+const FASTEST: Duration = Duration::from_millis(900);
 /// How often somebody looks at the doors.
 const LOOK: Duration = Duration::from_millis(15);
 
@@ -110,10 +113,9 @@ impl Hall {
         Ok(())
     }
 
-    /// The numbers of compartments that the screen shows to staff with `field` true.
-    pub(super) fn marked(view: &Value, field: &str) -> Vec<Compartment> {
-        let all = view["staff"]["compartments"].as_array().map(Vec::as_slice).unwrap_or_default();
-        all.iter().filter(|shown| shown[field] == true).filter_map(number).collect()
+    /// The first compartment that the screen shows to staff with `field` true.
+    pub(super) fn first_marked(view: &Value, field: &str) -> Option<Compartment> {
+        view["staff"]["compartments"].as_array()?.iter().find(|shown| shown[field] == true).and_then(number)
     }
 }
 
@@ -123,12 +125,16 @@ fn number(shown: &Value) -> Option<Compartment> {
 
 /// Passers-by who close doors that stand open, sooner or later.
 pub(super) async fn close_doors(hall: Hall, compartments: Vec<Compartment>, mut dice: Dice) -> anyhow::Result<()> {
+    let mut open: BTreeMap<Compartment, Instant> = BTreeMap::new();
     // Doors are closed in quiet times too, so the guard is not kept.
-    while hall.pace.next(&mut dice, 300).await.is_some() {
+    while hall.pace.next(&mut dice, 200).await.is_some() {
         for compartment in &compartments {
             let _hands = hall.hands.lock().unwrap_or_else(PoisonError::into_inner);
-            if hall.is_open(*compartment)? && !dice.one_in(3) {
+            if !hall.is_open(*compartment)? {
+                open.remove(compartment);
+            } else if open.entry(*compartment).or_insert_with(Instant::now).elapsed() >= FASTEST && !dice.one_in(4) {
                 hall.cabinet.close_door(*compartment)?;
+                open.remove(compartment);
             }
         }
     }

@@ -81,11 +81,12 @@ pub(super) enum Happening {
         id: Try,
         shown: Shown,
     },
-    /// "Try again" was pressed behind an entry.
+    /// "Try again" was pressed behind an entry or an errand of staff.
     Pressed {
         id: Try,
     },
     StaffAsked {
+        id: Try,
         cabinet: CabinetId,
         order: OrderKey,
         errand: Errand,

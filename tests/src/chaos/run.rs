@@ -8,7 +8,8 @@ use anyhow::Context as _;
 use fleet_cli::client::Client;
 use fleet_cli::stage::Screen;
 use schemas::api::{Reply, Request};
-use schemas::messages::Compartment;
+use schemas::cbor;
+use schemas::messages::{Compartment, Event};
 use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -107,17 +108,13 @@ pub async fn run(options: Options) -> anyhow::Result<Report> {
             Ok(run.report)
         }
         Err(error) => {
-            let folder = run.town.keep_folder();
-            let entries = run.town.history.entries();
-            let lines: Vec<String> = entries.iter().map(|entry| format!("{:>9} {:?}", entry.at, entry.what)).collect();
-            std::fs::write(folder.join("history.log"), lines.join("\n")).context("write the history")?;
-            let shown = &lines[lines.len().saturating_sub(SHOWN)..];
-            let round = run.report.rounds + 1;
+            let lines = run.post_mortem().await.context("keep what is left of a failed run")?;
+            let (folder, round) = (run.town.keep_folder(), run.report.rounds + 1);
+            let last = lines[lines.len().saturating_sub(SHOWN)..].join("\n");
             Err(error.context(format!(
-                "seed {}, round {round}; logs, disks and history in {}; the last of it:\n{}\n",
+                "seed {}, round {round}; logs, disks and history in {}; the last of it:\n{last}\n",
                 options.seed,
                 folder.display(),
-                shown.join("\n")
             )))
         }
     }
@@ -143,6 +140,24 @@ impl Run {
             }
         }
         Ok(())
+    }
+
+    /// Writes beside the logs what was told and what each cabinet wrote down; returns what was told.
+    async fn post_mortem(&mut self) -> anyhow::Result<Vec<String>> {
+        let folder = self.town.keep_folder();
+        let entries = self.town.history.entries();
+        let lines: Vec<String> = entries.iter().map(|entry| format!("{:>9} {:?}", entry.at, entry.what)).collect();
+        std::fs::write(folder.join("history.log"), lines.join("\n"))?;
+        for victim in self.town.victims() {
+            // It may be dead already.
+            let _ = self.town.kill(&victim).await;
+            let Victim::Agent(id) = victim else { continue };
+            let disk = read_cabinet(&self.town.cabinet_store(&id)?)?;
+            let events = disk.events.iter().map(|(n, record)| format!("{n} {:?}", cbor::decode::<Event>(record)));
+            let rest = [format!("{:?}", disk.bays), format!("{} uses, {} pulses", disk.uses, disk.pulses)];
+            std::fs::write(folder.join(format!("{id}.events")), events.chain(rest).collect::<Vec<_>>().join("\n"))?;
+        }
+        Ok(lines)
     }
 
     async fn round(&mut self) -> anyhow::Result<()> {

@@ -79,14 +79,17 @@ cbor_union! {
     }
 }
 
+/// Records by number, in the order of the store.
+pub(super) type Numbered = Vec<(u64, Vec<u8>)>;
+
 /// What was in the fleet's store.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct FleetDisk {
     pub(super) orders: BTreeMap<OrderKey, OrderSeen>,
     pub(super) statuses: BTreeMap<Name, BTreeMap<u64, StatusSeen>>,
     pub(super) notifications: BTreeMap<Name, BTreeMap<u64, NotificationSeen>>,
-    /// By cabinet and epoch, in the order of the store.
-    pub(super) events: BTreeMap<(CabinetId, String), Vec<(u64, Vec<u8>)>>,
+    /// By cabinet and epoch.
+    pub(super) events: BTreeMap<(CabinetId, String), Numbered>,
     /// Messages from one aggregate to another that are not taken yet.
     pub(super) intents: usize,
 }
