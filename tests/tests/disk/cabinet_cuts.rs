@@ -164,14 +164,14 @@ fn a_cabinet_on_a_disk_that_only_pretends_to_sync_is_found() {
 #[test]
 fn a_cabinet_that_is_a_commit_behind_its_promises_is_found() {
     let day = day(1, Honesty::Honest);
-    let operations = day.store.disk().operations();
+    let end = day.store.disk().operations();
+    let (later, _) = day.store.commits_at(end);
     let mut found = 0;
-    for (operation, mut medium) in day.store.disk().history().enumerate().step_by(operations / 20) {
-        let (later, _) = day.store.commits_at(operations);
+    for (operation, mut medium) in day.store.disk().replay(0, end / 20) {
         let (done, _) = day.store.commits_at(operation);
         if done + 12 < later && done > 0 {
             let store = open_image(medium.after_power_cut(Kept::Nothing)).unwrap();
-            found += usize::from(keeps_promises(&day, operations, store).is_err());
+            found += usize::from(keeps_promises(&day, end, store).is_err());
         }
     }
     assert!(found >= 10, "only {found} of the old images were found");

@@ -192,11 +192,9 @@ fn a_fleet_that_is_some_commits_behind_its_promises_is_found() {
     let day = day(1, Honesty::Honest);
     let end = day.store.disk().operations();
     let mut found = 0;
-    let images: Vec<_> = day.store.disk().history().step_by(end / 12).take(10).collect();
-    let tried = images.len();
-    for mut medium in images {
+    for (_, mut medium) in day.store.disk().replay(0, end / 12).take(10) {
         let store = open_image(medium.after_power_cut(Kept::Nothing)).unwrap();
         found += usize::from(keeps_promises(&day, end, store).is_err());
     }
-    assert_eq!(found, tried, "only {found} of {tried} old images were found");
+    assert_eq!(found, 10, "not every old image was found");
 }

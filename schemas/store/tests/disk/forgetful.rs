@@ -95,38 +95,42 @@ impl Medium {
 
     /// Brings the part that is kept to the medium and forgets the rest.
     fn settle(&mut self, kept: Kept) {
-        self.durable = self.after_power_cut(kept);
+        lay(&mut self.durable, &self.pending, kept, &mut self.chance);
         self.pending.clear();
     }
 
     /// What is found after a power cut now.
     pub(crate) fn after_power_cut(&mut self, kept: Kept) -> Vec<u8> {
         let mut image = self.durable.clone();
-        let count = match kept {
-            Kept::Nothing => 0,
-            Kept::Prefix => self.chance.below(self.pending.len() + 1),
-            Kept::Everything | Kept::Some | Kept::Torn => self.pending.len(),
-        };
-        let lengths = self.pending.iter().filter(|operation| matches!(operation, Operation::SetLen(_))).count();
-        let any = matches!(kept, Kept::Some | Kept::Torn);
-        let mut lengths = if any { self.chance.below(lengths + 1) } else { lengths };
-        for operation in &self.pending[..count] {
-            match operation {
-                Operation::SetLen(_) if lengths == 0 => {}
-                Operation::SetLen(len) => {
-                    lengths -= 1;
-                    image.resize(*len, 0);
-                }
-                Operation::Write { offset, data } => {
-                    if !any || self.chance.flip() {
-                        let torn = kept == Kept::Torn;
-                        overlay(&mut image, *offset, data, |_| !torn || self.chance.flip());
-                    }
-                }
-                Operation::Sync => {}
-            }
-        }
+        lay(&mut image, &self.pending, kept, &mut self.chance);
         image
+    }
+}
+
+/// Lays the part of `pending` that is kept over an image.
+fn lay(image: &mut Vec<u8>, pending: &[Operation], kept: Kept, chance: &mut Chance) {
+    let count = match kept {
+        Kept::Nothing => 0,
+        Kept::Prefix => chance.below(pending.len() + 1),
+        Kept::Everything | Kept::Some | Kept::Torn => pending.len(),
+    };
+    let lengths = pending.iter().filter(|operation| matches!(operation, Operation::SetLen(_))).count();
+    let any = matches!(kept, Kept::Some | Kept::Torn);
+    let mut lengths = if any { chance.below(lengths + 1) } else { lengths };
+    for operation in &pending[..count] {
+        match operation {
+            Operation::SetLen(_) if lengths == 0 => {}
+            Operation::SetLen(len) => {
+                lengths -= 1;
+                image.resize(*len, 0);
+            }
+            Operation::Write { offset, data } => {
+                if !any || chance.flip() {
+                    overlay(image, *offset, data, |_| kept != Kept::Torn || chance.flip());
+                }
+            }
+            Operation::Sync => {}
+        }
     }
 }
 
@@ -191,15 +195,21 @@ impl Disk {
         state.live = state.medium.after_power_cut(Kept::Everything);
     }
 
-    /// The medium before each operation, from the first on, and after the last.
-    pub(crate) fn history(&self) -> impl Iterator<Item = Medium> + use<> {
+    /// The medium before this operation.
+    pub(crate) fn at(&self, operation: usize) -> Medium {
+        self.replay(operation, 1).next().unwrap().1
+    }
+
+    /// The medium before each `step`-th operation from `first` on, with the number of the operation.
+    pub(crate) fn replay(&self, first: usize, step: usize) -> impl Iterator<Item = (usize, Medium)> + use<> {
         let state = self.state();
         let (mut medium, done) = (state.start.clone(), state.done.clone());
-        let mut done = done.into_iter();
-        std::iter::once(medium.clone()).chain(std::iter::from_fn(move || {
-            medium.take(&done.next()?);
-            Some(medium.clone())
-        }))
+        let mut at = 0;
+        (first..=done.len()).step_by(step).map(move |operation| {
+            done[at..operation].iter().for_each(|operation| medium.take(operation));
+            at = operation;
+            (operation, medium.clone())
+        })
     }
 
     fn change(&self, operation: Operation) -> io::Result<()> {

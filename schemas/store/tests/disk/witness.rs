@@ -153,7 +153,7 @@ impl Witness {
     ) -> Result<usize, String> {
         let mut chance = Chance(!seed);
         let mut images = 0;
-        for (operation, mut medium) in self.disk.history().enumerate().skip(seed as usize % step).step_by(step) {
+        for (operation, mut medium) in self.disk.replay(seed as usize % step, step) {
             for kept in Kept::ALL {
                 let image = medium.after_power_cut(kept);
                 let judged = self.judge(operation, image.clone(), &mut chance).map_err(|broken| broken.to_string());
@@ -181,13 +181,10 @@ impl Witness {
         if contents(&again, self.tables)? != found {
             return Err(Broken::Forgotten);
         }
-        let mut opening = disk.history();
         let within = Kept::ALL[chance.below(Kept::ALL.len())];
-        if let Some(mut medium) = opening.nth(chance.below(disk.operations() + 1)) {
-            let twice = open_image(medium.after_power_cut(within))?;
-            if contents(&twice, self.tables)? != found {
-                return Err(Broken::Differs);
-            }
+        let twice = disk.at(chance.below(disk.operations() + 1)).after_power_cut(within);
+        if contents(&open_image(twice)?, self.tables)? != found {
+            return Err(Broken::Differs);
         }
         let probe = [Write::put(self.tables[0], PROBE.0, PROBE.1.to_vec())];
         store.commit(&probe).map_err(|error| Broken::Refused(error.to_string()))?;
