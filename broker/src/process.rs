@@ -18,8 +18,8 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::admission::Registry;
 use crate::bus::{Bus, RouterBus, Timing};
-use crate::driver::{Backups, Driver, DriverError, Surroundings};
-use crate::gate::{Gate, GateHandle, GateInput, identify_with};
+use crate::driver::{Backups, Clock, Driver, DriverError, Surroundings};
+use crate::gate::{CloseReason, Gate, GateHandle, GateInput, identify_with};
 use crate::settings::{BrokerSettings, SignerSettings, TlsSection};
 use crate::signer::{Keys, Service, SignerAnswer, SignerClient, serve};
 
@@ -43,6 +43,7 @@ pub fn run_broker(settings: BrokerSettings) -> anyhow::Result<()> {
         gate: handle.clone(),
         bus: start_bus(handle.clone())?,
         registry,
+        clock: Clock::start(),
         backups: Backups::new(settings.store.backups.clone()),
         signer: runtime.block_on(async { SignerClient::start(&settings.signer.socket, answers) }),
     };
@@ -166,7 +167,7 @@ async fn drive(
         driver.cut_all();
         let mut surroundings = driver.into_surroundings();
         driver = loop {
-            if tokio::time::timeout(REOPEN_AFTER, stopped(stop.clone())).await.is_ok() {
+            if !pause(inputs, &surroundings.gate, stop.clone()).await {
                 return;
             }
             match reopen(store, surroundings) {
@@ -178,6 +179,22 @@ async fn drive(
             }
         };
         info!("the store is open again");
+    }
+}
+
+/// Waits before the store is tried again. Whoever connects meanwhile is sent away, so that nothing piles up. False: stop.
+async fn pause(inputs: &mut mpsc::Receiver<GateInput>, gate: &GateHandle, stop: watch::Receiver<bool>) -> bool {
+    let until = tokio::time::Instant::now() + REOPEN_AFTER;
+    loop {
+        tokio::select! {
+            () = stopped(stop.clone()) => return false,
+            () = tokio::time::sleep_until(until) => return true,
+            Some(input) = inputs.recv() => {
+                if let Some(conn) = input.conn() {
+                    gate.close_conn(conn, CloseReason::Resynchronise);
+                }
+            }
+        }
     }
 }
 

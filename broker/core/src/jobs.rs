@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use crate::signing::SignerRequest;
 use crate::tables::CabinetRef;
 
-/// Requests at the signer at one time, unlocks not counted. Bounds what a re-derivation for a whole fleet queues up.
+/// Requests at the signer at one time; an unlock goes in any case. Bounds what a re-derivation for a whole fleet queues up.
 const AT_ONCE: usize = 64;
 const RETRY_FIRST_MILLIS: u64 = 1_000;
 const RETRY_MAX_MILLIS: u64 = 60_000;
@@ -70,10 +70,11 @@ impl Jobs {
 
     /// Notes that `request` goes to the signer for `job`.
     ///
-    /// The ticket is the hash of the request: an answer that was on its way when the core was opened anew can only
-    /// be taken for the answer to the same question.
+    /// The ticket is a hash of job and request: an answer that was on its way when the core was opened anew can only be
+    /// taken for the answer to the same question, and two people whose PINs are asked for in the same words get one each.
     pub(crate) fn ask(&mut self, job: Job, request: SignerRequest) -> u64 {
-        let hash: [u8; 32] = Sha256::digest(cbor::encode(&request)).into();
+        let hash: [u8; 32] =
+            Sha256::new().chain_update(format!("{job:?}")).chain_update(cbor::encode(&request)).finalize().into();
         let ticket = hash.iter().take(8).fold(0, |sum, byte| sum << 8 | u64::from(*byte));
         self.busy.insert(job.clone());
         self.asked.insert(ticket, (job, request));
@@ -110,5 +111,19 @@ mod tests {
         jobs.forget(&job);
         jobs.want(job);
         assert!(jobs.any_wanted());
+    }
+
+    #[test]
+    fn two_jobs_with_the_same_words_have_two_tickets() {
+        let mut jobs = Jobs::default();
+        let pin = |name: &str| Job::Pin("acme".parse().unwrap(), name.parse().unwrap());
+        let request = SignerRequest::from(crate::signing::MakeSealed {
+            tenant: "acme".parse().unwrap(),
+            kind: schemas::messages::CredentialKind::Digits,
+            digits: 6,
+        });
+        let tickets = ["alice", "bob"].map(|name| jobs.ask(pin(name), request.clone()));
+        assert_eq!(jobs.answered(tickets[0]).unwrap().0, pin("alice"));
+        assert_eq!(jobs.answered(tickets[1]).unwrap().0, pin("bob"));
     }
 }

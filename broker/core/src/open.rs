@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use schemas::cbor;
 use schemas::ids::TenantId;
-use schemas::messages::{Compartment, FleetMillis, OrderKey};
+use schemas::messages::{Compartment, OrderKey};
 use schemas::step::{RESTORED, Store, Table, number_of_key};
 use schemas::topics::Stream;
 use serde::de::DeserializeOwned;
@@ -19,13 +19,15 @@ use crate::order::{Order, Orders};
 use crate::staff::{Staff, StaffList};
 use crate::streams::Head;
 use crate::tables::{
-    BOOK, BOOKED, CABINETS, COMMANDS, COMPARTMENTS, CabinetRef, FORMAT, FORMAT_KEY, INTENTS, META, ORDERS, OrderRef,
-    PROGRESS, SAID, STAFF, STAFF_AT, STREAMS, StreamRef,
+    BOOK, BOOKED, CABINETS, COMMANDS, COMPARTMENTS, CabinetRef, FORMAT, FORMAT_KEY, INTENTS, LEAPS_KEY, META, ORDERS,
+    OrderRef, PROGRESS, SAID, STAFF, STAFF_AT, STREAMS, StreamRef,
 };
 use crate::turn::Agenda;
 
 pub(crate) fn open(config: Config, store: &dyn Store) -> Result<FleetCore, OpenError> {
-    let (is_new, restored) = read_meta(store)?;
+    let meta = read_meta(store)?;
+    let is_new = !meta.contains_key(FORMAT_KEY.as_bytes());
+    let restored = meta.get(RESTORED.1.as_bytes()).copied();
     let mut core = FleetCore {
         config,
         cabinets: Default::default(),
@@ -35,6 +37,7 @@ pub(crate) fn open(config: Config, store: &dyn Store) -> Result<FleetCore, OpenE
         is_new,
         restored,
     };
+    core.orders.streams.restore_leaps(meta.get(LEAPS_KEY.as_bytes()).copied().unwrap_or(0));
     read_cabinets(&mut core, store)?;
     read_orders(&mut core, store)?;
     read_staff(&mut core, store)?;
@@ -48,16 +51,15 @@ pub(crate) fn open(config: Config, store: &dyn Store) -> Result<FleetCore, OpenE
     Ok(core)
 }
 
-/// Whether the store is empty, and the moment to which it was put back. A store of another format is not touched.
-fn read_meta(store: &dyn Store) -> Result<(bool, Option<FleetMillis>), OpenError> {
+/// The single numbers. A store of another format is not touched.
+fn read_meta(store: &dyn Store) -> Result<BTreeMap<Vec<u8>, u64>, OpenError> {
     let mut rows = BTreeMap::new();
     each::<u64>(store, META, |key, value| {
         rows.insert(key.bytes.to_vec(), value);
         Ok(())
     })?;
     match rows.get(FORMAT_KEY.as_bytes()) {
-        None => Ok((true, None)),
-        Some(&FORMAT) => Ok((false, rows.get(RESTORED.1.as_bytes()).copied())),
+        None | Some(&FORMAT) => Ok(rows),
         Some(&found) => Err(OpenError::Format { found }),
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use schemas::cbor_map;
 use serde::Serialize;
 
-use crate::tables::{STREAM, STREAMS, StreamRef, stream_key};
+use crate::tables::{LEAPS_KEY, META, STREAM, STREAMS, StreamRef, stream_key};
 use crate::turn::Turn;
 
 /// Rows removed in one step at most: a cursor that jumps far must not make one large transaction.
@@ -33,16 +33,24 @@ cbor_map! {
 #[derive(Default)]
 pub(crate) struct Streams {
     heads: BTreeMap<StreamRef, Head>,
+    /// How often the store was put back: a stream that begins now may have begun before, after the backup.
+    leaps: u64,
 }
 
 impl Streams {
+    pub(crate) fn restore_leaps(&mut self, leaps: u64) {
+        self.leaps = leaps;
+    }
+
     pub(crate) fn restore(&mut self, stream: StreamRef, head: Head) {
         self.heads.insert(stream, head);
     }
 
     /// Adds the row that `make` makes of its number.
     pub(crate) fn add<T: Serialize>(&mut self, turn: &mut Turn<'_>, stream: StreamRef, make: impl FnOnce(u64) -> T) {
-        let head = self.heads.entry(stream.clone()).or_insert(Head { newest: 0, cursor: 0, oldest: 1, leapt: None });
+        let before = self.leaps * LEAP;
+        let first = Head { newest: before, cursor: before, oldest: before + 1, leapt: None };
+        let head = self.heads.entry(stream.clone()).or_insert(first);
         head.newest += 1;
         let n = head.newest;
         turn.put(STREAM, stream_key(&stream.tenant, &stream.integration, stream.stream, n), &make(n));
@@ -52,6 +60,8 @@ impl Streams {
 
     /// The store was put back: numbers behind the newest row were given before, for rows that integrations may have seen.
     pub(crate) fn leap(&mut self, turn: &mut Turn<'_>) {
+        self.leaps += 1;
+        turn.put(META, LEAPS_KEY, &self.leaps);
         for (stream, head) in &mut self.heads {
             head.leapt = Some(head.newest);
             head.newest += LEAP;

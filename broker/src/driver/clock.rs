@@ -4,6 +4,7 @@
 //! watches over it: beyond [`JUMP_MILLIS`] the fleet's time goes on with the boot clock and deadlines stay where they are,
 //! until the wall clock agrees again or somebody starts the broker anew.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::time::{ClockId, clock_gettime};
@@ -34,28 +35,34 @@ impl Reading {
     }
 }
 
-/// Reads the fleet's time.
+/// Reads the fleet's time. Cheap to clone; all clones read one clock.
+#[derive(Debug, Clone)]
+pub struct Clock(Arc<Mutex<Guarded>>);
+
+impl Clock {
+    /// The wall clock is believed at the start: with one that is years off no certificate is valid, so nobody connects
+    /// whom a wrong time could be told.
+    pub fn start() -> Self {
+        Self(Arc::new(Mutex::new(Guarded::from(Reading::now()))))
+    }
+
+    pub fn now(&self) -> FleetMillis {
+        // Reading leaves no half of it written.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).read(Reading::now())
+    }
+}
+
 #[derive(Debug)]
-pub(super) struct Clock {
+struct Guarded {
     /// The newest fleet time that the wall clock said, and the boot clock then.
     anchor: Reading,
     /// Boot clock of the newest alarm, while the wall clock is not believed.
     told: Option<u64>,
 }
 
-impl Clock {
-    /// The wall clock is believed at the start: with one that is years off no certificate is valid, so nobody connects
-    /// whom a wrong time could be told.
-    pub(super) fn start() -> Self {
-        Self::from(Reading::now())
-    }
-
+impl Guarded {
     fn from(anchor: Reading) -> Self {
         Self { anchor, told: None }
-    }
-
-    pub(super) fn now(&mut self) -> FleetMillis {
-        self.read(Reading::now())
     }
 
     fn read(&mut self, reading: Reading) -> FleetMillis {
@@ -94,7 +101,7 @@ mod tests {
 
     #[test]
     fn a_wall_clock_that_goes_on_is_followed_with_its_small_corrections() {
-        let mut clock = Clock::from(START);
+        let mut clock = Guarded::from(START);
         assert_eq!(clock.read(after(1_000, |wall| wall)), START.wall + 1_000);
         assert_eq!(clock.read(after(2_000, |wall| wall + 200_000)), START.wall + 202_000);
         assert_eq!(clock.read(after(3_000, |wall| wall - 50_000)), START.wall - 47_000);
@@ -104,7 +111,7 @@ mod tests {
     #[test]
     fn a_jump_of_years_either_way_changes_nothing_and_is_told_again_each_hour() {
         for jump in [|wall: u64| wall + YEARS, |wall: u64| wall - YEARS] {
-            let mut clock = Clock::from(START);
+            let mut clock = Guarded::from(START);
             assert_eq!(clock.read(after(1_000, jump)), START.wall + 1_000);
             assert_eq!(clock.read(after(3_600_000, jump)), START.wall + 3_600_000);
             assert_eq!(clock.told, Some(START.boot + 1_000));

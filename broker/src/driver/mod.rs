@@ -32,7 +32,7 @@ use crate::signer::{SignerAnswer, SignerClient};
 
 pub use backups::Backups;
 use batch::Batch;
-use clock::Clock;
+pub use clock::Clock;
 use streams::Streams;
 use tickets::{Asker, Purpose, Tickets};
 
@@ -50,6 +50,7 @@ pub struct Surroundings {
     pub registry: Arc<Registry>,
     pub signer: SignerClient,
     pub backups: Backups,
+    pub clock: Clock,
 }
 
 /// Why the driver stopped.
@@ -74,7 +75,6 @@ pub struct Driver<S> {
     /// Rows were added by what is being acted on.
     pump_due: bool,
     next_token: u64,
-    clock: Clock,
 }
 
 impl<S: Store + Snapshots> Driver<S> {
@@ -92,7 +92,6 @@ impl<S: Store + Snapshots> Driver<S> {
             streams: Streams::default(),
             pump_due: false,
             next_token: 0,
-            clock: Clock::start(),
         })
     }
 
@@ -130,19 +129,18 @@ impl<S: Store + Snapshots> Driver<S> {
                 }
             }
             // Under a steady load the branches above that wait for a time are never taken.
-            if self.core.poll_timeout().is_some_and(|at| at <= self.clock.now()) {
+            if self.core.poll_timeout().is_some_and(|at| at <= self.out.clock.now()) {
                 batch.push(Work::Tick);
             }
-            if self.streams.wakes_at().is_some_and(|at| at <= Instant::now()) {
-                self.pump_streams()?;
-            }
+            // What the batch brings is decided first: a stream that opened in it would be lost with a store that fails now.
+            self.pump_due |= self.streams.wakes_at().is_some_and(|at| at <= Instant::now());
             self.work(batch)?;
         }
     }
 
     /// When the core is to be asked again. The clock may be set meanwhile: at least once a minute.
     fn until_due(&mut self) -> Option<Instant> {
-        let wait = self.core.poll_timeout()?.saturating_sub(self.clock.now()).min(60_000);
+        let wait = self.core.poll_timeout()?.saturating_sub(self.out.clock.now()).min(60_000);
         Some(Instant::now() + Duration::from_millis(wait))
     }
 
@@ -177,7 +175,7 @@ impl<S: Store + Snapshots> Driver<S> {
     ) -> Result<(), DriverError> {
         let mut entropy = [0; 32];
         getrandom::fill(&mut entropy).map_err(|_| DriverError::Random)?;
-        let step = self.core.handle(input, &Moment { now: self.clock.now(), entropy });
+        let step = self.core.handle(input, &Moment { now: self.out.clock.now(), entropy });
         batch.add(step, conn, owed);
         Ok(())
     }
@@ -210,6 +208,10 @@ impl<S: Store + Snapshots> Driver<S> {
     fn take_input(&mut self, input: GateInput, batch: &mut Batch) -> Result<(), DriverError> {
         match input {
             GateInput::CabinetConnected { conn, tenant, cabinet, peer, .. } => {
+                // Two came at once, and the one that was taken over is told last.
+                if self.cabinets.get(&(tenant.clone(), cabinet.clone())).is_some_and(|newer| *newer > conn) {
+                    return Ok(());
+                }
                 info!(%tenant, %cabinet, %peer, "cabinet connected");
                 self.cabinets.insert((tenant.clone(), cabinet.clone()), conn);
                 self.decide(Input::CabinetConnected { tenant, cabinet }, None, batch)
@@ -358,7 +360,7 @@ impl<S: Store + Snapshots> Driver<S> {
                 if let Some(asker) = self.tickets.replied(ticket) {
                     let gate = self.out.gate.clone();
                     let snapshot = self.store.snapshot()?;
-                    self.out.backups.start(snapshot, self.clock.now(), move |reply| respond(&gate, &asker, &reply));
+                    self.out.backups.start(snapshot, self.out.clock.now(), move |reply| respond(&gate, &asker, &reply));
                 }
             }
             Effect::Live { tenant, cabinet, live, payload } => {

@@ -151,6 +151,25 @@ pub enum GateInput {
     },
 }
 
+impl GateInput {
+    /// The connection that it came from, unless it is about two.
+    pub fn conn(&self) -> Option<ConnId> {
+        match self {
+            Self::CabinetConnected { conn, .. }
+            | Self::CabinetUp { conn, .. }
+            | Self::CabinetAcked { conn, .. }
+            | Self::CabinetGone { conn, .. }
+            | Self::OrderPut { conn, .. }
+            | Self::OrderCancel { conn, .. }
+            | Self::Request { conn, .. }
+            | Self::StreamOpened { conn, .. }
+            | Self::StreamAcked { conn, .. }
+            | Self::StreamClosed { conn, .. } => Some(*conn),
+            Self::DuplicateIdentity { .. } => None,
+        }
+    }
+}
+
 /// One of two connections that claim the same cabinet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Holder {

@@ -157,9 +157,17 @@ impl Link {
                     Some((ticket, request)) => {
                         next += 1;
                         self.open.ask(next, ticket, Instant::now());
-                        if let Err(error) = frame::write(&mut writer, next, &request).await {
-                            warn!(error = %format!("{:#}", anyhow::Error::new(error)), "ask the signer");
-                            break Some(heard);
+                        // A signer that is stopped takes nothing either, once its buffer is full.
+                        match tokio::time::timeout(SILENCE_MAX, frame::write(&mut writer, next, &request)).await {
+                            Ok(Ok(())) => {}
+                            Ok(Err(error)) => {
+                                warn!(error = %format!("{:#}", anyhow::Error::new(error)), "ask the signer");
+                                break Some(heard);
+                            }
+                            Err(_) => {
+                                warn!("the signer takes no question");
+                                break Some(heard);
+                            }
                         }
                     }
                 },

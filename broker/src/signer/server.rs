@@ -4,7 +4,7 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use fleet_core::signing::{Failed, SignerReply, SignerRequest};
 use tokio::net::{UnixListener, UnixStream};
@@ -13,6 +13,7 @@ use tracing::{info, warn};
 
 use super::service::Service;
 use super::{DERIVATIONS_AT_ONCE, frame};
+use crate::driver::Clock;
 
 /// Brokers at once: one, and one that is being replaced; the rest waits in the kernel's queue.
 const CONNECTIONS: usize = 4;
@@ -41,6 +42,7 @@ pub async fn serve(service: Service, socket: &Path, commands_per_minute: u32) ->
     info!(socket = %socket.display(), "signer ready");
     let shared = Arc::new(Shared {
         service,
+        clock: Clock::start(),
         derivations: Semaphore::new(DERIVATIONS_AT_ONCE),
         commands: Mutex::new(Minute::new(commands_per_minute)),
         others: Mutex::new(Minute::new(OTHERS_PER_MINUTE)),
@@ -91,6 +93,7 @@ async fn listen(socket: &Path) -> Result<UnixListener, ServeError> {
 
 struct Shared {
     service: Service,
+    clock: Clock,
     derivations: Semaphore,
     commands: Mutex<Minute>,
     others: Mutex<Minute>,
@@ -155,7 +158,7 @@ impl Shared {
         }
         let place = if derives { self.derivations.acquire().await.ok() } else { None };
         let shared = Arc::clone(self);
-        let answered = tokio::task::spawn_blocking(move || shared.service.answer(request, now())).await;
+        let answered = tokio::task::spawn_blocking(move || shared.service.answer(request, shared.clock.now())).await;
         drop(place);
         let reply = answered.unwrap_or_else(|_| Failed { reason: "the signer failed on this request".into() }.into());
         if let SignerReply::Failed(failed) = &reply {
@@ -184,10 +187,6 @@ fn cabinet_of(request: &SignerRequest) -> Option<&str> {
         SignerRequest::MakeSecrets(ask) => Some(ask.cabinet.as_str()),
         SignerRequest::MakeSealed(_) | SignerRequest::Reveal(_) => None,
     }
-}
-
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// A bucket that fills evenly over a minute.

@@ -1,7 +1,8 @@
 //! Thirty days without a network, on the real store: everything works, nothing is lost, the disk stays small.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use cabinet_core::{CompartmentConfig, Config, DoorSeen, EVENTS, Effect, HISTORY, Input, OUTBOX_WINDOW};
 use fleet_store::RedbStore;
@@ -22,7 +23,7 @@ const FILE_MAX: u64 = 4 * 1024 * 1024;
 #[derive(Debug, Clone, Default)]
 struct Disk {
     file: Arc<InMemoryBackend>,
-    largest: Arc<Mutex<u64>>,
+    largest: Arc<AtomicU64>,
 }
 
 impl StorageBackend for Disk {
@@ -35,8 +36,7 @@ impl StorageBackend for Disk {
     }
 
     fn set_len(&self, len: u64) -> std::io::Result<()> {
-        let mut largest = self.largest.lock().unwrap();
-        *largest = len.max(*largest);
+        self.largest.fetch_max(len, Ordering::Relaxed);
         self.file.set_len(len)
     }
 
@@ -138,7 +138,7 @@ fn thirty_days_offline_lose_nothing_and_fit_the_disk() {
     let events = facts.len() as u64 - told;
     assert!(events >= 10_000, "{events} events");
 
-    let file = *disk.largest.lock().unwrap();
+    let file = disk.largest.load(Ordering::Relaxed);
     let mirrored = rig.mirror.as_ref().unwrap().rows(EVENTS).unwrap().len();
     assert_eq!(mirrored, rig.store.len(EVENTS));
     assert!(file <= FILE_MAX, "the file has grown to {file} bytes");

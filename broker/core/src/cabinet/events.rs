@@ -7,6 +7,7 @@ use schemas::messages::{
 };
 use schemas::topics::Live;
 
+use crate::cabinet::hello::NUMBER_MAX;
 use crate::cabinet::records::{EventRow, Inside};
 use crate::cabinet::{Cabinet, describe};
 use crate::intents::{Intent, OrderFact, Told};
@@ -67,7 +68,11 @@ impl Cabinet {
                 self.tell_event(turn, uplink.n, when, &event.fact);
                 self.believe(turn, when, event.fact);
             }
-            Err(error) => turn.alarm(format!("cabinet {}: event {} is kept unread: {error}", self.at, uplink.n)),
+            Err(error) => {
+                // It may have said what is in a compartment now.
+                self.progress.unreconciled = Some(true);
+                turn.alarm(format!("cabinet {}: event {} is kept unread: {error}", self.at, uplink.n));
+            }
         }
         self.put_progress(turn);
     }
@@ -127,7 +132,7 @@ impl Cabinet {
             }
             Fact::UnlockDone(done) => self.unlock_done(turn, &done),
             Fact::CommandRefused(refused) => self.command_refused(turn, &refused),
-            Fact::BookApplied(applied) => self.book_applied(turn, applied.version),
+            Fact::BookApplied(applied) => self.book_applied(turn, applied.version.min(NUMBER_MAX)),
             Fact::BookRefused(refused) => self.book_refused(turn, refused.version, refused.reason),
             Fact::KeysetApplied(applied) => self.keyset_applied(turn, applied.version),
             Fact::DoorForced(ref seen) => {
@@ -147,6 +152,16 @@ impl Cabinet {
     }
 
     fn loaded(&mut self, turn: &mut Turn<'_>, when: When, order: &OrderKey, compartment: Compartment, fact: OrderFact) {
+        // That it was taken out of there first is among what was lost or not understood.
+        let elsewhere: Vec<_> = self
+            .inside
+            .iter()
+            .filter(|(at, inside)| **at != compartment && inside.order.as_ref() == Some(order))
+            .map(|(at, _)| *at)
+            .collect();
+        for at in elsewhere {
+            self.set_inside(turn, at, Inside { order: None, audit_required: true, stored: false });
+        }
         self.set_inside(
             turn,
             compartment,

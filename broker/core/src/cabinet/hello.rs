@@ -26,6 +26,9 @@ const TIME_EVERY_MILLIS: u64 = 6 * 60 * 60 * 1_000;
 /// Most compartments of a cabinet: their numbers end at 999.
 const COMPARTMENTS_MAX: usize = 999;
 
+/// Far above what a cabinet counts in its life, and exact in every language.
+pub(super) const NUMBER_MAX: u64 = 1 << 53;
+
 impl Cabinet {
     pub(crate) fn connected(&mut self, turn: &mut Turn<'_>) {
         self.gone(turn, "connected anew");
@@ -93,6 +96,10 @@ impl Cabinet {
         numbers.sort();
         if numbers.windows(2).any(|pair| pair[0] == pair[1]) {
             return Err("hello names a compartment twice".into());
+        }
+        // So that the fleet can count on from any of them.
+        if [hello.newest, hello.book, hello.keyset].iter().any(|number| *number > NUMBER_MAX) {
+            return Err("hello with impossible numbers".into());
         }
         if hello.oldest == 0 || hello.oldest > hello.newest.saturating_add(1) {
             return Err("hello with impossible event numbers".into());

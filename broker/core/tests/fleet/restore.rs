@@ -198,3 +198,35 @@ fn a_restore_is_told_once() {
     assert_eq!(world.alarms(), alarms);
     assert_eq!(world.core.heads(&tenant(), &"shop".parse().unwrap(), schemas::topics::Stream::Status).1, newest);
 }
+
+/// A shop whose first row came after the backup: the restored fleet does not know that it ever wrote to it.
+#[test]
+fn a_stream_that_is_younger_than_the_backup_begins_behind_what_its_shop_may_have_seen() {
+    let mut world = World::new(&[Size::S; 3]);
+    let backup = world.store.clone();
+    let order = r#"{"order":"C1","cabinet":"c1","size":"S","category":"retail"}"#;
+    world.put_as("cafe", order);
+    let seen = world.statuses("cafe").last().unwrap().n;
+    restore(&mut world, backup);
+    world.put_as("cafe", order);
+    assert!(world.statuses("cafe").first().unwrap().n > seen);
+    world.restart();
+    world.put_as("kiosk", order);
+    assert!(world.statuses("kiosk").first().unwrap().n > seen, "known after a restart too");
+}
+
+/// A newer agent may have said that an order was stored, in words that this version does not know.
+#[test]
+fn an_event_that_was_not_understood_makes_the_compartments_be_compared() {
+    use schemas::messages::{Challenge, Uplink};
+    let mut world = World::new(&[Size::S; 2]);
+    let cabinet = world.cabinet(&c1());
+    cabinet.newest += 1;
+    cabinet.next = cabinet.newest + 1;
+    let challenge: Challenge = cabinet.challenge();
+    let uplink = Uplink { challenge, epoch: cabinet.epoch, n: cabinet.newest, record: cbor::Blob(vec![0xf6]) };
+    world.up(&c1(), Up::Event, cbor::encode(&uplink));
+    sample(&mut world, &[1], 0);
+    put(&mut world, "B1");
+    assert_eq!(world.reserved(), [door(2)], "compartment 1 holds something that the fleet does not know");
+}
