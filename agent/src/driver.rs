@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cabinet_core::{CabinetCore, DoorSeen, EVENTS, Effect, EntryResult, Input, Moment, OpenError, event_key};
+use fleet_store::Reserved;
 use schemas::cbor::{self, Blob};
 use schemas::messages::{Challenge, Epoch};
 use schemas::step::{Step, Store, StoreError};
@@ -64,10 +65,12 @@ pub struct Driver<S> {
     connection: u64,
     /// An order was lost on its way to the uplink: only a new connection makes the core say it again.
     restart_due: bool,
+    /// As the core was told.
+    disk_low: bool,
     derivations: Derivations,
 }
 
-impl<S: Store> Driver<S> {
+impl<S: Store + Reserved> Driver<S> {
     pub fn open(
         config: cabinet_core::Config,
         keyset: Vec<u8>,
@@ -83,6 +86,7 @@ impl<S: Store> Driver<S> {
             next_entry: 0,
             connection: 0,
             restart_due: false,
+            disk_low: false,
             derivations: Derivations::start()?,
         };
         for came in driver.finish(first)? {
@@ -125,6 +129,12 @@ impl<S: Store> Driver<S> {
                 self.take(input)?;
             }
             self.restart_if_due();
+            let low = self.store.is_low();
+            if low != self.disk_low {
+                self.disk_low = low;
+                warn!(low, "the disk is full, and the store lives on its reserve");
+                self.take(Input::Disk { low })?;
+            }
         }
     }
 

@@ -69,7 +69,7 @@ async fn serve(settings: AgentSettings, profile: Profile) -> anyhow::Result<()> 
     // Before anything that the world sees: a second agent on the same store must not take the identity, the screen's
     // address or the lock bus away from the one that runs. A store that cannot be opened at start ends the agent with
     // its reason; later it is waited for.
-    let store = RedbStore::open(&settings.data.store)?;
+    let store = RedbStore::open_reserved(&settings.data.store, reserve(&settings))?;
     let (screen_requests, screen) = mpsc::channel(CHANNEL);
     let shown = Screen::bind(&settings.screen, screen_requests)?;
     let notes = shown.notes();
@@ -92,6 +92,10 @@ async fn serve(settings: AgentSettings, profile: Profile) -> anyhow::Result<()> 
     let _ = tokio::time::timeout(GOODBYE, link).await;
     serving.abort();
     ended
+}
+
+fn reserve(settings: &AgentSettings) -> u64 {
+    u64::from(settings.data.reserve_kilobytes) * 1_024
 }
 
 /// What outlives a driver.
@@ -153,10 +157,12 @@ async fn supervise(
             if !pause(&mut sources.screen, stop.clone()).await {
                 return Ok(());
             }
-            let opened = RedbStore::reopen(&settings.data.store).map_err(anyhow::Error::from).and_then(|store| {
-                let (out, bus) = outside.bus();
-                Ok((open(store, out)?, bus))
-            });
+            let opened = RedbStore::reopen_reserved(&settings.data.store, reserve(settings))
+                .map_err(anyhow::Error::from)
+                .and_then(|store| {
+                    let (out, bus) = outside.bus();
+                    Ok((open(store, out)?, bus))
+                });
             match opened {
                 Ok((driver, bus)) => {
                     sources.bus = bus;

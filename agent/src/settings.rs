@@ -78,11 +78,13 @@ impl Default for KeysSection {
 #[serde(deny_unknown_fields)]
 pub struct DataSection {
     pub store: PathBuf,
+    /// Kilobytes of the disk that are kept for pickups when it is full otherwise. One pickup takes about one.
+    pub reserve_kilobytes: u32,
 }
 
 impl Default for DataSection {
     fn default() -> Self {
-        Self { store: "cabinet.redb".into() }
+        Self { store: "cabinet.redb".into(), reserve_kilobytes: 4_096 }
     }
 }
 

@@ -1,6 +1,5 @@
 //! The two processes: what is started in which order, and how they end.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -20,7 +19,7 @@ use crate::admission::Registry;
 use crate::bus::{Bus, RouterBus, Timing};
 use crate::driver::{Backups, Clock, Driver, DriverError, Surroundings};
 use crate::gate::{CloseReason, Gate, GateHandle, GateInput, identify_with};
-use crate::settings::{BrokerSettings, SignerSettings, TlsSection};
+use crate::settings::{BrokerSettings, SignerSettings, StoreSection, TlsSection};
 use crate::signer::{Keys, Service, SignerAnswer, SignerClient, serve};
 
 /// Inputs that wait for the driver before the gate stops reading sockets.
@@ -47,8 +46,8 @@ pub fn run_broker(settings: BrokerSettings) -> anyhow::Result<()> {
         backups: Backups::new(settings.store.backups.clone()),
         signer: runtime.block_on(async { SignerClient::start(&settings.signer.socket, answers) }),
     };
-    let store = settings.store.path.clone();
-    let driver = open_driver(&store, surroundings)?;
+    let store = settings.store.clone();
+    let driver = Driver::open(Config::default(), store.open()?, surroundings)?;
 
     let (stopping, stop) = watch::channel(false);
     let ending = handle.clone();
@@ -150,14 +149,10 @@ fn start_bus(gate: GateHandle) -> anyhow::Result<Arc<dyn Bus>> {
     Ok(Arc::new(RouterBus::start(Timing::default(), sink, on_fatal).context("start the router")?))
 }
 
-fn open_driver(store: &Path, surroundings: Surroundings) -> anyhow::Result<Driver<RedbStore>> {
-    Ok(Driver::open(Config::default(), RedbStore::open(store)?, surroundings)?)
-}
-
 /// Runs one driver after another: after a failed commit nothing that is in memory is trusted.
 async fn drive(
     mut driver: Driver<RedbStore>,
-    store: &Path,
+    store: &StoreSection,
     inputs: &mut mpsc::Receiver<GateInput>,
     answers: &mut mpsc::UnboundedReceiver<SignerAnswer>,
     stop: watch::Receiver<bool>,
@@ -198,8 +193,11 @@ async fn pause(inputs: &mut mpsc::Receiver<GateInput>, gate: &GateHandle, stop: 
     }
 }
 
-fn reopen(store: &Path, surroundings: Surroundings) -> Result<Driver<RedbStore>, (Surroundings, anyhow::Error)> {
-    match RedbStore::reopen(store) {
+fn reopen(
+    store: &StoreSection,
+    surroundings: Surroundings,
+) -> Result<Driver<RedbStore>, (Surroundings, anyhow::Error)> {
+    match store.reopen() {
         Ok(opened) => Driver::open(Config::default(), opened, surroundings.clone())
             .map_err(|failure: DriverError| (surroundings, failure.into())),
         Err(failure) => Err((surroundings, failure.into())),

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use fleet_settings::{Checks, Settings};
+use fleet_store::{OpenError, RedbStore};
 use serde::{Deserialize, Serialize};
 
 use crate::gate::GateSettings;
@@ -92,11 +93,27 @@ pub struct StoreSection {
     pub path: PathBuf,
     /// Folder for the files of `fleet backup`; made when it is first needed.
     pub backups: PathBuf,
+    /// Kilobytes of the disk that are kept for the store when it is full otherwise.
+    pub reserve_kilobytes: u32,
+}
+
+impl StoreSection {
+    pub(crate) fn open(&self) -> Result<RedbStore, OpenError> {
+        RedbStore::open_reserved(&self.path, self.reserve())
+    }
+
+    pub(crate) fn reopen(&self) -> Result<RedbStore, OpenError> {
+        RedbStore::reopen_reserved(&self.path, self.reserve())
+    }
+
+    fn reserve(&self) -> u64 {
+        u64::from(self.reserve_kilobytes) * 1_024
+    }
 }
 
 impl Default for StoreSection {
     fn default() -> Self {
-        Self { path: "fleet.redb".into(), backups: "backups".into() }
+        Self { path: "fleet.redb".into(), backups: "backups".into(), reserve_kilobytes: 65_536 }
     }
 }
 

@@ -44,6 +44,8 @@ pub struct CabinetCore {
     pub(crate) entries: Entries,
     pub(crate) sessions: Sessions,
     pub(crate) silent_boards: BTreeSet<u32>,
+    /// What is left of the disk is for orders that are inside.
+    pub(crate) disk_low: bool,
     /// Boot clock of the last input.
     pub(crate) now: u64,
 }
@@ -85,6 +87,7 @@ impl CabinetCore {
             Input::Door { compartment, door, occupancy } => self.handle_door(turn, compartment, door, occupancy),
             Input::PulseResult { pulse, sent } => self.handle_pulse_result(turn, pulse, sent),
             Input::Board { board, answering } => self.handle_board(turn, board, answering),
+            Input::Disk { low } => self.disk_low = low,
         }
     }
 

@@ -101,6 +101,8 @@ pub enum StaffRefusal {
     Busy,
     /// Close the door first.
     DoorOpen,
+    /// What is left of the disk is for pickups.
+    DiskFull,
 }
 
 /// News for the screen; what it shows in between comes from `view`.

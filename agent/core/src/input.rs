@@ -118,4 +118,8 @@ pub enum Input {
         board: u32,
         answering: bool,
     },
+    /// The disk is full and the store lives on its reserve, or no longer.
+    Disk {
+        low: bool,
+    },
 }

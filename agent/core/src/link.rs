@@ -166,6 +166,7 @@ impl CabinetCore {
             outbox: self.outbox.waiting(),
             book: self.book.version(),
             wrong_codes_today: u32::try_from(wrong).unwrap_or(u32::MAX),
+            disk_low: self.disk_low.then_some(true),
         };
         turn.effect(Effect::SendTelemetry(cbor::encode(&telemetry)));
     }

@@ -76,6 +76,10 @@ impl CabinetCore {
 
     pub(crate) fn handle_load(&mut self, turn: &mut Turn, session: SessionId, order: &OrderKey, larger: bool) {
         let chosen = self.staff(session, turn.now).and_then(|staff| {
+            // Whoever asks for a larger one has the order half loaded already.
+            if self.disk_low && !larger {
+                return Err(StaffRefusal::DiskFull);
+            }
             let compartment = self.choose(order, larger)?;
             Ok((staff, compartment))
         });

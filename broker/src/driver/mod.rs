@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use fleet_core::signing::{Reveal, SignerReply};
 use fleet_core::{Config, Effect, FleetCore, Input, Moment, OpenError, ROWS_PAGE, STREAM, status_page, stream_key};
-use fleet_store::Snapshots;
+use fleet_store::{Reserved, Snapshots};
 use schemas::api::{Reply, ReplyError, RequestErrorCode, StaffIssued};
 use schemas::ids::{CabinetId, Identity, TenantId};
 use schemas::step::{Store, StoreError};
@@ -75,9 +75,10 @@ pub struct Driver<S> {
     /// Rows were added by what is being acted on.
     pump_due: bool,
     next_token: u64,
+    disk_low: bool,
 }
 
-impl<S: Store + Snapshots> Driver<S> {
+impl<S: Store + Snapshots + Reserved> Driver<S> {
     pub fn open(config: Config, store: S, out: Surroundings) -> Result<Self, DriverError> {
         let core = FleetCore::open(config, &store)?;
         for (tenant, cabinet) in core.cabinets() {
@@ -92,6 +93,7 @@ impl<S: Store + Snapshots> Driver<S> {
             streams: Streams::default(),
             pump_due: false,
             next_token: 0,
+            disk_low: false,
         })
     }
 
@@ -155,6 +157,10 @@ impl<S: Store + Snapshots> Driver<S> {
             }
         }
         self.store.commit(&batch.writes)?;
+        let low = self.store.is_low();
+        if std::mem::replace(&mut self.disk_low, low) != low {
+            warn!(low, "alarm: the disk is full, and the store lives on its reserve");
+        }
         for decided in batch.decided {
             self.act(decided)?;
         }
@@ -295,7 +301,7 @@ enum Work {
 }
 
 /// Acting after the commit.
-impl<S: Store + Snapshots> Driver<S> {
+impl<S: Store + Snapshots + Reserved> Driver<S> {
     fn act(&mut self, decided: batch::Decided) -> Result<(), DriverError> {
         let mut refused = None;
         for effect in decided.effects {

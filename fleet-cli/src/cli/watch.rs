@@ -149,6 +149,7 @@ mod tests {
             outbox: 2,
             book: 4,
             wrong_codes_today: 0,
+            disk_low: false,
         };
         let event = LiveEvent {
             cabinet: cabinet(),

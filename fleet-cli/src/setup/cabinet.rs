@@ -179,6 +179,8 @@ fn agent_toml(options: &CabinetOptions<'_>, instance: Instance, roots: &[String;
          \n\
          [data]\n\
          store = \"cabinet.redb\"\n\
+         # Kept for pickups when the disk is full otherwise.\n\
+         reserve_kilobytes = 4096\n\
          \n\
          [board]\n\
          profile = \"board.toml\"\n\

@@ -150,6 +150,9 @@ pub struct LiveTelemetry {
     pub outbox: u64,
     pub book: u64,
     pub wrong_codes_today: u32,
+    /// The cabinet's disk is full: it takes no new orders, and pickups go on as long as its reserve lasts.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub disk_low: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -179,6 +182,7 @@ impl LiveTelemetry {
             outbox: sample.outbox,
             book: sample.book,
             wrong_codes_today: sample.wrong_codes_today,
+            disk_low: sample.disk_low == Some(true),
         }
     }
 }

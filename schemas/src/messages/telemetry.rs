@@ -37,5 +37,7 @@ cbor_map! {
         6 => book: u64,
         /// Wrong codes of the current day.
         7 => wrong_codes_today: u32,
+        /// True: the disk is so full that the store lives on its reserve. Left out otherwise.
+        8 opt => disk_low: Option<bool>,
     }
 }

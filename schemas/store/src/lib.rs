@@ -161,6 +161,18 @@ pub trait Snapshots {
     fn snapshot(&self) -> Result<Snapshot, StoreError>;
 }
 
+/// A store that may live on a reserve of the disk.
+pub trait Reserved {
+    /// Whether the disk is so full that the reserve is in use, or could not be made. Tries to fill it first.
+    fn is_low(&self) -> bool;
+}
+
+impl Reserved for RedbStore {
+    fn is_low(&self) -> bool {
+        self.file.as_ref().is_some_and(StoreFile::is_low)
+    }
+}
+
 impl Snapshots for RedbStore {
     fn snapshot(&self) -> Result<Snapshot, StoreError> {
         Snapshot::of(&self.database)

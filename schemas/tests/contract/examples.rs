@@ -110,6 +110,7 @@ fn uplinks() -> Vec<Example> {
         outbox: 300,
         book: 4,
         wrong_codes_today: 3,
+        disk_low: None,
     };
     let record = event(Started { agent: "0.1.0".into() });
     let uplink = Uplink { challenge: CHALLENGE, epoch: EPOCH, n: 300, record: Blob(cbor::encode(&record)) };
@@ -119,6 +120,7 @@ fn uplinks() -> Vec<Example> {
         Example::new("uplink", &uplink),
         Example::new("challenge", &CHALLENGE),
         Example::new("telemetry", &telemetry),
+        Example::new("telemetry/disk-low", &Telemetry { disk_low: Some(true), ..telemetry.clone() }),
     ]
 }
 

@@ -1,6 +1,7 @@
 //! Staff: logging in, loading into the right compartment, taking back.
 
-use cabinet_core::{DoorSeen, EntryRefusal, EntryResult, Input, SessionId, StaffRefusal};
+use cabinet_core::{Config, DoorSeen, EntryRefusal, EntryResult, Input, SessionId, StaffRefusal};
+use schemas::cbor;
 use schemas::messages::*;
 
 use crate::rig::*;
@@ -326,4 +327,28 @@ fn taking_back_what_was_left_open_and_cannot_be_opened_brings_no_order_back() {
     assert_eq!(rig.count(|fact| matches!(fact, Fact::Collected(_))), 1);
     assert_eq!(rig.count(|fact| matches!(fact, Fact::Stored(_))), 1, "loaded once, and never again");
     assert_eq!(result(&rig.enter("12345678")), EntryResult::Refused(EntryRefusal::Used));
+}
+
+/// What is left of the disk is for those whose orders are inside.
+#[test]
+fn a_full_disk_stops_loading_and_no_pickup() {
+    let mut rig = Rig::holding(&[(4, "A1", "12345678")]);
+    rig.book(vec![put_order("A2", Size::S)]);
+    let session = rig.log_in("111111");
+    rig.send(Input::Disk { low: true });
+    assert_eq!(refused(&load(&mut rig, session, "A2", false)), StaffRefusal::DiskFull);
+    let samples = rig.wait(Config::TELEMETRY_EVERY_MILLIS);
+    let low = |effects: &[cabinet_core::Effect]| {
+        effects.iter().rev().find_map(|effect| match effect {
+            cabinet_core::Effect::SendTelemetry(bytes) => Some(cbor::decode::<Telemetry>(bytes).unwrap().disk_low),
+            _ => None,
+        })
+    };
+    assert_eq!(low(&samples), Some(Some(true)));
+    rig.pick_up("12345678");
+    assert_eq!(rig.count(|fact| matches!(fact, Fact::Collected(_))), 1);
+    rig.send(Input::Disk { low: false });
+    assert_eq!(low(&rig.wait(Config::TELEMETRY_EVERY_MILLIS)), Some(None));
+    let session = rig.log_in("111111");
+    only_pulse(&load(&mut rig, session, "A2", false));
 }

@@ -121,5 +121,6 @@ export const TEXTS = {
     no_fitting_compartment: "No free compartment fits this order.",
     busy: "This door is just being opened. Please wait a moment.",
     door_open: "Close the door first.",
+    disk_full: "This cabinet's disk is full. It takes no new orders; pickups still work. Please tell the hotline.",
   },
 };

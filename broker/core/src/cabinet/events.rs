@@ -234,6 +234,11 @@ impl Cabinet {
                 self.doors.insert(state.number, (state.door, state.occupancy));
             }
         }
+        let low = sample.disk_low == Some(true);
+        if std::mem::replace(&mut self.disk_low, low) != low {
+            let word = if low { "is full: it takes no new orders" } else { "has room again" };
+            turn.alarm(format!("cabinet {}: its disk {word}", self.at));
+        }
         if sample.outbox == 0 && self.is_unreconciled() {
             self.reconcile(turn, &sample.compartments);
         }

@@ -66,6 +66,8 @@ pub(crate) struct Cabinet {
     link: Link,
     doors: BTreeMap<Compartment, (DoorState, Occupancy)>,
     unlocks: BTreeMap<CommandId, Unlock>,
+    /// By the newest sample.
+    disk_low: bool,
 }
 
 impl Cabinet {
@@ -84,6 +86,7 @@ impl Cabinet {
             link: Link::Offline,
             doors: BTreeMap::new(),
             unlocks: BTreeMap::new(),
+            disk_low: false,
         }
     }
 

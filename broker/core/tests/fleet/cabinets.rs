@@ -223,6 +223,7 @@ fn telemetry_is_shown_and_writes_nothing() {
         outbox: 0,
         book: 1,
         wrong_codes_today: 0,
+        disk_low: None,
     };
     let effects = world.up(&c1(), Up::Telemetry, cbor::encode(&sample));
     assert_eq!(lives(&effects, Live::Telemetry).len(), 1);

@@ -40,6 +40,7 @@ fn sample(world: &mut World, taken: &[u16], waiting: u64) {
         outbox: waiting,
         book: cabinet.book,
         wrong_codes_today: 0,
+        disk_low: None,
     };
     world.up(&c1(), Up::Telemetry, cbor::encode(&telemetry));
 }
