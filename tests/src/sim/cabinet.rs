@@ -283,18 +283,18 @@ impl World {
         let moment = Moment { boot_millis, entropy: self.dice.bytes() };
         let Some(core) = &mut self.cabs[cab].core else { return };
         let line = match &input {
-            Input::Down { payload, .. } => format!("Down({} bytes)", payload.len()),
-            Input::Keyset(_) => "Keyset".to_owned(),
+            Input::Down { payload, .. } => format!("message of {} bytes", payload.len()),
+            Input::Keyset(_) | Input::Tick | Input::HelloAcked | Input::EventsAcked { .. } => origin.kind.to_owned(),
             other => format!("{other:?}"),
         };
         let step = core.handle(input, &moment);
         let routine = step.writes.is_empty()
             && step.effects.iter().all(|effect| matches!(effect, Effect::SendTelemetry(_) | Effect::AckDown { .. }));
-        let line = || format!("cabinet {cab} <- {line}: {} writes, {:?}", step.writes.len(), Brief(&step.effects));
+        let (writes, effects) = (step.writes.len(), step.effects.len());
         if routine {
-            self.tell_routine(line)
+            self.note_routine(origin.kind, writes, effects);
         } else {
-            self.tell(line)
+            self.tell(|| format!("cabinet {cab} <- {line}: {writes} writes, {:?}", Brief(&step.effects)));
         }
         self.finish(cab, step, &origin, down);
     }
@@ -325,7 +325,7 @@ impl World {
             Input::PulseResult { pulse, sent: false } => Cause::Retry { pulse: *pulse },
             Input::PulseResult { .. } => Cause::Nobody("a pulse that was sent"),
             Input::Tick => Cause::Nobody("time"),
-            Input::Door { .. } | Input::Board { .. } => Cause::Nobody("a sensor"),
+            Input::Door { .. } | Input::Board { .. } | Input::Disk { .. } => Cause::Nobody("a sensor"),
             Input::Keyset(_)
             | Input::Connected
             | Input::Disconnected
@@ -393,6 +393,7 @@ impl World {
 
     /// A step is on the disk.
     fn see_cabinet_step(&mut self, cab: Cab, writes: &[Write], effects: &[Effect], cause: &Cause) {
+        self.see_epoch(cab, writes);
         self.see_cabinet_writes(cab, writes);
         self.see_pulses(cab, effects, cause);
     }
@@ -602,6 +603,7 @@ fn kind_of(input: &Input) -> &'static str {
         Input::Door { .. } => "door",
         Input::PulseResult { .. } => "pulse result",
         Input::Board { .. } => "board",
+        Input::Disk { .. } => "disk",
     }
 }
 

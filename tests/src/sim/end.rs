@@ -36,7 +36,9 @@ impl World {
         for shop in 0..SHOPS.len() {
             self.later(20_000, Happening::ShopOpens { shop });
         }
-        self.pass(1_800_000);
+        self.pass(900_000);
+        self.forgotten_orders_are_put_again();
+        self.pass(900_000);
         for _ in 0..4 {
             self.staff_finish();
         }
@@ -80,8 +82,8 @@ impl World {
                 return self.break_off("outbox_empties", format!("cabinet {cab} is not running"));
             };
             let (waiting, online) = (core.view().outbox, core.view().online);
-            let written = self.ledger.written.get(&cab).map_or(0, |rows| rows.len() as u64);
-            let stored = self.ledger.stored.get(&cab).copied().unwrap_or(0);
+            let written = self.ledger.newest_written(cab);
+            let stored = self.ledger.stored.get(&(cab, self.ledger.epoch(cab))).copied().unwrap_or(0);
             if waiting != 0 || written != stored || !online {
                 let text =
                     format!("cabinet {cab} wrote {written}, the fleet has {stored}, {waiting} wait, online {online}");
@@ -93,11 +95,14 @@ impl World {
     fn check_rows(&mut self) {
         for shop in 0..SHOPS.len() {
             for stream in [Stream::Status, Stream::Notifications] {
-                let Some((cursor, newest)) = self.heads(shop, stream) else { continue };
+                let Some((cursor, newest)) = self.heads(shop, stream).filter(|ends| *ends != (0, 0)) else { continue };
                 let name = self.shops[shop].name.clone();
-                let received = self.ledger.rows.get(&(name.clone(), stream)).map_or(0, |rows| rows.len() as u64);
-                if received != newest || cursor != newest {
-                    let text = format!("{name} {stream}: {newest} rows, {received} received, cursor {cursor}");
+                let at = (name.clone(), stream);
+                let heard = self.ledger.heard.get(&at).copied().unwrap_or(0);
+                // Behind a restore without a new row the newest number is one that was left out.
+                let part = self.ledger.stream(&at);
+                if part.next(heard) != newest + 1 || part.next(cursor) != newest + 1 {
+                    let text = format!("{name} {stream}: {newest} rows, {heard} received, cursor {cursor}");
                     self.break_off("rows_in_order_without_gaps", text);
                 }
             }
@@ -134,8 +139,12 @@ impl World {
                 let text = format!("{order} is stored in {at:?} by the cabinet's word, and nothing is there");
                 self.break_off("no_order_lost", text);
             }
+            // A cabinet that has lost what it knew is not believed without a look.
+            let astray =
+                held.as_ref().and_then(|order| self.ledger.orders.get(order)).is_some_and(|truth| truth.astray);
             if let Some(order) = &held
                 && shown.order.as_ref() != Some(order)
+                && !(astray && shown.audit_required)
             {
                 let text = format!("the cabinet has {order} in {at:?}, the fleet {:?}", shown.order);
                 self.break_off("no_order_lost", text);
@@ -146,34 +155,19 @@ impl World {
     fn check_orders(&mut self) {
         let orders: Vec<_> = self.ledger.orders.iter().map(|(key, truth)| (key.clone(), truth.clone())).collect();
         for (order, truth) in orders {
+            let told = &truth.told;
             // `ready` without a row: it asks for a compartment within the same turn.
-            if truth.accepted && truth.state.is_none() {
+            if told.accepted && told.state.is_none() {
                 self.break_off("no_order_lost", format!("{order} was acknowledged and has no state"));
             }
             let held = self.ledger.contents.iter().find(|(_, content)| *content.order() == order);
-            let stored = held.is_some_and(|(_, content)| matches!(content, Content::Stored(_)));
-            let fits = match truth.state {
-                Some(OrderState::Stored | OrderState::Recalled) => stored || truth.collected > 0,
-                Some(OrderState::Collecting) => stored,
-                Some(OrderState::Loading) => held.is_some(),
-                Some(OrderState::Disputed) => true,
-                Some(
-                    OrderState::Created
-                    | OrderState::Ready
-                    | OrderState::Reserved
-                    | OrderState::Collected
-                    | OrderState::CollectedUnconfirmed
-                    | OrderState::Cancelled
-                    | OrderState::Rejected
-                    | OrderState::Retrieved,
-                )
-                | None => held.is_none(),
-            };
-            if !fits {
-                let text = format!("{order} is {:?} for the fleet, and {held:?} for the cabinet", truth.state);
+            if !truth.astray && !fits(told.state, held.map(|(_, content)| content), self.ledger.has_collected(&order)) {
+                let text = format!("{order} is {:?} for the fleet, and {held:?} for the cabinet", told.state);
                 self.break_off("no_order_lost", text);
             }
-            if truth.state == Some(OrderState::Stored) && truth.notified == 0 {
+            // A fleet that was put back makes no code for an order that it takes for one without a cabinet.
+            let coded = told.notified > 0 || truth.unbooked;
+            if told.state == Some(OrderState::Stored) && !coded && !truth.astray {
                 self.break_off("stored_orders_are_collectable", format!("{order} is stored and no code was sent"));
             }
         }
@@ -189,7 +183,7 @@ impl World {
             self.collect(&order, false, false);
             self.pass(180_000);
             let Some(truth) = self.ledger.orders.get(&order) else { continue };
-            let (state, collected) = (truth.state, truth.collected);
+            let (state, collected) = (truth.told.state, self.ledger.collected.get(&order).copied().unwrap_or(0));
             if collected != 1 || state != Some(OrderState::Collected) {
                 let text = format!("{order} is {state:?} after its customer came, {collected} times collected");
                 return self.break_off("stored_orders_are_collectable", text);
@@ -206,8 +200,30 @@ impl World {
             let sound = self.ledger.contents.iter().any(|(at, held)| held.order() == *order && !doubtful(at));
             let lasting =
                 !matches!(truth.category, schemas::messages::Category::Food | schemas::messages::Category::Pharmacy);
-            truth.state == Some(OrderState::Stored) && sound && lasting
+            truth.told.state == Some(OrderState::Stored) && sound && lasting && !truth.astray && !truth.unbooked
         });
         stored.map(|(order, _)| order.clone()).collect()
+    }
+}
+
+/// Whether the fleet's word of an order agrees with what its cabinet has on record. An order that a restored fleet does
+/// not know may be anywhere.
+fn fits(state: Option<OrderState>, held: Option<&Content>, collected: bool) -> bool {
+    let stored = matches!(held, Some(Content::Stored(_)));
+    match state {
+        Some(OrderState::Stored | OrderState::Recalled) => stored || collected,
+        Some(OrderState::Collecting) => stored,
+        Some(OrderState::Loading) => held.is_some(),
+        Some(OrderState::Disputed) | None => true,
+        Some(
+            OrderState::Created
+            | OrderState::Ready
+            | OrderState::Reserved
+            | OrderState::Collected
+            | OrderState::CollectedUnconfirmed
+            | OrderState::Cancelled
+            | OrderState::Rejected
+            | OrderState::Retrieved,
+        ) => held.is_none(),
     }
 }

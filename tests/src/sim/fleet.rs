@@ -1,10 +1,11 @@
 //! The fleet's process: its core, its store, the gate and the consumers of the streams, as the broker's driver does it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use fleet_core::signing::SignerReply;
 use fleet_core::{Config, EVENTS, Effect, FleetCore, Input, Moment, ORDERS, STREAM, render_row, stream_key};
 use schemas::api::{Notification, Reply, Status};
+use schemas::cbor_map;
 use schemas::ids::{Identity, Name};
 use schemas::messages::{Down, OrderKey};
 use schemas::step::{Store as _, Write, number_of_key};
@@ -33,9 +34,16 @@ struct Decided {
     owed: Option<Owed>,
 }
 
+cbor_map! {
+    /// What this simulation reads of a row of the fleet's events.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    struct GapRow { 4 opt => lost_to: Option<u64> }
+}
+
 struct Consumer {
     conn: u64,
-    cursor: u64,
+    /// Sent and not acknowledged.
+    under_way: VecDeque<u64>,
     sent: u64,
     newest: u64,
 }
@@ -145,14 +153,15 @@ impl World {
     fn take_fleet(&mut self, input: Input, owed: Option<Owed>) {
         let moment = Moment { now: self.fleet_now(), entropy: self.dice.bytes() };
         let Some(core) = &mut self.fleet.core else { return };
-        let (line, kind) = (format!("fleet <- {input:?}"), kind_of(&input));
+        let kind = kind_of(&input);
+        let often = matches!(kind, "telemetry" | "row acknowledged" | "tick");
+        let line = if often { kind.to_owned() } else { format!("{input:?}") };
         let step = core.handle(input, &moment);
-        let routine = matches!(kind, "telemetry" | "row acknowledged") || step.is_empty();
-        let line = || format!("{line}: {} writes, {:?}", step.writes.len(), Brief(&step.effects));
-        if routine {
-            self.tell_routine(line)
+        let (writes, effects) = (step.writes.len(), step.effects.len());
+        if matches!(kind, "telemetry" | "row acknowledged") || step.is_empty() {
+            self.note_routine(kind, writes, effects);
         } else {
-            self.tell(line)
+            self.tell(|| format!("fleet <- {line}: {writes} writes, {:?}", Brief(&step.effects)));
         }
         if self.sabotage == Some(Sabotage::AckBeforeCommit)
             && let Some(owed) = owed.clone()
@@ -245,13 +254,7 @@ impl World {
     fn see_fleet_writes(&mut self, writes: &[Write]) {
         for write in writes {
             match (write.table, &write.value) {
-                (EVENTS, Some(row)) => {
-                    let cab =
-                        (0..CABS).find(|cab| write.key.starts_with(format!("acme/{}/", self.cabs[*cab].id).as_bytes()));
-                    if let (Some(cab), Some(n)) = (cab, number_of_key(&write.key)) {
-                        self.see(Seen::EventStored { cab, n, row: row.clone() });
-                    }
-                }
+                (EVENTS, Some(row)) => self.see_stored(&write.key, row),
                 (ORDERS, None) => {
                     let order = String::from_utf8_lossy(&write.key).into_owned();
                     self.see(Seen::OrderRemoved { order });
@@ -259,6 +262,21 @@ impl World {
                 (STREAM, Some(row)) => self.see_row(&write.key, row),
                 _ => {}
             }
+        }
+    }
+
+    fn see_stored(&mut self, key: &[u8], row: &[u8]) {
+        let text = String::from_utf8_lossy(key.split(|byte| *byte == 0).next().unwrap_or_default()).into_owned();
+        let mut parts = text.split('/').skip(1);
+        let (Some(cabinet), Some(epoch), Some(n)) = (parts.next(), parts.next(), number_of_key(key)) else { return };
+        let Some(cab) = self.cab_of(&constant(cabinet)) else { return };
+        let epoch = epoch.to_owned();
+        match schemas::cbor::decode::<GapRow>(row).ok().and_then(|row| row.lost_to) {
+            Some(to) => {
+                self.coverage.count("events", "passed over");
+                self.see(Seen::GapAccepted { cab, epoch, from: n, to });
+            }
+            None => self.see(Seen::EventStored { cab, epoch, n, row: row.to_vec() }),
         }
     }
 
@@ -280,11 +298,13 @@ impl World {
                     if let Some(reason) = status.reason {
                         self.coverage.count("rejections", reason.to_string());
                     }
+                    self.ledger.grown(integration.clone(), stream, status.n);
                     self.see(Seen::StatusWritten { integration, status });
                 }
             }
             Stream::Notifications => {
                 if let Ok(told) = schemas::api::parse::<Notification>(&json) {
+                    self.ledger.grown(integration.clone(), stream, told.n);
                     let order = OrderKey { integration, order: told.order };
                     let first_book = self.signer.books.get(&(told.cabinet.clone(), order.clone())).copied();
                     let cab = self.cab_of(&told.cabinet).unwrap_or(CABS);
@@ -470,7 +490,9 @@ impl World {
             let (cursor, newest) = core.heads(&self.tenant, &self.shops[shop].name, stream);
             self.fleet.next_consumer += 1;
             let conn = self.fleet.next_consumer;
-            self.fleet.consumers.insert((shop, stream), Consumer { conn, cursor, sent: cursor, newest });
+            self.fleet
+                .consumers
+                .insert((shop, stream), Consumer { conn, under_way: VecDeque::new(), sent: cursor, newest });
         }
         self.pump();
     }
@@ -478,13 +500,15 @@ impl World {
     fn pump(&mut self) {
         let mut sent = Vec::new();
         for ((shop, stream), consumer) in &mut self.fleet.consumers {
-            while consumer.sent < consumer.newest.min(consumer.cursor + WINDOW) {
-                let n = consumer.sent + 1;
-                let key = stream_key(&self.tenant, &self.shops[*shop].name, *stream, n);
-                let Some(row) = self.fleet.store.get(STREAM, &key) else { break };
+            while consumer.sent < consumer.newest && (consumer.under_way.len() as u64) < WINDOW {
+                let from = stream_key(&self.tenant, &self.shops[*shop].name, *stream, consumer.sent + 1);
+                let row = self.fleet.store.scan(STREAM, &from, 1).ok().and_then(|mut rows| rows.pop());
+                let Some((key, row)) = row.filter(|(key, _)| key.starts_with(&from[..from.len() - 8])) else { break };
+                let Some(n) = number_of_key(&key) else { break };
                 let signer = &self.signer;
-                let Ok(payload) = render_row(*stream, row, |sealed| signer.reveal(sealed)) else { break };
+                let Ok(payload) = render_row(*stream, &row, |sealed| signer.reveal(sealed)) else { break };
                 consumer.sent = n;
+                consumer.under_way.push_back(n);
                 sent.push((consumer.conn, *shop, *stream, n, payload));
             }
         }
@@ -512,7 +536,7 @@ impl World {
         {
             let order = OrderKey { integration, order: told.order };
             if let Some(order) = self.ledger.orders.get_mut(&order) {
-                order.codes = Some([told.code, told.qr]);
+                order.codes.push([told.code, told.qr]);
             }
         }
         self.later(20, Happening::RowAcked { conn, shop, stream, n });
@@ -522,7 +546,7 @@ impl World {
         let Some(consumer) = self.fleet.consumers.get_mut(&(shop, stream)).filter(|one| one.conn == conn) else {
             return;
         };
-        consumer.cursor = consumer.cursor.max(n);
+        consumer.under_way.retain(|sent| *sent > n);
         let (tenant, integration) = (self.tenant.clone(), self.shops[shop].name.clone());
         self.take_fleet(Input::RowAcked { tenant, integration, stream, n }, None);
         self.pump();

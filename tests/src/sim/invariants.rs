@@ -97,16 +97,27 @@ fn invariant_at_most_three_pulses_per_use(ledger: &Ledger, seen: &Seen) -> Verdi
 fn invariant_no_event_lost_or_doubled(ledger: &Ledger, seen: &Seen) -> Verdict {
     match seen {
         Seen::EventWritten { cab, n, record } => {
-            let newest = ledger.written.get(cab).and_then(|rows| rows.last_key_value()).map_or(0, |(n, _)| *n);
+            let newest = ledger.newest_written(*cab);
             ensure(*n == newest + 1, || format!("cabinet {cab} writes event {n} after {newest}"))?;
             ensure(!record.is_empty(), || "an empty event".into())
         }
-        Seen::EventStored { cab, n, row } => {
-            let last = ledger.stored.get(cab).copied().unwrap_or(0);
+        Seen::EventStored { cab, epoch, n, row } => {
+            let at = (*cab, epoch.clone());
+            let last = ledger.stored.get(&at).copied().unwrap_or(0);
             ensure(*n == last + 1, || format!("the fleet stores event {n} of cabinet {cab} after {last}"))?;
-            let written = ledger.written.get(cab).and_then(|rows| rows.get(n));
+            let written = ledger.written.get(&at).and_then(|rows| rows.get(n));
             let same = written.is_some_and(|written| contains(row, written) && row.len() <= written.len() + 40);
             ensure(same, || format!("event {n} of cabinet {cab} differs from what the cabinet wrote"))
+        }
+        Seen::GapAccepted { cab, epoch, from, to } => {
+            let written = ledger.written.get(&(*cab, epoch.clone()));
+            let held = written.and_then(|rows| rows.range(..=to).next_back());
+            ensure(held.is_none_or(|(n, _)| n < from), || {
+                format!(
+                    "the fleet passes events {from} to {to} of cabinet {cab} over, which holds {:?}",
+                    held.map(|(n, _)| n)
+                )
+            })
         }
         _ => Ok(()),
     }
@@ -145,9 +156,10 @@ fn invariant_no_compartment_with_two_orders(ledger: &Ledger, seen: &Seen) -> Ver
             let Some((_, mine)) = ledger.orders.iter().find(|(key, _)| me(key)) else { return Ok(()) };
             let other = ledger.orders.iter().find(|(key, order)| {
                 !me(key)
+                    && !order.astray
                     && order.cab == mine.cab
-                    && order.compartment == Some(compartment)
-                    && order.state.is_some_and(inside)
+                    && order.told.compartment == Some(compartment)
+                    && order.told.state.is_some_and(inside)
             });
             ensure(other.is_none(), || {
                 format!(
@@ -180,14 +192,15 @@ fn invariant_collected_once(ledger: &Ledger, seen: &Seen) -> Verdict {
             let Ok(Event { fact: Fact::Collected(taken), .. }) = schemas::cbor::decode::<Event>(record) else {
                 return Ok(());
             };
-            let before = ledger.orders.get(&taken.order).map_or(0, |order| order.collected);
+            let before = ledger.collected.get(&taken.order).copied().unwrap_or(0);
             ensure(before == 0, || format!("order {} is collected again", taken.order))
         }
         Seen::StatusWritten { integration, status }
             if matches!(status.state, OrderState::Collected | OrderState::CollectedUnconfirmed) && moves(status) =>
         {
             let key = schemas::messages::OrderKey { integration: integration.clone(), order: status.order.clone() };
-            let before = ledger.orders.get(&key).map_or(0, |order| order.told_collected);
+            // A cabinet that has lost what it knew may have handed it out twice: its facts win.
+            let before = ledger.orders.get(&key).filter(|order| !order.astray).map_or(0, |order| order.told.collected);
             ensure(before == 0, || format!("the backend hears twice that {key} is collected"))
         }
         _ => Ok(()),
@@ -197,8 +210,8 @@ fn invariant_collected_once(ledger: &Ledger, seen: &Seen) -> Verdict {
 fn invariant_notification_only_after_stored_and_book_held(ledger: &Ledger, seen: &Seen) -> Verdict {
     let Seen::NotificationWritten { order, cab, first_book } = seen else { return Ok(()) };
     let Some(truth) = ledger.orders.get(order) else { return Err(format!("a code for {order}, which nobody put")) };
-    ensure(truth.was_stored, || format!("a code for {order}, which was never stored"))?;
-    ensure(truth.notified == 0, || format!("a second message with the code of {order}"))?;
+    ensure(truth.told.was_stored, || format!("a code for {order}, which was never stored"))?;
+    ensure(truth.told.notified == 0, || format!("a second message with the code of {order}"))?;
     let held = ledger.applied.get(cab).copied().unwrap_or(0);
     ensure(first_book.is_some_and(|first| first <= held), || {
         format!("the code of {order} is in book {first_book:?}, the cabinet has {held}")
@@ -209,16 +222,18 @@ fn invariant_notification_only_after_stored_and_book_held(ledger: &Ledger, seen:
 fn invariant_rows_in_order_without_gaps(ledger: &Ledger, seen: &Seen) -> Verdict {
     match seen {
         Seen::StatusWritten { integration, status } => {
-            let last = ledger.statuses.get(integration).copied().unwrap_or(0);
+            let last = ledger.statuses.get(integration).copied().unwrap_or(ledger.base());
             ensure(status.n == last + 1, || format!("status row {} of {integration} after {last}", status.n))
         }
         Seen::RowReceived { integration, stream, n, payload } => {
-            let rows = ledger.rows.get(&(integration.clone(), *stream)).map_or(&[][..], Vec::as_slice);
-            let known = usize::try_from(*n - 1).ok().and_then(|at| rows.get(at));
+            let at = (integration.clone(), *stream);
+            let known = ledger.rows.get(&at).and_then(|rows| rows.get(n));
             ensure(known.is_none_or(|known| known == payload), || {
-                format!("row {n} of {integration} {stream} has changed")
+                format!("row {n} of {integration} {stream} has changed, or its number was given twice")
             })?;
-            ensure(*n <= rows.len() as u64 + 1, || format!("row {n} of {integration} {stream} after {}", rows.len()))
+            let heard = ledger.heard.get(&at).copied().unwrap_or(0);
+            let next = ledger.stream(&at).next(heard);
+            ensure(*n <= heard || *n == next, || format!("row {n} of {integration} {stream} after {heard}"))
         }
         _ => Ok(()),
     }

@@ -6,7 +6,7 @@ use cabinet_core::EntryResult;
 use schemas::api::{OrderState, Status};
 use schemas::ids::Name;
 use schemas::messages::{
-    BootId, Category, Challenge, Command, CommandId, Compartment, Event, Fact, OrderKey, UnlockOutcome,
+    BootId, Category, Challenge, Command, CommandId, Compartment, Epoch, Event, Fact, OrderKey, UnlockOutcome,
 };
 use schemas::topics::Stream;
 
@@ -65,8 +65,16 @@ pub(super) enum Seen {
     },
     EventStored {
         cab: Cab,
+        epoch: String,
         n: u64,
         row: Vec<u8>,
+    },
+    /// The fleet takes it that these events exist nowhere any more.
+    GapAccepted {
+        cab: Cab,
+        epoch: String,
+        from: u64,
+        to: u64,
     },
     /// The fleet acknowledged event `n`.
     EventAcked {
@@ -153,22 +161,78 @@ pub(super) struct OrderTruth {
     pub(super) category: Category,
     /// The backend has asked to cancel it.
     pub(super) cancelled: bool,
+    /// Somebody has it, or had it: it does not come again.
+    pub(super) gone: bool,
+    /// Where staff pressed "take back".
+    pub(super) retrieved: bool,
+    /// Its code has ordered a pulse.
+    pub(super) opened: bool,
+    /// Its code has unlocked its door, or perhaps: it may be used up.
+    pub(super) released: bool,
+    /// It was in a cabinet that has lost what it knew of it.
+    pub(super) astray: bool,
+    /// It was known and not yet ready when the fleet's store was copied, and no cabinet was asked for it.
+    pub(super) unbooked: bool,
+    /// Digits and QR code, each time that its customer was told.
+    pub(super) codes: Vec<[String; 2]>,
+    /// By the fleet's word.
+    pub(super) told: Told,
+}
+
+/// What the fleet has said of an order. A restored fleet may say it again.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Told {
     /// Its put was acknowledged.
     pub(super) accepted: bool,
     pub(super) state: Option<OrderState>,
     pub(super) compartment: Option<Compartment>,
     pub(super) was_stored: bool,
     pub(super) collected: u32,
-    pub(super) told_collected: u32,
-    /// Where staff pressed "take back".
-    pub(super) retrieved: bool,
     pub(super) notified: u32,
-    /// Its code has ordered a pulse.
-    pub(super) opened: bool,
-    /// Its code has unlocked its door, or perhaps: it may be used up.
-    pub(super) released: bool,
-    /// Digits and QR code, once its customer was told.
-    pub(super) codes: Option<[String; 2]>,
+}
+
+/// What the fleet's store stands for.
+#[derive(Debug, Clone, Default)]
+pub(super) struct FleetPart {
+    told: BTreeMap<OrderKey, Told>,
+    stored: BTreeMap<(Cab, String), u64>,
+    statuses: BTreeMap<Name, u64>,
+    streams: BTreeMap<(Name, Stream), StreamPart>,
+    restores: u64,
+}
+
+/// Rows of a stream in the life of the fleet's store that is going on.
+#[derive(Debug, Clone, Default)]
+pub(super) struct StreamPart {
+    /// The number before its first row.
+    pub(super) base: u64,
+    /// Newest row that was written.
+    pub(super) newest: u64,
+    /// Rows behind which a restore left numbers out.
+    pub(super) leaps: Vec<u64>,
+}
+
+impl StreamPart {
+    /// The number behind `n`.
+    pub(super) fn next(&self, n: u64) -> u64 {
+        let mut last = n.max(self.base);
+        while self.leaps.contains(&last) {
+            last += fleet_core::LEAP;
+        }
+        last + 1
+    }
+}
+
+/// What a cabinet's store stands for.
+#[derive(Debug, Clone, Default)]
+pub(super) struct CabinetPart {
+    pub(super) epoch: Option<Epoch>,
+    written: BTreeMap<u64, Vec<u8>>,
+    contents: BTreeMap<Compartment, Content>,
+    applied: u64,
+    accepted: BTreeSet<CommandId>,
+    outcomes: BTreeMap<CommandId, UnlockOutcome>,
+    collected: BTreeMap<OrderKey, u32>,
 }
 
 #[derive(Debug, Default)]
@@ -179,14 +243,25 @@ pub(super) struct Ledger {
     pub(super) pulses: BTreeMap<(Cab, BootId, u64), Ordered>,
     /// The newest use of a door.
     pub(super) last_use: BTreeMap<At, usize>,
-    pub(super) written: BTreeMap<Cab, BTreeMap<u64, Vec<u8>>>,
-    pub(super) stored: BTreeMap<Cab, u64>,
+    /// Events of the store that a cabinet has now, and of former epochs.
+    pub(super) written: BTreeMap<(Cab, String), BTreeMap<u64, Vec<u8>>>,
+    /// Under which epoch a cabinet counts.
+    pub(super) epochs: BTreeMap<Cab, Epoch>,
+    pub(super) stored: BTreeMap<(Cab, String), u64>,
+    /// Collections that cabinets have on record.
+    pub(super) collected: BTreeMap<OrderKey, u32>,
     pub(super) contents: BTreeMap<At, Content>,
     pub(super) applied: BTreeMap<Cab, u64>,
     pub(super) accepted: BTreeMap<CommandId, Cab>,
     pub(super) outcomes: BTreeMap<CommandId, UnlockOutcome>,
-    pub(super) rows: BTreeMap<(Name, Stream), Vec<Vec<u8>>>,
+    /// Rows that consumers have, also of a life of the fleet's store that is lost.
+    pub(super) rows: BTreeMap<(Name, Stream), BTreeMap<u64, Vec<u8>>>,
+    /// How far consumers have got in this life of the fleet's store.
+    pub(super) heard: BTreeMap<(Name, Stream), u64>,
+    pub(super) streams: BTreeMap<(Name, Stream), StreamPart>,
     pub(super) statuses: BTreeMap<Name, u64>,
+    /// How often this life of the fleet's store was put back.
+    restores: u64,
     pub(super) audits: BTreeSet<At>,
     /// Doors of which the cabinet has said that a pulse moved another one: staff must help there.
     pub(super) wrong_doors: BTreeSet<At>,
@@ -230,27 +305,27 @@ impl Ledger {
                 if let Ok(event) = schemas::cbor::decode::<Event>(&record) {
                     self.believe(cab, &event.fact);
                 }
-                self.written.entry(cab).or_default().insert(n, record);
+                self.written.entry((cab, self.epoch(cab))).or_default().insert(n, record);
             }
-            Seen::EventStored { cab, n, .. } => {
-                self.stored.insert(cab, n);
+            Seen::EventStored { cab, epoch, n, .. } | Seen::GapAccepted { cab, epoch, to: n, .. } => {
+                self.stored.insert((cab, epoch), n);
             }
             Seen::PutAcked { order, .. } => {
                 if let Some(order) = self.orders.get_mut(&order) {
-                    order.accepted = true;
+                    order.told.accepted = true;
                 }
             }
             Seen::StatusWritten { integration, status } => self.told(integration, &status),
             Seen::NotificationWritten { order, .. } => {
                 if let Some(order) = self.orders.get_mut(&order) {
-                    order.notified += 1;
+                    order.told.notified += 1;
                 }
             }
             Seen::RowReceived { integration, stream, n, payload } => {
-                let rows = self.rows.entry((integration, stream)).or_default();
-                if n == rows.len() as u64 + 1 {
-                    rows.push(payload);
-                }
+                let at = (integration, stream);
+                let heard = self.heard.entry(at.clone()).or_default();
+                *heard = n.max(*heard);
+                self.rows.entry(at).or_default().insert(n, payload);
             }
             Seen::EventAcked { .. }
             | Seen::DownAcked { .. }
@@ -259,6 +334,132 @@ impl Ledger {
             | Seen::Answered { .. }
             | Seen::Opened(_) => {}
         }
+    }
+
+    /// The name of a cabinet's epoch, as it is in keys of the fleet's store.
+    pub(super) fn epoch(&self, cab: Cab) -> String {
+        self.epochs.get(&cab).map(Epoch::to_string).unwrap_or_default()
+    }
+
+    /// The newest event that a cabinet holds.
+    pub(super) fn newest_written(&self, cab: Cab) -> u64 {
+        let rows = self.written.get(&(cab, self.epoch(cab)));
+        rows.and_then(|rows| rows.last_key_value()).map_or(0, |(n, _)| *n)
+    }
+
+    pub(super) fn begin_epoch(&mut self, cab: Cab, epoch: Epoch, held: BTreeMap<u64, Vec<u8>>) {
+        self.epochs.insert(cab, epoch);
+        self.written.insert((cab, self.epoch(cab)), held);
+    }
+
+    /// A row of a stream was written.
+    pub(super) fn grown(&mut self, integration: Name, stream: Stream, n: u64) {
+        let base = self.base();
+        let part = self.streams.entry((integration, stream)).or_insert(StreamPart { base, ..StreamPart::default() });
+        part.newest = n;
+    }
+
+    /// The number before the first row of a stream that begins now.
+    pub(super) fn base(&self) -> u64 {
+        self.restores * fleet_core::LEAP
+    }
+
+    /// A stream as it is, also one that has not begun.
+    pub(super) fn stream(&self, at: &(Name, Stream)) -> StreamPart {
+        let new = StreamPart { base: self.base(), ..StreamPart::default() };
+        self.streams.get(at).cloned().unwrap_or(new)
+    }
+
+    pub(super) fn fleet_part(&self) -> FleetPart {
+        FleetPart {
+            told: self.orders.iter().map(|(order, truth)| (order.clone(), truth.told.clone())).collect(),
+            stored: self.stored.clone(),
+            statuses: self.statuses.clone(),
+            streams: self.streams.clone(),
+            restores: self.restores,
+        }
+    }
+
+    /// The fleet knows what it knew at the backup, and goes on behind a leap of its numbers.
+    pub(super) fn fleet_put_back(&mut self, mut part: FleetPart) {
+        for (order, truth) in &mut self.orders {
+            truth.told = part.told.remove(order).unwrap_or_default();
+            truth.unbooked |= truth.told.state == Some(OrderState::Created);
+        }
+        self.stored = part.stored;
+        self.restores = part.restores + 1;
+        self.statuses = part.statuses;
+        self.statuses.values_mut().for_each(|n| *n += fleet_core::LEAP);
+        for stream in part.streams.values_mut() {
+            stream.leaps.push(stream.newest);
+            stream.newest += fleet_core::LEAP;
+        }
+        self.streams = part.streams;
+        for (at, heard) in &mut self.heard {
+            let last = self.streams.get(at).and_then(|stream| stream.leaps.last().copied()).unwrap_or(0);
+            *heard = last.min(*heard);
+        }
+    }
+
+    pub(super) fn cabinet_part(&self, cab: Cab) -> CabinetPart {
+        let mine = |(id, of): (&CommandId, &Cab)| (*of == cab).then_some(*id);
+        let accepted: BTreeSet<CommandId> = self.accepted.iter().filter_map(mine).collect();
+        CabinetPart {
+            epoch: self.epochs.get(&cab).copied(),
+            written: self.written.get(&(cab, self.epoch(cab))).cloned().unwrap_or_default(),
+            contents: self
+                .contents
+                .iter()
+                .filter(|((of, _), _)| *of == cab)
+                .map(|((_, at), held)| (*at, held.clone()))
+                .collect(),
+            applied: self.applied.get(&cab).copied().unwrap_or(0),
+            outcomes: self
+                .outcomes
+                .iter()
+                .filter(|(id, _)| accepted.contains(id))
+                .map(|(id, outcome)| (*id, *outcome))
+                .collect(),
+            accepted,
+            collected: self.collected.clone(),
+        }
+    }
+
+    /// The cabinet knows what it knew then. Whatever was inside meanwhile, or is inside again by its word, is astray.
+    pub(super) fn cabinet_put_back(&mut self, cab: Cab, part: CabinetPart) {
+        let of_cab: BTreeSet<OrderKey> = self.orders_of(cab);
+        for order in &of_cab {
+            self.collected.remove(order);
+            if let Some(count) = part.collected.get(order) {
+                self.collected.insert(order.clone(), *count);
+            }
+            if let Some(truth) = self.orders.get_mut(order) {
+                truth.astray = true;
+            }
+        }
+        self.contents.retain(|(of, _), _| *of != cab);
+        self.contents.extend(part.contents.into_iter().map(|(at, held)| ((cab, at), held)));
+        self.applied.insert(cab, part.applied);
+        let accepted = &self.accepted;
+        self.outcomes.retain(|id, _| accepted.get(id).is_some_and(|of| *of != cab));
+        self.outcomes.extend(part.outcomes);
+        self.accepted.retain(|_, of| *of != cab);
+        self.accepted.extend(part.accepted.iter().map(|id| (*id, cab)));
+        match part.epoch {
+            Some(epoch) => self.begin_epoch(cab, epoch, part.written),
+            None => {
+                self.epochs.remove(&cab);
+                self.written.insert((cab, String::new()), BTreeMap::new());
+            }
+        }
+    }
+
+    pub(super) fn has_collected(&self, order: &OrderKey) -> bool {
+        self.collected.get(order).is_some_and(|count| *count > 0)
+    }
+
+    fn orders_of(&self, cab: Cab) -> BTreeSet<OrderKey> {
+        self.orders.iter().filter(|(_, truth)| truth.cab == cab).map(|(order, _)| order.clone()).collect()
     }
 
     /// The number of the use that a pulse belongs to.
@@ -291,8 +492,9 @@ impl Ledger {
             }
             Fact::Collected(taken) => {
                 self.contents.remove(&(cab, taken.compartment));
+                *self.collected.entry(taken.order.clone()).or_default() += 1;
                 if let Some(order) = self.orders.get_mut(&taken.order) {
-                    order.collected += 1;
+                    order.gone = true;
                 }
             }
             Fact::UnlockDone(done) => {
@@ -327,11 +529,12 @@ impl Ledger {
         self.statuses.insert(integration.clone(), status.n);
         let key = OrderKey { integration, order: status.order.clone() };
         let Some(order) = self.orders.get_mut(&key).filter(|_| moves(status)) else { return };
+        let order = &mut order.told;
         order.state = Some(status.state);
         order.compartment = status.compartment;
         order.was_stored |= status.state == OrderState::Stored;
         let collected = matches!(status.state, OrderState::Collected | OrderState::CollectedUnconfirmed);
-        order.told_collected += u32::from(collected);
+        order.collected += u32::from(collected);
     }
 }
 

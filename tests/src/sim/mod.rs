@@ -18,6 +18,7 @@ mod fleet;
 mod invariants;
 mod ledger;
 mod people;
+mod restore;
 mod sabotage;
 mod schedule;
 mod screen;

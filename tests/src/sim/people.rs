@@ -4,7 +4,7 @@ use cabinet_core::Input;
 use schemas::crypto::codes::Secret;
 use schemas::messages::{Category, Compartment, OrderKey};
 
-use super::ledger::{Cab, Content, OrderTruth};
+use super::ledger::{Cab, Content, OrderTruth, Told};
 use super::screen::Entry;
 use super::world::{CABS, Happening, SHOPS, World, constant};
 
@@ -80,17 +80,14 @@ impl World {
                 cab: self.dice.index(CABS),
                 category,
                 cancelled: false,
-                accepted: false,
-                state: None,
-                compartment: None,
-                was_stored: false,
-                collected: 0,
-                told_collected: 0,
+                gone: false,
                 retrieved: false,
-                notified: 0,
                 opened: false,
                 released: false,
-                codes: None,
+                astray: false,
+                unbooked: false,
+                codes: Vec::new(),
+                told: Told::default(),
             };
             self.ledger.orders.insert(order, truth);
         }
@@ -164,7 +161,7 @@ impl World {
     }
 
     fn goods_are_somewhere(&self, order: &OrderKey) -> bool {
-        let taken = self.ledger.orders.get(order).is_some_and(|truth| truth.collected > 0);
+        let taken = self.ledger.orders.get(order).is_some_and(|truth| truth.gone);
         taken
             || self
                 .cabs
@@ -179,7 +176,7 @@ impl World {
             .ledger
             .orders
             .iter()
-            .filter(|(_, truth)| truth.codes.is_some())
+            .filter(|(_, truth)| !truth.codes.is_empty())
             .map(|(order, _)| order.clone())
             .collect();
         let Some(order) = self.dice.pick(&told).cloned() else { return };
@@ -191,7 +188,9 @@ impl World {
     pub(super) fn collect(&mut self, order: &OrderKey, typed: bool, other_cabinet: bool) {
         let Some(truth) = self.ledger.orders.get(order) else { return };
         let cab = if other_cabinet { (truth.cab + 1) % CABS } else { truth.cab };
-        let Some([code, qr]) = &truth.codes else { return };
+        // Whoever was told twice has two codes, and takes any; at the end that of the last word.
+        let told = if self.rough { self.dice.pick(&truth.codes) } else { truth.codes.last() };
+        let Some([code, qr]) = told else { return };
         let Ok(secret) = Secret::parse(if typed { code } else { qr }) else { return };
         let found = self.cabs[cab].doors.iter().find(|(_, door)| door.goods.as_ref() == Some(order)).map(|(at, _)| *at);
         if found.is_some_and(|at| self.cabs[cab].doors[&at].open) {
@@ -203,10 +202,13 @@ impl World {
             Some(Attendant::Collector { order: same }) => same == order,
             Some(Attendant::Loader { .. } | Attendant::Retriever { .. }) => false,
         });
-        let busy_door = found.is_some() && free.is_none();
+        if found.is_some() && free.is_none() {
+            // Staff work at this door: the customer waits, and comes again.
+            return;
+        }
         self.tell(|| format!("customer of {order} at cabinet {cab} (typed: {typed})"));
-        let right = (!other_cabinet && !busy_door).then(|| (order.clone(), typed));
-        self.enter(cab, secret, Entry { orders: vec![order.clone()], right, busy: busy_door, staff: false });
+        let right = (!other_cabinet).then(|| (order.clone(), typed));
+        self.enter(cab, secret, Entry { orders: vec![order.clone()], right, busy: false, staff: false });
         if let Some(at) = free {
             self.stand_at(cab, at, Attendant::Collector { order: order.clone() });
         }

@@ -116,7 +116,9 @@ impl World {
 
     fn be_rough(&mut self, millis: u64) {
         self.rough = true;
-        for happening in [Happening::SomebodyActs, Happening::FaultStrikes, Happening::AdversaryActs] {
+        for happening in
+            [Happening::SomebodyActs, Happening::FaultStrikes, Happening::AdversaryActs, Happening::CopiesAreMade]
+        {
             self.later(0, happening);
         }
         if self.sabotage == Some(Sabotage::Undetermined) {

@@ -15,6 +15,7 @@ use super::dice::Dice;
 use super::fleet::Fleet;
 use super::invariants::INVARIANTS;
 use super::ledger::{Cab, Ledger, Seen};
+use super::restore::Copies;
 use super::sabotage::Sabotage;
 use super::schedule::Options;
 use super::signer::Signer;
@@ -68,6 +69,7 @@ pub(super) enum Happening {
     SomebodyActs,
     AdversaryActs,
     FaultStrikes,
+    CopiesAreMade,
     NetworkReturns(Cab),
     SignerReturns,
     CabinetDiskFree(Cab),
@@ -84,6 +86,7 @@ impl Happening {
             Self::SomebodyActs => Some(u64::MAX),
             Self::AdversaryActs => Some(u64::MAX - 1),
             Self::FaultStrikes => Some(u64::MAX - 2),
+            Self::CopiesAreMade => Some(u64::MAX - 3),
             _ => None,
         }
     }
@@ -117,6 +120,7 @@ pub(super) struct World {
     pub(super) adversary: Adversary,
     pub(super) ledger: Ledger,
     pub(super) coverage: Coverage,
+    pub(super) copies: Copies,
     pub(super) sabotage: Option<Sabotage>,
     /// Faults, people and the adversary are at work.
     pub(super) rough: bool,
@@ -162,6 +166,7 @@ impl World {
             adversary: Adversary::default(),
             ledger: Ledger::default(),
             coverage: Coverage::default(),
+            copies: Copies::default(),
             sabotage: options.sabotage,
             shown: options.shown,
             rough: false,
@@ -224,9 +229,11 @@ impl World {
     }
 
     /// Something that happens all the time and explains nothing: not shown, but part of what two runs have in common.
-    pub(super) fn tell_routine(&mut self, line: impl FnOnce() -> String) {
-        let line = self.dated(line());
-        self.mix(line.as_bytes());
+    pub(super) fn note_routine(&mut self, what: &'static str, writes: usize, effects: usize) {
+        self.mix(what.as_bytes());
+        for number in [self.now, writes as u64, effects as u64] {
+            self.mix(&number.to_le_bytes());
+        }
     }
 
     fn dated(&self, line: String) -> String {
@@ -350,6 +357,7 @@ impl World {
             Happening::SomebodyActs => self.somebody_acts(),
             Happening::AdversaryActs => self.adversary_acts(),
             Happening::FaultStrikes => self.fault_strikes(),
+            Happening::CopiesAreMade => self.copies_are_made(),
             Happening::NetworkReturns(cab) => self.blocked[cab] = false,
             Happening::SignerReturns => self.signer.works = true,
             Happening::CabinetDiskFree(cab) => self.cabs[cab].store.set_full(false),

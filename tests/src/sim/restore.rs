@@ -1,0 +1,152 @@
+//! Stores that come back older than they were: a restored fleet, a cabinet with a new disk, a cabinet whose disk was put
+//! back. What such a store cannot know any more the ledger forgets with it, and nothing else.
+
+use std::collections::BTreeMap;
+
+use cabinet_core::EVENTS;
+use schemas::cbor;
+use schemas::cbor_map;
+use schemas::messages::Epoch;
+use schemas::step::{RESTORED, Store as _, Write, number_of_key};
+
+use super::ledger::{Cab, CabinetPart, FleetPart};
+use super::store::MemStore;
+use super::world::{CABS, Happening, SHOPS, World};
+
+/// Copies that are kept of each store, the newest ones.
+const COPIES: usize = 4;
+
+cbor_map! {
+    /// What this simulation reads of a cabinet's row `identity`.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(super) struct IdentityRow { 2 => epoch: Epoch }
+}
+
+/// A store as it was, and what the ledger knew of it then.
+#[derive(Debug)]
+struct Copied<P> {
+    store: MemStore,
+    part: P,
+    /// By the owner's clock.
+    at: u64,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Copies {
+    fleet: Vec<Copied<FleetPart>>,
+    cabinets: BTreeMap<Cab, Vec<Copied<CabinetPart>>>,
+}
+
+fn keep<P>(copies: &mut Vec<Copied<P>>, copied: Copied<P>) {
+    if copies.len() == COPIES {
+        copies.remove(0);
+    }
+    copies.push(copied);
+}
+
+impl World {
+    /// Backups are written while everything works on.
+    pub(super) fn copies_are_made(&mut self) {
+        if !self.rough {
+            return;
+        }
+        let wait = self.dice.between(60_000, 900_000);
+        self.later(wait, Happening::CopiesAreMade);
+        let at = self.fleet_now();
+        let (table, key) = RESTORED;
+        // A store that was put back is copied once its owner has seen that it was.
+        if self.fleet.store.get(table, key.as_bytes()).is_none() {
+            let store = self.fleet.store.clone();
+            keep(&mut self.copies.fleet, Copied { store, part: self.ledger.fleet_part(), at });
+        }
+        for cab in 0..CABS {
+            let copied = Copied { store: self.cabs[cab].store.clone(), part: self.ledger.cabinet_part(cab), at };
+            keep(self.copies.cabinets.entry(cab).or_default(), copied);
+        }
+    }
+
+    pub(super) fn fleet_is_restored(&mut self) {
+        if self.copies.fleet.is_empty() {
+            return;
+        }
+        let chosen = self.dice.index(self.copies.fleet.len());
+        let Copied { mut store, part, at } = self.copies.fleet.swap_remove(chosen);
+        // Numbers leap by the same each time: nobody restores twice from before the first restore.
+        self.copies.fleet.clear();
+        self.crash_fleet();
+        self.coverage.count("faults", "fleet restored");
+        self.tell(|| format!("fault: the fleet is restored to its state at {at}"));
+        store.set_full(false);
+        let (table, key) = RESTORED;
+        if store.commit(&[Write::put(table, key, cbor::encode(&at))]).is_err() {
+            unreachable!("the disk is not full");
+        }
+        self.fleet.store = store;
+        self.ledger.fleet_put_back(part);
+        // A code may be told again only once the cabinet holds it by a book of this life.
+        self.signer.books.clear();
+    }
+
+    /// The old disk is gone: an empty store, and the same settings.
+    pub(super) fn cabinet_gets_a_new_disk(&mut self, cab: Cab) {
+        if !self.cabs[cab].is_up() {
+            return;
+        }
+        self.crash_cabinet(cab, true);
+        self.coverage.count("faults", "cabinet with a new disk");
+        self.tell(|| format!("fault: cabinet {cab} gets a new disk"));
+        self.cabs[cab].store = MemStore::default();
+        self.ledger.cabinet_put_back(cab, CabinetPart::default());
+        self.doubt_all(cab);
+    }
+
+    pub(super) fn cabinet_is_put_back(&mut self, cab: Cab) {
+        let epoch = self.ledger.epochs.get(&cab);
+        let copies = self.copies.cabinets.entry(cab).or_default();
+        copies.retain(|copied| copied.part.epoch.as_ref() == epoch);
+        if copies.is_empty() || !self.cabs[cab].is_up() {
+            return;
+        }
+        let chosen = self.dice.index(copies.len());
+        copies.truncate(chosen + 1);
+        let Some(Copied { mut store, part, at }) = copies.pop() else { return };
+        self.crash_cabinet(cab, true);
+        self.coverage.count("faults", "cabinet put back");
+        self.tell(|| format!("fault: the disk of cabinet {cab} is put back to its state at {at}"));
+        store.set_full(false);
+        self.cabs[cab].store = store;
+        self.ledger.cabinet_put_back(cab, part);
+        self.doubt_all(cab);
+    }
+
+    /// What a cabinet says of its compartments is of the past; what it has still in memory will not be copied again.
+    fn doubt_all(&mut self, cab: Cab) {
+        let all: Vec<_> = self.cabs[cab].doors.keys().map(|at| (cab, *at)).collect();
+        self.ledger.unnoticed.extend(all.iter().copied());
+        self.ledger.wrong_doors.extend(all);
+    }
+
+    /// A cabinet's store begins to count under another epoch: its events are those that it holds now.
+    pub(super) fn see_epoch(&mut self, cab: Cab, writes: &[Write]) {
+        let identity = writes.iter().find(|write| write.table.0 == "meta" && write.key == b"identity");
+        let row = identity.and_then(|write| cbor::decode::<IdentityRow>(write.value.as_ref()?).ok());
+        let Some(IdentityRow { epoch }) = row else { return };
+        let new: Vec<_> = writes.iter().filter(|write| write.table == EVENTS).map(|write| &write.key).collect();
+        let held = self.cabs[cab].store.rows(EVENTS).unwrap_or_default();
+        let held = held.into_iter().filter(|(key, _)| !new.contains(&key));
+        let held = held.filter_map(|(key, record)| Some((number_of_key(&key)?, record))).collect();
+        self.ledger.begin_epoch(cab, epoch, held);
+    }
+
+    /// After a restore backends put their orders again, those that the fleet has forgotten as well; some do not.
+    pub(super) fn forgotten_orders_are_put_again(&mut self) {
+        for shop in 0..SHOPS.len() {
+            for order in self.shops[shop].orders.clone() {
+                let forgotten = self.ledger.orders.get(&order).is_some_and(|truth| truth.told.state.is_none());
+                if forgotten && !self.dice.one_in(3) {
+                    self.publish(&order, true);
+                }
+            }
+        }
+    }
+}
