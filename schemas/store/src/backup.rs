@@ -250,10 +250,11 @@ fn write_bytes(out: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
 }
 
 fn new_file<T>(path: &Path, fill: impl FnOnce(&Path) -> Result<T, Failure>) -> Result<T, BackupError> {
-    if path.exists() {
+    let failed = |source| BackupError::Write { path: path.to_owned(), source };
+    if path.try_exists().map_err(|error| failed(error.into()))? {
         return Err(BackupError::Exists(path.to_owned()));
     }
-    whole_file(path, fill).map_err(|source| BackupError::Write { path: path.to_owned(), source })
+    whole_file(path, fill).map_err(failed)
 }
 
 #[cfg(test)]

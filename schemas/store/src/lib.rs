@@ -53,8 +53,10 @@ impl RedbStore {
     /// Opens or creates the file at `path` and keeps about `reserve` bytes of the disk for what is written when the disk is
     /// full. For the start of a process.
     pub fn open_reserved(path: &Path, reserve: u64) -> Result<Self, OpenError> {
-        if !path.exists() {
-            create(path).map_err(|source| OpenError::Open { path: path.to_owned(), source })?;
+        let refused = |source| OpenError::Open { path: path.to_owned(), source };
+        // A path that cannot be looked at may be a store.
+        if !path.try_exists().map_err(|error| refused(error.into()))? {
+            create(path).map_err(refused)?;
         }
         Self::open_file(path, reserve, |_| Ok(()))
     }
@@ -82,11 +84,6 @@ impl RedbStore {
         let store = Self::on(file.clone(), path)?;
         file.keep_reserve().map_err(refused)?;
         Ok(Self { file: Some(file), ..store })
-    }
-
-    /// Whether the disk is so full that the reserve is in use, or could not be made. Tries to fill it first.
-    pub fn is_low(&self) -> bool {
-        self.file.as_ref().is_some_and(StoreFile::is_low)
     }
 
     /// Opens a store on another backend than a file: what tests use to forget or refuse writes.

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use fleet_store::{OpenError, RedbStore, Snapshots as _, verify};
+use fleet_store::{OpenError, RedbStore, Reserved as _, Snapshots as _, verify};
 use schemas::step::{Store as _, Table, Write};
 
 use crate::small_disk::{Ballast, Kind, on_small_disk, run};
