@@ -8,6 +8,7 @@ mod figures;
 mod footprint;
 mod machine;
 mod programs;
+mod recovery;
 mod relay;
 mod samples;
 mod site;
@@ -54,6 +55,12 @@ async fn one_run(programs: &AgentPrograms, options: Options) -> anyhow::Result<V
     eprintln!("  {} unlocks", options.unlocks);
     figures.extend(unlocks::measure(&site, options.unlocks).await?);
 
+    eprintln!("  {} unlocks over a bad link", options.unlocks);
+    site.stop_agent().await?;
+    let link = unlocks::bad_link(site.stage.port()).await?;
+    site.start_agent(link.port()).await?;
+    figures.extend(unlocks::measure_over_bad_link(&site, options.unlocks).await?);
+
     eprintln!("  bytes on the wire");
     site.stop_agent().await?;
     let relay = relay::Relay::start(site.stage.port()).await?;
@@ -66,6 +73,8 @@ async fn one_run(programs: &AgentPrograms, options: Options) -> anyhow::Result<V
     figures.extend(codes::measure(&site, options.entries).await?);
 
     site.close().await?;
+    eprintln!("  a broker with a large store");
+    figures.extend(recovery::measure().await?);
     figures.push(load);
     Ok(figures)
 }

@@ -50,6 +50,10 @@ impl Seen {
     }
 }
 
+/// Bytes.
+const COMMAND_GOAL: f64 = 400.0;
+const COLD_GOAL: f64 = 1_000.0;
+
 pub(super) async fn measure(site: &Site, relay: &Relay) -> anyhow::Result<Vec<Figure>> {
     site.cabinet.board().set_person(None);
     let mut live = site.operator.subscribe_live(Some(site.cabinet.id())).await?;
@@ -75,13 +79,14 @@ pub(super) async fn measure(site: &Site, relay: &Relay) -> anyhow::Result<Vec<Fi
     let event_ack = median(closing.down.iter().copied())?;
     Ok(vec![
         Figure::bytes("wire: one unlock: command, result, two PUBACKs", unlocked),
-        Figure::bytes("… the signed command, to the cabinet", command),
+        Figure::bytes("… the signed command, to the cabinet", command).at_most(COMMAND_GOAL),
         Figure::bytes("… its PUBACK", command_ack),
         Figure::bytes("… the result event and its PUBACK", unlocked - command - command_ack),
         Figure::bytes("wire: a door that opened: event and PUBACK", opened - unlocked),
         Figure::bytes("wire: a door that closed: event and PUBACK", closed),
         Figure::bytes("… of that the PUBACK", event_ack),
         Figure::bytes("wire: unlock after 12 s of silence: challenge asked for in addition", asking.both()? - opened),
+        Figure::bytes("wire: such a cold unlock in all, the door event with it", asking.both()?).at_most(COLD_GOAL),
     ])
 }
 
