@@ -215,12 +215,12 @@ fn read_only(folder: &Path) {
     let path = folder.join("store");
     let mut n = 0;
     assert!(append(&mut RedbStore::open_reserved(&path, RESERVE).unwrap(), &mut n));
-    run("mount", &["-o", "remount,ro"], &[folder]);
+    run("mount", &["-o", "remount,bind,ro"], &[folder]);
     for opened in [RedbStore::open(&path), RedbStore::reopen_reserved(&path, RESERVE)] {
         assert!(matches!(opened, Err(OpenError::Open { .. })));
     }
     assert!(matches!(RedbStore::open(&folder.join("new")), Err(OpenError::Open { .. })));
-    run("mount", &["-o", "remount,rw"], &[folder]);
+    run("mount", &["-o", "remount,bind,rw"], &[folder]);
     let mut store = RedbStore::reopen_reserved(&path, RESERVE).unwrap();
     assert!(append(&mut store, &mut n) && !store.is_low());
     assert_holds(&store, 2);
