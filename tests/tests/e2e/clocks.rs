@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use fleet_cli::stage::CabinetPlan;
 use fleet_tests::{World, order};
 use schemas::api::OrderState;
