@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use clap::Parser;
-use fleet_tests::sim::{Coverage, Failure, Options, Regression, invariant_names, run, shrink};
+use fleet_tests::sim::{Coverage, Failure, Holds, Options, Regression, invariants, run, shrink};
 
 #[derive(Debug, Parser)]
 struct Arguments {
@@ -46,6 +46,7 @@ fn main() -> std::process::ExitCode {
         return replay(&path, &options);
     }
     let (mut coverage, mut steps, mut crashes, mut failed, mut simulated) = (Coverage::default(), 0, 0, 0, 0);
+    let (mut inputs, mut faults) = (u64::MAX, u64::MAX);
     let started = Instant::now();
     for seed in arguments.from..arguments.from + arguments.seeds {
         match run(seed, &options) {
@@ -53,6 +54,7 @@ fn main() -> std::process::ExitCode {
                 coverage.add(&report.coverage);
                 steps += report.steps;
                 crashes += report.crashes;
+                (inputs, faults) = (inputs.min(report.inputs), faults.min(report.faults));
                 simulated += report.simulated_millis;
             }
             Err(failure) if arguments.keep_going => {
@@ -67,7 +69,12 @@ fn main() -> std::process::ExitCode {
     }
     let seconds = started.elapsed().as_secs_f64();
     println!("{coverage}");
-    println!("invariants: {}", invariant_names().collect::<Vec<_>>().join(", "));
+    for (holds, text) in [(Holds::Always, "always"), (Holds::WithoutAnAdversary, "without an adversary")] {
+        let names: Vec<&str> = invariants().filter(|(_, of)| *of == holds).map(|(name, _)| name).collect();
+        println!("hold {text}: {}", names.join(", "));
+    }
+    println!("distinct crash points: {}", coverage.distinct("crash points"));
+    println!("least of a schedule: {inputs} inputs, {faults} faults");
     println!(
         "{} schedules, {failed} failed, {steps} steps, {crashes} crashes, {} simulated hours in {seconds:.1} s: {:.1} schedules/s, {:.0} steps/s",
         arguments.seeds,

@@ -4,8 +4,8 @@ use ed25519_dalek::SigningKey;
 use schemas::cbor::{self, Blob};
 use schemas::crypto::envelope::{Scope, public_entry, sign};
 use schemas::messages::{
-    Action, CodesEnvelope, CodesMessage, Command, CommandId, Down, Expect, FleetTime, KeyPurpose, Keyset, KeysetUpdate,
-    Signed, Unlock, Welcome,
+    Action, Book, CodesEnvelope, CodesMessage, Command, CommandId, Down, Expect, FleetTime, KeyPurpose, Keyset,
+    KeysetUpdate, Signed, Unlock, Welcome,
 };
 
 use super::ledger::{Cab, Seen};
@@ -106,6 +106,12 @@ impl World {
                 let id = CommandId(self.dice.bytes());
                 let command = Command { id, challenge, issued: START, action, requester: "operator:acme:eve".into() };
                 Signed { envelope: Blob(sign(cbor::encode(&command), scope(KeyPurpose::Unlock), &key)) }.into()
+            }
+            1 if self.sabotage == Some(Sabotage::CodesKeyStolen) => {
+                let book = Book { version: u64::from(u32::MAX), base: 0, issued: START, changes: Vec::new() };
+                let book = CodesMessage::from(book);
+                CodesEnvelope { envelope: self.signer.steal_codes(cbor::encode(&book), scope(KeyPurpose::Codes)) }
+                    .into()
             }
             1 => {
                 let time = CodesMessage::from(FleetTime { challenge, now: START / 2, mark: None });

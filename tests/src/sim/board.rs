@@ -111,13 +111,19 @@ impl World {
         let sent = !late && !lost && !self.fails("pulse not sent", 15);
         if sent {
             self.pulse_lock(cab, pulse, at);
-            if self.sabotage == Some(Sabotage::DoublePulse) {
+            if self.sabotage == Some(Sabotage::DoublePulse) || self.repeats_for_a_person(cab, pulse) {
                 self.pulse_lock(cab, pulse, at);
             }
         }
         let slow = self.cabs[cab].bus.is_late(at);
         let wait = if slow { self.dice.below(4_000) } else { self.dice.between(5, 100) };
         self.later(wait, Happening::BusAnswers { cab, run, pulse, sent });
+    }
+
+    fn repeats_for_a_person(&self, cab: Cab, pulse: u64) -> bool {
+        let ordered = self.ledger.pulses.get(&(cab, self.cabs[cab].boot(), pulse));
+        let by = ordered.and_then(|ordered| self.ledger.uses.get(ordered.by));
+        self.sabotage == Some(Sabotage::DoublePulseForPeople) && by.is_some_and(|by| by.command.is_none())
     }
 
     pub(super) fn bus_answers(&mut self, cab: Cab, run: u64, pulse: u64, sent: bool) {
@@ -149,7 +155,8 @@ impl World {
         }
         let now = self.now;
         let sticks = self.cabs[cab].stuck.get(&moved).is_some_and(|until| *until > now);
-        let sticks = sticks || self.strikes("lock sticks", 8);
+        let dead = self.sabotage == Some(Sabotage::DeadLocks) && !self.rough;
+        let sticks = sticks || dead || self.strikes("lock sticks", 8);
         if !sticks || doubtful || !self.cabs[cab].has_heard(at) {
             let goods = self.cabs[cab].doors.get(&at).and_then(|door| door.goods.clone());
             if let Some(truth) = goods.and_then(|order| self.ledger.orders.get_mut(&order)) {

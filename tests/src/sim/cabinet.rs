@@ -80,6 +80,8 @@ pub(super) struct Cabinet {
     machine: MachineStart,
     /// When the boot clock was zero.
     booted: u64,
+    /// Its store lives on the reserve.
+    pub(super) disk_low: bool,
     /// The machine is suspended until then.
     pub(super) asleep_until: u64,
     pub(super) conn: Option<u64>,
@@ -112,6 +114,7 @@ impl Cabinet {
             boot: BootId([0; 8]),
             machine: MachineStart(dice.bytes()),
             booted: 0,
+            disk_low: false,
             asleep_until: 0,
             conn: None,
             epoch: None,
@@ -211,6 +214,9 @@ impl World {
         let keyset = self.signer.keyset();
         self.take_cabinet(cab, Input::Keyset(keyset), None);
         self.report_silent_boards(cab);
+        if self.cabs[cab].disk_low {
+            self.set_disk_low(cab, true);
+        }
         let run = self.cabs[cab].run;
         let doors: Vec<_> = self.cabs[cab].doors.keys().copied().collect();
         for at in doors {
@@ -288,6 +294,7 @@ impl World {
             other => format!("{other:?}"),
         };
         let step = core.handle(input, &moment);
+        self.inputs += 1;
         let routine = step.writes.is_empty()
             && step.effects.iter().all(|effect| matches!(effect, Effect::SendTelemetry(_) | Effect::AckDown { .. }));
         let (writes, effects) = (step.writes.len(), step.effects.len());
@@ -418,8 +425,16 @@ impl World {
             let dice = &mut self.dice;
             writes.retain(|write| write.table.0 != table || !dice.one_in(3));
         }
-        if self.sabotage == Some(Sabotage::CabinetForgetsLoads) && writes.iter().any(is_load) {
-            writes.retain(|write| write.table.0 != "bays");
+        let forgets = match self.sabotage {
+            Some(Sabotage::CabinetForgetsLoads) => writes.iter().any(|write| has_fact(write, is_load)),
+            Some(Sabotage::CabinetForgetsCollections) => writes.iter().any(|write| has_fact(write, is_collection)),
+            _ => false,
+        };
+        if forgets {
+            writes.retain(|write| !["bays", "credentials", "orders"].contains(&write.table.0));
+        }
+        if self.sabotage == Some(Sabotage::EpochReused) && self.rough {
+            writes.retain(|write| write.key != b"identity");
         }
         writes
     }
@@ -544,6 +559,7 @@ impl World {
         match (mark, taken) {
             (_, false) => self.cut(conn, 200, 0),
             (Mark::Hello, true) => self.take_cabinet(cab, Input::HelloAcked, None),
+            (Mark::Event(_), true) if self.sabotage == Some(Sabotage::AcksLost) => {}
             (Mark::Event(up_to), true) => self.take_cabinet(cab, Input::EventsAcked { up_to }, None),
             (Mark::Challenge | Mark::Telemetry | Mark::Double, true) => {}
         }
@@ -578,10 +594,17 @@ impl World {
     }
 }
 
-/// The event that staff have begun to load, or that an order is stored.
-fn is_load(write: &Write) -> bool {
-    let event = write.value.as_ref().filter(|_| write.table == EVENTS).map(|record| cbor::decode::<Event>(record));
-    matches!(event, Some(Ok(Event { fact: Fact::Loading(_) | Fact::Stored(_), .. })))
+fn has_fact(write: &Write, is: fn(&Fact) -> bool) -> bool {
+    let record = write.value.as_ref().filter(|_| write.table == EVENTS);
+    record.and_then(|record| cbor::decode::<Event>(record).ok()).is_some_and(|event| is(&event.fact))
+}
+
+fn is_load(fact: &Fact) -> bool {
+    matches!(fact, Fact::Loading(_) | Fact::Stored(_))
+}
+
+fn is_collection(fact: &Fact) -> bool {
+    matches!(fact, Fact::Collected(_))
 }
 
 fn kind_of(input: &Input) -> &'static str {

@@ -4,12 +4,17 @@ use schemas::api::{CabinetDetail, OrderState, Reply};
 use schemas::messages::{Compartment, OrderKey};
 use schemas::topics::Stream;
 
+use super::invariants::Holds;
 use super::ledger::{Cab, Content};
 use super::world::{CABS, Happening, SHOPS, World};
 
-/// Names of the checks that are made once everything is quiet, besides the invariants that they complete.
-pub(super) const NAMES: [&str; 4] =
-    ["outbox_empties", "fleet_book_held", "stored_orders_are_collectable", "same_seed_same_history"];
+/// The checks that are made once everything is quiet, besides the invariants that they complete.
+pub(super) const CHECKS: [(&str, Holds); 4] = [
+    ("outbox_empties", Holds::WithoutAnAdversary),
+    ("fleet_book_held", Holds::WithoutAnAdversary),
+    ("stored_orders_are_collectable", Holds::WithoutAnAdversary),
+    ("same_seed_same_history", Holds::Always),
+];
 
 impl World {
     /// Heals everything and waits until people and processes have finished.
@@ -24,6 +29,7 @@ impl World {
             self.cabs[cab].asleep_until = self.now;
             self.cabs[cab].stuck.clear();
             self.mend_boards(cab);
+            self.set_disk_low(cab, false);
             self.cabs[cab].store.set_full(false);
             self.later(1_000, Happening::CabinetStarts(cab));
             // Messages that were held back are only missed at the next hello.

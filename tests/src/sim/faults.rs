@@ -1,5 +1,7 @@
 //! What goes wrong by itself: networks, processes, machines, disks, the signer, lock boards and clocks.
 
+use cabinet_core::Input;
+
 use super::ledger::Cab;
 use super::world::{CABS, Happening, World};
 
@@ -14,6 +16,7 @@ const FAULTS: &[Fault] = &[
     (1, "signer gone", |world, _| world.signer_goes()),
     (2, "no network", World::network_goes),
     (1, "cabinet disk full", World::cabinet_disk_full),
+    (1, "cabinet disk low", World::cabinet_disk_low),
     (1, "fleet disk full", |world, _| world.fleet_disk_full()),
     (1, "fleet clock jumps", |world, _| world.fleet_clock_jumps()),
     (2, "cabinet suspends", World::cabinet_suspends),
@@ -43,6 +46,7 @@ impl World {
         for (often, what, strike) in FAULTS {
             if drawn < *often {
                 if self.decides(what) {
+                    self.faults += 1;
                     strike(self, cab);
                 }
                 return;
@@ -81,6 +85,20 @@ impl World {
         self.fault(&format!("the disk of cabinet {cab} is full for {} s", wait / 1_000));
         self.cabs[cab].store.set_full(true);
         self.later(wait, Happening::CabinetDiskFree(cab));
+    }
+
+    /// The store lives on its reserve: pickups go on, nothing new is loaded.
+    fn cabinet_disk_low(&mut self, cab: Cab) {
+        let wait = self.dice.between(1_000, 600_000);
+        self.coverage.count("faults", "cabinet disk low");
+        self.fault(&format!("the disk of cabinet {cab} is low for {} s", wait / 1_000));
+        self.set_disk_low(cab, true);
+        self.later(wait, Happening::CabinetDiskRoom(cab));
+    }
+
+    pub(super) fn set_disk_low(&mut self, cab: Cab, low: bool) {
+        self.cabs[cab].disk_low = low;
+        self.take_cabinet(cab, Input::Disk { low }, None);
     }
 
     fn fleet_disk_full(&mut self) {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use fleet_core::signing::SignerReply;
+use fleet_core::signing::{SignerReply, SignerRequest};
 use fleet_core::{Config, EVENTS, Effect, FleetCore, Input, Moment, ORDERS, STREAM, render_row, stream_key};
 use schemas::api::{Notification, Reply, Status};
 use schemas::cbor_map;
@@ -11,7 +11,7 @@ use schemas::messages::{Down, OrderKey};
 use schemas::step::{Store as _, Write, number_of_key};
 use schemas::topics::{Stream, Up};
 
-use super::ledger::{Cab, Seen};
+use super::ledger::{Cab, Seen, moves};
 use super::sabotage::Sabotage;
 use super::store::MemStore;
 use super::world::{CABS, Happening, Mark, SHOPS, World, constant};
@@ -157,6 +157,7 @@ impl World {
         let often = matches!(kind, "telemetry" | "row acknowledged" | "tick");
         let line = if often { kind.to_owned() } else { format!("{input:?}") };
         let step = core.handle(input, &moment);
+        self.inputs += 1;
         let (writes, effects) = (step.writes.len(), step.effects.len());
         if matches!(kind, "telemetry" | "row acknowledged") || step.is_empty() {
             self.note_routine(kind, writes, effects);
@@ -293,8 +294,7 @@ impl World {
         match stream {
             Stream::Status => {
                 if let Ok(status) = schemas::api::parse::<Status>(&json) {
-                    let name = status.state.to_string();
-                    self.coverage.count("order states", name);
+                    self.count_state(&integration, &status);
                     if let Some(reason) = status.reason {
                         self.coverage.count("rejections", reason.to_string());
                     }
@@ -311,6 +311,16 @@ impl World {
                     self.see(Seen::NotificationWritten { order, cab, first_book });
                 }
             }
+        }
+    }
+
+    fn count_state(&mut self, integration: &Name, status: &Status) {
+        self.coverage.count("order states", status.state.to_string());
+        let key = OrderKey { integration: integration.clone(), order: status.order.clone() };
+        let before = self.ledger.orders.get(&key).and_then(|truth| truth.told.state);
+        if moves(status) {
+            let before = before.map_or_else(|| "new".to_owned(), |state| state.to_string());
+            self.coverage.count("order transitions", format!("{before}>{}", status.state));
         }
     }
 
@@ -360,6 +370,7 @@ impl World {
             }
             Effect::Signer { ticket, request } => {
                 let reply = self.signer.answer(&request, &mut self.dice);
+                self.note_signed(&request, &reply);
                 let (wait, run) = (self.dice.between(1, 400), self.fleet.run);
                 self.later(wait, Happening::SignerAnswers { run, ticket, reply });
             }
@@ -398,6 +409,14 @@ impl World {
         }
     }
 
+    fn note_signed(&mut self, request: &SignerRequest, reply: &SignerReply) {
+        if let (SignerRequest::SignBook(asked), SignerReply::Envelope(_)) = (request, reply)
+            && let Some(cab) = self.cab_of(&asked.cabinet)
+        {
+            self.ledger.signed_books.insert((cab, asked.book.version));
+        }
+    }
+
     fn send_down(&mut self, cab: Cab, payload: Vec<u8>) {
         let Some(conn) = self.fleet.conns[cab] else { return };
         let (delay, held) = self.adversary_sees(cab, &payload);
@@ -405,6 +424,9 @@ impl World {
         let packet = self.fleet.packets;
         let is_book = matches!(schemas::cbor::decode::<Down>(&payload), Ok(Down::Codes(_)));
         if self.sabotage == Some(Sabotage::BookClaimed) && is_book && self.dice.one_in(2) {
+            return;
+        }
+        if self.sabotage == Some(Sabotage::BooksLost) && is_book && self.now > 1_800_000 {
             return;
         }
         if held {

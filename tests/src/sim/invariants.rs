@@ -15,22 +15,36 @@ pub(super) type Verdict = Result<(), String>;
 
 type Invariant = fn(&Ledger, &Seen) -> Verdict;
 
+/// Whom an invariant holds against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holds {
+    /// Whatever the owner of the bus keeps, repeats, changes or forges.
+    Always,
+    /// Who owns the bus can break it by keeping messages for ever. In the simulation nothing is kept for ever.
+    WithoutAnAdversary,
+}
+
 /// All that are judged at each fact, by name.
-pub(super) const INVARIANTS: [(&str, Invariant); 14] = [
-    ("no_door_without_authority", invariant_no_door_without_authority),
-    ("at_most_one_pulse_per_command", invariant_at_most_one_pulse_per_command),
-    ("at_most_three_pulses_per_use", invariant_at_most_three_pulses_per_use),
-    ("no_event_lost_or_doubled", invariant_no_event_lost_or_doubled),
-    ("acknowledged_is_stored", invariant_acknowledged_is_stored),
-    ("no_compartment_with_two_orders", invariant_no_compartment_with_two_orders),
-    ("no_order_lost", invariant_no_order_lost),
-    ("collected_once", invariant_collected_once),
-    ("notification_only_after_stored_and_book_held", invariant_notification_only_after_stored_and_book_held),
-    ("rows_in_order_without_gaps", invariant_rows_in_order_without_gaps),
-    ("poll_timeout_moves", invariant_poll_timeout_moves),
-    ("every_accepted_command_has_one_outcome", invariant_every_accepted_command_has_one_outcome),
-    ("code_works_offline", invariant_code_works_offline),
-    ("store_opens", invariant_store_opens),
+pub(super) const INVARIANTS: [(&str, Holds, Invariant); 15] = [
+    ("no_door_without_authority", Holds::Always, invariant_no_door_without_authority),
+    ("at_most_one_pulse_per_command", Holds::Always, invariant_at_most_one_pulse_per_command),
+    ("at_most_three_pulses_per_use", Holds::Always, invariant_at_most_three_pulses_per_use),
+    ("nothing_unsigned_takes_effect", Holds::Always, invariant_nothing_unsigned_takes_effect),
+    ("no_event_lost_or_doubled", Holds::WithoutAnAdversary, invariant_no_event_lost_or_doubled),
+    ("acknowledged_is_stored", Holds::WithoutAnAdversary, invariant_acknowledged_is_stored),
+    ("no_compartment_with_two_orders", Holds::Always, invariant_no_compartment_with_two_orders),
+    ("no_order_lost", Holds::WithoutAnAdversary, invariant_no_order_lost),
+    ("collected_once", Holds::Always, invariant_collected_once),
+    (
+        "notification_only_after_stored_and_book_held",
+        Holds::WithoutAnAdversary,
+        invariant_notification_only_after_stored_and_book_held,
+    ),
+    ("rows_in_order_without_gaps", Holds::WithoutAnAdversary, invariant_rows_in_order_without_gaps),
+    ("poll_timeout_moves", Holds::WithoutAnAdversary, invariant_poll_timeout_moves),
+    ("every_accepted_command_has_one_outcome", Holds::Always, invariant_every_accepted_command_has_one_outcome),
+    ("code_works_offline", Holds::Always, invariant_code_works_offline),
+    ("store_opens", Holds::Always, invariant_store_opens),
 ];
 
 /// A lock is pulsed only for an order of the core that is on disk, in time, at its own door, and for somebody's right.
@@ -91,6 +105,20 @@ fn invariant_at_most_three_pulses_per_use(ledger: &Ledger, seen: &Seen) -> Verdi
     let Some(ordered) = ledger.pulses.get(&(*cab, *boot, *pulse)) else { return Ok(()) };
     ensure(!ordered.done, || format!("pulse {pulse} was executed twice"))?;
     ensure(ledger.uses[ordered.by].pulses < 3, || format!("a fourth pulse of one use at door {}", ordered.at))
+}
+
+/// A cabinet takes up only books that the signer made for it, and the keyset of the root.
+fn invariant_nothing_unsigned_takes_effect(ledger: &Ledger, seen: &Seen) -> Verdict {
+    let Seen::EventWritten { cab, record, .. } = seen else { return Ok(()) };
+    match schemas::cbor::decode::<Event>(record).map(|event| event.fact) {
+        Ok(Fact::BookApplied(applied)) => ensure(ledger.signed_books.contains(&(*cab, applied.version)), || {
+            format!("cabinet {cab} takes up book {}, which was not signed for it", applied.version)
+        }),
+        Ok(Fact::KeysetApplied(applied)) => {
+            ensure(applied.version == 1, || format!("cabinet {cab} takes up keyset {}", applied.version))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The fleet's events are those of the cabinet, from 1 on without a gap, each once and byte for byte.

@@ -252,6 +252,8 @@ pub(super) struct Ledger {
     pub(super) collected: BTreeMap<OrderKey, u32>,
     pub(super) contents: BTreeMap<At, Content>,
     pub(super) applied: BTreeMap<Cab, u64>,
+    /// Versions of books that the signer signed for a cabinet.
+    pub(super) signed_books: BTreeSet<(Cab, u64)>,
     pub(super) accepted: BTreeMap<CommandId, Cab>,
     pub(super) outcomes: BTreeMap<CommandId, UnlockOutcome>,
     /// Rows that consumers have, also of a life of the fleet's store that is lost.

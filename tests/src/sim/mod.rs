@@ -31,11 +31,12 @@ mod world;
 pub use coverage::Coverage;
 pub use decisions::{Decision, NotADecision};
 pub use dice::Dice;
+pub use invariants::Holds;
 pub use sabotage::{SABOTAGES, Sabotage};
 pub use schedule::{Failure, Options, Report, run, run_kept};
 pub use shrink::{NotARegression, Regression, shrink};
 
-/// Names of the invariants that are judged at each fact.
-pub fn invariant_names() -> impl Iterator<Item = &'static str> {
-    invariants::INVARIANTS.iter().map(|(name, _)| *name).chain(end::NAMES)
+/// The invariants and the checks at the end: their names, and whom they hold against.
+pub fn invariants() -> impl Iterator<Item = (&'static str, Holds)> {
+    invariants::INVARIANTS.iter().map(|(name, holds, _)| (*name, *holds)).chain(end::CHECKS)
 }

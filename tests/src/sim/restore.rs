@@ -7,9 +7,10 @@ use cabinet_core::EVENTS;
 use schemas::cbor;
 use schemas::cbor_map;
 use schemas::messages::Epoch;
-use schemas::step::{RESTORED, Store as _, Write, number_of_key};
+use schemas::step::{RESTORED, Store as _, Table, Write, number_of_key};
 
 use super::ledger::{Cab, CabinetPart, FleetPart};
+use super::sabotage::Sabotage;
 use super::store::MemStore;
 use super::world::{CABS, Happening, SHOPS, World};
 
@@ -95,7 +96,11 @@ impl World {
         self.crash_cabinet(cab, true);
         self.coverage.count("faults", "cabinet with a new disk");
         self.tell(|| format!("fault: cabinet {cab} gets a new disk"));
-        self.cabs[cab].store = MemStore::default();
+        let mut store = MemStore::default();
+        if self.sabotage == Some(Sabotage::EpochReused) {
+            self.cabs[cab].store.copy_rows(Table("meta"), &[b"format", b"identity"], &mut store);
+        }
+        self.cabs[cab].store = store;
         self.ledger.cabinet_put_back(cab, CabinetPart::default());
         self.doubt_all(cab);
     }

@@ -7,6 +7,18 @@ pub enum Sabotage {
     PulseBeforeCommit,
     /// The bus carries a pulse out twice.
     DoublePulse,
+    /// The same, for whoever stands at the cabinet only.
+    DoublePulseForPeople,
+    /// From the healing on no lock moves.
+    DeadLocks,
+    /// Whoever owns the bus has the codes key.
+    CodesKeyStolen,
+    /// A cabinet with a new disk counts its events under the epoch of the old one.
+    EpochReused,
+    /// No acknowledgement of an event reaches a cabinet.
+    AcksLost,
+    /// From half an hour on no book reaches a cabinet.
+    BooksLost,
     /// A kept command is carried out without asking the core, and so without its check of the challenge.
     StaleCommand,
     /// The bus does not look at the age of a pulse again.
@@ -22,6 +34,8 @@ pub enum Sabotage {
     CabinetForgets(&'static str),
     /// What a compartment holds is not written when staff load it.
     CabinetForgetsLoads,
+    /// The same when somebody collects.
+    CabinetForgetsCollections,
     /// A row of a stream is passed over.
     SkipRow,
     /// The core's ticks do not reach it.
@@ -36,6 +50,13 @@ pub enum Sabotage {
 pub const SABOTAGES: &[(Sabotage, &str)] = &[
     (Sabotage::PulseBeforeCommit, "no_door_without_authority"),
     (Sabotage::DoublePulse, "at_most_one_pulse_per_command"),
+    (Sabotage::DoublePulseForPeople, "at_most_three_pulses_per_use"),
+    (Sabotage::CabinetForgetsCollections, "collected_once"),
+    (Sabotage::CodesKeyStolen, "nothing_unsigned_takes_effect"),
+    (Sabotage::EpochReused, "no_event_lost_or_doubled"),
+    (Sabotage::AcksLost, "outbox_empties"),
+    (Sabotage::BooksLost, "fleet_book_held"),
+    (Sabotage::DeadLocks, "stored_orders_are_collectable"),
     (Sabotage::StaleCommand, "no_door_without_authority"),
     (Sabotage::LatePulse, "no_door_without_authority"),
     (Sabotage::AckBeforeCommit, "acknowledged_is_stored"),

@@ -32,6 +32,10 @@ pub struct Report {
     pub hash: u64,
     pub steps: u64,
     pub crashes: u64,
+    /// Facts that were handed to a core.
+    pub inputs: u64,
+    /// Faults that were drawn, and crashes within a step; what is lost or doubled on the way is not counted.
+    pub faults: u64,
     pub simulated_millis: u64,
     pub coverage: Coverage,
     pub decisions: Vec<Decision>,
@@ -92,6 +96,8 @@ fn play(mut world: World, seed: u64, options: &Options) -> Result<Report, Failur
             hash: world.hash(),
             steps: world.steps,
             crashes: world.crashes,
+            inputs: world.inputs,
+            faults: world.faults,
             simulated_millis: world.now,
             decisions: world.decisions.taken().to_vec(),
             coverage: world.coverage,

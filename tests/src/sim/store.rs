@@ -21,6 +21,15 @@ impl MemStore {
         self.durable.get(&(table, key.to_vec()))
     }
 
+    /// Copies single rows into another store.
+    pub(super) fn copy_rows(&self, table: Table, keys: &[&[u8]], to: &mut Self) {
+        for key in keys {
+            if let Some(value) = self.get(table, key) {
+                to.durable.insert((table, key.to_vec()), value.clone());
+            }
+        }
+    }
+
     pub(super) fn set_full(&mut self, full: bool) {
         self.full = full;
     }

@@ -73,6 +73,7 @@ pub(super) enum Happening {
     NetworkReturns(Cab),
     SignerReturns,
     CabinetDiskFree(Cab),
+    CabinetDiskRoom(Cab),
     FleetDiskFree,
     FleetClockSetRight,
     BoardMended { cab: Cab, board: u32 },
@@ -127,6 +128,10 @@ pub(super) struct World {
     pub(super) broken: Option<Violation>,
     pub(super) steps: u64,
     pub(super) crashes: u64,
+    /// Facts that were handed to a core.
+    pub(super) inputs: u64,
+    /// Faults that were drawn, and crashes within a step.
+    pub(super) faults: u64,
     shown: usize,
     history: VecDeque<String>,
     hash: u64,
@@ -173,6 +178,8 @@ impl World {
             broken: None,
             steps: 0,
             crashes: 0,
+            inputs: 0,
+            faults: 0,
             history: VecDeque::new(),
             hash: 0xcbf2_9ce4_8422_2325,
         }
@@ -203,7 +210,7 @@ impl World {
         if self.broken.is_some() {
             return;
         }
-        for (name, judge) in INVARIANTS {
+        for (name, _, judge) in INVARIANTS {
             if let Err(text) = judge(&self.ledger, &seen) {
                 self.tell(|| format!("BROKEN {name}: {text}"));
                 self.broken = Some(Violation { invariant: name, text });
@@ -281,6 +288,7 @@ impl World {
 
     /// Somebody's process ends at this place of a step.
     pub(super) fn crash_point(&mut self, site: &'static str, kind: &'static str, position: &'static str) {
+        self.faults += 1;
         self.coverage.count("crash positions", format!("{site} {position}"));
         self.coverage.count("crash points", format!("{site}/{kind}/{position}"));
     }
@@ -360,6 +368,7 @@ impl World {
             Happening::CopiesAreMade => self.copies_are_made(),
             Happening::NetworkReturns(cab) => self.blocked[cab] = false,
             Happening::SignerReturns => self.signer.works = true,
+            Happening::CabinetDiskRoom(cab) => self.set_disk_low(cab, false),
             Happening::CabinetDiskFree(cab) => self.cabs[cab].store.set_full(false),
             Happening::BoardMended { cab, board } => self.board_mended(cab, board),
             Happening::WiringMended { cab, at } => self.wiring_mended(cab, at),
@@ -381,6 +390,7 @@ impl World {
             | Happening::BusAnswers { cab, .. }
             | Happening::SensorReports { cab, .. }
             | Happening::BoardMended { cab, .. }
+            | Happening::CabinetDiskRoom(cab)
             | Happening::Derives { cab, .. } => *cab,
             _ => return None,
         };
