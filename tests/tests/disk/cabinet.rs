@@ -183,7 +183,6 @@ impl<S: Store> Cabinet<S> {
         self.steps += 1;
     }
 
-    #[allow(clippy::wildcard_enum_match_arm, reason = "an observer picks what concerns it out of many kinds")]
     fn note(&mut self, fact: Fact) {
         let (order, progress) = match fact {
             Fact::Stored(Stored { order, compartment, .. }) => (order, Progress::Stored { compartment }),
