@@ -26,6 +26,9 @@ use crate::signer::{Keys, Service, SignerAnswer, SignerClient, serve};
 const INPUTS_WAITING: usize = 4_096;
 /// Between two attempts to open a store that failed.
 const REOPEN_AFTER: Duration = Duration::from_secs(1);
+const REOPEN_AFTER_MAX: Duration = Duration::from_secs(30);
+/// A driver that worked for so long had a store that works.
+const STABLE: Duration = Duration::from_secs(60);
 
 /// Runs the broker until a signal or a failure that a restart has to mend.
 pub fn run_broker(settings: BrokerSettings) -> anyhow::Result<()> {
@@ -157,12 +160,17 @@ async fn drive(
     answers: &mut mpsc::UnboundedReceiver<SignerAnswer>,
     stop: watch::Receiver<bool>,
 ) {
-    while let Err(failure) = driver.run(inputs, answers, stopped(stop.clone())).await {
+    let mut wait = REOPEN_AFTER;
+    loop {
+        let started = tokio::time::Instant::now();
+        let Err(failure) = driver.run(inputs, answers, stopped(stop.clone())).await else { return };
+        // A disk that is full can be read: without a growing pause the whole fleet would connect once a second for nothing.
+        wait = if started.elapsed() > STABLE { REOPEN_AFTER } else { (wait * 2).min(REOPEN_AFTER_MAX) };
         error!(error = %format!("{:#}", anyhow::Error::new(failure)), "the store failed; every connection is cut");
         driver.cut_all();
         let mut surroundings = driver.into_surroundings();
         driver = loop {
-            if !pause(inputs, &surroundings.gate, stop.clone()).await {
+            if !pause(wait, inputs, &surroundings.gate, stop.clone()).await {
                 return;
             }
             match reopen(store, surroundings) {
@@ -178,8 +186,13 @@ async fn drive(
 }
 
 /// Waits before the store is tried again. Whoever connects meanwhile is sent away, so that nothing piles up. False: stop.
-async fn pause(inputs: &mut mpsc::Receiver<GateInput>, gate: &GateHandle, stop: watch::Receiver<bool>) -> bool {
-    let until = tokio::time::Instant::now() + REOPEN_AFTER;
+async fn pause(
+    wait: Duration,
+    inputs: &mut mpsc::Receiver<GateInput>,
+    gate: &GateHandle,
+    stop: watch::Receiver<bool>,
+) -> bool {
+    let until = tokio::time::Instant::now() + wait;
     loop {
         tokio::select! {
             () = stopped(stop.clone()) => return false,

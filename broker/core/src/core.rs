@@ -122,7 +122,12 @@ impl FleetCore {
             Input::Request { ticket, who, payload } => self.request(turn, ticket, who, &payload),
             Input::RowAcked { tenant, integration, stream, n } => {
                 let stream = StreamRef { tenant, integration, stream };
-                self.orders.streams.acked(turn, &stream, n, self.config.acked_rows_kept);
+                // A notification holds who gets what, and is never handed out again.
+                let keep = match stream.stream {
+                    Stream::Status => self.config.acked_rows_kept,
+                    Stream::Notifications => 0,
+                };
+                self.orders.streams.acked(turn, &stream, n, keep);
             }
             Input::Signer { ticket, reply } => self.signer(turn, ticket, reply),
         }

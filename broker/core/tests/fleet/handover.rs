@@ -1,13 +1,14 @@
 //! From the order to its collection.
 
 use fleet_core::signing::SignerRequest;
-use fleet_core::{Effect, Input};
+use fleet_core::{Effect, Input, STREAM};
 use schemas::api::Reply;
 use schemas::messages::{
     Actor, ActorCredential, BookChange, Collected, CredentialKind, DoorOpened, Loading, Retrieved, Size, Stored,
     StoredBy,
 };
 
+use schemas::step::Store as _;
 use schemas::topics::Stream;
 
 use crate::world::{World, c1, door, order, shop, tenant};
@@ -140,4 +141,20 @@ fn an_order_that_staff_take_back_is_retrieved() {
     load(&mut world, "A17", 1);
     world.fact(&c1(), Retrieved { order: order("A17"), compartment: door(1), staff: "sam".parse().unwrap() });
     assert_eq!(world.told("shop").last().unwrap(), "A17 retrieved");
+}
+
+/// It holds a phone number and a sealed code, and nobody is handed it a second time.
+#[test]
+fn an_acknowledged_notification_leaves_the_store() {
+    let mut world = World::new(&[Size::M]);
+    world.put(A17);
+    load(&mut world, "A17", 1);
+    assert_eq!(world.notifications().len(), 1);
+    let held = |world: &World| {
+        world.store.rows(STREAM).unwrap().iter().filter(|(_, row)| row.windows(6).any(|part| part == b"+49 30")).count()
+    };
+    assert_eq!(held(&world), 1);
+    world.handle(Input::RowAcked { tenant: tenant(), integration: shop(), stream: Stream::Notifications, n: 1 });
+    assert_eq!(held(&world), 0);
+    assert!(!world.statuses("shop").is_empty(), "statuses are kept for who asks again");
 }
