@@ -10,6 +10,8 @@ tools=(
     "mosquitto_pub:mosquitto-clients"
     "faketime:faketime"
     "unshare:util-linux"
+    "mount:mount"
+    "mkfs.ext4:e2fsprogs"
 )
 
 # Debian keeps daemons where only root's PATH looks.

@@ -24,12 +24,14 @@ pub(crate) struct Outbox {
     acked: u64,
     /// Given to the shell in this connection up to here; `None` until the fleet has welcomed us.
     sent: Option<u64>,
+    /// The welcome claimed more than there was: newest event then. Nothing is sent until the signed time decides.
+    doubted: Option<u64>,
 }
 
 impl Outbox {
     pub(crate) fn new(epoch: Epoch, row: Option<OutboxRow>) -> Self {
         let row = row.unwrap_or(OutboxRow { newest: 0, oldest: 1, acked: 0 });
-        Self { epoch, newest: row.newest, oldest: row.oldest, acked: row.acked, sent: None }
+        Self { epoch, newest: row.newest, oldest: row.oldest, acked: row.acked, sent: None, doubted: None }
     }
 
     pub(crate) fn epoch(&self) -> Epoch {
@@ -57,7 +59,7 @@ impl Outbox {
     }
 
     pub(crate) fn disconnected(&mut self) {
-        self.sent = None;
+        (self.sent, self.doubted) = (None, None);
     }
 
     /// Moves the mark to what the fleet says that it has; whatever lies behind `oldest` cannot be sent again. If it says
@@ -65,25 +67,35 @@ impl Outbox {
     /// until the fleet's signed time tells which.
     pub(crate) fn welcomed(&mut self, welcome: &Welcome) {
         let mark = EventMark { epoch: welcome.epoch, high_water: welcome.high_water };
-        if self.is_behind(mark) {
-            self.sent = None;
+        if mark.epoch == self.epoch && mark.high_water > self.newest {
+            (self.sent, self.doubted) = (None, Some(self.newest));
             return;
         }
-        let claimed = if mark.epoch == self.epoch { mark.high_water } else { 0 };
-        self.acked = claimed.max(self.oldest - 1);
-        self.sent = Some(self.acked);
+        self.take_mark(mark);
     }
 
-    /// Whether the fleet has events of this epoch that were never written here.
-    pub(crate) fn is_behind(&self, mark: EventMark) -> bool {
-        mark.epoch == self.epoch && mark.high_water > self.newest
+    /// What the signed mark says about a welcome that was in doubt. True: this store was put back, however much was
+    /// written since the welcome.
+    pub(crate) fn is_put_back(&mut self, mark: EventMark) -> bool {
+        let behind = mark.epoch == self.epoch && mark.high_water > self.doubted.unwrap_or(self.newest);
+        if !behind && self.doubted.take().is_some() {
+            // The welcome was a lie.
+            self.take_mark(mark);
+        }
+        behind
+    }
+
+    fn take_mark(&mut self, mark: EventMark) {
+        let claimed = if mark.epoch == self.epoch { mark.high_water } else { 0 };
+        self.acked = claimed.clamp(self.oldest - 1, self.newest);
+        self.sent = Some(self.acked);
     }
 
     /// The store was put back within its epoch: numbers were given twice. What the fleet may not have goes on under a new
     /// epoch, what was acknowledged stays with the old one.
     pub(crate) fn begin_epoch(&mut self, turn: &mut Turn, epoch: Epoch) {
         self.epoch = epoch;
-        self.sent = None;
+        (self.sent, self.doubted) = (None, None);
         for n in self.oldest..=self.acked {
             turn.remove(EVENTS, event_key(n));
         }
@@ -215,5 +227,22 @@ mod tests {
         assert_eq!(turn.finish().writes.len(), 3 + 1, "the acknowledged ones go, the marks are written");
         outbox.welcomed(&welcome(Epoch([2; 8]), 3));
         assert_eq!((outbox.oldest(), outbox.next_batch()), (4, Some((4, 5))));
+    }
+
+    #[test]
+    fn what_is_written_while_a_welcome_is_in_doubt_hides_nothing() {
+        let mut outbox = outbox(9);
+        outbox.welcomed(&welcome(EPOCH, 10));
+        outbox.append(&mut turn(), &0u64);
+        assert!(outbox.is_put_back(EventMark { epoch: EPOCH, high_water: 10 }), "event 10 of the fleet is another one");
+    }
+
+    #[test]
+    fn a_welcome_that_lied_holds_events_up_only_until_the_signed_time() {
+        let mut outbox = outbox(9);
+        outbox.welcomed(&welcome(EPOCH, 500));
+        assert_eq!(outbox.next_batch(), None);
+        assert!(!outbox.is_put_back(EventMark { epoch: EPOCH, high_water: 7 }));
+        assert_eq!(outbox.next_batch(), Some((8, 9)));
     }
 }

@@ -19,7 +19,7 @@ use crate::order::{Order, Orders};
 use crate::staff::{Staff, StaffList};
 use crate::streams::Head;
 use crate::tables::{
-    BOOK, BOOKED, CABINETS, COMMANDS, COMPARTMENTS, CabinetRef, FORMAT, FORMAT_KEY, INTENTS, LEAPS_KEY, META, ORDERS,
+    BOOK, BOOKED, CABINETS, COMMANDS, COMPARTMENTS, CabinetRef, FORMAT, FORMAT_KEY, INTENTS, LANDED_KEY, META, ORDERS,
     OrderRef, PROGRESS, SAID, STAFF, STAFF_AT, STREAMS, StreamRef,
 };
 use crate::turn::Agenda;
@@ -37,7 +37,7 @@ pub(crate) fn open(config: Config, store: &dyn Store) -> Result<FleetCore, OpenE
         is_new,
         restored,
     };
-    core.orders.streams.restore_leaps(meta.get(LEAPS_KEY.as_bytes()).copied().unwrap_or(0));
+    core.orders.streams.restore_leap(meta.get(LANDED_KEY.as_bytes()).copied().unwrap_or(0));
     read_cabinets(&mut core, store)?;
     read_orders(&mut core, store)?;
     read_staff(&mut core, store)?;

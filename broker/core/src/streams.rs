@@ -6,14 +6,17 @@ use std::collections::BTreeMap;
 use schemas::cbor_map;
 use serde::Serialize;
 
-use crate::tables::{LEAPS_KEY, META, STREAM, STREAMS, StreamRef, stream_key};
+use crate::tables::{LANDED_KEY, META, STREAM, STREAMS, StreamRef, stream_key};
 use crate::turn::Turn;
 
 /// Rows removed in one step at most: a cursor that jumps far must not make one large transaction.
 const PRUNED_AT_ONCE: u64 = 64;
 
-/// Numbers that are left out after a restore: more than a fleet writes between two backups.
+/// Numbers that are left out after a restore, at least: more than a fleet writes between two backups.
 pub const LEAP: u64 = 1_000_000;
+/// A leap ends at the fleet's time in these milliseconds, so that a second restore from the same backup lands behind all that
+/// was given after the first: no stream has a hundred rows a second for long.
+const LANDING_MILLIS: u64 = 10;
 
 cbor_map! {
     /// Ends of a stream.
@@ -25,21 +28,22 @@ cbor_map! {
         2 => cursor: u64,
         /// Oldest row that is kept.
         3 => oldest: u64,
-        /// The row before the newest leap: the next [`LEAP`] numbers do not exist.
+        /// The newest leap: the row before it, and the number behind which the next row comes.
         4 opt => leapt: Option<u64>,
+        5 opt => landed: Option<u64>,
     }
 }
 
 #[derive(Default)]
 pub(crate) struct Streams {
     heads: BTreeMap<StreamRef, Head>,
-    /// How often the store was put back: a stream that begins now may have begun before, after the backup.
-    leaps: u64,
+    /// Where the newest leap ended: a stream that begins now may have begun before, after the backup.
+    landed: u64,
 }
 
 impl Streams {
-    pub(crate) fn restore_leaps(&mut self, leaps: u64) {
-        self.leaps = leaps;
+    pub(crate) fn restore_leap(&mut self, landed: u64) {
+        self.landed = landed;
     }
 
     pub(crate) fn restore(&mut self, stream: StreamRef, head: Head) {
@@ -48,8 +52,8 @@ impl Streams {
 
     /// Adds the row that `make` makes of its number.
     pub(crate) fn add<T: Serialize>(&mut self, turn: &mut Turn<'_>, stream: StreamRef, make: impl FnOnce(u64) -> T) {
-        let before = self.leaps * LEAP;
-        let first = Head { newest: before, cursor: before, oldest: before + 1, leapt: None };
+        let before = self.landed;
+        let first = Head { newest: before, cursor: before, oldest: before + 1, leapt: None, landed: None };
         let head = self.heads.entry(stream.clone()).or_insert(first);
         head.newest += 1;
         let n = head.newest;
@@ -60,11 +64,12 @@ impl Streams {
 
     /// The store was put back: numbers behind the newest row were given before, for rows that integrations may have seen.
     pub(crate) fn leap(&mut self, turn: &mut Turn<'_>) {
-        self.leaps += 1;
-        turn.put(META, LEAPS_KEY, &self.leaps);
+        self.landed = (self.landed + LEAP).max(turn.now / LANDING_MILLIS);
+        turn.put(META, LANDED_KEY, &self.landed);
         for (stream, head) in &mut self.heads {
             head.leapt = Some(head.newest);
-            head.newest += LEAP;
+            head.newest = (head.newest + LEAP).max(self.landed);
+            head.landed = Some(head.newest);
             turn.put(STREAMS, stream.key(), head);
         }
     }
@@ -78,8 +83,10 @@ impl Streams {
         let first = head.oldest;
         head.oldest = first.max((n + 1).saturating_sub(keep).min(first + PRUNED_AT_ONCE));
         let pruned = first..head.oldest;
-        if let Some(leapt) = head.leapt.filter(|leapt| (leapt + 1..=leapt + LEAP).contains(&head.oldest)) {
-            head.oldest = (leapt + LEAP + 1).min(head.newest + 1);
+        if let (Some(leapt), Some(landed)) = (head.leapt, head.landed)
+            && (leapt + 1..=landed).contains(&head.oldest)
+        {
+            head.oldest = landed + 1;
         }
         turn.put(STREAMS, stream.key(), head);
         for n in pruned {

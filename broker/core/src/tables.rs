@@ -39,8 +39,8 @@ pub const INTENTS: Table = Table("intents");
 /// Version of the rows.
 pub(crate) const FORMAT: u64 = 1;
 pub(crate) const FORMAT_KEY: &str = "format";
-/// How often the numbers of all streams have leapt.
-pub(crate) const LEAPS_KEY: &str = "leaps";
+/// Where the newest leap of the streams' numbers ended.
+pub(crate) const LANDED_KEY: &str = "landed";
 
 /// A cabinet of a tenant.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -195,7 +195,7 @@ impl Consumer {
 
     /// All rows were sent, and the numbers that a restore left out follow.
     fn is_behind_leap(&self) -> bool {
-        self.newest - self.sent == LEAP
+        self.newest - self.sent >= LEAP
     }
 
     /// Takes up the next row and asks for its secrets, if it has any.

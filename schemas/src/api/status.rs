@@ -60,7 +60,7 @@ cbor_code! {
 /// One row of the `status` stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
-    /// Number of the row in this stream, from 1 without gaps, but for a leap of 1,000,000 behind a restore.
+    /// Number of the row in this stream, from 1 without gaps, but for a leap of at least 1,000,000 behind a restore.
     pub n: u64,
     pub order: OrderId,
     pub state: OrderState,

@@ -26,6 +26,8 @@ const TIME_EVERY_MILLIS: u64 = 6 * 60 * 60 * 1_000;
 /// Most compartments of a cabinet: their numbers end at 999.
 const COMPARTMENTS_MAX: usize = 999;
 
+/// Epochs of a cabinet whose marks are kept.
+const FORMER_MAX: usize = 16;
 /// Far above what a cabinet counts in its life, and exact in every language.
 pub(super) const NUMBER_MAX: u64 = 1 << 53;
 
@@ -119,14 +121,21 @@ impl Cabinet {
                     ));
                 }
             }
-            Some(_) => {
+            Some(before) => {
                 self.audit_all(turn);
                 turn.alarm(format!(
-                    "cabinet {} has a new store: events of the old one after number {} may be missing, \
+                    "cabinet {} has another store: events of the former one after number {} may be missing, \
                      and loaded compartments need a look",
                     self.at, self.progress.high_water
                 ));
-                (self.progress.epoch, self.progress.high_water) = (Some(hello.epoch), 0);
+                let former = self.progress.former.get_or_insert_default();
+                former.push(EventMark { epoch: before, high_water: self.progress.high_water });
+                let known = former.iter().position(|mark| mark.epoch == hello.epoch).map(|at| former.remove(at));
+                if former.len() > FORMER_MAX {
+                    former.remove(0);
+                }
+                self.progress.epoch = Some(hello.epoch);
+                self.progress.high_water = known.map_or(0, |mark| mark.high_water);
                 self.progress.unreconciled = Some(true);
             }
             None => self.progress.epoch = Some(hello.epoch),

@@ -5,7 +5,8 @@ use schemas::cbor_map;
 use schemas::ids::{Name, SiteId};
 use schemas::messages::{
     Attributes, BookChange, Category, CommandId, Compartment, CompartmentInfo, CredentialId, CredentialKind,
-    DropCredential, Epoch, FleetMillis, Instance, OrderKey, PepperOffer, PutCredential, PutOrder, Size, Verifier,
+    DropCredential, Epoch, EventMark, FleetMillis, Instance, OrderKey, PepperOffer, PutCredential, PutOrder, Size,
+    Verifier,
 };
 
 cbor_map! {
@@ -44,6 +45,8 @@ cbor_map! {
         /// True: what is in the compartments may differ from what the fleet knows, because its own store, the cabinet's
         /// store or events between them were lost. Until the cabinet has said what it holds.
         7 opt => unreconciled: Option<bool>,
+        /// Marks of former epochs, the newest last: an old disk that comes back is not believed a second time.
+        8 opt => former: Option<Vec<EventMark>>,
     }
 }
 

@@ -5,7 +5,7 @@ use schemas::messages::{Category, FleetMillis};
 use schemas::topics::Stream;
 
 use crate::config::Config;
-use crate::intents::{Doubt, Intent, Issue, Issued, OrderFact, OrderIntent, Release, Revoke, Told};
+use crate::intents::{Doubt, Intent, Issue, Issued, OrderFact, OrderIntent, Release, Reserve, Revoke, Told};
 use crate::order::{Happened, Order, Orders};
 use crate::rows::NotificationRow;
 use crate::tables::{CabinetRef, OrderRef, StreamRef};
@@ -58,6 +58,9 @@ impl Orders {
         let Some(next) = next_state(order.state, told.fact) else {
             return;
         };
+        // Ready in the time between a backup and now: the cabinet has it in its book, the fleet has not.
+        let forgotten = order.state == OrderState::Created && matches!(next, OrderState::Loading | OrderState::Stored);
+        let (size, category, wants) = (order.size, order.category, order.wants);
         order.reason = None;
         order.compartment = match next {
             OrderState::Ready => None,
@@ -77,6 +80,9 @@ impl Orders {
         let issue = (next == OrderState::Stored).then(|| issue(order, told));
         let when = Happened { at: told.at, unverified: told.time_unverified };
         self.enter(turn, config, at, next, when);
+        if forgotten {
+            turn.send(Intent::to_cabinet(from, Reserve { order: at.order.clone(), size, category, wants }));
+        }
         if let Some(issue) = issue {
             turn.send(Intent::to_cabinet(from, issue));
         } else if next.is_final() {

@@ -231,3 +231,56 @@ fn an_event_that_was_not_understood_makes_the_compartments_be_compared() {
     put(&mut world, "B1");
     assert_eq!(world.reserved(), [door(2)], "compartment 1 holds something that the fleet does not know");
 }
+
+#[test]
+fn a_disk_that_comes_back_is_not_believed_a_second_time() {
+    let mut world = World::new(&[Size::S; 2]);
+    put(&mut world, "A1");
+    load(&mut world, "A1", 1);
+    collect(&mut world, "A1", 1);
+    let (old, told) = (world.cabinets[&c1()].clone(), world.statuses("shop").len());
+    world.disconnect(&c1());
+    let cabinet = world.cabinet(&c1());
+    (cabinet.epoch, cabinet.newest, cabinet.next, cabinet.book) = (schemas::messages::Epoch([5; 8]), 0, 1, 0);
+    cabinet.history.clear();
+    world.connect(&c1());
+    world.disconnect(&c1());
+    let newest = old.newest;
+    world.cabinets.insert(c1(), old);
+    world.connect(&c1());
+    assert_eq!(world.cabinets[&c1()].welcomes.last().unwrap().high_water, newest);
+    assert_eq!(world.statuses("shop").len(), told, "nothing happened twice");
+}
+
+/// Between the backup and now its backend made it ready, and staff loaded it.
+#[test]
+fn an_order_that_was_only_created_at_the_backup_gets_its_code() {
+    let mut world = World::new(&[Size::S; 2]);
+    world.put(r#"{"order":"A1","cabinet":"c1","size":"S","category":"retail","ready":false}"#);
+    let backup = world.store.clone();
+    put(&mut world, "A1");
+    load(&mut world, "A1", 1);
+    restore(&mut world, backup);
+    world.connect(&c1());
+    assert_eq!(state(&world, "A1"), Some(OrderState::Stored));
+    assert_eq!(world.notifications().len(), 1);
+    world.cancel(r#"{"order":"A1"}"#);
+    assert_eq!(state(&world, "A1"), Some(OrderState::Recalled), "and it can be called back");
+}
+
+/// The operator sees that the first backup was the wrong one.
+#[test]
+fn a_second_restore_gives_no_number_twice() {
+    let mut world = World::new(&[Size::S; 4]);
+    let first = world.store.clone();
+    put(&mut world, "A1");
+    let second = world.store.clone();
+    restore(&mut world, second);
+    world.now += 1_000;
+    put(&mut world, "A2");
+    let seen = world.statuses("shop").last().unwrap().n;
+    world.now += 60_000;
+    restore(&mut world, first);
+    put(&mut world, "A3");
+    assert!(world.statuses("shop").first().unwrap().n > seen);
+}
