@@ -75,11 +75,30 @@ pub(crate) struct Orders {
     rows: BTreeMap<OrderRef, Order>,
     counts: BTreeMap<(TenantId, Name), usize>,
     finished: BTreeSet<(FleetMillis, OrderRef)>,
+    age: Age,
     pub(crate) streams: Streams,
+}
+
+/// The time by which orders grow old. It goes on from the newest time in the store and not from the clock: a clock that was
+/// wrong when the fleet started must not make it forget.
+#[derive(Default)]
+struct Age {
+    /// Newest time that an order has.
+    newest: FleetMillis,
+    /// Fleet time of the first step of this run.
+    started: Option<FleetMillis>,
+}
+
+impl Age {
+    fn at(&mut self, now: FleetMillis) -> FleetMillis {
+        let started = *self.started.get_or_insert(now);
+        if self.newest == 0 { now } else { self.newest.saturating_add(now.saturating_sub(started)).min(now) }
+    }
 }
 
 impl Orders {
     pub(crate) fn restore(&mut self, at: OrderRef, order: Order) {
+        self.age.newest = self.age.newest.max(order.since);
         self.count(&at, &order);
         self.rows.insert(at, order);
     }
@@ -95,8 +114,9 @@ impl Orders {
 
     /// Forgets orders that were finished long ago.
     pub(crate) fn forget_finished(&mut self, turn: &mut Turn<'_>, config: &Config) {
+        let age = self.age.at(turn.now);
         for _ in 0..FORGOTTEN_AT_ONCE {
-            if self.retention_ends(config).is_none_or(|at| at > turn.now) {
+            if self.retention_ends(config).is_none_or(|at| at > age) {
                 break;
             }
             if let Some((_, at)) = self.finished.pop_first() {
@@ -117,10 +137,13 @@ impl Orders {
         }
     }
 
-    fn watch_retention(&self, turn: &mut Turn<'_>, config: &Config) {
+    fn watch_retention(&mut self, turn: &mut Turn<'_>, config: &Config) {
         match self.retention_ends(config) {
             // What is left over from a large batch takes the next tick.
-            Some(at) => turn.due(Deadline::Retention, at.max(turn.now.saturating_add(1))),
+            Some(at) => {
+                let wait = at.saturating_sub(self.age.at(turn.now)).max(1);
+                turn.due(Deadline::Retention, turn.now.saturating_add(wait));
+            }
             None => turn.not_due(&Deadline::Retention),
         }
     }

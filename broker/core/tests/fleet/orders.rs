@@ -306,3 +306,18 @@ fn an_operator_puts_orders_in_the_name_of_an_integration() {
     assert!(error.message.contains("no_fitting_compartment") && error.hint.is_some());
     assert_eq!(world.told("shop"), ["A1 reserved", "A2 rejected no_fitting_compartment"]);
 }
+
+/// The broker's host came up with a clock that is years ahead.
+#[test]
+fn a_clock_that_was_wrong_at_the_start_makes_no_order_forgotten() {
+    let mut world = World::new(&[Size::M]);
+    world.put(r#"{"order":"A1","cabinet":"c1","size":"M","category":"retail"}"#);
+    world.cancel(r#"{"order":"A1"}"#);
+    let show = br#"{"op":"order.show","order":"shop/A1"}"#;
+    world.now += 10 * 365 * 86_400_000;
+    world.restart();
+    world.pass(86_400_000);
+    assert!(matches!(world.ask_raw("operator:acme:eve", show), Some(Reply::Order(_))), "kept in spite of the clock");
+    world.pass(90 * 86_400_000);
+    assert!(matches!(world.ask_raw("operator:acme:eve", show), Some(Reply::Error(_))), "and forgotten in its time");
+}
