@@ -173,6 +173,8 @@ pub(super) struct OrderTruth {
     pub(super) astray: bool,
     /// It was known and not yet ready when the fleet's store was copied, and no cabinet was asked for it.
     pub(super) unbooked: bool,
+    /// It was put, and a fleet that was put back did not know it.
+    pub(super) forgotten: bool,
     /// Digits and QR code, each time that its customer was told.
     pub(super) codes: Vec<[String; 2]>,
     /// By the fleet's word.
@@ -387,6 +389,7 @@ impl Ledger {
         for (order, truth) in &mut self.orders {
             truth.told = part.told.remove(order).unwrap_or_default();
             truth.unbooked |= truth.told.state == Some(OrderState::Created);
+            truth.forgotten |= truth.told.state.is_none();
         }
         self.stored = part.stored;
         self.restores = part.restores + 1;

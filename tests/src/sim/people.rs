@@ -86,6 +86,7 @@ impl World {
                 released: false,
                 astray: false,
                 unbooked: false,
+                forgotten: false,
                 codes: Vec::new(),
                 told: Told::default(),
             };
