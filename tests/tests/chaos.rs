@@ -9,5 +9,8 @@ async fn killed_processes_keep_what_they_told() -> anyhow::Result<()> {
     anyhow::ensure!(report.rests == 4, "compared {} times", report.rests);
     // Rounds in which nothing happens would prove nothing.
     anyhow::ensure!(report.orders >= 10 && report.pulses >= 10 && report.kills.len() == 3, "{report}");
+    for kind in ["puts acknowledged", "codes told", "entries opened", "loads", "unlocks with an outcome"] {
+        anyhow::ensure!(report.happenings.contains_key(kind), "no {kind}: {report}");
+    }
     Ok(())
 }

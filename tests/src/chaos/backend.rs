@@ -187,7 +187,7 @@ pub(super) async fn unlock_doors(
     mut dice: Dice,
 ) -> anyhow::Result<()> {
     let mut client = None;
-    while let Some(_acting) = desk.pace.next(&mut dice, PAUSE * 4).await {
+    while let Some(_acting) = desk.pace.next(&mut dice, PAUSE * 2).await {
         let Some(operator) = client.as_ref() else {
             client = timeout(CONNECT, Client::connect(&desk.folder)).await.ok().and_then(Result::ok);
             continue;

@@ -78,35 +78,49 @@ fn acknowledged_orders_are_stored(evidence: &Evidence) -> Verdict {
     Ok(())
 }
 
-/// Of the rows that are kept: what was told long ago and acknowledged may have been removed.
+/// What was told is kept, or was acknowledged; and nothing is acknowledged that was not told.
 fn rows_told_are_stored(evidence: &Evidence) -> Verdict {
+    let mut told: BTreeMap<(Name, &str), u64> = BTreeMap::new();
     for entry in &evidence.told {
         match &entry.what {
             Happening::StatusTold { integration, row } => {
-                let rows = evidence.fleet.statuses.get(integration);
-                if rows.and_then(|rows| rows.first_key_value()).is_some_and(|(oldest, _)| row.n < *oldest) {
-                    continue;
-                }
-                let held = rows.and_then(|rows| rows.get(&row.n));
-                let same = held.is_some_and(|held| {
+                let newest = told.entry((integration.clone(), STATUS)).or_default();
+                *newest = row.n.max(*newest);
+                let held = evidence.fleet.statuses.get(integration).and_then(|rows| rows.get(&row.n));
+                let same = held.map(|held| {
                     (&held.order, held.state, held.compartment) == (&row.order, row.state, row.compartment)
                 });
-                ensure(same, || format!("{integration} was told {row:?} at {} ms, on disk is {held:?}", entry.at))?;
+                kept(evidence, integration, STATUS, row.n, same)?;
             }
             Happening::NotificationTold { integration, n, order } => {
-                let rows = evidence.fleet.notifications.get(integration);
-                if rows.and_then(|rows| rows.first_key_value()).is_some_and(|(oldest, _)| n < oldest) {
-                    continue;
-                }
-                let held = rows.and_then(|rows| rows.get(n));
-                ensure(held.is_some_and(|held| held.order == *order), || {
-                    format!("{integration} was told the code of {order} as row {n}, on disk is {held:?}")
-                })?;
+                let newest = told.entry((integration.clone(), NOTIFICATIONS)).or_default();
+                *newest = (*n).max(*newest);
+                let held = evidence.fleet.notifications.get(integration).and_then(|rows| rows.get(n));
+                kept(evidence, integration, NOTIFICATIONS, *n, held.map(|held| held.order == *order))?;
             }
             _ => {}
         }
     }
+    for ((integration, stream), head) in &evidence.fleet.heads {
+        let newest = told.get(&(integration.clone(), stream.as_str())).copied().unwrap_or(0);
+        ensure(head.cursor <= newest, || {
+            format!("{integration} has acknowledged row {} of {stream} and was told {newest}", head.cursor)
+        })?;
+    }
     Ok(())
+}
+
+const STATUS: &str = "status";
+const NOTIFICATIONS: &str = "notifications";
+
+/// Row `n` was told: it is on disk as it was told (`same`), or it may be gone.
+fn kept(evidence: &Evidence, integration: &Name, stream: &str, n: u64, same: Option<bool>) -> Verdict {
+    let head = evidence.fleet.heads.get(&(integration.clone(), stream.to_owned()));
+    let may_be_gone = head.is_some_and(|head| n < head.oldest && n <= head.cursor);
+    ensure(same == Some(true) || same.is_none() && may_be_gone, || {
+        let found = if same.is_some() { "something else" } else { "nothing" };
+        format!("{integration} was told row {n} of {stream}, on disk is {found}; its ends are {head:?}")
+    })
 }
 
 /// An integration hears rows 1, 2, 3 …, and one whose acknowledgement was lost again, unchanged.

@@ -6,7 +6,7 @@ use schemas::messages::{
 };
 
 use super::super::history::{Errand, Victim};
-use super::super::stores::{NotificationSeen, OrderSeen, StatusSeen, Stored as StoredBay};
+use super::super::stores::{HeadSeen, NotificationSeen, OrderSeen, StatusSeen, Stored as StoredBay};
 use super::*;
 
 const EPOCH: &str = "0101010101010101";
@@ -100,6 +100,8 @@ fn sound() -> Evidence {
     evidence.fleet.statuses.insert(shop(), rows.iter().map(|row| (row.n, seen(row))).collect());
     let told = NotificationSeen { n: 1, order: "A1".parse().unwrap() };
     evidence.fleet.notifications.insert(shop(), [(1, told)].into());
+    evidence.fleet.heads.insert((shop(), STATUS.to_owned()), HeadSeen { newest: 4, cursor: 3, oldest: 1 });
+    evidence.fleet.heads.insert((shop(), NOTIFICATIONS.to_owned()), HeadSeen { newest: 1, cursor: 0, oldest: 1 });
     let unlock = UnlockDone { id: CommandId([9; 16]), compartment: door(4), outcome: UnlockOutcome::Opened };
     set_events(&mut evidence, vec![loading("A1", 1), stored("A1", 1), collected("A1", 1), record(unlock)]);
     evidence
@@ -158,6 +160,24 @@ fn a_row_that_was_told_and_is_not_on_disk_is_found() {
         evidence.fleet.statuses.get_mut(&shop()).unwrap().get_mut(&2).unwrap().state = OrderState::Stored;
     });
     broken("rows_told_are_stored", |evidence| drop(evidence.fleet.notifications.remove(&shop())));
+    broken("rows_told_are_stored", |evidence| head(evidence, NOTIFICATIONS).cursor = 2);
+    // Removed before it was acknowledged.
+    broken("rows_told_are_stored", |evidence| {
+        evidence.fleet.notifications.remove(&shop());
+        head(evidence, NOTIFICATIONS).oldest = 2;
+    });
+}
+
+#[test]
+fn a_row_that_was_acknowledged_may_be_removed() {
+    let mut evidence = sound();
+    evidence.fleet.notifications.remove(&shop());
+    *head(&mut evidence, NOTIFICATIONS) = HeadSeen { newest: 1, cursor: 1, oldest: 2 };
+    judge(&evidence, &all()).unwrap();
+}
+
+fn head<'a>(evidence: &'a mut Evidence, stream: &str) -> &'a mut HeadSeen {
+    evidence.fleet.heads.get_mut(&(shop(), stream.to_owned())).unwrap()
 }
 
 #[test]

@@ -114,6 +114,33 @@ pub(super) enum Happening {
     },
 }
 
+impl Happening {
+    /// What a report counts it as.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::PutAsked { .. } => "puts",
+            Self::PutAcknowledged { .. } => "puts acknowledged",
+            Self::CancelAsked { .. } => "cancels",
+            Self::StatusTold { .. } => "statuses",
+            Self::NotificationTold { .. } => "codes told",
+            Self::Entered { .. } => "codes entered",
+            Self::Answered { shown: Shown::Opening(_), .. } => "entries opened",
+            Self::Answered { shown: Shown::Refused(_), .. } => "entries refused",
+            Self::Answered { shown: Shown::Nothing, .. } => "entries unanswered",
+            Self::Pressed { .. } => "presses of try again",
+            Self::StaffAsked { errand: Errand::Load, .. } => "loads",
+            Self::StaffAsked { errand: Errand::Retrieve, .. } => "retrievals",
+            Self::UnlockAsked { .. } => "unlocks",
+            Self::UnlockReplied { heard: Heard::Outcome(_), .. } => "unlocks with an outcome",
+            Self::UnlockReplied { heard: Heard::Error(_), .. } => "unlocks refused",
+            Self::UnlockReplied { heard: Heard::Nothing, .. } => "unlocks unanswered",
+            Self::Surprised { .. } => "surprises",
+            Self::Killed { .. } => "kills",
+            Self::Started { .. } => "starts",
+        }
+    }
+}
+
 /// A happening and when it was noted. What is asked is noted before it is sent, what is heard after it came.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Entry {

@@ -49,30 +49,34 @@ pub struct Report {
     pub orders: usize,
     pub pulses: usize,
     pub events: u64,
-    pub told: usize,
+    /// What people did and heard, by kind.
+    pub happenings: BTreeMap<&'static str, u64>,
     pub damage: Damage,
     pub seconds: u64,
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kills: Vec<String> = self.kills.iter().map(|(who, count)| format!("{who} {count}")).collect();
+        let list = |counts: &BTreeMap<&'static str, u64>| -> String {
+            let counts: Vec<String> = counts.iter().map(|(what, count)| format!("{what} {count}")).collect();
+            counts.join(", ")
+        };
         write!(
             f,
-            "{} rounds, killed {}, at rest and compared {} times; {} orders, {} pulses, {} events, {} things told; \
-             {} connections, {} cut, {} stalls, {} drips; {} s",
+            "{} rounds, killed {}, at rest and compared {} times; {} orders, {} pulses, {} events; {} connections, \
+             {} cut, {} stalls, {} drips; {} s; {}",
             self.rounds,
-            kills.join(", "),
+            list(&self.kills),
             self.rests,
             self.orders,
             self.pulses,
             self.events,
-            self.told,
             self.damage.connections,
             self.damage.cuts,
             self.damage.stalls,
             self.damage.drips,
-            self.seconds
+            self.seconds,
+            list(&self.happenings)
         )
     }
 }
@@ -101,7 +105,9 @@ pub async fn run(options: Options) -> anyhow::Result<Report> {
     run.report.seconds = began.elapsed().as_secs();
     run.report.damage = run.town.damage();
     run.report.orders = run.town.known.count();
-    run.report.told = run.town.history.len();
+    for entry in run.town.history.entries() {
+        *run.report.happenings.entry(entry.what.kind()).or_default() += 1;
+    }
     match went {
         Ok(()) => {
             run.town.end().await?;

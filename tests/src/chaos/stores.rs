@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Context as _;
-use fleet_core::{EVENTS as FLEET_EVENTS, INTENTS, ORDERS, STREAM};
+use fleet_core::{EVENTS as FLEET_EVENTS, INTENTS, ORDERS, STREAM, STREAMS};
 use fleet_store::RedbStore;
 use schemas::api::OrderState;
 use schemas::cbor::{self, Blob};
@@ -37,6 +37,11 @@ cbor_map! {
     /// A row of the stream `notifications`.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub(super) struct NotificationSeen { 1 => n: u64, 3 => order: OrderId }
+}
+cbor_map! {
+    /// Ends of a stream: rows from `oldest` to `newest` are kept, up to `cursor` they were acknowledged.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub(super) struct HeadSeen { 1 => newest: u64, 2 => cursor: u64, 3 => oldest: u64 }
 }
 cbor_map! {
     #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,6 +93,8 @@ pub(super) struct FleetDisk {
     pub(super) orders: BTreeMap<OrderKey, OrderSeen>,
     pub(super) statuses: BTreeMap<Name, BTreeMap<u64, StatusSeen>>,
     pub(super) notifications: BTreeMap<Name, BTreeMap<u64, NotificationSeen>>,
+    /// By integration and name of the stream.
+    pub(super) heads: BTreeMap<(Name, String), HeadSeen>,
     /// By cabinet and epoch.
     pub(super) events: BTreeMap<(CabinetId, String), Numbered>,
     /// Messages from one aggregate to another that are not taken yet.
@@ -132,6 +139,11 @@ pub(super) fn read_fleet(path: &Path) -> anyhow::Result<FleetDisk> {
     for (_, value) in store.rows(ORDERS)? {
         let order: OrderSeen = decode(ORDERS, &value)?;
         disk.orders.insert(order.order.clone(), order);
+    }
+    for (key, value) in store.rows(STREAMS)? {
+        let parts: Vec<&str> = std::str::from_utf8(&key).context("a key that is no text")?.split('/').collect();
+        let [_, integration, stream] = parts.as_slice() else { anyhow::bail!("a stream's key has {parts:?}") };
+        disk.heads.insert((integration.parse()?, (*stream).to_owned()), decode(STREAMS, &value)?);
     }
     for (key, value) in store.rows(STREAM)? {
         let parts = parts_of(&key)?;
