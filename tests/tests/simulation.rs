@@ -5,7 +5,7 @@ use std::time::Instant;
 use fleet_tests::sim::{Coverage, Failure, Options, Regression, SABOTAGES, Sabotage, invariants, run, shrink};
 
 /// Schedules of each run of the tests.
-const SEEDS: u64 = 80;
+const SEEDS: u64 = 60;
 /// Schedules in which a sabotage must be found.
 const SABOTAGED: u64 = 150;
 
