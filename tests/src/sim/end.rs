@@ -107,7 +107,7 @@ impl World {
                 let heard = self.ledger.heard.get(&at).copied().unwrap_or(0);
                 // Behind a restore without a new row the newest number is one that was left out.
                 let part = self.ledger.stream(&at);
-                if part.next(heard) != newest + 1 || part.next(cursor) != newest + 1 {
+                if part.next(heard) != part.newest + 1 || part.next(cursor) != part.newest + 1 {
                     let text = format!("{name} {stream}: {newest} rows, {heard} received, cursor {cursor}");
                     self.break_off("rows_in_order_without_gaps", text);
                 }

@@ -198,7 +198,7 @@ pub(super) struct Told {
 pub(super) struct FleetPart {
     told: BTreeMap<OrderKey, Told>,
     stored: BTreeMap<(Cab, String), u64>,
-    statuses: BTreeMap<Name, u64>,
+    statuses: BTreeMap<Name, (u64, bool)>,
     streams: BTreeMap<(Name, Stream), StreamPart>,
     restores: u64,
 }
@@ -207,19 +207,21 @@ pub(super) struct FleetPart {
 #[derive(Debug, Clone, Default)]
 pub(super) struct StreamPart {
     /// The number before its first row.
-    pub(super) base: u64,
+    base: u64,
     /// Newest row that was written.
     pub(super) newest: u64,
-    /// Rows behind which a restore left numbers out.
-    pub(super) leaps: Vec<u64>,
+    /// Numbers that a restore left out: the row before them, and the last of them.
+    leaps: Vec<(u64, u64)>,
+    /// The store was put back, and no row was written since.
+    leaping: bool,
 }
 
 impl StreamPart {
-    /// The number behind `n`.
+    /// The number of the row behind `n`.
     pub(super) fn next(&self, n: u64) -> u64 {
         let mut last = n.max(self.base);
-        while self.leaps.contains(&last) {
-            last += fleet_core::LEAP;
+        while let Some((_, to)) = self.leaps.iter().find(|(from, _)| *from == last) {
+            last = *to;
         }
         last + 1
     }
@@ -263,7 +265,7 @@ pub(super) struct Ledger {
     /// How far consumers have got in this life of the fleet's store.
     pub(super) heard: BTreeMap<(Name, Stream), u64>,
     pub(super) streams: BTreeMap<(Name, Stream), StreamPart>,
-    pub(super) statuses: BTreeMap<Name, u64>,
+    pub(super) statuses: BTreeMap<Name, (u64, bool)>,
     /// How often this life of the fleet's store was put back.
     restores: u64,
     pub(super) audits: BTreeSet<At>,
@@ -358,20 +360,26 @@ impl Ledger {
 
     /// A row of a stream was written.
     pub(super) fn grown(&mut self, integration: Name, stream: Stream, n: u64) {
-        let base = self.base();
-        let part = self.streams.entry((integration, stream)).or_insert(StreamPart { base, ..StreamPart::default() });
+        let new = StreamPart { base: n - 1, newest: n - 1, ..StreamPart::default() };
+        let part = self.streams.entry((integration, stream)).or_insert(new);
+        if std::mem::take(&mut part.leaping) {
+            part.leaps.push((part.newest, n - 1));
+        }
         part.newest = n;
     }
 
-    /// The number before the first row of a stream that begins now.
-    pub(super) fn base(&self) -> u64 {
-        self.restores * fleet_core::LEAP
+    /// Whether a status row may have this number: the next one, or one far away behind a restore.
+    pub(super) fn may_be_next(&self, integration: &Name, n: u64) -> bool {
+        match self.statuses.get(integration) {
+            Some((last, leaping)) if *leaping => n > last + fleet_core::LEAP,
+            Some((last, _)) => n == last + 1,
+            None => n == 1 || self.restores > 0 && n > fleet_core::LEAP,
+        }
     }
 
     /// A stream as it is, also one that has not begun.
     pub(super) fn stream(&self, at: &(Name, Stream)) -> StreamPart {
-        let new = StreamPart { base: self.base(), ..StreamPart::default() };
-        self.streams.get(at).cloned().unwrap_or(new)
+        self.streams.get(at).cloned().unwrap_or_default()
     }
 
     pub(super) fn fleet_part(&self) -> FleetPart {
@@ -394,14 +402,11 @@ impl Ledger {
         self.stored = part.stored;
         self.restores = part.restores + 1;
         self.statuses = part.statuses;
-        self.statuses.values_mut().for_each(|n| *n += fleet_core::LEAP);
-        for stream in part.streams.values_mut() {
-            stream.leaps.push(stream.newest);
-            stream.newest += fleet_core::LEAP;
-        }
+        self.statuses.values_mut().for_each(|(_, leaping)| *leaping = true);
+        part.streams.values_mut().for_each(|stream| stream.leaping = true);
         self.streams = part.streams;
         for (at, heard) in &mut self.heard {
-            let last = self.streams.get(at).and_then(|stream| stream.leaps.last().copied()).unwrap_or(0);
+            let last = self.streams.get(at).map_or(0, |stream| stream.newest);
             *heard = last.min(*heard);
         }
     }
@@ -531,7 +536,7 @@ impl Ledger {
     }
 
     fn told(&mut self, integration: Name, status: &Status) {
-        self.statuses.insert(integration.clone(), status.n);
+        self.statuses.insert(integration.clone(), (status.n, false));
         let key = OrderKey { integration, order: status.order.clone() };
         let Some(order) = self.orders.get_mut(&key).filter(|_| moves(status)) else { return };
         let order = &mut order.told;
