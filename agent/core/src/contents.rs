@@ -130,8 +130,8 @@ impl CabinetCore {
                     self.retrieved(turn, compartment, content.order, content.staff);
                 }
             }
-            // Opened by a command or by force, and what should be inside is not.
-            Content::Stored(content) if just_closed && occupancy == Occupancy::Empty => {
+            // Opened by a command, by force or faster than two polls, and what should be inside is not.
+            Content::Stored(content) if occupancy == Occupancy::Empty => {
                 self.require_audit(turn, compartment, Some(content.order));
             }
             Content::Loading(_) | Content::Retrieving(_) | Content::Stored(_) => {}
@@ -186,6 +186,10 @@ impl CabinetCore {
     pub(crate) fn abort_load(&mut self, turn: &mut Turn, compartment: Compartment, order: OrderKey) {
         self.set_content(turn, compartment, Free {});
         self.record(turn, LoadAborted { order: order.clone(), compartment });
+        // The contact may have missed the door, the sensor has not missed the goods.
+        if self.bays.get(&compartment).is_some_and(|bay| bay.occupancy == Occupancy::Occupied) {
+            self.require_audit(turn, compartment, Some(order.clone()));
+        }
         turn.note(ScreenNote::LoadAborted { order, compartment });
     }
 

@@ -10,12 +10,16 @@ use rumqttc::v5::{AsyncClient, ClientError, ConnectionError, Event, MqttOptions}
 use schemas::topics::{Topic, Up};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until};
 use tracing::{error, info};
 
 use super::{AckToken, Endpoint, INFLIGHT, Order, Uplink, UplinkEvent};
 
 /// Orders that wait in rumqttc: more than the core ever has under way.
 const REQUESTS: usize = INFLIGHT as usize * 4;
+/// How long the fleet may answer nothing while something waits for its answer. Pings do not count: a server can answer them
+/// and be dead for everything else.
+const ANSWER_MAX: Duration = Duration::from_secs(45);
 /// How long an ending agent waits for its DISCONNECT to leave.
 const GOODBYE: Duration = Duration::from_millis(500);
 
@@ -32,6 +36,10 @@ pub(super) struct Connection<'a> {
     under_way: HashMap<u16, Sent>,
     unacked: HashMap<AckToken, Publish>,
     next_token: u64,
+    /// The subscription is not confirmed yet.
+    opening: bool,
+    /// The newest answer of the fleet, or when something began to wait for one.
+    answered: Instant,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +75,8 @@ impl<'a> Connection<'a> {
             under_way: HashMap::new(),
             unacked: HashMap::new(),
             next_token: 0,
+            opening: true,
+            answered: Instant::now(),
         }
     }
 
@@ -78,6 +88,9 @@ impl<'a> Connection<'a> {
     ) -> Option<String> {
         let ended = loop {
             tokio::select! {
+                () = sleep_until(self.answered + ANSWER_MAX), if self.waits() => {
+                    break Some("the fleet does not answer".to_owned());
+                }
                 polled = self.polled.recv() => match polled {
                     Some(Ok(event)) => match self.take(event) {
                         Ok(Some(told)) => if events.send(told).await.is_err() { break None },
@@ -102,6 +115,10 @@ impl<'a> Connection<'a> {
         };
         self.polling.abort();
         ended
+    }
+
+    fn waits(&self) -> bool {
+        self.opening || !self.handed.is_empty() || !self.under_way.is_empty()
     }
 
     /// The process is ending: a DISCONNECT, if it can be said at once.
@@ -135,7 +152,10 @@ impl<'a> Connection<'a> {
                 Ok(None)
             }
             Packet::SubAck(answer) => match answer.return_codes.as_slice() {
-                [SubscribeReasonCode::Success(_)] => Ok(Some(UplinkEvent::Up { connection: self.number })),
+                [SubscribeReasonCode::Success(_)] => {
+                    (self.opening, self.answered) = (false, Instant::now());
+                    Ok(Some(UplinkEvent::Up { connection: self.number }))
+                }
                 refused => Err(format!("the fleet refused the subscription: {refused:?}")),
             },
             Packet::Publish(publish) => {
@@ -146,6 +166,7 @@ impl<'a> Connection<'a> {
                 Ok(Some(UplinkEvent::Down { token, payload }))
             }
             Packet::PubAck(answer) => {
+                self.answered = Instant::now();
                 let sent = self.under_way.remove(&answer.pkid).ok_or("a PUBACK that nobody waits for")?;
                 if answer.reason != PubAckReason::Success {
                     error!(?sent, reason = ?answer.reason, "the fleet refused a message");
@@ -180,6 +201,9 @@ impl<'a> Connection<'a> {
     }
 
     fn hand(&mut self, up: Up, sent: Sent, payload: Vec<u8>) -> Result<(), String> {
+        if !self.waits() {
+            self.answered = Instant::now();
+        }
         self.client.try_publish(self.topic(up), QoS::AtLeastOnce, false, payload).map_err(full)?;
         self.handed.push_back(sent);
         Ok(())

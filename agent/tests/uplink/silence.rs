@@ -89,3 +89,19 @@ async fn answer_two(server: &Server) -> super::server::Peer {
     }
     peer
 }
+#[tokio::test(start_paused = true)]
+async fn a_server_that_answers_pings_and_no_subscribe_is_given_up() {
+    let server = Server::start().await;
+    let mut cabinet = Cabinet::start(&server, 2, 100);
+    let serve = async {
+        let mut peer = server.accept().await;
+        peer.connack(false, 0, &[]).await;
+        assert!(matches!(peer.read().await, Said::Subscribe { .. }));
+        let began = Instant::now();
+        assert_eq!(peer.read().await, Said::Gone);
+        assert!(began.elapsed() < GIVEN_UP, "given up after {:?}", began.elapsed());
+        answer_two(&server).await
+    };
+    let (_peer, ()) = tokio::join!(serve, cabinet.until_delivered());
+    cabinet.end().await;
+}

@@ -118,3 +118,26 @@ fn what_is_not_in_the_settings_is_passed_over() {
     }
     assert_eq!(rig.events().len(), before);
 }
+
+/// The door's contact says closed all along (welded contact), the sensor sees the goods come in.
+#[test]
+fn goods_behind_a_door_that_seemed_shut_are_audited_when_the_load_is_given_up() {
+    let mut rig = Rig::online();
+    rig.book(vec![put_staff("ann", "111111"), put_order("A1", Size::M)]);
+    let session = rig.log_in("111111");
+    let pulse = rig.load(session, "A1");
+    rig.door(pulse.compartment, DoorSeen::Closed, OCCUPIED);
+    rig.wait(120_000);
+    assert!(rig.view(pulse.compartment).allocated || rig.view(pulse.compartment).audit_required);
+}
+
+/// Opened, emptied and closed between two polls, or behind a welded contact.
+#[test]
+fn a_stored_order_that_left_behind_a_door_that_seemed_shut_is_audited() {
+    let mut rig = Rig::holding(&[(1, "A1", "123456")]);
+    let effects = rig.enter("123456");
+    rig.sent(only_pulse(&effects));
+    rig.door(1, DoorSeen::Closed, EMPTY);
+    rig.wait(120_000);
+    assert!(rig.view(1).audit_required);
+}
