@@ -126,10 +126,8 @@ fn hello(n: u64) -> anyhow::Result<Hello> {
 }
 
 fn uplink(hello: &Hello, n: u64) -> anyhow::Result<Uplink> {
-    let fact = DoorClosed {
-        compartment: Compartment::new(1).context("a compartment number")?,
-        occupancy: Occupancy::Empty,
-    };
+    let fact =
+        DoorClosed { compartment: Compartment::new(1).context("a compartment number")?, occupancy: Occupancy::Empty };
     let at = Stamp {
         boot: hello.boot,
         boot_millis: n * 1_000,
