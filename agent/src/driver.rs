@@ -132,7 +132,8 @@ impl<S: Store + Reserved> Driver<S> {
             let low = self.store.is_low();
             if low != self.disk_low {
                 self.disk_low = low;
-                warn!(low, "the disk is full, and the store lives on its reserve");
+                let state = if low { "is full, the store lives on its reserve" } else { "has room again" };
+                warn!("the disk {state}");
                 self.take(Input::Disk { low })?;
             }
         }

@@ -89,7 +89,8 @@ impl CabinetCore {
                 self.record(turn, WrongDoor { pulsed, opened });
                 for compartment in [pulsed, opened] {
                     if let Some(bay) = self.bays.get_mut(&compartment) {
-                        bay.fault = Some(Fault::WrongDoor);
+                        // The next opening ends a wrong door, and only staff end the doubt about what is behind it.
+                        bay.fault = bay.fault.filter(|fault| *fault == Fault::PutBack).or(Some(Fault::WrongDoor));
                     }
                     self.save_bay(turn, compartment);
                 }

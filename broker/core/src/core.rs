@@ -68,6 +68,7 @@ impl FleetCore {
         if std::mem::take(&mut self.is_new) {
             turn.put(META, FORMAT_KEY, &FORMAT);
         }
+        self.orders.see(turn.now);
         if let Some(taken) = self.restored.take() {
             self.put_back(&mut turn, taken);
         }

@@ -141,7 +141,7 @@ impl<S: Store + Snapshots + Reserved> Driver<S> {
     }
 
     /// When the core is to be asked again. The clock may be set meanwhile: at least once a minute.
-    fn until_due(&mut self) -> Option<Instant> {
+    fn until_due(&self) -> Option<Instant> {
         let wait = self.core.poll_timeout()?.saturating_sub(self.out.clock.now()).min(60_000);
         Some(Instant::now() + Duration::from_millis(wait))
     }
@@ -159,7 +159,8 @@ impl<S: Store + Snapshots + Reserved> Driver<S> {
         self.store.commit(&batch.writes)?;
         let low = self.store.is_low();
         if std::mem::replace(&mut self.disk_low, low) != low {
-            warn!(low, "alarm: the disk is full, and the store lives on its reserve");
+            let state = if low { "is full, the store lives on its reserve" } else { "has room again" };
+            warn!("alarm: the disk {state}");
         }
         for decided in batch.decided {
             self.act(decided)?;

@@ -18,14 +18,7 @@ const SPACING: Duration = Duration::from_millis(700);
 const JITTER_MILLIS: u64 = 256;
 
 /// 150 ms there and back, and one piece in fifty held up as long as TCP takes to repeat a lost packet.
-const BAD_LINK: Weather = Weather {
-    latency: (75, 75),
-    bytes_per_second: None,
-    stall_one_in: 50,
-    stall: (250, 450),
-    drip_one_in: 0,
-    cut_one_in: 0,
-};
+const BAD_LINK: Weather = Weather { latency: (75, 75), stall_one_in: 50, stall: (250, 450), ..Weather::CALM };
 /// Of the request to the pulse over that link, in milliseconds.
 const BAD_LINK_GOAL: f64 = 1_000.0;
 

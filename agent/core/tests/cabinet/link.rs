@@ -244,3 +244,24 @@ fn a_mark_of_the_past_of_another_epoch_or_of_another_key_begins_no_epoch() {
     rig.down(mark(&rig, first.epoch, first.newest + 50, &unlock_key()));
     assert_eq!(rig.connect().epoch, first.epoch);
 }
+
+/// Another door's lock opens it; that mends nothing about what may be behind it.
+#[test]
+fn a_wrong_door_does_not_end_the_doubt_of_a_store_that_was_put_back() {
+    let mut rig = Rig::holding(&[(3, "A1", "12345678")]);
+    let first = rig.connect();
+    rig.down(Welcome { epoch: first.epoch, high_water: first.newest + 5 });
+    let again = hello(&rig.down(mark(&rig, first.epoch, first.newest + 5, &codes_key()))).unwrap();
+    rig.down(Welcome { epoch: again.epoch, high_water: again.newest });
+    let command = rig.command(4, Expect::empty());
+    let pulse = only_pulse(&rig.send_command(&command));
+    rig.sent(pulse);
+    rig.open_door(3);
+    rig.close_door(3);
+    let command = rig.command(3, Expect::order(order("A1")));
+    let pulse = only_pulse(&rig.send_command(&command));
+    rig.sent(pulse);
+    rig.open_door(3);
+    rig.close_door(3);
+    assert_eq!(result(&rig.enter("12345678")), EntryResult::Refused(EntryRefusal::OutOfService));
+}

@@ -312,7 +312,7 @@ impl Rig {
 
     /// A challenge that is made at this moment.
     pub(crate) fn ask(&mut self) -> Challenge {
-        loop {
+        for _ in 0..1_000 {
             self.wait(1_000);
             let before = self.challenge;
             self.down(Ask {});
@@ -320,6 +320,7 @@ impl Rig {
                 return self.challenge.unwrap();
             }
         }
+        panic!("the cabinet gives no challenge: it is not connected and welcomed")
     }
 
     /// Power off, power on: memory and effects are gone, the boot clock starts again.

@@ -132,6 +132,7 @@ impl Cabinet {
             }
             Fact::UnlockDone(done) => self.unlock_done(turn, &done),
             Fact::CommandRefused(refused) => self.command_refused(turn, &refused),
+            // A cabinet that claims more than any book counts no further than that.
             Fact::BookApplied(applied) => self.book_applied(turn, applied.version.min(NUMBER_MAX)),
             Fact::BookRefused(refused) => self.book_refused(turn, refused.version, refused.reason),
             Fact::KeysetApplied(applied) => self.keyset_applied(turn, applied.version),

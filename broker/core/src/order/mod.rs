@@ -90,13 +90,18 @@ struct Age {
 }
 
 impl Age {
-    fn at(&mut self, now: FleetMillis) -> FleetMillis {
-        let started = *self.started.get_or_insert(now);
-        if self.newest == 0 { now } else { self.newest.saturating_add(now.saturating_sub(started)).min(now) }
+    fn at(&self, now: FleetMillis) -> FleetMillis {
+        let passed = now.saturating_sub(self.started.unwrap_or(now));
+        if self.newest == 0 { now } else { self.newest.saturating_add(passed).min(now) }
     }
 }
 
 impl Orders {
+    /// Called at each step: the first one is where this run's time begins.
+    pub(crate) fn see(&mut self, now: FleetMillis) {
+        self.age.started.get_or_insert(now);
+    }
+
     pub(crate) fn restore(&mut self, at: OrderRef, order: Order) {
         self.age.newest = self.age.newest.max(order.since);
         self.count(&at, &order);
@@ -137,7 +142,7 @@ impl Orders {
         }
     }
 
-    fn watch_retention(&mut self, turn: &mut Turn<'_>, config: &Config) {
+    fn watch_retention(&self, turn: &mut Turn<'_>, config: &Config) {
         match self.retention_ends(config) {
             // What is left over from a large batch takes the next tick.
             Some(at) => {
