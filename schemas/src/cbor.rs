@@ -381,6 +381,46 @@ impl<'de> serde::Deserialize<'de> for Blob {
     }
 }
 
+/// A list of maps of which a newer minor version may have some that this one cannot read: they are left out and counted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Known<T> {
+    pub items: Vec<T>,
+    /// Items that were left out; 0 in a list that was made here.
+    pub left_out: usize,
+}
+
+impl<T> From<Vec<T>> for Known<T> {
+    fn from(items: Vec<T>) -> Self {
+        Self { items, left_out: 0 }
+    }
+}
+
+impl<T> FromIterator<T> for Known<T> {
+    fn from_iter<I: IntoIterator<Item = T>>(items: I) -> Self {
+        items.into_iter().collect::<Vec<T>>().into()
+    }
+}
+
+impl<T: Serialize> Serialize for Known<T> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.items.serialize(serializer)
+    }
+}
+
+impl<'de, T: DeserializeOwned> serde::Deserialize<'de> for Known<T> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let all = ciborium::Value::deserialize(deserializer)?.into_array();
+        let all = all.map_err(|_| serde::de::Error::custom("no list of maps"))?;
+        if !all.iter().all(ciborium::Value::is_map) {
+            return Err(serde::de::Error::custom("no map in a list of maps"));
+        }
+        let count = all.len();
+        let items: Vec<T> = all.into_iter().filter_map(|item| item.deserialized().ok()).collect();
+        let left_out = count - items.len();
+        Ok(Self { items, left_out })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -415,6 +455,18 @@ mod tests {
         assert_eq!(decode::<Sample>(&newer), Ok(sample()));
         let short = [0xa1, 0x01, 0x05];
         assert_eq!(decode::<Sample>(&short), Err(CborError::Shape("no list in Sample".into())));
+    }
+
+    #[test]
+    fn items_that_are_not_understood_are_left_out_of_a_list_and_counted() {
+        let newer = [vec![0x82], encode(&sample()), vec![0xa1, 0x01, 0x05]].concat();
+        let read: Known<Sample> = decode(&newer).unwrap();
+        assert_eq!(read, Known { items: vec![sample()], left_out: 1 });
+        assert_eq!(encode(&read), encode(&vec![sample()]));
+        for (bytes, what) in [(&[0x01][..], "no list"), (&[0x41, 0x07], "bytes"), (&[0x81, 0x07], "a list of numbers")]
+        {
+            assert!(decode::<Known<Sample>>(bytes).is_err(), "{what}");
+        }
     }
 
     #[test]

@@ -51,6 +51,11 @@ cbor_map! {
     pub(crate) struct Doubt { 1 => order: OrderKey, 2 => compartment: Compartment }
 }
 cbor_map! {
+    /// Tell the order if it is inside although it is in no book: the fleet may have forgotten it once.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) struct Find { 1 => order: OrderKey }
+}
+cbor_map! {
     /// A member of staff with a PIN. `serial` grows with each new PIN.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub(crate) struct Employ { 1 => name: Name, 2 => serial: u32, 3 => sealed: Blob }
@@ -65,6 +70,7 @@ cbor_union! {
         4 => Revoke(Revoke),
         5 => Doubt(Doubt),
         6 => Employ(Employ),
+        7 => Find(Find),
     }
 }
 

@@ -170,6 +170,7 @@ impl LiveTelemetry {
             at,
             compartments: sample
                 .compartments
+                .items
                 .iter()
                 .map(|state| LiveCompartment {
                     number: state.number,

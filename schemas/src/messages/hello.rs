@@ -1,6 +1,6 @@
 //! The first message of a connection: what the cabinet is and what it holds.
 
-use crate::cbor::Blob;
+use crate::cbor::{Blob, Known};
 use crate::cbor_map;
 
 use super::{Attributes, BootId, Challenge, CommandId, Compartment, Epoch, Instance, Salt, Size};
@@ -46,7 +46,7 @@ cbor_map! {
         /// Version of the book that is in force, 0 for none.
         9 => book: u64,
         10 => keyset: u64,
-        11 => compartments: Vec<CompartmentInfo>,
+        11 => compartments: Known<CompartmentInfo>,
         /// Left out until a keyset with a key of the codes signer is held.
         12 opt => pepper: Option<PepperOffer>,
         /// Commands that are journalled and have no outcome yet.

@@ -1,5 +1,6 @@
 //! Samples: may be lost, never change anything at the fleet but what people see.
 
+use crate::cbor::Known;
 use crate::{cbor_code, cbor_map};
 
 use super::{Challenge, Compartment, Occupancy, Stamp};
@@ -30,7 +31,7 @@ cbor_map! {
     pub struct Telemetry {
         1 => challenge: Challenge,
         2 => at: Stamp,
-        3 => compartments: Vec<CompartmentState>,
+        3 => compartments: Known<CompartmentState>,
         4 => boards_silent: u32,
         /// Events written and not yet acknowledged.
         5 => outbox: u64,

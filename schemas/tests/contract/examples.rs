@@ -85,14 +85,16 @@ fn hello() -> Hello {
                 attributes: Attributes::default(),
                 in_service: false,
             },
-        ],
+        ]
+        .into(),
         pepper: Some(PepperOffer { version: 1, salt: SALT, sealed: Blob(vec![0xd8; 3]) }),
         open_commands: vec![COMMAND],
     }
 }
 
 fn uplinks() -> Vec<Example> {
-    let empty = Hello { newest: 0, oldest: 1, compartments: vec![], pepper: None, open_commands: vec![], ..hello() };
+    let empty =
+        Hello { newest: 0, oldest: 1, compartments: vec![].into(), pepper: None, open_commands: vec![], ..hello() };
     let state = |number, door, occupancy| CompartmentState {
         number: compartment(number),
         door,
@@ -105,7 +107,8 @@ fn uplinks() -> Vec<Example> {
         compartments: vec![
             state(1, DoorState::Closed, Occupancy::Occupied),
             state(2, DoorState::Forced, Occupancy::Unknown),
-        ],
+        ]
+        .into(),
         boards_silent: 1,
         outbox: 300,
         book: 4,

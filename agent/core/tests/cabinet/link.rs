@@ -30,7 +30,7 @@ fn hello_says_what_the_cabinet_is_and_holds() {
     let first = hello(&effects).unwrap();
     assert_eq!(effects.len(), 1, "nothing but hello before the welcome");
     assert_eq!((first.newest, first.oldest, first.book, first.keyset), (1, 1, 0, 0));
-    assert_eq!((first.pepper, first.compartments.len()), (None, 5));
+    assert_eq!((first.pepper, first.compartments.items.len()), (None, 5));
 
     let effects = rig.send(Input::Keyset(keyset(3)));
     let second = hello(&effects).expect("a pepper key came, so the pepper is offered");
@@ -117,7 +117,7 @@ fn telemetry_is_sampled_every_thirty_seconds_while_connected() {
     let mut rig = Rig::online();
     let samples = telemetry(&rig.wait(90_000));
     assert_eq!(samples.len(), 3);
-    assert_eq!(samples[0].compartments.len(), 5);
+    assert_eq!(samples[0].compartments.items.len(), 5);
     rig.send(Input::Disconnected);
     assert!(telemetry(&rig.wait(90_000)).is_empty());
 }

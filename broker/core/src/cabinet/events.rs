@@ -230,7 +230,7 @@ impl Cabinet {
         };
         self.challenged(turn, sample.challenge);
         self.progress.last_seen = Some(turn.now);
-        for state in &sample.compartments {
+        for state in &sample.compartments.items {
             if self.info(state.number).is_some() {
                 self.doors.insert(state.number, (state.door, state.occupancy));
             }
@@ -241,7 +241,7 @@ impl Cabinet {
             turn.alarm(format!("cabinet {}: its disk {word}", self.at));
         }
         if sample.outbox == 0 && self.is_unreconciled() {
-            self.reconcile(turn, &sample.compartments);
+            self.reconcile(turn, &sample.compartments.items);
         }
         let at = Rfc3339(When::of(&sample.at, turn.now).at);
         let live = LiveTelemetry::new(self.at.cabinet.clone(), at, &sample);

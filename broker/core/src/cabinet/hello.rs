@@ -91,10 +91,10 @@ impl Cabinet {
         if hello.instance != self.registration.instance {
             return Err("hello of another instance than the registered one".into());
         }
-        if hello.compartments.len() > COMPARTMENTS_MAX {
+        if hello.compartments.items.len() > COMPARTMENTS_MAX {
             return Err(format!("hello with more than {COMPARTMENTS_MAX} compartments"));
         }
-        let mut numbers: Vec<Compartment> = hello.compartments.iter().map(|info| info.number).collect();
+        let mut numbers: Vec<Compartment> = hello.compartments.items.iter().map(|info| info.number).collect();
         numbers.sort();
         if numbers.windows(2).any(|pair| pair[0] == pair[1]) {
             return Err("hello names a compartment twice".into());
@@ -167,18 +167,19 @@ impl Cabinet {
     }
 
     /// The cabinet has told all its events, and says which compartments hold something. It is believed; where the fleet
-    /// knows otherwise, a person has to look.
-    pub(super) fn reconcile(&mut self, turn: &mut Turn<'_>, compartments: &[CompartmentState]) {
-        for state in compartments {
-            let found = self.inside.get(&state.number).cloned().unwrap_or_default();
-            if self.info(state.number).is_some() && state.allocated != found.order.is_some() {
-                let word = if state.allocated { "takes it for occupied" } else { "takes it for free" };
-                turn.alarm(format!(
-                    "cabinet {}: compartment {} needs a look, the cabinet {word}",
-                    self.at, state.number
-                ));
-                self.set_inside(turn, state.number, Inside { audit_required: true, ..found });
-            }
+    /// knows otherwise, or cannot read what it says, a person has to look.
+    pub(super) fn reconcile(&mut self, turn: &mut Turn<'_>, states: &[CompartmentState]) {
+        let mine: Vec<Compartment> = self.said.compartments.iter().map(|info| info.number).collect();
+        for at in mine {
+            let found = self.inside.get(&at).cloned().unwrap_or_default();
+            let word = match states.iter().find(|state| state.number == at).map(|state| state.allocated) {
+                Some(allocated) if allocated == found.order.is_some() => continue,
+                Some(true) => "takes it for occupied",
+                Some(false) => "takes it for free",
+                None => "says nothing that the fleet can read",
+            };
+            turn.alarm(format!("cabinet {}: compartment {at} needs a look, the cabinet {word}", self.at));
+            self.set_inside(turn, at, Inside { audit_required: true, ..found });
         }
         self.progress.unreconciled = None;
         self.put_progress(turn);
@@ -200,10 +201,16 @@ impl Cabinet {
             agent: hello.agent.chars().take(64).collect(),
             keyset: hello.keyset,
             pepper: hello.pepper.clone(),
-            compartments: hello.compartments.clone(),
+            compartments: hello.compartments.items.clone(),
         };
         if said == self.said {
             return;
+        }
+        if hello.compartments.left_out > 0 {
+            turn.alarm(format!(
+                "cabinet {}: {} of its compartments are of a kind that this fleet does not know: they get no orders",
+                self.at, hello.compartments.left_out
+            ));
         }
         let other_pepper = pepper(&said) != pepper(&self.said);
         turn.put(SAID, self.at.key(), &said);

@@ -9,6 +9,8 @@ use schemas::messages::{
     Verifier,
 };
 
+use crate::intents::OrderFact;
+
 cbor_map! {
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub(crate) struct Registration {
@@ -58,6 +60,13 @@ cbor_map! {
         2 => audit_required: bool,
         /// False while staff are still loading the order.
         3 => stored: bool,
+    }
+}
+
+impl Inside {
+    /// What the order that is inside would hear of it.
+    pub(super) fn fact(&self) -> OrderFact {
+        if self.stored { OrderFact::Stored } else { OrderFact::Loading }
     }
 }
 

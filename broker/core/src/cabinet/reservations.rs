@@ -12,7 +12,7 @@ use crate::cabinet::Cabinet;
 use crate::cabinet::events::When;
 use crate::cabinet::records::{Booked, Inside, Reservation};
 use crate::config::Config;
-use crate::intents::{Displaced, Intent, NoRoom, OrderFact, Reserve, Reserved};
+use crate::intents::{Displaced, Intent, NoRoom, Reserve, Reserved};
 use crate::tables::BOOKED;
 use crate::turn::Turn;
 
@@ -37,10 +37,18 @@ impl Cabinet {
         self.keep(turn, &order, compartment);
     }
 
+    /// Tells an order that is here by the cabinet's word, and that the fleet has in no book.
+    pub(super) fn find(&mut self, turn: &mut Turn<'_>, order: &OrderKey) {
+        let held = self.inside.iter().find(|(_, inside)| inside.order.as_ref() == Some(order));
+        if let (Some((compartment, inside)), None) = (held, self.booked.get(order)) {
+            self.tell_order(turn, When::heard_at(turn.now), order, *compartment, inside.fact());
+        }
+    }
+
     /// The order is here already, by the cabinet's word: the fleet was restored, and its backend has put it again.
     fn adopt(&mut self, turn: &mut Turn<'_>, wish: Reserve, compartment: Compartment, inside: Inside) {
         let order = wish.order.clone();
-        let fact = if inside.stored { OrderFact::Stored } else { OrderFact::Loading };
+        let fact = inside.fact();
         self.book(turn, wish);
         self.occupied(turn, &order, compartment);
         self.set_inside(turn, compartment, Inside { audit_required: false, ..inside });

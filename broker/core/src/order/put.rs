@@ -6,7 +6,7 @@ use schemas::messages::OrderKey;
 use sha2::{Digest as _, Sha256};
 
 use crate::config::Config;
-use crate::intents::{Intent, Release, Reserve, Revoke};
+use crate::intents::{Find, Intent, Release, Reserve, Revoke};
 use crate::order::{Happened, Order, Orders};
 use crate::rows::{StatusRow, json};
 use crate::tables::{CabinetRef, OrderRef};
@@ -71,9 +71,10 @@ impl Orders {
         content: String,
         known_cabinet: bool,
     ) -> Result<(), RejectReason> {
+        let cabinet = put.cabinet;
         let order = Order {
             order: at.order.clone(),
-            cabinet: put.cabinet.clone(),
+            cabinet: cabinet.clone(),
             size: put.size,
             category: put.category,
             wants: put.wants.into(),
@@ -96,6 +97,8 @@ impl Orders {
         } else {
             let when = Happened::now(turn);
             self.enter(turn, config, &at, OrderState::Created, when);
+            let cabinet = CabinetRef::new(at.tenant.clone(), cabinet);
+            turn.send(Intent::to_cabinet(&cabinet, Find { order: at.order }));
         }
         Ok(())
     }

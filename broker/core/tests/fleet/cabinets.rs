@@ -61,7 +61,7 @@ fn nothing_but_hello_is_taken_before_it() {
 #[test]
 fn a_hello_that_cannot_be_of_this_cabinet_cuts_the_connection() {
     let good = world().cabinets[&c1()].hello();
-    let double = vec![good.compartments[0].clone(), good.compartments[0].clone()];
+    let double = vec![good.compartments.items[0].clone(), good.compartments.items[0].clone()].into();
     for (what, hello) in [
         ("instance", schemas::messages::Hello { instance: Instance([8; 16]), ..good.clone() }),
         ("doubled compartment", schemas::messages::Hello { compartments: double, ..good.clone() }),
@@ -102,6 +102,26 @@ fn presence_is_told_when_it_changes() {
         .map(|presence| (presence.online, presence.reason))
         .collect();
     assert_eq!(told, [(true, None), (false, Some("keepalive".into()))]);
+}
+
+/// A compartment of a newer kind must not keep the whole cabinet away.
+#[test]
+fn a_compartment_that_this_fleet_cannot_read_gets_no_orders_and_the_others_do() {
+    let mut world = World::new(&[Size::M, Size::M]);
+    world.disconnect(&c1());
+    let hello = world.cabinets[&c1()].hello();
+    let known = cbor::encode(&hello.compartments.items[0]);
+    assert_eq!(known[3..5], [2, 1], "key and code of its size");
+    let mut payload = cbor::encode(&hello);
+    let at = payload.windows(known.len()).position(|part| part == known).unwrap();
+    payload[at + 4] = 9;
+    let alarms = world.alarms();
+    world.handle(Input::CabinetConnected { tenant: tenant(), cabinet: c1() });
+    assert!(!closes(&world.up(&c1(), Up::Hello, payload)));
+    assert_eq!(world.alarms(), alarms + 1);
+    world.put(A1);
+    world.put(r#"{"order":"A2","cabinet":"c1","size":"M","category":"retail"}"#);
+    assert_eq!(world.reserved(), [door(2)]);
 }
 
 /// Acceptance 8, the fleet's part.
@@ -218,7 +238,8 @@ fn telemetry_is_shown_and_writes_nothing() {
                 occupancy: Occupancy::Occupied,
                 allocated: false,
             })
-            .to_vec(),
+            .into_iter()
+            .collect(),
         boards_silent: 0,
         outbox: 0,
         book: 1,

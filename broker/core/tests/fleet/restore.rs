@@ -79,6 +79,36 @@ fn a_restored_fleet_hears_again_what_it_has_forgotten() {
     assert_eq!(state(&world, "A2"), Some(OrderState::Stored), "its backend puts it again and finds it where it is");
 }
 
+/// Its backend knows it as not ready yet; the cabinet knows better.
+#[test]
+fn an_order_that_was_forgotten_and_is_put_again_before_it_is_ready_is_found_where_it_is() {
+    let mut world = World::new(&[Size::S; 2]);
+    put(&mut world, "A1");
+    let backup = world.store.clone();
+    put(&mut world, "A2");
+    load(&mut world, "A2", 2);
+    restore(&mut world, backup);
+    world.connect(&c1());
+    world.put(r#"{"order":"A2","cabinet":"c1","size":"S","category":"retail","ready":false}"#);
+    let told = world.statuses("shop").into_iter().filter(|status| status.order.as_str() == "A2");
+    assert_eq!(told.map(|status| status.state).collect::<Vec<_>>(), [OrderState::Created, OrderState::Stored]);
+}
+
+#[test]
+fn a_compartment_of_which_the_sample_says_nothing_readable_needs_a_look() {
+    let mut world = World::new(&[Size::S; 2]);
+    put(&mut world, "A1");
+    let backup = world.store.clone();
+    restore(&mut world, backup);
+    world.connect(&c1());
+    world.cabinet(&c1()).sizes.truncate(1);
+    let alarms = world.alarms();
+    sample(&mut world, &[], 0);
+    assert_eq!(world.alarms(), alarms + 1);
+    put(&mut world, "B1");
+    assert_eq!(state(&world, "B1"), Some(OrderState::Rejected), "compartment 2 is not given out");
+}
+
 #[test]
 fn where_events_are_lost_the_cabinets_word_about_its_compartments_counts() {
     let mut world = World::new(&[Size::S; 3]);
