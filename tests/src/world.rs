@@ -65,10 +65,16 @@ impl World {
 
     /// The broker runs again: everybody connects anew.
     pub async fn start_broker(&mut self) -> anyhow::Result<()> {
+        self.start_broker_alone().await?;
+        self.shop.reconnect(&self.stage).await
+    }
+
+    /// The broker runs again, and the shop is still away.
+    pub async fn start_broker_alone(&mut self) -> anyhow::Result<()> {
         self.stage.start_broker().await?;
         self.operator = self.stage.client(Role::Operator, "admin").await?;
         self.watch = Watch::start(&self.operator).await?;
-        self.shop.reconnect(&self.stage).await
+        Ok(())
     }
 
     /// The operator asks for an unlock.

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod attacks;
+mod backends;
 mod cli;
 mod clocks;
 mod commands;
@@ -14,7 +15,9 @@ mod handover;
 mod input;
 mod isolation;
 mod lockout;
+mod machine;
 mod offline;
+mod power;
 mod processes;
 mod restore;
 mod secrets;

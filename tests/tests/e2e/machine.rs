@@ -1,0 +1,42 @@
+//! Another start of a cabinet's machine, on this one: the agent reads another boot id.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use anyhow::ensure;
+use fleet_tests::World;
+
+/// Words before an agent's program; `boot` numbers the starts of the machine.
+pub(crate) fn started_again(world: &World, boot: u32) -> anyhow::Result<Vec<OsString>> {
+    let file: PathBuf = world.stage.folder().join(format!("boot_id.{boot}"));
+    std::fs::write(&file, format!("{boot:08x}-2222-4333-8444-555555555555\n"))?;
+    let bind = r#"mount --bind "$1" /proc/sys/kernel/random/boot_id && shift && exec "$@""#;
+    let mut words: Vec<OsString> = ["unshare", "--mount", "sh", "-c", bind, "sh"].map(OsString::from).into();
+    words.push(file.into());
+    Ok(words)
+}
+
+/// Whether a test can do so here.
+pub(crate) fn can_be_started_again() -> anyhow::Result<bool> {
+    let may_mount = std::process::Command::new("unshare").args(["--mount", "true"]).status();
+    usable(may_mount.is_ok_and(|status| status.success()), "a right to a mount namespace")
+}
+
+/// The library that fakes the wall clock.
+pub(crate) fn faketime() -> anyhow::Result<Option<PathBuf>> {
+    let found = ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu"]
+        .map(|folder| Path::new(folder).join("faketime/libfaketime.so.1"))
+        .into_iter()
+        .find(|path| path.exists());
+    usable(found.is_some(), "libfaketime")?;
+    Ok(found)
+}
+
+/// A test without what it needs is skipped on a laptop and fails where all tools are required.
+fn usable(found: bool, what: &str) -> anyhow::Result<bool> {
+    if !found {
+        ensure!(std::env::var_os("REQUIRE_TOOLS").is_none(), "{what} is required");
+        eprintln!("SKIPPED: there is no {what} here");
+    }
+    Ok(found)
+}
