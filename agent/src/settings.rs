@@ -36,7 +36,7 @@ pub struct FleetSection {
     pub roots: PathBuf,
     pub certificate: PathBuf,
     pub key: PathBuf,
-    /// Seconds between MQTT pings.
+    /// Seconds between MQTT pings. A cabinet that is silent for one and a half times that is taken for offline.
     pub keep_alive_seconds: u16,
     /// Longest wait between attempts to connect, in seconds.
     pub backoff_max_seconds: u32,
@@ -50,7 +50,7 @@ impl Default for FleetSection {
             roots: "root.crt".into(),
             certificate: "cabinet.crt".into(),
             key: "cabinet.key".into(),
-            keep_alive_seconds: 30,
+            keep_alive_seconds: 200,
             backoff_max_seconds: 60,
         }
     }

@@ -43,10 +43,13 @@ pub struct Config {
     /// This run. A new one each time, or a command to an earlier run could be carried out by this one.
     pub boot: BootId,
     pub machine: MachineStart,
-    /// Between two samples while connected; [`Config::TELEMETRY_EVERY_MILLIS`] unless there is a reason.
+    /// Between two samples while connected and something changes; [`Config::TELEMETRY_EVERY_MILLIS`] unless there is a
+    /// reason.
     pub telemetry_every_millis: u64,
 }
 
 impl Config {
     pub const TELEMETRY_EVERY_MILLIS: u64 = 30_000;
+    /// A sample that says the same as the last one is sent this much later: a cabinet on a metered link is mostly idle.
+    pub const TELEMETRY_IDLE_MILLIS: u64 = 15 * 60_000;
 }

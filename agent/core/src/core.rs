@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use schemas::messages::{BoardHealth, Compartment, Event, Fact, RefusalReason};
+use schemas::messages::{BoardHealth, Compartment, Event, Fact, RefusalReason, Telemetry};
 use schemas::step::Step;
 
 use crate::bay::Bay;
@@ -32,6 +32,8 @@ pub struct CabinetCore {
     pub(crate) clock: FleetClock,
     pub(crate) outbox: Outbox,
     pub(crate) link: Link,
+    /// The newest sample of this connection.
+    pub(crate) told: Option<Telemetry>,
     /// When `ask` was last answered.
     pub(crate) asked_at: Option<u64>,
     pub(crate) book: HeldBook,

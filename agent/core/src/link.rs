@@ -3,15 +3,16 @@
 use schemas::cbor::{self, Blob};
 use schemas::crypto::seal;
 use schemas::messages::{
-    CompartmentState, Down, Hello, KeysetApplied, MESSAGE_MAX, PROTOCOL_MINOR, PepperOffer, RefusalReason, Telemetry,
-    Welcome,
+    Challenge, CompartmentState, Down, Hello, KeysetApplied, MESSAGE_MAX, PROTOCOL_MINOR, PepperOffer, RefusalReason,
+    Stamp, Telemetry, Welcome,
 };
 
-use crate::Effect;
+use crate::bay::Bay;
 use crate::core::CabinetCore;
 use crate::records::KEYSET_KEY;
 use crate::tables::META;
 use crate::turn::Turn;
+use crate::{Config, Effect};
 
 /// Between two answers to `ask`.
 const ASK_MILLIS: u64 = 1_000;
@@ -82,6 +83,7 @@ impl CabinetCore {
             self.outbox.welcomed(welcome);
             if let Link::Greeting { .. } = self.link {
                 self.link = Link::Welcomed { telemetry_at: turn.now };
+                self.told = None;
             }
         }
     }
@@ -145,30 +147,38 @@ impl CabinetCore {
 
     fn send_telemetry(&mut self, turn: &mut Turn) {
         // At least a second, or a zero in the settings would never let the core rest.
-        self.link =
-            Link::Welcomed { telemetry_at: turn.now.saturating_add(self.config.telemetry_every_millis.max(1_000)) };
-        let fleet = self.clock.now(turn.now);
-        let wrong = self.lockout.wrong_today(turn.now, fleet);
-        let telemetry = Telemetry {
-            challenge: self.challenges.current(turn.now, &mut turn.draws),
-            at: self.clock.stamp(turn.now),
-            compartments: self
-                .bays
-                .values()
-                .map(|bay| CompartmentState {
-                    number: bay.number(),
-                    door: bay.door_state(),
-                    occupancy: bay.occupancy,
-                    allocated: !bay.is_free(),
-                })
-                .collect(),
+        let every = self.config.telemetry_every_millis.max(1_000);
+        self.link = Link::Welcomed { telemetry_at: turn.now.saturating_add(every) };
+        if let Some(last) = &self.told
+            && turn.now.saturating_sub(last.at.boot_millis) < Config::TELEMETRY_IDLE_MILLIS
+            && self.sample(turn.now, last.challenge, last.at) == *last
+        {
+            return;
+        }
+        let challenge = self.challenges.current(turn.now, &mut turn.draws);
+        let sample = self.sample(turn.now, challenge, self.clock.stamp(turn.now));
+        turn.effect(Effect::SendTelemetry(cbor::encode(&sample)));
+        self.told = Some(sample);
+    }
+
+    fn sample(&self, now: u64, challenge: Challenge, at: Stamp) -> Telemetry {
+        let wrong = self.lockout.wrong_today(now, self.clock.now(now));
+        let state = |bay: &Bay| CompartmentState {
+            number: bay.number(),
+            door: bay.door_state(),
+            occupancy: bay.occupancy,
+            allocated: !bay.is_free(),
+        };
+        Telemetry {
+            challenge,
+            at,
+            compartments: self.bays.values().map(state).collect(),
             boards_silent: self.boards_silent(),
             outbox: self.outbox.waiting(),
             book: self.book.version(),
             wrong_codes_today: u32::try_from(wrong).unwrap_or(u32::MAX),
             disk_low: self.disk_low.then_some(true),
-        };
-        turn.effect(Effect::SendTelemetry(cbor::encode(&telemetry)));
+        }
     }
 
     /// What this turn has written goes out behind everything else, as far as the window allows.

@@ -176,6 +176,7 @@ fn load(config: Config, identity: Identity, rows: &Rows<'_>, now: u64) -> Result
         entries: Default::default(),
         sessions: Default::default(),
         silent_boards: Default::default(),
+        told: None,
         disk_low: false,
         now,
         config,

@@ -65,7 +65,7 @@ impl Default for GateSettings {
             half_open_per_address: 128,
             address_allow_list: Vec::new(),
             greeting_timeout: Duration::from_secs(10),
-            keep_alive_max: 60,
+            keep_alive_max: 200,
             receive_maximum: 32,
             send_window: 32,
             down_queue_max: 256,

@@ -1,6 +1,6 @@
 //! Hello, welcome, events on their way, challenges, telemetry, keysets.
 
-use cabinet_core::{Effect, EntryRefusal, EntryResult, Input};
+use cabinet_core::{Config, Effect, EntryRefusal, EntryResult, Input};
 use schemas::cbor::{self, Blob};
 use schemas::crypto::seal;
 use schemas::messages::*;
@@ -113,13 +113,21 @@ fn ask_is_answered_once_a_second() {
 }
 
 #[test]
-fn telemetry_is_sampled_every_thirty_seconds_while_connected() {
+fn telemetry_is_sent_within_half_a_minute_of_a_change_and_else_every_quarter_of_an_hour() {
     let mut rig = Rig::online();
-    let samples = telemetry(&rig.wait(90_000));
-    assert_eq!(samples.len(), 3);
-    assert_eq!(samples[0].compartments.items.len(), 5);
+    let samples = |rig: &mut Rig, millis| telemetry(&rig.wait(millis)).len();
+    samples(&mut rig, 60_000);
+    assert_eq!(samples(&mut rig, 4 * Config::TELEMETRY_IDLE_MILLIS), 4, "nothing changes");
+    rig.open_door(3);
+    let changed = telemetry(&rig.wait(30_000));
+    assert_eq!(changed.len(), 1);
+    assert_eq!(changed[0].compartments.items[2].door, DoorState::Forced);
+    assert_eq!(changed[0].compartments.items.len(), 5);
     rig.send(Input::Disconnected);
-    assert!(telemetry(&rig.wait(90_000)).is_empty());
+    assert!(telemetry(&rig.wait(2 * Config::TELEMETRY_IDLE_MILLIS)).is_empty());
+    let hello = hello(&rig.send(Input::Connected)).unwrap();
+    let effects = rig.down(Welcome { epoch: hello.epoch, high_water: hello.newest });
+    assert_eq!(telemetry(&effects).len(), 1, "whoever listens now has heard nothing yet");
 }
 
 #[test]
