@@ -34,7 +34,18 @@ impl CabinetCore {
                 | Content::Retrieving(_) => None,
             };
         }
+        self.drop_offer_that_is_over(compartment);
         self.save_bay(turn, compartment);
+    }
+
+    /// One that stayed would end with the next use of the door, and take what that is for as its own.
+    fn drop_offer_that_is_over(&mut self, compartment: Compartment) {
+        let offer = self.bays.get(&compartment).and_then(|bay| bay.offer.as_ref());
+        if offer.is_some_and(|offer| !self.still_entitled(compartment, &offer.row.purpose))
+            && let Some(bay) = self.bays.get_mut(&compartment)
+        {
+            bay.offer = None;
+        }
     }
 
     /// Where an order is, if it is anywhere here.

@@ -284,6 +284,28 @@ fn taking_back_twice_does_not_store_an_order_that_may_be_out() {
     assert!(!rig.view(1).allocated);
 }
 
+/// Pressed again while the door was closing, and the lock could not be reached: what is left of that must not end the
+/// loading of the next order, whose door opens all the same.
+#[test]
+fn an_offer_that_is_left_of_a_retrieval_does_not_abort_the_next_loading() {
+    let mut rig = Rig::holding(&[(3, "A1", "11111111")]);
+    rig.book(vec![put_order("A2", Size::S)]);
+    let session = rig.log_in("111111");
+    let retrieve = || Input::Retrieve { session, order: order("A1") };
+    let first = only_pulse(&rig.send(retrieve()));
+    rig.sent(first);
+    rig.open_door(3);
+    let second = only_pulse(&rig.send(retrieve()));
+    let third = only_pulse(&rig.not_sent(second));
+    rig.not_sent(third);
+    rig.close_door(3);
+    assert!(!rig.view(3).allocated && !rig.view(3).try_again);
+    let effects = load(&mut rig, session, "A2", false);
+    assert_eq!(only_pulse(&effects).compartment, 3);
+    assert!(rig.view(3).allocated);
+    assert_eq!(rig.count(|fact| matches!(fact, Fact::LoadAborted(_))), 0);
+}
+
 /// Nobody heard what became of the pulse; later an operator opens the door for somebody, who closes it again.
 #[test]
 fn an_order_that_was_perhaps_never_taken_back_does_not_leave_a_compartment_that_looks_free() {
