@@ -1,6 +1,6 @@
 //! Books: whole or not at all, in order, and never a word about what lies in the compartments.
 
-use cabinet_core::{CREDENTIALS_MAX, EntryRefusal, EntryResult, ORDERS_MAX};
+use cabinet_core::{BUNDLE_MAX, CREDENTIALS_MAX, EntryRefusal, EntryResult, ORDERS_MAX};
 use schemas::messages::*;
 
 use crate::rig::*;
@@ -151,4 +151,50 @@ fn the_number_of_credentials_is_bounded_and_old_dead_ones_are_forgotten() {
     rig.send_book(book(snapshot, 0, vec![]));
     let credentials = schemas::step::Table("credentials");
     assert_eq!(rig.store.len(credentials), cabinet_core::TOMBSTONES_MAX);
+}
+
+#[test]
+fn the_book_says_how_many_digits_a_code_has() {
+    let mut rig = Rig::online();
+    assert_eq!(rig.core.view().code_digits, 8);
+    rig.book(vec![Rules { code_digits: 6 }.into()]);
+    rig.restart();
+    assert_eq!(rig.core.view().code_digits, 6);
+    rig.connect();
+    rig.send_book(book(2, 0, vec![]));
+    assert_eq!(rig.core.view().code_digits, 8, "a whole book that does not say it means the default");
+}
+
+#[test]
+fn a_bundle_has_sixty_four_orders_at_most() {
+    let names: Vec<String> = (0..=BUNDLE_MAX).map(|n| format!("A{n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut rig = Rig::online();
+    rig.book(vec![credential(1, "12345678", &names[..BUNDLE_MAX]).into()]);
+    assert_eq!(rig.last(), BookApplied { version: 1 }.into());
+    rig.send_book(book(2, 1, vec![credential(2, "87654321", &names).into()]));
+    assert_eq!(rig.last(), refused(2, RefusalReason::Malformed).into());
+}
+
+#[test]
+fn generations_count_for_each_order_alone() {
+    let mut rig = Rig::holding(&[(3, "A1", "12345678"), (4, "A2", "87654321")]);
+    rig.book(vec![PutCredential { generation: 2, ..credential(7, "22222222", &["A1"]) }.into()]);
+    rig.book(vec![credential(8, "33333333", &["A2"]).into()]);
+    assert_eq!(only_pulse(&rig.enter("33333333")).compartment, 4);
+}
+
+/// Digits are few, so a code that is over comes again one day, under an id that may sort before or behind the old one.
+#[test]
+fn a_code_that_is_given_again_means_its_newest_holder() {
+    for (before, after) in [(8, 9), (9, 8)] {
+        let mut rig = Rig::holding(&[(3, "A1", "12345678"), (4, "A2", "87654321")]);
+        rig.book(vec![credential(before, "55555555", &["A1"]).into()]);
+        rig.pick_up("55555555");
+        assert_eq!(result(&rig.enter("55555555")), EntryResult::Refused(EntryRefusal::Used));
+        rig.book(vec![credential(after, "55555555", &["A2"]).into()]);
+        assert_eq!(result(&rig.enter("55555555")), EntryResult::Opening { compartments: vec![number(4)] });
+        rig.book(vec![DropCredential { id: CredentialId([after; 8]) }.into()]);
+        assert_eq!(result(&rig.enter("55555555")), EntryResult::Refused(EntryRefusal::Revoked));
+    }
 }

@@ -96,6 +96,7 @@ fn a_board_is_reported_when_it_falls_silent_and_when_it_answers_again() {
     }
     assert_eq!(rig.core.view().boards_silent, 1);
     rig.send(Input::Board { board: 2, answering: true });
+    assert_eq!(rig.core.view().boards_silent, 0);
     let told: Vec<_> = rig.events().into_iter().filter(|fact| matches!(fact, Fact::BoardHealth(_))).collect();
     assert_eq!(
         told,
@@ -140,4 +141,27 @@ fn a_stored_order_that_left_behind_a_door_that_seemed_shut_is_audited() {
     rig.door(1, DoorSeen::Closed, EMPTY);
     rig.wait(120_000);
     assert!(rig.view(1).audit_required);
+}
+
+#[test]
+fn a_stored_order_is_doubted_only_where_a_sensor_calls_its_compartment_empty() {
+    let mut rig = Rig::holding(&[(1, "A1", "12345678"), (4, "A2", "87654321")]);
+    rig.door(1, DoorSeen::Closed, OCCUPIED);
+    rig.door(1, DoorSeen::Closed, UNKNOWN);
+    rig.door(4, DoorSeen::Closed, EMPTY);
+    assert_eq!(rig.count(|fact| matches!(fact, Fact::AuditRequired(_))), 0, "4 has no sensor");
+    rig.door(1, DoorSeen::Closed, EMPTY);
+    assert_eq!(rig.last(), AuditRequired { compartment: number(1), order: Some(order("A1")) }.into());
+}
+
+#[test]
+fn a_door_that_stays_open_is_shown_as_held_after_five_minutes() {
+    let mut rig = Rig::holding(&[(4, "A1", "12345678")]);
+    let pulse = only_pulse(&rig.enter("12345678"));
+    rig.sent(pulse);
+    rig.open_door(4);
+    rig.wait(299_999);
+    assert_eq!(rig.view(4).door, DoorState::Open);
+    rig.wait(1);
+    assert_eq!(rig.view(4).door, DoorState::HeldOpen);
 }

@@ -1,7 +1,9 @@
 //! Hello, welcome, events on their way, challenges, telemetry, keysets.
 
 use cabinet_core::{Config, Effect, EntryRefusal, EntryResult, Input};
+use p256::elliptic_curve::sec1::ToSec1Point as _;
 use schemas::cbor::{self, Blob};
+use schemas::crypto::envelope::{key_id, public_entry};
 use schemas::crypto::seal;
 use schemas::messages::*;
 
@@ -70,6 +72,7 @@ fn events_follow_the_welcome_sixteen_at_a_time_and_again_after_a_lost_connection
     assert_eq!(batches(&rig.send(Input::EventsAcked { up_to: 5 })), [(18, 21)]);
     rig.send(Input::Disconnected);
     rig.send(Input::EventsAcked { up_to: 21 });
+    assert_eq!(batches(&rig.send(Input::Board { board: 0, answering: true })), [], "not before the next welcome");
     rig.send(Input::Connected);
     let effects = rig.down(Welcome { epoch: hello.epoch, high_water: 7 });
     assert_eq!(batches(&effects), [(8, 23)]);
@@ -91,8 +94,15 @@ fn hello_is_said_again_when_no_welcome_comes() {
 #[test]
 fn a_message_beyond_the_limit_is_not_even_read() {
     let mut rig = Rig::online();
-    rig.down(CodesEnvelope { envelope: Blob(vec![0; MESSAGE_MAX]) });
-    assert_eq!(rig.last(), CommandRefused { id: None, reason: RefusalReason::Malformed }.into());
+    let padded = |bytes: usize| Down::from(CodesEnvelope { envelope: Blob(vec![0; bytes]) });
+    let around = cbor::encode(&padded(MESSAGE_MAX / 2)).len() - MESSAGE_MAX / 2;
+    let mut send = |bytes: usize| {
+        rig.wait(1_000);
+        rig.down(padded(bytes - around));
+        rig.last()
+    };
+    assert_eq!(send(MESSAGE_MAX), BookRefused { version: None, reason: RefusalReason::Malformed }.into());
+    assert_eq!(send(MESSAGE_MAX + 1), CommandRefused { id: None, reason: RefusalReason::Malformed }.into());
 }
 
 #[test]
@@ -114,15 +124,17 @@ fn ask_is_answered_once_a_second() {
 
 #[test]
 fn telemetry_is_sent_within_half_a_minute_of_a_change_and_else_every_quarter_of_an_hour() {
-    let mut rig = Rig::online();
+    let mut rig = Rig::holding(&[(4, "A1", "12345678")]);
     let samples = |rig: &mut Rig, millis| telemetry(&rig.wait(millis)).len();
     samples(&mut rig, 60_000);
     assert_eq!(samples(&mut rig, 4 * Config::TELEMETRY_IDLE_MILLIS), 4, "nothing changes");
     rig.open_door(3);
     let changed = telemetry(&rig.wait(30_000));
     assert_eq!(changed.len(), 1);
-    assert_eq!(changed[0].compartments.items[2].door, DoorState::Forced);
-    assert_eq!(changed[0].compartments.items.len(), 5);
+    let states = &changed[0].compartments.items;
+    assert_eq!(states[2].door, DoorState::Forced);
+    let taken: Vec<_> = states.iter().map(|state| state.allocated).collect();
+    assert_eq!(taken, [false, false, false, true, false]);
     rig.send(Input::Disconnected);
     assert!(telemetry(&rig.wait(2 * Config::TELEMETRY_IDLE_MILLIS)).is_empty());
     let hello = hello(&rig.send(Input::Connected)).unwrap();
@@ -162,7 +174,8 @@ fn a_time_that_is_not_signed_or_not_fresh_is_refused() {
 #[test]
 fn a_keyset_never_goes_back_and_a_refused_one_is_reported() {
     let mut rig = Rig::online();
-    rig.down(KeysetUpdate { envelope: Blob(keyset(5)) });
+    let effects = rig.down(KeysetUpdate { envelope: Blob(keyset(5)) });
+    assert!(hello(&effects).is_none(), "its pepper key is the same");
     assert!(matches!(rig.last(), Fact::KeysetApplied(KeysetApplied { version: 5, .. })));
     rig.restart();
     let events = rig.events().len();
@@ -272,4 +285,60 @@ fn a_wrong_door_does_not_end_the_doubt_of_a_store_that_was_put_back() {
     rig.open_door(3);
     rig.close_door(3);
     assert_eq!(result(&rig.enter("12345678")), EntryResult::Refused(EntryRefusal::OutOfService));
+}
+
+/// The signed time names what the fleet had when it was signed; events that are on their way since are not sent twice.
+#[test]
+fn a_mark_that_is_behind_what_was_sent_sends_nothing_again() {
+    let mut rig = Rig::online();
+    let epoch = rig.connect().epoch;
+    rig.ask();
+    let effects = rig.down(mark(&rig, epoch, 1, &codes_key()));
+    assert_eq!((batches(&effects), hello(&effects)), (vec![], None));
+    assert_eq!(rig.core.view().fleet_millis, Some(5_000_000), "the time itself was taken");
+}
+
+#[test]
+fn the_oldest_event_that_is_offered_is_one_that_is_on_the_disk() {
+    let mut rig = Rig::blank();
+    for board in 0..1_200 {
+        rig.send(Input::Board { board, answering: false });
+    }
+    let first = hello(&rig.send(Input::Connected)).unwrap();
+    let mut effects = rig.down(Welcome { epoch: first.epoch, high_water: 0 });
+    let mut commits = 0;
+    while let Some((_, to)) = batches(&effects).first().copied() {
+        let step = rig.step(Input::EventsAcked { up_to: to });
+        rig.commit(&step.writes);
+        commits += usize::from(!step.writes.is_empty());
+        effects = step.effects;
+    }
+    assert!((1..=200 / 16).contains(&commits), "{commits} commits");
+    rig.restart();
+    let rows = schemas::step::Store::rows(&rig.store, cabinet_core::EVENTS).unwrap();
+    let oldest = hello(&rig.send(Input::Connected)).unwrap().oldest;
+    assert_eq!(rows[0].0, cabinet_core::event_key(oldest));
+    assert!(oldest > 100, "{oldest}: what the fleet has long had is kept");
+}
+
+#[test]
+fn a_keyset_that_breaks_a_rule_is_refused_whole() {
+    let unlock = || public_entry(&unlock_key(), KeyPurpose::Unlock);
+    let pepper = pepper_key().public_key().to_sec1_point(true);
+    let compressed =
+        Key { id: key_id(pepper.as_bytes()), purpose: KeyPurpose::Pepper, public: Blob(pepper.as_bytes().to_vec()) };
+    let of = |tenant: &str, version, keys| Keyset { tenant: tenant.parse().unwrap(), version, issued: 0, keys };
+    for (what, keyset, sound) in [
+        ("version 0", of("acme", 0, vec![unlock()]), false),
+        ("another tenant", of("umbra", 1, vec![unlock()]), false),
+        ("too many keys", of("acme", 1, vec![unlock(); 65]), false),
+        ("a pepper key in its short form", of("acme", 1, vec![unlock(), compressed]), false),
+        ("as many keys as there may be", of("acme", 1, vec![unlock(); 64]), true),
+    ] {
+        let mut rig = Rig::blank();
+        rig.send(Input::Keyset(signed_keyset(&keyset)));
+        let refused = Fact::from(CommandRefused { id: None, reason: RefusalReason::Malformed });
+        assert_eq!(rig.last() != refused, sound, "{what}");
+        assert_eq!(hello(&rig.send(Input::Connected)).unwrap().keyset, u64::from(sound), "{what}");
+    }
 }

@@ -374,3 +374,89 @@ fn a_full_disk_stops_loading_and_no_pickup() {
     let session = rig.log_in("111111");
     only_pulse(&load(&mut rig, session, "A2", false));
 }
+
+#[test]
+fn an_order_whose_door_never_opened_for_taking_back_is_what_it_was_before() {
+    let mut rig = Rig::holding(&[(4, "A1", "12345678")]);
+    let session = rig.log_in("111111");
+    let pulse = only_pulse(&rig.send(Input::Retrieve { session, order: order("A1") }));
+    rig.sent(pulse);
+    rig.close_door(4);
+    rig.wait(63_000);
+    assert_eq!(rig.count(|fact| matches!(fact, Fact::Retrieved(_))), 0);
+    assert_eq!(only_pulse(&rig.enter("12345678")).compartment, 4, "its recipient can collect it");
+
+    let mut rig = Rig::holding(&[(4, "A1", "12345678")]);
+    let pulse = only_pulse(&rig.enter("12345678"));
+    rig.sent(pulse);
+    rig.open_door(4);
+    rig.wait(900_000);
+    let session = rig.log_in("111111");
+    let first = only_pulse(&rig.send(Input::Retrieve { session, order: order("A1") }));
+    let second = only_pulse(&rig.not_sent(first));
+    rig.not_sent(second);
+    rig.wait(60_000);
+    rig.close_door(4);
+    assert!(!rig.view(4).allocated, "its recipient had it, and now the door is closed");
+    assert_eq!(rig.count(|fact| matches!(fact, Fact::Retrieved(_))), 0);
+}
+
+/// A door that was not opened can have let nothing in or out, whatever is reported of it.
+#[test]
+fn a_sensor_decides_nothing_before_the_door_was_opened_for_staff() {
+    let (mut rig, session) = with_orders(vec![put_order("A1", Size::M)]);
+    only_pulse(&load(&mut rig, session, "A1", false));
+    rig.door(1, DoorSeen::Closed, OCCUPIED);
+    assert_eq!(rig.count(|fact| matches!(fact, Fact::Stored(_))), 0);
+
+    let mut rig = Rig::holding(&[(1, "A1", "12345678")]);
+    let session = rig.log_in("111111");
+    only_pulse(&rig.send(Input::Retrieve { session, order: order("A1") }));
+    rig.close_door(1);
+    assert_eq!(rig.count(|fact| matches!(fact, Fact::Retrieved(_))), 0);
+}
+
+#[test]
+fn an_order_that_a_sensor_still_saw_inside_is_out_only_by_the_word_of_staff() {
+    let mut rig = Rig::holding(&[(1, "A1", "12345678")]);
+    let session = rig.log_in("111111");
+    let pulse = only_pulse(&rig.send(Input::Retrieve { session, order: order("A1") }));
+    rig.sent(pulse);
+    rig.open_door(1);
+    rig.door(1, DoorSeen::Closed, OCCUPIED);
+    rig.close_door(1);
+    assert_eq!(rig.count(|fact| matches!(fact, Fact::Retrieved(_))), 0, "nobody has opened the door since");
+    rig.send(Input::ConfirmLoaded { session, compartment: number(1), inside: false });
+    let staff = "ann".parse().unwrap();
+    assert!(rig.has(Retrieved { order: order("A1"), compartment: number(1), staff }));
+}
+
+#[test]
+fn a_compartment_that_stands_open_is_not_loaded_also_when_its_sensor_falls_silent() {
+    let (mut rig, session) = with_orders(vec![put_order("A1", Size::L)]);
+    rig.open_door(5);
+    assert_eq!(refused(&load(&mut rig, session, "A1", false)), StaffRefusal::NoFittingCompartment);
+    rig.door(5, DoorSeen::Unknown, UNKNOWN);
+    assert_eq!(refused(&load(&mut rig, session, "A1", false)), StaffRefusal::NoFittingCompartment);
+    rig.close_door(5);
+    assert_eq!(rig.load(session, "A1").compartment, 5);
+}
+
+#[test]
+fn staff_are_asked_at_once_only_where_no_sensor_can_see_the_door_close() {
+    let asks = |effects: &[cabinet_core::Effect]| told(effects).iter().any(|note| note.starts_with("Screen(AskLoaded"));
+    let mut rig = crate::pickup::without_sensor();
+    let session = rig.log_in("111111");
+    let pulse = only_pulse(&rig.send(Input::Retrieve { session, order: order("A1") }));
+    rig.sent(pulse);
+    assert!(asks(&rig.wait(3_000)));
+
+    let mut rig = Rig::holding(&[(4, "A1", "12345678")]);
+    rig.book(vec![put_order("A2", Size::S)]);
+    let session = rig.log_in("111111");
+    rig.load(session, "A2");
+    assert!(!asks(&rig.open_door(3)));
+    let pulse = only_pulse(&rig.send(Input::Retrieve { session, order: order("A1") }));
+    rig.sent(pulse);
+    assert!(!asks(&rig.open_door(4)));
+}

@@ -112,3 +112,14 @@ fn wrong_scans_are_refused_and_not_counted() {
     }
     assert_eq!(locks(&rig), 0);
 }
+
+#[test]
+fn a_lock_that_is_over_does_not_begin_again_with_a_restart() {
+    let mut rig = Rig::blank();
+    for _ in 0..5 {
+        rig.enter("00000000");
+    }
+    rig.wait(300_000);
+    rig.restart();
+    assert_eq!(result(&rig.enter("00000000")), wrong());
+}

@@ -60,6 +60,8 @@ fn a_bundle_opens_all_its_doors_and_each_order_completes_alone() {
     let effects = rig.scan(token(5));
     let opening = pulses(&effects);
     assert_eq!(opening.iter().map(|pulse| pulse.compartment).collect::<Vec<_>>(), [1, 2, 3, 4]);
+    let late = opening.iter().map(|pulse| pulse.not_after - rig.now).collect::<Vec<_>>();
+    assert_eq!(late, [30_000, 31_000, 32_000, 33_000], "the bus opens one door a second");
     for pulse in &opening {
         rig.sent(*pulse);
     }
@@ -166,7 +168,7 @@ fn a_door_pushed_open_late_still_counts_as_opened_by_the_code() {
 }
 
 /// Order A1 in compartment 4, of whose door no word was ever heard.
-fn without_sensor() -> Rig {
+pub(crate) fn without_sensor() -> Rig {
     let mut rig = Rig::blank();
     rig.send(Input::Keyset(keyset(1)));
     rig.connect();
@@ -180,7 +182,8 @@ fn without_sensor() -> Rig {
     rig.book(vec![put_staff("ann", "111111"), kept, credential(1, "12345678", &["A1"]).into()]);
     let session = rig.log_in("111111");
     assert_eq!(rig.load(session, "A1").compartment, 4);
-    rig.wait(3_000);
+    let asked = "Screen(AskLoaded { order: shop/A1, compartment: 4, empty: false })".to_owned();
+    assert!(told(&rig.wait(3_000)).contains(&asked), "no sensor will tell");
     rig.send(Input::ConfirmLoaded { session, compartment: number(4), inside: true });
     assert!(rig.has(Stored {
         order: order("A1"),

@@ -1,6 +1,6 @@
 //! Power cuts at every point: before a commit, after it and before the effects, and between an effect and its report.
 
-use cabinet_core::{Config, DoorSeen, Effect, EntryResult, Input, OpenError};
+use cabinet_core::{Config, DoorSeen, Effect, EntryRefusal, EntryResult, Input, OpenError};
 use schemas::messages::*;
 use schemas::step::Store as _;
 
@@ -127,6 +127,19 @@ fn a_former_use_is_settled_after_ten_seconds_when_no_sensor_speaks() {
 }
 
 #[test]
+fn the_first_certain_word_of_a_door_settles_a_former_use() {
+    let mut rig = Rig::online();
+    let command = rig.command(4, Expect::empty());
+    rig.send_command(&command);
+    rig.restart();
+    rig.door(4, DoorSeen::Unknown, UNKNOWN);
+    assert_eq!(rig.count(|fact| matches!(fact, Fact::UnlockDone(_))), 0, "silence says nothing");
+    rig.close_door(4);
+    let outcome = UnlockOutcome::OutcomeUnknown;
+    assert_eq!(rig.last(), UnlockDone { id: command.id, compartment: number(4), outcome }.into());
+}
+
+#[test]
 fn a_pickup_cut_anywhere_ends_with_one_collection_and_no_trapped_order() {
     for (cut, closed) in cuts(5) {
         let rig = Rig::holding(&[(4, "A1", "12345678")]);
@@ -188,6 +201,30 @@ fn a_cut_between_two_tries_gives_the_compartment_back() {
 }
 
 #[test]
+fn what_was_being_loaded_or_taken_back_at_an_open_door_is_not_forgotten_in_a_power_cut() {
+    let mut rig = Rig::holding(&[(4, "A1", "12345678")]);
+    rig.book(vec![put_order("A2", Size::S)]);
+    let session = rig.log_in("111111");
+    rig.load(session, "A2");
+    rig.open_door(3);
+    let pulse = only_pulse(&rig.send(Input::Retrieve { session, order: order("A1") }));
+    rig.sent(pulse);
+    rig.open_door(4);
+    rig.restart();
+    assert_eq!(result(&rig.enter("12345678")), EntryResult::Refused(EntryRefusal::Revoked), "it may be out");
+    rig.close_door(4);
+    assert_eq!(
+        rig.last(),
+        Retrieved { order: order("A1"), compartment: number(4), staff: "ann".parse().unwrap() }.into()
+    );
+    rig.close_door(3);
+    assert!(rig.view(3).asks, "it may be inside");
+    let session = rig.log_in("111111");
+    rig.send(Input::ConfirmLoaded { session, compartment: number(3), inside: true });
+    assert_eq!(rig.count(|fact| matches!(fact, Fact::Stored(_))), 2);
+}
+
+#[test]
 fn an_unconfirmed_collection_is_ended_after_a_restart_too() {
     let mut rig = Rig::holding(&[(4, "A1", "12345678")]);
     let pulse = only_pulse(&rig.enter("12345678"));
@@ -229,4 +266,38 @@ fn a_store_that_cannot_be_trusted_is_refused_with_a_reason() {
     twice.compartments.push(twice.compartments[0].clone());
     assert!(matches!(rig.reopen(twice), Err(OpenError::DoubleCompartment(_))));
     assert!(rig.reopen(config(2)).is_ok());
+}
+
+/// Marks and events are written together: where they disagree, tables of different times lie side by side.
+#[test]
+fn a_store_whose_marks_do_not_fit_its_events_is_refused() {
+    use cabinet_core::{EVENTS, event_key};
+    use schemas::step::{Table, Write};
+    let marks = |newest: u64, oldest: u64, acked: u64| {
+        let row = std::collections::BTreeMap::from([(1u64, newest), (2, oldest), (3, acked)]);
+        Write::put(Table("meta"), "outbox", schemas::cbor::encode(&row))
+    };
+    let event = |n| Write::put(EVENTS, event_key(n), vec![0]);
+    let gone = |n| Write::remove(EVENTS, event_key(n));
+    for (what, writes, sound) in [
+        ("three events", vec![marks(3, 1, 0)], true),
+        ("all acknowledged, one kept", vec![gone(1), gone(2), marks(3, 3, 3)], true),
+        ("no number before 1", vec![marks(3, 0, 0)], false),
+        ("oldest behind newest", vec![marks(3, 5, 3)], false),
+        ("acknowledged what is not there", vec![marks(3, 1, 4)], false),
+        ("dropped and never acknowledged", vec![marks(3, 3, 1)], false),
+        ("a newer event than the mark", vec![marks(2, 1, 0)], false),
+        ("the newest is gone, another is there", vec![gone(3), event(4), marks(3, 1, 0)], false),
+        ("an event before the first", vec![gone(1), gone(2), gone(3), event(0), marks(0, 1, 0)], false),
+        ("no number is left", vec![event(u64::MAX), marks(u64::MAX, 1, 0)], false),
+    ] {
+        let mut rig = Rig::blank();
+        rig.send(Input::Board { board: 1, answering: false });
+        rig.send(Input::Board { board: 1, answering: true });
+        rig.store.commit(&writes).unwrap();
+        let opened = rig.reopen(config(2));
+        assert_eq!(opened.is_ok(), sound, "{what}: {opened:?}");
+        assert!(sound || matches!(opened, Err(OpenError::Outbox { .. })), "{what}: {opened:?}");
+    }
+    assert!(Rig::blank().reopen(config(2)).is_ok(), "its first event is its only one");
 }

@@ -133,9 +133,13 @@ pub(crate) fn keyset(version: u64) -> Vec<u8> {
         Key { id: key_id(point.as_bytes()), purpose: KeyPurpose::Pepper, public: Blob(point.as_bytes().to_vec()) };
     let keys =
         vec![public_entry(&unlock_key(), KeyPurpose::Unlock), public_entry(&codes_key(), KeyPurpose::Codes), pepper];
-    let keyset = Keyset { tenant, version, issued: 0, keys };
-    let scope = Scope::Tenant { tenant: &keyset.tenant, purpose: KeyPurpose::Keyset };
-    sign(cbor::encode(&keyset), scope, &root(1))
+    signed_keyset(&Keyset { tenant, version, issued: 0, keys })
+}
+
+/// By the root of this cabinet's tenant, whatever the keyset says.
+pub(crate) fn signed_keyset(keyset: &Keyset) -> Vec<u8> {
+    let scope = Scope::Tenant { tenant: &"acme".parse().unwrap(), purpose: KeyPurpose::Keyset };
+    sign(cbor::encode(keyset), scope, &root(1))
 }
 
 pub(crate) fn signed<T: serde::Serialize>(message: &T, purpose: KeyPurpose, key: &SigningKey) -> Blob {

@@ -200,7 +200,7 @@ fn a_refusal_is_final_although_its_reason_may_pass() {
 #[test]
 fn what_is_signed_by_another_key_for_another_purpose_or_not_at_all_opens_nothing() {
     let mut rig = Rig::online();
-    let command = rig.command(4, Expect::empty());
+    let command = Command { requester: "x".repeat(96), ..rig.command(4, Expect::empty()) };
     let (tenant, cabinet) = ("acme".parse().unwrap(), "c2".parse().unwrap());
     let elsewhere =
         Scope::Cabinet { tenant: &tenant, cabinet: &cabinet, instance: INSTANCE, purpose: KeyPurpose::Unlock };
@@ -234,4 +234,48 @@ fn rubbish_on_the_bus_is_acknowledged_and_reported_once_a_second() {
     }
     assert_eq!(rig.events().len(), before + 1);
     assert_eq!(rig.core.view().refusals_suppressed, 999);
+}
+
+#[test]
+fn a_challenge_that_was_never_made_is_unknown() {
+    let mut rig = Rig::blank();
+    rig.send(cabinet_core::Input::Keyset(keyset(1)));
+    let challenge = Challenge { boot: BootId([1; 8]), counter: 1, nonce: Nonce([0; 8]) };
+    let action = Unlock { compartment: number(4), expects: Expect::empty() }.into();
+    let command =
+        Command { id: CommandId([1; 16]), challenge, issued: 0, action, requester: "operator:acme:eve".into() };
+    assert!(pulses(&rig.send_command(&command)).is_empty());
+    assert_eq!(rig.last(), refused(Some(command.id), RefusalReason::UnknownChallenge).into());
+}
+
+/// For the fleet the order is out, for the cabinet its compartment is not yet free: either word opens.
+#[test]
+fn a_door_that_was_left_open_is_unlocked_as_empty_or_for_its_order() {
+    let mut rig = Rig::holding(&[(4, "A1", "12345678")]);
+    let pulse = only_pulse(&rig.enter("12345678"));
+    rig.sent(pulse);
+    rig.open_door(4);
+    rig.wait(900_000);
+    for (expects, opens) in
+        [(Expect::order(order("A2")), false), (Expect::empty(), true), (Expect::order(order("A1")), true)]
+    {
+        let command = rig.command(4, expects);
+        let effects = rig.send_command(&command);
+        assert_eq!(pulses(&effects).len(), usize::from(opens), "{command:?}");
+        rig.wait(60_000);
+    }
+}
+
+/// They hold the order in their hands: it must not end up in a door that was opened for something else.
+#[test]
+fn a_command_waits_while_staff_may_still_try_a_door_again() {
+    let mut rig = Rig::online();
+    rig.book(vec![put_staff("ann", "111111"), put_order("A1", Size::S)]);
+    let session = rig.log_in("111111");
+    rig.load(session, "A1");
+    rig.wait(3_000);
+    assert!(rig.view(3).try_again);
+    let command = rig.command(3, Expect::order(order("A1")));
+    assert!(pulses(&rig.send_command(&command)).is_empty());
+    assert_eq!(rig.last(), refused(Some(command.id), RefusalReason::Busy).into());
 }
