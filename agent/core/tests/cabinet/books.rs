@@ -198,3 +198,18 @@ fn a_code_that_is_given_again_means_its_newest_holder() {
         assert_eq!(result(&rig.enter("55555555")), EntryResult::Refused(EntryRefusal::Revoked));
     }
 }
+
+#[test]
+fn the_same_refusal_of_a_book_is_told_once() {
+    let mut rig = Rig::online();
+    for _ in 0..3 {
+        rig.wait(1_000);
+        rig.send_book(book(3, 2, vec![]));
+    }
+    assert_eq!(rig.count(|fact| *fact == refused(3, RefusalReason::WrongBase).into()), 1);
+    rig.wait(1_000);
+    rig.send_book(book(4, 2, vec![]));
+    rig.wait(1_000);
+    rig.send_book(book(3, 2, vec![]));
+    assert_eq!(rig.count(|fact| *fact == refused(3, RefusalReason::WrongBase).into()), 2);
+}

@@ -6,7 +6,7 @@ use schemas::messages::*;
 
 use crate::rig::*;
 
-fn with_orders(changes: Vec<BookChange>) -> (Rig, SessionId) {
+pub(crate) fn with_orders(changes: Vec<BookChange>) -> (Rig, SessionId) {
     let mut rig = Rig::online();
     rig.book([vec![put_staff("ann", "111111")], changes].concat());
     let session = rig.log_in("111111");
@@ -17,11 +17,11 @@ fn stored(id: &str, compartment: u16, by: StoredBy) -> Stored {
     Stored { order: order(id), compartment: number(compartment), by, staff: "ann".parse().unwrap() }
 }
 
-fn load(rig: &mut Rig, session: SessionId, id: &str, larger: bool) -> Vec<cabinet_core::Effect> {
+pub(crate) fn load(rig: &mut Rig, session: SessionId, id: &str, larger: bool) -> Vec<cabinet_core::Effect> {
     rig.send(Input::Load { session, order: order(id), larger })
 }
 
-fn refused(effects: &[cabinet_core::Effect]) -> StaffRefusal {
+pub(crate) fn refused(effects: &[cabinet_core::Effect]) -> StaffRefusal {
     effects
         .iter()
         .find_map(|effect| match effect {
@@ -49,6 +49,15 @@ fn an_order_is_stored_when_its_door_has_closed_on_it() {
     );
     assert_eq!(rig.last(), stored("A17", 1, StoredBy::Sensor).into());
     assert!(rig.core.waiting(session).is_empty());
+}
+
+#[test]
+fn staff_see_which_orders_wait_and_where_one_is_being_loaded() {
+    let (mut rig, session) = with_orders(vec![put_order("A1", Size::S), put_order("A2", Size::S)]);
+    rig.load(session, "A1");
+    let waiting: Vec<_> =
+        rig.core.waiting(session).into_iter().map(|one| (one.order, one.compartment, one.loading)).collect();
+    assert_eq!(waiting, [(order("A1"), Some(number(3)), true), (order("A2"), None, false)]);
 }
 
 /// Acceptance 7.
@@ -190,6 +199,7 @@ fn a_load_whose_door_never_opens_is_aborted_and_blocks_the_compartment() {
 #[test]
 fn a_session_ends_after_five_idle_minutes_and_opens_nothing_afterwards() {
     let (mut rig, session) = with_orders(vec![put_order("A1", Size::S)]);
+    rig.send(Input::Disconnected);
     let ended = [format!("Screen({:?})", cabinet_core::ScreenNote::SessionEnded { session })];
     let effects = rig.wait(300_000);
     assert!(told(&effects).contains(&ended[0]));
@@ -238,21 +248,6 @@ fn a_code_is_refused_once_staff_start_to_retrieve_and_the_compartment_is_free_af
     assert!(!rig.view(4).allocated);
     assert_eq!(result(&rig.enter("12345678")), EntryResult::Refused(EntryRefusal::Revoked));
     assert_eq!(refused(&load(&mut rig, session, "A1", false)), StaffRefusal::Over);
-}
-
-#[test]
-fn an_audit_ends_by_the_word_of_staff_unless_a_sensor_contradicts() {
-    let (mut rig, session) = with_orders(vec![]);
-    rig.door(1, DoorSeen::Closed, OCCUPIED);
-    rig.door(1, DoorSeen::Closed, OCCUPIED);
-    assert_eq!(rig.count(|fact| matches!(fact, Fact::AuditRequired(_))), 1, "told once");
-    let empty = Input::ConfirmLoaded { session, compartment: number(1), inside: false };
-    rig.send(empty.clone());
-    assert!(rig.view(1).audit_required);
-    rig.close_door(1);
-    assert!(rig.view(1).audit_required, "never freed by itself");
-    rig.send(empty);
-    assert!(!rig.view(1).audit_required);
 }
 
 #[test]
@@ -417,21 +412,6 @@ fn a_sensor_decides_nothing_before_the_door_was_opened_for_staff() {
 }
 
 #[test]
-fn an_order_that_a_sensor_still_saw_inside_is_out_only_by_the_word_of_staff() {
-    let mut rig = Rig::holding(&[(1, "A1", "12345678")]);
-    let session = rig.log_in("111111");
-    let pulse = only_pulse(&rig.send(Input::Retrieve { session, order: order("A1") }));
-    rig.sent(pulse);
-    rig.open_door(1);
-    rig.door(1, DoorSeen::Closed, OCCUPIED);
-    rig.close_door(1);
-    assert_eq!(rig.count(|fact| matches!(fact, Fact::Retrieved(_))), 0, "nobody has opened the door since");
-    rig.send(Input::ConfirmLoaded { session, compartment: number(1), inside: false });
-    let staff = "ann".parse().unwrap();
-    assert!(rig.has(Retrieved { order: order("A1"), compartment: number(1), staff }));
-}
-
-#[test]
 fn a_compartment_that_stands_open_is_not_loaded_also_when_its_sensor_falls_silent() {
     let (mut rig, session) = with_orders(vec![put_order("A1", Size::L)]);
     rig.open_door(5);
@@ -459,4 +439,45 @@ fn staff_are_asked_at_once_only_where_no_sensor_can_see_the_door_close() {
     let pulse = only_pulse(&rig.send(Input::Retrieve { session, order: order("A1") }));
     rig.sent(pulse);
     assert!(!asks(&rig.open_door(4)));
+}
+
+#[test]
+fn a_larger_compartment_is_larger_and_not_another_of_the_same_size() {
+    let (mut rig, session) = with_orders(vec![put_order("A1", Size::M)]);
+    assert_eq!(rig.load(session, "A1").compartment, 1);
+    rig.wait(3_000);
+    assert_eq!(only_pulse(&load(&mut rig, session, "A1", true)).compartment, 5);
+}
+
+/// What is cooled, restricted or low is left for those who need it.
+#[test]
+fn of_two_compartments_that_fit_the_one_with_fewer_unasked_attributes_is_taken() {
+    let of = |letters: &str| Attributes {
+        refrigerated: letters.contains('c'),
+        restricted: letters.contains('r'),
+        accessible: letters.contains('a'),
+    };
+    for (one, two, wants) in [
+        ("c", "", ""),
+        ("r", "", ""),
+        ("a", "", ""),
+        ("cr", "a", ""),
+        ("ca", "r", ""),
+        ("ra", "c", ""),
+        ("cra", "ca", ""),
+        ("cr", "c", "c"),
+        ("ra", "r", "r"),
+        ("ca", "a", "a"),
+        ("cra", "ra", "a"),
+    ] {
+        let mut config = config(1);
+        config.compartments.truncate(2);
+        config.compartments[0].info.attributes = of(one);
+        config.compartments[1].info.attributes = of(two);
+        let mut rig = Rig::with(config).go_online();
+        let BookChange::PutOrder(put) = put_order("A1", Size::M) else { unreachable!() };
+        rig.book(vec![put_staff("ann", "111111"), PutOrder { wants: of(wants), ..put }.into()]);
+        let session = rig.log_in("111111");
+        assert_eq!(rig.load(session, "A1").compartment, 2, "{one:?} or {two:?} for {wants:?}");
+    }
 }

@@ -13,4 +13,5 @@ mod pickup;
 mod random;
 mod restarts;
 mod rig;
+mod staff;
 mod unlocking;

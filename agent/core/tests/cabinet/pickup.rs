@@ -123,6 +123,7 @@ fn a_door_that_does_not_open_is_offered_twice_more_and_then_staff_are_called() {
         let again = rig.send(Input::TryAgain { compartment: number(4) });
         assert_ne!(only_pulse(&again).pulse, pulse.pulse);
         pulse = only_pulse(&again);
+        assert_eq!(pulse.not_after, rig.now + 30_000);
     }
     rig.sent(pulse);
     let effects = rig.wait(3_000);
@@ -153,6 +154,16 @@ fn an_offer_to_try_again_ends_after_a_minute_and_with_the_right_to_open() {
     rig.wait(63_000);
     assert!(!rig.view(4).try_again);
     assert!(pulses(&rig.send(Input::TryAgain { compartment: number(4) })).is_empty());
+
+    for (late, opens) in [(0, true), (1, false)] {
+        let mut rig = Rig::holding(&[(4, "A1", "12345678")]);
+        let pulse = only_pulse(&rig.enter("12345678"));
+        rig.sent(pulse);
+        rig.wait(3_000);
+        rig.now += 60_000 + late;
+        let again = rig.send(Input::TryAgain { compartment: number(4) });
+        assert_eq!(!pulses(&again).is_empty(), opens, "{late} ms late, and no tick has come");
+    }
 }
 
 #[test]
@@ -250,12 +261,24 @@ fn a_lock_that_cannot_be_reached_is_not_called_stuck_and_the_press_does_not_coun
         assert!(unreached.iter().any(silent), "{unreached:?}");
         effects = rig.send(Input::TryAgain { compartment: number(4) });
     }
-    let pulse = only_pulse(&effects);
-    rig.sent(pulse);
+    rig.sent(only_pulse(&effects));
+    let effects = rig.wait(3_000);
+    assert_eq!(told(&effects), ["Screen(PushDoor { compartment: 4, attempt: 1 })"], "the first that the lock heard of");
+    let effects = rig.send(Input::TryAgain { compartment: number(4) });
+    rig.sent(only_pulse(&effects));
     rig.open_door(4);
     rig.close_door(4);
     assert!(rig.has(collected("A1", 4, 1, true)));
     assert!(!rig.view(4).fault);
+
+    let mut rig = Rig::holding(&[(4, "A1", "12345678")]);
+    let first = only_pulse(&rig.enter("12345678"));
+    let second = only_pulse(&rig.not_sent(first));
+    rig.not_sent(second);
+    rig.wait(59_999);
+    assert!(rig.view(4).try_again);
+    rig.wait(1);
+    assert!(!rig.view(4).try_again, "nobody pressed");
 }
 
 /// The pulse has done its work when the customer closes the door.
@@ -362,4 +385,19 @@ fn no_code_verifier_or_pepper_is_on_the_disk() {
         assert!(!rig.store.holds(secret));
     }
     assert!(rig.store.holds(b"shop/A1"), "the search finds what is there");
+}
+
+#[test]
+fn a_used_code_that_is_typed_again_is_told_once_a_minute() {
+    let mut rig = Rig::holding(&[(4, "A1", "12345678")]);
+    rig.pick_up("12345678");
+    let told = |rig: &mut Rig| {
+        rig.enter("12345678");
+        rig.count(|fact| matches!(fact, Fact::CredentialRefused(_)))
+    };
+    assert_eq!(told(&mut rig), 1);
+    rig.wait(59_999);
+    assert_eq!(told(&mut rig), 1);
+    rig.wait(1);
+    assert_eq!(told(&mut rig), 2);
 }

@@ -279,3 +279,48 @@ fn a_command_waits_while_staff_may_still_try_a_door_again() {
     assert!(pulses(&rig.send_command(&command)).is_empty());
     assert_eq!(rig.last(), refused(Some(command.id), RefusalReason::Busy).into());
 }
+
+#[test]
+fn sixty_four_refusals_are_told_at_once_and_then_one_a_second() {
+    let mut rig = Rig::online();
+    let first = rig.command(4, Expect::order(order("A1")));
+    let refuse = |rig: &mut Rig, n: u8| {
+        rig.send_command(&Command { id: CommandId([n; 16]), ..first.clone() });
+        rig.count(|fact| matches!(fact, Fact::CommandRefused(_)))
+    };
+    let at_once: Vec<_> = (1..=100).map(|n| refuse(&mut rig, n)).collect();
+    assert_eq!(at_once[99], 64);
+    for n in 101..=200 {
+        rig.wait(100);
+        refuse(&mut rig, n);
+    }
+    assert_eq!(refuse(&mut rig, 200), 64 + 10, "in ten seconds");
+    assert_eq!(rig.core.view().refusals_suppressed, 200 - 64 - 10);
+}
+
+#[test]
+fn the_answer_to_a_pulse_settles_that_pulse_only() {
+    let mut rig = Rig::online();
+    let (third, fourth) = (rig.command(3, Expect::empty()), rig.command(4, Expect::empty()));
+    let unreached = only_pulse(&rig.send_command(&third));
+    let sent = only_pulse(&rig.send_command(&fourth));
+    rig.sent(sent);
+    let again = only_pulse(&rig.not_sent(unreached));
+    assert_eq!(again.compartment, 3);
+    rig.sent(unreached);
+    rig.open_door(4);
+    assert_eq!(rig.last(), done(&fourth, 4, UnlockOutcome::Opened).into());
+    rig.not_sent(again);
+    assert_eq!(rig.last(), done(&third, 3, UnlockOutcome::NotSent).into(), "only the second answer was its own");
+}
+
+#[test]
+fn a_tick_that_comes_late_still_brings_the_outcome() {
+    let mut rig = Rig::online();
+    let command = rig.command(4, Expect::empty());
+    let pulse = only_pulse(&rig.send_command(&command));
+    rig.sent(pulse);
+    rig.now += 7_000;
+    rig.send(cabinet_core::Input::Tick);
+    assert!(rig.has(done(&command, 4, UnlockOutcome::NotOpened)));
+}
