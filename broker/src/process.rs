@@ -35,8 +35,8 @@ pub fn run_broker(settings: BrokerSettings) -> anyhow::Result<()> {
     start_log(&settings.log.filter)?;
     let runtime = runtime()?;
     let (inputs, mut received) = mpsc::channel(INPUTS_WAITING);
-    let gate = runtime.block_on(open_gate(&settings, inputs))?;
-    let (gate, registry) = gate;
+    let clock = Clock::start();
+    let (gate, registry) = runtime.block_on(open_gate(&settings, &clock, inputs))?;
     let address = gate.local_addr().context("read the gate's address")?;
     let handle = gate.handle();
 
@@ -45,7 +45,7 @@ pub fn run_broker(settings: BrokerSettings) -> anyhow::Result<()> {
         gate: handle.clone(),
         bus: start_bus(handle.clone())?,
         registry,
-        clock: Clock::start(),
+        clock,
         backups: Backups::new(settings.store.backups.clone()),
         signer: runtime.block_on(async { SignerClient::start(&settings.signer.socket, answers) }),
     };
@@ -117,17 +117,19 @@ fn runtime() -> anyhow::Result<Runtime> {
 
 async fn open_gate(
     settings: &BrokerSettings,
+    clock: &Clock,
     inputs: mpsc::Sender<GateInput>,
 ) -> anyhow::Result<(Gate, Arc<Registry>)> {
     let roots = ClientRoots::from_files(&settings.tls.cabinets_ca, &settings.tls.people_ca)?;
     let identity = server_identity(&settings.tls)?;
-    let tls = certs::server_config(&identity, &roots, certs::system_clock())?;
+    let tls = certs::server_config(&identity, &roots, Arc::new(clock.clone()))?;
     let registry = Arc::new(Registry::default());
+    let clock = clock.clone();
     let listen = settings.gate.listen;
     let gate = Gate::bind(
         settings.gate.to_gate(),
         Arc::new(tls),
-        identify_with(roots),
+        identify_with(roots, move || clock.system_time()),
         Arc::clone(&registry) as Arc<_>,
         inputs,
     )

@@ -5,9 +5,11 @@
 //! until the wall clock agrees again or somebody starts the broker anew.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::time::{ClockId, clock_gettime};
+use rustls::pki_types::UnixTime;
+use rustls::time_provider::TimeProvider;
 use schemas::messages::FleetMillis;
 use tracing::{error, info};
 
@@ -40,8 +42,8 @@ impl Reading {
 pub struct Clock(Arc<Mutex<Guarded>>);
 
 impl Clock {
-    /// The wall clock is believed at the start: with one that is years off no certificate is valid, so nobody connects
-    /// whom a wrong time could be told.
+    /// The wall clock is believed at the start. One that is years off ends it there: by it the broker's own certificate is
+    /// not valid.
     pub fn start() -> Self {
         Self(Arc::new(Mutex::new(Guarded::from(Reading::now()))))
     }
@@ -49,6 +51,19 @@ impl Clock {
     pub fn now(&self) -> FleetMillis {
         // Reading leaves no half of it written.
         self.0.lock().unwrap_or_else(PoisonError::into_inner).read(Reading::now())
+    }
+
+    /// The fleet's time as the standard library has it.
+    pub fn system_time(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_millis(self.now())
+    }
+}
+
+/// Certificates are judged by the fleet's time: a wall clock that jumps must neither shut everybody out nor let in who is
+/// expired.
+impl TimeProvider for Clock {
+    fn current_time(&self) -> Option<UnixTime> {
+        Some(UnixTime::since_unix_epoch(Duration::from_millis(self.now())))
     }
 }
 

@@ -35,10 +35,10 @@ pub struct Peer {
 /// Reads the identity out of a peer's certificate chain, and verifies it again: a resumed TLS session has skipped that.
 pub type Identify = Arc<dyn Fn(&[CertificateDer<'_>]) -> Result<Peer, String> + Send + Sync>;
 
-/// Reads identities that `roots` vouch for.
-pub fn identify_with(roots: ClientRoots) -> Identify {
+/// Reads identities that `roots` vouch for at the time that `now` says.
+pub fn identify_with(roots: ClientRoots, now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Identify {
     Arc::new(move |chain| {
-        let peer = roots.identity_of(chain, SystemTime::now()).map_err(|error| error.to_string())?;
+        let peer = roots.identity_of(chain, now()).map_err(|error| error.to_string())?;
         Ok(Peer { identity: peer.identity, fingerprint: peer.fingerprint })
     })
 }

@@ -148,7 +148,9 @@ impl World {
         let doorman = Arc::new(Doorman::default());
         let (sender, inputs) = mpsc::channel(queue);
         let admission: Arc<dyn Admission> = Arc::<Doorman>::clone(&doorman);
-        let gate = Gate::bind(settings, Arc::new(tls), identify_with(roots), admission, sender).await.unwrap();
+        let gate = Gate::bind(settings, Arc::new(tls), identify_with(roots, SystemTime::now), admission, sender)
+            .await
+            .unwrap();
         let (handle, address) = (gate.handle(), gate.local_addr().unwrap());
         Self { handle, address, doorman, inputs, running: tokio::spawn(gate.run()) }
     }

@@ -9,6 +9,7 @@ mod carrier;
 mod process;
 mod screen;
 
+use std::ffi::OsString;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -38,6 +39,7 @@ pub struct Stage {
     port: u16,
     signer: Option<Process>,
     broker: Option<Process>,
+    broker_launcher: Vec<OsString>,
 }
 
 impl Stage {
@@ -51,7 +53,7 @@ impl Stage {
         options.port = port;
         options.listen = Some((Ipv4Addr::LOCALHOST, port).into());
         let layout = setup::init(&options).context("make the fleet's files")?;
-        Ok(Self { folder, binaries, layout, port, signer: None, broker: None })
+        Ok(Self { folder, binaries, layout, port, signer: None, broker: None, broker_launcher: Vec::new() })
     }
 
     pub fn folder(&self) -> &Path {
@@ -85,10 +87,18 @@ impl Stage {
         Ok(())
     }
 
+    /// The next start of the broker goes through this program.
+    pub fn launch_broker_through(&mut self, launcher: impl IntoIterator<Item = OsString>) {
+        self.broker_launcher = launcher.into_iter().collect();
+    }
+
     pub async fn start_broker(&mut self) -> anyhow::Result<()> {
         let settings = self.layout.broker_toml();
         let arguments = ["--settings".into(), settings.into_os_string()];
-        let process = Process::start("broker", &self.binaries.broker, arguments, self.log("broker"))?;
+        let broker = self.binaries.broker.clone().into_os_string();
+        let mut words = self.broker_launcher.iter().cloned().chain([broker]);
+        let program = PathBuf::from(words.next().unwrap_or_default());
+        let process = Process::start("broker", &program, words.chain(arguments), self.log("broker"))?;
         process.wait_for_line("broker ready", PATIENCE).await?;
         self.broker = Some(process);
         Ok(())
