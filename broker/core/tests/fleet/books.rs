@@ -2,13 +2,17 @@
 
 use std::collections::BTreeSet;
 
-use fleet_core::signing::SignerRequest;
-use fleet_core::{BOOK, Effect};
-use schemas::messages::{Book, BookChange, BookRefused, KeyId, KeysetApplied, PutOrder, RefusalReason, Rules, Size};
+use fleet_core::signing::{Envelope, SignerRequest};
+use fleet_core::{BOOK, Effect, Input};
+use schemas::cbor::{self, Blob};
+use schemas::messages::{
+    Book, BookChange, BookRefused, CredentialKind, KeyId, KeysetApplied, PutOrder, RefusalReason, Rules, Size,
+};
 use schemas::step::Store as _;
+use schemas::topics::Up;
 
 use crate::handover::load;
-use crate::world::{FakeCabinet, World, c1, door, order};
+use crate::world::{FakeCabinet, World, c1, door, order, tenant};
 
 fn put(world: &mut World, id: &str) {
     world.put(&format!(r#"{{"order":"{id}","cabinet":"c1","size":"S","category":"retail"}}"#));
@@ -304,4 +308,167 @@ fn verifiers_of_an_old_pepper_that_were_not_sent_are_never_sent() {
     }
     assert_eq!(held(books(&world)), (1, 2, 0));
     assert_eq!(world.notifications().len(), 1);
+}
+
+#[test]
+fn a_whole_book_that_was_lost_on_its_way_is_sent_again_and_not_made_anew() {
+    let mut world = World::new(&[Size::S; 5]);
+    put(&mut world, "A1");
+    let lose = |world: &mut World, book: u64| {
+        world.disconnect(&c1());
+        let cabinet = world.cabinet(&c1());
+        (cabinet.applies, cabinet.book) = (false, book);
+        world.connect(&c1());
+        let book = books(world).last().unwrap();
+        (book.version, book.base)
+    };
+    let (version, base) = lose(&mut world, 0);
+    assert_eq!((version, base), (3, 0), "it has lost its book");
+    assert_eq!(lose(&mut world, 0), (version, 0));
+    world.restart();
+    assert_eq!(lose(&mut world, 0), (version, 0), "after a restart too");
+}
+
+#[test]
+fn changes_that_a_cabinet_lacks_are_still_known_after_a_restart() {
+    let mut world = World::new(&[Size::S; 5]);
+    world.disconnect(&c1());
+    put(&mut world, "A1");
+    put(&mut world, "A2");
+    world.restart();
+    world.connect(&c1());
+    let book = books(&world).last().unwrap();
+    assert_eq!((book.base, book.version, book.changes.len()), (1, 3, 2));
+}
+
+/// An older disk: what lies between its version and the changes that wait is not known any more.
+#[test]
+fn a_cabinet_that_is_behind_the_changes_that_wait_gets_the_whole_book() {
+    let mut world = World::new(&[Size::S; 5]);
+    put(&mut world, "A1");
+    put(&mut world, "A2");
+    world.disconnect(&c1());
+    put(&mut world, "A3");
+    world.cabinet(&c1()).book = 1;
+    world.connect(&c1());
+    assert_eq!(books(&world).last().unwrap().base, 0);
+    assert_eq!(held(books(&world)), (3, 0, 0));
+}
+
+#[test]
+fn a_pin_of_an_old_pepper_that_waits_is_not_sent_and_one_of_the_present_one_is_sent_as_it_was() {
+    let mut world = World::new(&[Size::S; 5]);
+    world.cabinet(&c1()).applies = false;
+    world.add_staff("sam");
+    let lost = books(&world).last().unwrap().clone();
+    world.disconnect(&c1());
+    world.connect(&c1());
+    let again = books(&world).last().unwrap().clone();
+    assert_eq!((again.version, again.base, &again.changes), (lost.version, lost.base, &lost.changes));
+    world.disconnect(&c1());
+    let cabinet = world.cabinet(&c1());
+    (cabinet.pepper, cabinet.applies) = (Some(2), true);
+    cabinet.books.clear();
+    world.connect(&c1());
+    for change in books(&world).iter().flat_map(|book| &book.changes) {
+        assert!(!matches!(change, BookChange::PutStaff(put) if put.pepper != 2), "{change:?}");
+    }
+    assert_eq!(held(books(&world)), (0, 0, 1));
+}
+
+#[test]
+fn staff_are_in_the_whole_book_after_a_restart() {
+    let mut world = World::new(&[Size::S]);
+    world.add_staff("sam");
+    world.restart();
+    world.cabinet(&c1()).book = 0;
+    world.connect(&c1());
+    let book = books(&world).last().unwrap();
+    assert_eq!((book.base, held(std::slice::from_ref(book))), (0, (0, 0, 1)));
+}
+
+/// The cabinet would refuse it, or go back.
+#[test]
+fn a_whole_book_that_was_at_the_signer_while_the_cabinet_came_to_hold_it_is_not_sent() {
+    let mut world = World::new(&[Size::S; 5]);
+    world.disconnect(&c1());
+    world.cabinet(&c1()).book = 0;
+    world.handle(Input::CabinetConnected { tenant: tenant(), cabinet: c1() });
+    let hello = |world: &World| cbor::encode(&world.cabinets[&c1()].hello());
+    let payload = hello(&world);
+    let step = world.step(Input::CabinetUp { tenant: tenant(), cabinet: c1(), up: Up::Hello, payload });
+    world.store.commit(&step.writes).unwrap();
+    let asked = step.effects.into_iter().find_map(|effect| match effect {
+        Effect::Signer { ticket, request: SignerRequest::SignBook(asked) } => Some((ticket, asked)),
+        _ => None,
+    });
+    let (ticket, asked) = asked.unwrap();
+    assert_eq!(asked.book.base, 0);
+
+    world.cabinet(&c1()).book = asked.book.version;
+    let payload = hello(&world);
+    world.up(&c1(), Up::Hello, payload);
+    let envelope = Blob(cbor::encode(&SignerRequest::from(asked)));
+    let effects = world.handle(Input::Signer { ticket, reply: Envelope { envelope }.into() });
+    assert!(!effects.iter().any(|effect| matches!(effect, Effect::Down { .. })), "{effects:?}");
+}
+
+#[test]
+fn a_book_refused_as_old_is_no_news_if_the_cabinet_holds_it_and_else_gets_the_whole_book() {
+    let mut world = World::new(&[Size::S; 5]);
+    let (alarms, sent) = (world.alarms(), books(&world).len());
+    world.fact(&c1(), BookRefused { version: Some(1), reason: RefusalReason::OldVersion });
+    assert_eq!((world.alarms(), books(&world).len()), (alarms, sent), "it came twice");
+    world.fact(&c1(), BookRefused { version: Some(1), reason: RefusalReason::UnknownKey });
+    assert_eq!(world.alarms(), alarms + 1);
+    world.fact(&c1(), BookRefused { version: Some(2), reason: RefusalReason::OldVersion });
+    assert_eq!((world.alarms(), books(&world).last().unwrap().base), (alarms + 2, 0));
+}
+
+#[test]
+fn a_code_is_not_announced_by_a_whole_book_that_lacks_it() {
+    let mut world = World::new(&[Size::S; 2]);
+    world.cabinet(&c1()).applies = false;
+    put(&mut world, "A1");
+    load(&mut world, "A1", 1);
+    world.disconnect(&c1());
+    world.makes_secrets = false;
+    let cabinet = world.cabinet(&c1());
+    (cabinet.pepper, cabinet.applies) = (Some(2), true);
+    cabinet.books.clear();
+    world.connect(&c1());
+    assert_eq!(held(books(&world)), (1, 0, 0), "for its new pepper no verifier is made yet");
+    assert!(world.notifications().is_empty());
+    world.makes_secrets = true;
+    world.pass(60_000);
+    assert_eq!((held(books(&world)), world.notifications().len()), ((1, 2, 0), 1));
+}
+
+#[test]
+fn an_answer_of_the_signer_that_leaves_something_out_is_none() {
+    let mut world = World::new(&[Size::S]);
+    put(&mut world, "A1");
+    world.leaves_one_out = true;
+    let alarms = world.alarms();
+    load(&mut world, "A1", 1);
+    assert_eq!((world.alarms(), world.notifications().len()), (alarms + 1, 0));
+    world.pass(1_000);
+    assert_eq!((world.alarms(), world.notifications().len()), (alarms + 1, 1));
+}
+
+#[test]
+fn what_waits_for_the_signer_is_asked_for_again_when_the_fleet_starts() {
+    let mut world = World::new(&[Size::S; 100]);
+    put(&mut world, "A1");
+    world.makes_secrets = false;
+    load(&mut world, "A1", 1);
+    world.makes_secrets = true;
+    world.signer_asked.clear();
+    world.restart();
+    let items = world.signer_asked.iter().find_map(|asked| match asked {
+        SignerRequest::MakeSecrets(asked) => Some(asked.items.iter().map(|item| (item.kind, item.digits)).collect()),
+        _ => None,
+    });
+    let expected: Vec<_> = vec![(CredentialKind::Digits, 8), (CredentialKind::Qr, 0)];
+    assert_eq!(items, Some(expected), "although nobody is connected");
 }

@@ -28,6 +28,7 @@ fn check(world: &World, what: &str) {
 /// The backend and the cabinet do again what was not acknowledged.
 fn recover(world: &mut World) {
     world.restart();
+    assert!(world.store.rows(INTENTS).unwrap().is_empty(), "taken at once, before anything else happens");
     world.put(A17);
     world.connect(&c1());
     world.pass(60_000);
@@ -242,6 +243,7 @@ fn a_store_of_another_format_or_with_rows_that_cannot_be_read_is_refused() {
     let mut world = World::new(&[Size::M]);
     world.store.commit(&[Write::put(fleet_core::ORDERS, "acme/shop/A1", vec![0xff])]).unwrap();
     assert!(matches!(open(&world.store), OpenError::Row { table: "orders", .. }));
+    assert!(open(&world.store).to_string().contains("acme/shop/A1"));
     let mut store = World::new(&[Size::M]).store;
     store.commit(&[Write::remove(fleet_core::CABINETS, "acme/c1")]).unwrap();
     assert!(matches!(open(&store), OpenError::Stray { .. }));
@@ -257,4 +259,16 @@ fn a_first_input_writes_the_format() {
     assert!(core.handle(Input::Tick, &moment).is_empty());
     let gone = Input::CabinetGone { tenant: tenant(), cabinet: c1(), reason: "keepalive".into() };
     assert!(core.handle(gone, &moment).is_empty(), "a cabinet that nobody knows");
+}
+
+/// Two to the same receiver would be one row.
+#[test]
+fn intents_of_one_step_are_numbered() {
+    let mut world = World::new(&[Size::M]);
+    let payload = A17.as_bytes().to_vec();
+    let integration = "shop".parse().unwrap();
+    let step = world.step(Input::OrderPut { tenant: tenant(), integration, payload });
+    let intents = step.writes.iter().filter(|write| write.table == INTENTS && write.value.is_some());
+    let numbers: Vec<_> = intents.map(|write| schemas::step::number_of_key(&write.key).unwrap()).collect();
+    assert!(numbers.len() >= 2 && numbers.windows(2).all(|pair| pair[0] < pair[1]), "{numbers:?}");
 }

@@ -273,6 +273,8 @@ fn rows_wait_for_their_integration_over_a_restart_and_the_cursor_moves_in_order(
     assert_eq!(ack(&mut world, 2), (2, 4));
     assert_eq!(ack(&mut world, 1), (2, 4));
     assert_eq!(ack(&mut world, 9), (2, 4));
+    let again = Input::RowAcked { tenant: tenant(), integration: shop(), stream: Stream::Status, n: 2 };
+    assert!(world.step(again).writes.is_empty(), "a repeated PUBACK costs no commit");
     world.restart();
     assert_eq!(world.core.heads(&tenant(), &shop(), Stream::Status), (2, 4));
     assert_eq!(world.told("shop"), told);
@@ -320,4 +322,41 @@ fn a_clock_that_was_wrong_at_the_start_makes_no_order_forgotten() {
     assert!(matches!(world.ask_raw("operator:acme:eve", show), Some(Reply::Order(_))), "kept in spite of the clock");
     world.pass(90 * 86_400_000);
     assert!(matches!(world.ask_raw("operator:acme:eve", show), Some(Reply::Error(_))), "and forgotten in its time");
+}
+
+#[test]
+fn the_history_of_an_order_names_its_sixty_four_newest_states() {
+    let mut world = World::new(&[Size::S]);
+    let shown = |world: &mut World| {
+        let show = br#"{"op":"order.show","order":"shop/A1"}"#;
+        let Some(Reply::Order(shown)) = world.ask_raw("operator:acme:eve", show) else { panic!() };
+        shown.history.into_iter().map(|(state, at)| (state.to_string(), at.0)).collect::<Vec<_>>()
+    };
+    for _ in 0..70 {
+        world.pass(1);
+        world.put(&put("A1", "M"));
+    }
+    let history = shown(&mut world);
+    assert_eq!(history.len(), 64);
+    assert!(history.iter().all(|(state, _)| state == "rejected"));
+    assert!(history.windows(2).all(|pair| pair[0].1 + 1 == pair[1].1), "one for each try, the oldest first");
+    assert_eq!(history[63].1, world.now);
+}
+
+#[test]
+fn rows_are_handed_out_fifty_at_a_time_with_a_word_about_more() {
+    let mut world = World::new(&[Size::M; 60]);
+    for number in 0..60 {
+        world.put(&put(&format!("A{number}"), "M"));
+    }
+    let page = |after: u64| {
+        let first = fleet_core::stream_key(&tenant(), &shop(), Stream::Status, after + 1);
+        let rows = world.store.scan(fleet_core::STREAM, &first, 100).unwrap();
+        let Ok(Reply::Statuses(page)) = fleet_core::status_page(&rows, 60) else { panic!() };
+        (page.rows.first().map(|row| row.n), page.rows.len(), page.more)
+    };
+    assert_eq!(page(0), (Some(1), 50, true));
+    assert_eq!(page(9), (Some(10), 50, true));
+    assert_eq!(page(10), (Some(11), 50, false));
+    assert_eq!(page(60), (None, 0, false));
 }

@@ -1,5 +1,6 @@
 //! Requests of people: roles, registration, unlocks, staff.
 
+use fleet_core::signing::SignerRequest;
 use fleet_core::{COMMANDS, Effect, Input};
 use schemas::api::{OrderState, Reply, Request, RequestErrorCode};
 use schemas::cbor;
@@ -35,7 +36,10 @@ fn a_role_that_may_not_ask_is_told_so() {
         ("integration:acme:shop", UNLOCK),
         ("cabinet:acme:c1", r#"{"op":"cabinet.list"}"#),
     ] {
-        assert_eq!(code(world.ask_raw(by, json.as_bytes())), RequestErrorCode::Forbidden, "{by} {json}");
+        let Some(Reply::Error(error)) = world.ask_raw(by, json.as_bytes()) else { panic!("{by} {json}") };
+        assert_eq!(error.code, RequestErrorCode::Forbidden, "{by} {json}");
+        let op = json.split('"').nth(3).unwrap();
+        assert!(error.message.ends_with(op) && error.hint.is_some(), "{error:?}");
     }
     assert!(world.cabinets[&c1()].commands.is_empty());
 }
@@ -247,6 +251,57 @@ fn no_unlock_is_signed_after_a_restart() {
     world.connect(&c1());
     assert!(world.cabinets[&c1()].commands.is_empty());
     assert_eq!(world.store.rows(COMMANDS).unwrap().len(), 1, "who asked is forgotten");
+    let signed = step.effects.into_iter().find_map(|effect| match effect {
+        Effect::Signer { request: SignerRequest::SignCommand(asked), .. } => Some(asked.command.id),
+        _ => None,
+    });
+    world.fact(&c1(), UnlockDone { id: signed.unwrap(), compartment: door(1), outcome: UnlockOutcome::OutcomeUnknown });
+    assert!(world.store.rows(COMMANDS).unwrap().is_empty(), "its outcome came after all");
+}
+
+#[test]
+fn an_unlock_that_is_answered_leaves_nothing_due() {
+    let mut world = World::new(&[Size::S]);
+    let due = world.core.poll_timeout();
+    world.ask_raw(EVE, UNLOCK.as_bytes());
+    assert_ne!(world.core.poll_timeout(), due);
+    outcome(&mut world, UnlockOutcome::Opened);
+    assert_eq!(world.core.poll_timeout(), due);
+}
+
+#[test]
+fn an_unlock_that_waits_for_a_challenge_ends_with_the_connection() {
+    let mut world = World::new(&[Size::S]);
+    world.pass(10_001);
+    assert_eq!(world.ask_raw(EVE, UNLOCK.as_bytes()), None);
+    world.disconnect(&c1());
+    assert_eq!(code(world.reply(world.ticket)), RequestErrorCode::CabinetOffline);
+    world.connect(&c1());
+    assert!(world.cabinets[&c1()].commands.is_empty());
+}
+
+#[test]
+fn a_command_without_an_outcome_is_remembered_for_a_day() {
+    let mut world = World::new(&[Size::S]);
+    world.ask_raw(EVE, UNLOCK.as_bytes());
+    for (wait, left) in [(24 * 60 * 60 * 1_000, 1), (1, 0)] {
+        world.pass(wait);
+        world.disconnect(&c1());
+        world.connect(&c1());
+        assert_eq!(world.store.rows(COMMANDS).unwrap().len(), left);
+    }
+}
+
+#[test]
+fn no_two_questions_to_the_signer_have_the_same_ticket() {
+    let mut world = World::new(&[Size::S]);
+    let mut tickets = std::collections::BTreeSet::new();
+    for number in 0..64 {
+        let payload = format!(r#"{{"op":"staff.add","name":"s{number}"}}"#).into_bytes();
+        let step = world.step(Input::Request { ticket: number, who: who(EVE), payload });
+        let [Effect::Signer { ticket, .. }] = step.effects.as_slice() else { panic!("{:?}", step.effects) };
+        assert!(tickets.insert(*ticket), "{number}");
+    }
 }
 
 #[test]

@@ -1,13 +1,14 @@
 //! The fleet's store is put back to an earlier state, or a cabinet's: the cabinets' facts win, and what differs needs a
 //! look.
 
+use fleet_core::{Config, Input};
 use schemas::api::OrderState;
 use schemas::cbor;
 use schemas::messages::{
     BookChange, Collected, CompartmentState, DoorState, Occupancy, Size, Stamp, Started, Telemetry,
 };
 use schemas::step::{RESTORED, Store as _, Write};
-use schemas::topics::Up;
+use schemas::topics::{Stream, Up};
 
 use crate::handover::load;
 use crate::world::{MemStore, START, World, c1, door, order, tenant};
@@ -223,11 +224,13 @@ fn a_restore_is_told_once() {
     put(&mut world, "A1");
     let backup = world.store.clone();
     restore(&mut world, backup);
-    let newest = world.core.heads(&tenant(), &"shop".parse().unwrap(), schemas::topics::Stream::Status).1;
+    let newest = world.core.heads(&tenant(), &"shop".parse().unwrap(), Stream::Status).1;
+    assert_eq!(newest, world.now / 10, "a leap ends at the fleet's time in hundredths of a second");
     let alarms = world.alarms();
+    assert_eq!(alarms, 1, "at once, before anything else happens");
     world.restart();
     assert_eq!(world.alarms(), alarms);
-    assert_eq!(world.core.heads(&tenant(), &"shop".parse().unwrap(), schemas::topics::Stream::Status).1, newest);
+    assert_eq!(world.core.heads(&tenant(), &"shop".parse().unwrap(), Stream::Status).1, newest);
 }
 
 /// A shop whose first row came after the backup: the restored fleet does not know that it ever wrote to it.
@@ -313,4 +316,37 @@ fn a_second_restore_gives_no_number_twice() {
     restore(&mut world, first);
     put(&mut world, "A3");
     assert!(world.statuses("shop").first().unwrap().n > seen);
+}
+
+#[test]
+fn a_restore_right_behind_another_leaves_out_a_million_numbers_and_no_more() {
+    let mut world = World::new(&[Size::S]);
+    put(&mut world, "A1");
+    let newest = |world: &World| world.core.heads(&tenant(), &"shop".parse().unwrap(), Stream::Status).1;
+    for _ in 0..2 {
+        let backup = world.store.clone();
+        restore(&mut world, backup);
+    }
+    assert_eq!(newest(&world), world.now / 10 + fleet_core::LEAP);
+}
+
+#[test]
+fn the_last_row_before_a_leap_is_removed_like_any_other() {
+    let mut world = World::with(Config { acked_rows_kept: 1, ..Config::default() });
+    world.add(crate::world::FakeCabinet::new("c1", &[Size::S; 9]));
+    world.connect(&c1());
+    for id in ["A1", "A2", "A3"] {
+        put(&mut world, id);
+    }
+    let backup = world.store.clone();
+    restore(&mut world, backup);
+    put(&mut world, "A4");
+    put(&mut world, "A5");
+    let newest = world.statuses("shop").last().unwrap().n;
+    for n in [3, newest - 1, newest] {
+        let integration = "shop".parse().unwrap();
+        world.handle(Input::RowAcked { tenant: tenant(), integration, stream: Stream::Status, n });
+    }
+    let left: Vec<_> = world.statuses("shop").into_iter().map(|row| row.n).collect();
+    assert_eq!(left, [newest]);
 }

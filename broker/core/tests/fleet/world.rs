@@ -156,6 +156,10 @@ pub(crate) struct World {
     pub(crate) now: u64,
     entropy: u64,
     pub(crate) signer_works: bool,
+    /// It signs, but makes no codes.
+    pub(crate) makes_secrets: bool,
+    /// It leaves one secret out of its next answer.
+    pub(crate) leaves_one_out: bool,
     pub(crate) signer_asked: Vec<SignerRequest>,
     made: u8,
     /// The next secret is the same as the last one, by a bad chance.
@@ -187,6 +191,8 @@ impl World {
             now: START,
             entropy: 0,
             signer_works: true,
+            makes_secrets: true,
+            leaves_one_out: false,
             signer_asked: Vec::new(),
             made: 0,
             same_again: false,
@@ -349,7 +355,7 @@ impl World {
     }
 
     fn sign(&mut self, request: &SignerRequest) -> SignerReply {
-        if !self.signer_works {
+        if !self.signer_works || !self.makes_secrets && matches!(request, SignerRequest::MakeSecrets(_)) {
             return Failed { reason: "the key file is gone".into() }.into();
         }
         match request {
@@ -364,7 +370,11 @@ impl World {
                     verifier[0] = u8::try_from(asked.pepper.version).unwrap();
                     SecretMade { id: item.id, verifier: Verifier(verifier), sealed }
                 });
-                Secrets { items: items.collect() }.into()
+                let mut items: Vec<_> = items.collect();
+                if std::mem::take(&mut self.leaves_one_out) {
+                    items.pop();
+                }
+                Secrets { items }.into()
             }
             SignerRequest::MakeSealed(asked) => Sealed { sealed: self.make(asked.kind) }.into(),
             SignerRequest::Reveal(_) => panic!("the core never reveals"),
