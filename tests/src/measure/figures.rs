@@ -34,8 +34,8 @@ impl Figure {
         Self { what, unit: Unit::Bytes, value, goal: None }
     }
 
-    pub(super) fn megabytes(what: &'static str, bytes: u64) -> Self {
-        Self { what, unit: Unit::Megabytes, value: bytes as f64 / 1e6, goal: None }
+    pub(super) fn megabytes(what: &'static str, bytes: f64) -> Self {
+        Self { what, unit: Unit::Megabytes, value: bytes / 1e6, goal: None }
     }
 
     pub(super) fn mebibytes(what: &'static str, kibibytes: u64) -> Self {

@@ -70,9 +70,10 @@ pub(super) fn sizes(programs: &AgentPrograms) -> anyhow::Result<Vec<Figure>> {
         Ok(fs::metadata(path).with_context(|| format!("look at {}", path.display()))?.len())
     };
     Ok(vec![
-        Figure::megabytes("agent: file, profile `cabinet`", size(&programs.cabinet)?).at_most(SIZE_GOAL_MEGABYTES),
-        Figure::megabytes("agent: file, profile `release`", size(&programs.release)?),
-        Figure::megabytes("broker and signer: file, profile `release`", size(&programs.broker)?),
+        Figure::megabytes("agent: file, profile `cabinet`", size(&programs.cabinet)? as f64)
+            .at_most(SIZE_GOAL_MEGABYTES),
+        Figure::megabytes("agent: file, profile `release`", size(&programs.release)? as f64),
+        Figure::megabytes("broker and signer: file, profile `release`", size(&programs.broker)? as f64),
     ])
 }
 

@@ -6,6 +6,7 @@
 mod codes;
 mod figures;
 mod footprint;
+mod idle;
 mod machine;
 mod programs;
 mod recovery;
@@ -65,10 +66,14 @@ async fn one_run(programs: &AgentPrograms, options: Options) -> anyhow::Result<V
     site.stop_agent().await?;
     let relay = relay::Relay::start(site.stage.port()).await?;
     site.start_agent(relay.port()).await?;
-    figures.extend(traffic::measure(&site, &relay).await?);
+    let traffic = traffic::measure(&site, &relay).await?;
+    figures.extend(traffic.figures);
+
+    eprintln!("  an idle cabinet");
+    site.stop_agent().await?;
+    figures.extend(idle::measure(&mut site, traffic.time).await?);
 
     eprintln!("  {} codes", options.entries);
-    site.stop_agent().await?;
     site.start_agent(site.stage.port()).await?;
     figures.extend(codes::measure(&site, options.entries).await?);
 

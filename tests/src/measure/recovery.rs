@@ -51,7 +51,7 @@ pub(super) async fn measure() -> anyhow::Result<Vec<Figure>> {
     shop.close().await;
     stage.stop_broker().await?;
     Ok(vec![
-        Figure::megabytes("store of 10,000 cabinets and 1,000,000 events", size),
+        Figure::megabytes("store of 10,000 cabinets and 1,000,000 events", size as f64),
         Figure::millis("… broker after kill -9: start to ready", ready.as_secs_f64() * 1e3),
         Figure::millis("… start to the first PUBACK", acknowledged.as_secs_f64() * 1e3).at_most(GOAL),
     ])

@@ -47,9 +47,13 @@ impl Site {
 
     /// Starts the agent and waits until the fleet has welcomed it. The screen is not touched.
     pub(super) async fn start_agent(&mut self, port: u16) -> anyhow::Result<()> {
-        let mut arguments = vec!["--settings".into(), self.cabinet.folder().agent_toml().into_os_string()];
         // No ping comes between what is measured.
-        for setting in [format!("fleet.port={port}"), "fleet.keep_alive_seconds=900".into()] {
+        self.start_agent_pinging(port, 900).await
+    }
+
+    pub(super) async fn start_agent_pinging(&mut self, port: u16, keep_alive_seconds: u16) -> anyhow::Result<()> {
+        let mut arguments = vec!["--settings".into(), self.cabinet.folder().agent_toml().into_os_string()];
+        for setting in [format!("fleet.port={port}"), format!("fleet.keep_alive_seconds={keep_alive_seconds}")] {
             arguments.extend(["--set".into(), setting.into()]);
         }
         let process = Process::start("agent", &self.program, arguments, self.stage.log("agent"))?;
