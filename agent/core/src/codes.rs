@@ -45,7 +45,7 @@ impl CabinetCore {
                 if let Some(row) = self.clock.set(time.now, &time.challenge, made, turn.now) {
                     turn.put(META, TIME_KEY, &row);
                 }
-                if time.mark.is_some_and(|mark| self.outbox.is_put_back(mark)) {
+                if time.mark.is_some_and(|mark| self.outbox.is_put_back(turn, mark)) {
                     self.begin_epoch(turn);
                 }
             }

@@ -78,9 +78,9 @@ impl CabinetCore {
         }
     }
 
-    fn handle_welcome(&mut self, turn: &Turn, welcome: &Welcome) {
+    fn handle_welcome(&mut self, turn: &mut Turn, welcome: &Welcome) {
         if self.link != Link::Offline {
-            self.outbox.welcomed(welcome);
+            self.outbox.welcomed(turn, welcome);
             if let Link::Greeting { .. } = self.link {
                 self.link = Link::Welcomed { telemetry_at: turn.now };
                 self.told = None;

@@ -76,6 +76,7 @@ impl CabinetCore {
         let rows = Rows { store };
         let identity = identity(&config, &rows, &mut turn)?;
         let mut core = load(config, identity, &rows, turn.now)?;
+        core.outbox.begin_run();
         core.record(&mut turn, Started { agent: core.config.agent.clone() });
         core.release_unpulsed(&mut turn);
         Ok((core, turn.finish()))

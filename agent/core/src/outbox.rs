@@ -26,12 +26,15 @@ pub(crate) struct Outbox {
     sent: Option<u64>,
     /// The welcome claimed more than there was: newest event then. Nothing is sent until the signed time decides.
     doubted: Option<u64>,
+    /// The first event of the first run of which the fleet may not have heard.
+    start: Option<u64>,
 }
 
 impl Outbox {
     pub(crate) fn new(epoch: Epoch, row: Option<OutboxRow>) -> Self {
-        let row = row.unwrap_or(OutboxRow { newest: 0, oldest: 1, acked: 0 });
-        Self { epoch, newest: row.newest, oldest: row.oldest, acked: row.acked, sent: None, doubted: None }
+        let row = row.unwrap_or(OutboxRow { newest: 0, oldest: 1, acked: 0, start: None });
+        let OutboxRow { newest, oldest, acked, start } = row;
+        Self { epoch, newest, oldest, acked, sent: None, doubted: None, start }
     }
 
     pub(crate) fn epoch(&self) -> Epoch {
@@ -50,6 +53,11 @@ impl Outbox {
         self.newest - self.acked
     }
 
+    /// The next event is the first of this run.
+    pub(crate) fn begin_run(&mut self) {
+        self.start = self.start.filter(|start| *start > self.acked).or(Some(self.newest + 1));
+    }
+
     /// Writes the record as the next event.
     pub(crate) fn append<T: serde::Serialize>(&mut self, turn: &mut Turn, record: &T) {
         self.newest += 1;
@@ -64,38 +72,44 @@ impl Outbox {
 
     /// Moves the mark to what the fleet says that it has; whatever lies behind `oldest` cannot be sent again. If it says
     /// that it has more than was ever written here, this store was put back, or the welcome is a lie: nothing is sent
-    /// until the fleet's signed time tells which.
-    pub(crate) fn welcomed(&mut self, welcome: &Welcome) {
+    /// until the fleet's signed time tells which, whatever another welcome says.
+    pub(crate) fn welcomed(&mut self, turn: &mut Turn, welcome: &Welcome) {
         let mark = EventMark { epoch: welcome.epoch, high_water: welcome.high_water };
         if mark.epoch == self.epoch && mark.high_water > self.newest {
-            (self.sent, self.doubted) = (None, Some(self.newest));
-            return;
+            self.doubted = self.doubted.or(Some(self.newest));
+            self.sent = None;
+        } else if self.doubted.is_none() {
+            self.take_mark(turn, mark);
         }
-        self.take_mark(mark);
     }
 
     /// What the signed mark says about a welcome that was in doubt. True: this store was put back, however much was
     /// written since the welcome.
-    pub(crate) fn is_put_back(&mut self, mark: EventMark) -> bool {
+    pub(crate) fn is_put_back(&mut self, turn: &mut Turn, mark: EventMark) -> bool {
         let behind = mark.epoch == self.epoch && mark.high_water > self.doubted.unwrap_or(self.newest);
         if !behind && self.doubted.take().is_some() {
             // The welcome was a lie.
-            self.take_mark(mark);
+            self.take_mark(turn, mark);
         }
         behind
     }
 
-    fn take_mark(&mut self, mark: EventMark) {
+    fn take_mark(&mut self, turn: &mut Turn, mark: EventMark) {
         let claimed = if mark.epoch == self.epoch { mark.high_water } else { 0 };
-        self.acked = claimed.clamp(self.oldest - 1, self.newest);
+        let before = std::mem::replace(&mut self.acked, claimed.clamp(self.oldest - 1, self.newest));
         self.sent = Some(self.acked);
+        if self.acked != before && self.waiting() == 0 {
+            self.save(turn);
+        }
     }
 
-    /// The store was put back within its epoch: numbers were given twice. What the fleet may not have goes on under a new
-    /// epoch, what was acknowledged stays with the old one.
+    /// The store was put back within its epoch: numbers were given twice. What was written since goes on under a new epoch,
+    /// and begins with the start of a run. What was there before stays with the old one: the fleet has it, since its mark is
+    /// higher.
     pub(crate) fn begin_epoch(&mut self, turn: &mut Turn, epoch: Epoch) {
         self.epoch = epoch;
         (self.sent, self.doubted) = (None, None);
+        self.acked = self.acked.max(self.start.map_or(0, |start| start - 1)).min(self.newest);
         for n in self.oldest..=self.acked {
             turn.remove(EVENTS, event_key(n));
         }
@@ -107,8 +121,9 @@ impl Outbox {
     pub(crate) fn acknowledged(&mut self, turn: &mut Turn, up_to: u64) {
         if self.sent.is_some_and(|sent| up_to <= sent) && up_to > self.acked {
             self.acked = up_to;
+            let pruned = (self.acked + 1).saturating_sub(HISTORY) >= self.oldest + PRUNE_MAX && self.prune(turn);
             // A commit for each event that the fleet takes would double the work of a long backlog.
-            if (self.acked + 1).saturating_sub(HISTORY) >= self.oldest + PRUNE_MAX && self.prune(turn) {
+            if pruned || self.waiting() == 0 {
                 self.save(turn);
             }
         }
@@ -140,7 +155,8 @@ impl Outbox {
     }
 
     fn save(&self, turn: &mut Turn) {
-        turn.put(META, OUTBOX_KEY, &OutboxRow { newest: self.newest, oldest: self.oldest, acked: self.acked });
+        let Self { newest, oldest, acked, start, .. } = *self;
+        turn.put(META, OUTBOX_KEY, &OutboxRow { newest, oldest, acked, start });
     }
 }
 
@@ -171,7 +187,7 @@ mod tests {
     fn nothing_is_sent_before_the_welcome_and_sixteen_at_most_afterwards() {
         let mut outbox = outbox(40);
         assert_eq!(outbox.next_batch(), None);
-        outbox.welcomed(&welcome(EPOCH, 3));
+        outbox.welcomed(&mut turn(), &welcome(EPOCH, 3));
         assert_eq!(outbox.next_batch(), Some((4, 19)));
         assert_eq!(outbox.next_batch(), None);
         outbox.acknowledged(&mut turn(), 10);
@@ -183,34 +199,34 @@ mod tests {
     #[test]
     fn the_mark_follows_the_welcome_both_ways_but_not_beyond_what_exists() {
         let mut outbox = outbox(5);
-        outbox.welcomed(&welcome(EPOCH, 5));
+        outbox.welcomed(&mut turn(), &welcome(EPOCH, 5));
         assert_eq!((outbox.waiting(), outbox.next_batch()), (0, None));
-        outbox.welcomed(&welcome(EPOCH, 2));
+        outbox.welcomed(&mut turn(), &welcome(EPOCH, 2));
         assert_eq!(outbox.next_batch(), Some((3, 5)));
-        outbox.welcomed(&welcome(Epoch([2; 8]), 4));
+        outbox.welcomed(&mut turn(), &welcome(Epoch([2; 8]), 4));
         assert_eq!(outbox.next_batch(), Some((1, 5)));
     }
 
     #[test]
     fn acknowledged_events_are_kept_as_history_and_then_removed_a_few_at_a_time() {
         let mut outbox = outbox(HISTORY + 200);
-        outbox.welcomed(&welcome(EPOCH, HISTORY + 200));
+        outbox.welcomed(&mut turn(), &welcome(EPOCH, HISTORY + 200));
         for _ in 0..10 {
-            let mut turn = turn();
-            outbox.append(&mut turn, &0u64);
-            let removed = turn.finish().writes.iter().filter(|write| write.value.is_none()).count();
+            let mut step = turn();
+            outbox.append(&mut step, &0u64);
+            let removed = step.finish().writes.iter().filter(|write| write.value.is_none()).count();
             assert!(removed as u64 <= PRUNE_MAX);
             let newest = outbox.newest();
-            outbox.welcomed(&welcome(EPOCH, newest));
+            outbox.welcomed(&mut turn(), &welcome(EPOCH, newest));
         }
         assert_eq!(outbox.newest() - outbox.oldest(), HISTORY);
-        outbox.welcomed(&welcome(EPOCH, 0));
+        outbox.welcomed(&mut turn(), &welcome(EPOCH, 0));
         assert_eq!(outbox.next_batch().unwrap().0, outbox.oldest(), "what is held is sent again");
     }
 
     #[test]
     fn a_cabinet_that_is_never_heard_keeps_the_newest_events() {
-        let row = OutboxRow { newest: OUTBOX_MAX, oldest: 1, acked: 0 };
+        let row = OutboxRow { newest: OUTBOX_MAX, oldest: 1, acked: 0, start: None };
         let mut outbox = Outbox::new(EPOCH, Some(row));
         outbox.append(&mut turn(), &0u64);
         assert_eq!((outbox.oldest(), outbox.waiting()), (2, OUTBOX_MAX));
@@ -219,30 +235,76 @@ mod tests {
     #[test]
     fn a_fleet_that_knows_more_than_was_written_is_sent_nothing_until_a_new_epoch_begins() {
         let mut outbox = outbox(5);
-        outbox.welcomed(&welcome(EPOCH, 3));
-        outbox.welcomed(&welcome(EPOCH, 9));
+        outbox.welcomed(&mut turn(), &welcome(EPOCH, 3));
+        outbox.welcomed(&mut turn(), &welcome(EPOCH, 9));
         assert_eq!((outbox.waiting(), outbox.next_batch()), (2, None), "nothing counts as taken");
-        let mut turn = turn();
-        outbox.begin_epoch(&mut turn, Epoch([2; 8]));
-        assert_eq!(turn.finish().writes.len(), 3 + 1, "the acknowledged ones go, the marks are written");
-        outbox.welcomed(&welcome(Epoch([2; 8]), 3));
+        let mut step = turn();
+        outbox.begin_epoch(&mut step, Epoch([2; 8]));
+        assert_eq!(step.finish().writes.len(), 3 + 1, "the acknowledged ones go, the marks are written");
+        outbox.welcomed(&mut turn(), &welcome(Epoch([2; 8]), 3));
         assert_eq!((outbox.oldest(), outbox.next_batch()), (4, Some((4, 5))));
+    }
+
+    /// A copy of the store need not know what was acknowledged at its time: the fleet's mark does.
+    #[test]
+    fn what_was_written_before_the_store_was_copied_is_not_told_again_under_the_new_epoch() {
+        let mut outbox = Outbox::new(EPOCH, Some(OutboxRow { newest: 15, oldest: 1, acked: 12, start: Some(1) }));
+        outbox.begin_run();
+        outbox.append(&mut turn(), &0u64);
+        outbox.append(&mut turn(), &0u64);
+        outbox.welcomed(&mut turn(), &welcome(EPOCH, 20));
+        assert!(outbox.is_put_back(&mut turn(), EventMark { epoch: EPOCH, high_water: 20 }));
+        outbox.begin_epoch(&mut turn(), Epoch([2; 8]));
+        outbox.welcomed(&mut turn(), &welcome(Epoch([2; 8]), 15));
+        assert_eq!(outbox.next_batch(), Some((16, 17)));
+    }
+
+    #[test]
+    fn what_the_fleet_has_is_on_disk_once_it_has_everything() {
+        let mut outbox = outbox(5);
+        outbox.welcomed(&mut turn(), &welcome(EPOCH, 0));
+        outbox.next_batch();
+        let mut writes = |n| {
+            let mut step = turn();
+            outbox.acknowledged(&mut step, n);
+            step.finish().writes.len()
+        };
+        assert_eq!((writes(1), writes(4), writes(5), writes(5)), (0, 0, 1, 0));
+        let mut again = turn();
+        outbox.welcomed(&mut again, &welcome(EPOCH, 3));
+        outbox.welcomed(&mut again, &welcome(EPOCH, 5));
+        assert_eq!(again.finish().writes.len(), 1);
+    }
+
+    /// Whoever owns the connection replays the true welcome: the doubt lasts until the signed time, which ends it.
+    #[test]
+    fn a_welcome_behind_one_that_lied_changes_nothing() {
+        let mut outbox = outbox(7);
+        outbox.welcomed(&mut turn(), &welcome(EPOCH, 300));
+        outbox.welcomed(&mut turn(), &welcome(EPOCH, 7));
+        outbox.append(&mut turn(), &0u64);
+        assert_eq!(outbox.next_batch(), None);
+        assert!(!outbox.is_put_back(&mut turn(), EventMark { epoch: EPOCH, high_water: 7 }));
+        assert_eq!(outbox.next_batch(), Some((8, 8)));
     }
 
     #[test]
     fn what_is_written_while_a_welcome_is_in_doubt_hides_nothing() {
         let mut outbox = outbox(9);
-        outbox.welcomed(&welcome(EPOCH, 10));
+        outbox.welcomed(&mut turn(), &welcome(EPOCH, 10));
         outbox.append(&mut turn(), &0u64);
-        assert!(outbox.is_put_back(EventMark { epoch: EPOCH, high_water: 10 }), "event 10 of the fleet is another one");
+        assert!(
+            outbox.is_put_back(&mut turn(), EventMark { epoch: EPOCH, high_water: 10 }),
+            "event 10 of the fleet is another one"
+        );
     }
 
     #[test]
     fn a_welcome_that_lied_holds_events_up_only_until_the_signed_time() {
         let mut outbox = outbox(9);
-        outbox.welcomed(&welcome(EPOCH, 500));
+        outbox.welcomed(&mut turn(), &welcome(EPOCH, 500));
         assert_eq!(outbox.next_batch(), None);
-        assert!(!outbox.is_put_back(EventMark { epoch: EPOCH, high_water: 7 }));
+        assert!(!outbox.is_put_back(&mut turn(), EventMark { epoch: EPOCH, high_water: 7 }));
         assert_eq!(outbox.next_batch(), Some((8, 9)));
     }
 }

@@ -37,7 +37,8 @@ rows! {
         5 => pepper: Blob,
     }
     /// `newest` and `oldest` event on disk, and how far the fleet has them. `oldest` is `newest + 1` for none.
-    OutboxRow { 1 => newest: u64, 2 => oldest: u64, 3 => acked: u64 }
+    /// `start`: the first event of the first run of which the fleet may not have heard.
+    OutboxRow { 1 => newest: u64, 2 => oldest: u64, 3 => acked: u64, 4 opt => start: Option<u64> }
     KeysetRow { 1 => version: u64, 2 => envelope: Blob }
     BookRow { 1 => version: u64, 2 => code_digits: u8 }
     /// `known`: the newest signed time, for a later run on the same machine start.

@@ -14,9 +14,9 @@ const PRUNED_AT_ONCE: u64 = 64;
 
 /// Numbers that are left out after a restore, at least: more than a fleet writes between two backups.
 pub const LEAP: u64 = 1_000_000;
-/// A leap ends at the fleet's time in these milliseconds, so that a second restore from the same backup lands behind all that
-/// was given after the first: no stream has a hundred rows a second for long.
-const LANDING_MILLIS: u64 = 10;
+/// A leap ends at the fleet's time in microseconds, so that a second restore from the same backup, a second later, lands
+/// behind all that was given after the first.
+const MICROS: u64 = 1_000;
 
 cbor_map! {
     /// Ends of a stream.
@@ -64,7 +64,7 @@ impl Streams {
 
     /// The store was put back: numbers behind the newest row were given before, for rows that integrations may have seen.
     pub(crate) fn leap(&mut self, turn: &mut Turn<'_>) {
-        self.landed = (self.landed + LEAP).max(turn.now / LANDING_MILLIS);
+        self.landed = (self.landed + LEAP).max(turn.now.saturating_mul(MICROS));
         turn.put(META, LANDED_KEY, &self.landed);
         for (stream, head) in &mut self.heads {
             head.leapt = Some(head.newest);

@@ -225,7 +225,7 @@ fn a_restore_is_told_once() {
     let backup = world.store.clone();
     restore(&mut world, backup);
     let newest = world.core.heads(&tenant(), &"shop".parse().unwrap(), Stream::Status).1;
-    assert_eq!(newest, world.now / 10, "a leap ends at the fleet's time in hundredths of a second");
+    assert_eq!(newest, world.now * 1_000, "a leap ends at the fleet's time in microseconds");
     let alarms = world.alarms();
     assert_eq!(alarms, 1, "at once, before anything else happens");
     world.restart();
@@ -327,7 +327,25 @@ fn a_restore_right_behind_another_leaves_out_a_million_numbers_and_no_more() {
         let backup = world.store.clone();
         restore(&mut world, backup);
     }
-    assert_eq!(newest(&world), world.now / 10 + fleet_core::LEAP);
+    assert_eq!(newest(&world), world.now * 1_000 + fleet_core::LEAP);
+}
+
+/// A restore did not help, and is made again from the backup that was taken behind the first one.
+#[test]
+fn two_restores_from_one_backup_of_a_restored_fleet_give_no_number_twice() {
+    let mut world = World::new(&[Size::S; 4]);
+    let backup = world.store.clone();
+    restore(&mut world, backup);
+    put(&mut world, "A1");
+    world.now += 60_000;
+    let backup = world.store.clone();
+    restore(&mut world, backup.clone());
+    put(&mut world, "A2");
+    let seen = world.statuses("shop").last().unwrap().n;
+    world.now += 60_000;
+    restore(&mut world, backup);
+    put(&mut world, "A3");
+    assert!(world.statuses("shop").last().unwrap().n > seen);
 }
 
 #[test]
