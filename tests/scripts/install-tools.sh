@@ -12,6 +12,7 @@ tools=(
     "unshare:util-linux"
     "mount:mount"
     "mkfs.ext4:e2fsprogs"
+    "strace:strace"
 )
 
 # Debian keeps daemons where only root's PATH looks.

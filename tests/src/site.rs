@@ -46,8 +46,13 @@ impl Site {
 
     /// The agent runs again; sessions at its screen are gone.
     pub async fn start_agent(&mut self) -> anyhow::Result<()> {
-        self.session = OnceCell::new();
+        self.forget_session();
         self.cabinet.start_agent().await
+    }
+
+    /// The agent has started over by itself: staff log in anew.
+    pub fn forget_session(&mut self) {
+        self.session = OnceCell::new();
     }
 
     /// What the screen shows of a compartment to staff.

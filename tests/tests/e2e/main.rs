@@ -11,6 +11,7 @@ mod cli;
 mod clocks;
 mod commands;
 mod crashes;
+mod disks;
 mod handover;
 mod input;
 mod isolation;

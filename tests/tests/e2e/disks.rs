@@ -1,0 +1,131 @@
+//! Disks that fail under the real processes: nothing is promised that is not on them, and nobody has to lend a hand
+//! when they work again.
+
+use anyhow::{Context as _, ensure};
+use fleet_cli::stage::{CabinetPlan, PATIENCE, ScreenAnswer};
+use fleet_tests::{DiskFault, FailingDisk, Look, Site, World, order, until};
+use schemas::api::{OrderPut, OrderState};
+use schemas::messages::{Compartment, Fact};
+
+/// An order for each way in which a disk fails.
+fn rounds() -> impl Iterator<Item = (DiskFault, String)> {
+    DiskFault::ALL.into_iter().map(|fault| (fault, format!("A-{fault:?}")))
+}
+
+fn is_out_of_order(answer: &ScreenAnswer) -> bool {
+    answer.status == 503 && answer.body["error"] == "out_of_order"
+}
+
+/// What the screen shows instead of its page.
+async fn until_out_of_order(site: &Site) -> anyhow::Result<()> {
+    until("the screen says that the cabinet is out of order", async || {
+        let shown = site.screen()?.view(None).await.map_or_else(|error| error.to_string(), |view| view.to_string());
+        Ok(Look::at(shown.contains("out_of_order").then_some(()), || shown))
+    })
+    .await
+}
+
+async fn until_in_order(site: &mut Site) -> anyhow::Result<()> {
+    site.forget_session();
+    until("the screen shows its page again", async || {
+        let shown = site.screen()?.view(None).await;
+        Ok(shown.map_or_else(|error| Look::NotYet(error.to_string()), |_| Look::Seen(())))
+    })
+    .await
+}
+
+/// A backend connects and puts again until it has its acknowledgement.
+async fn put_again(world: &mut World, order: &OrderPut) -> anyhow::Result<()> {
+    let World { shop, stage, .. } = world;
+    let shop = tokio::sync::Mutex::new(shop);
+    until("the put is acknowledged", async || {
+        let mut shop = shop.lock().await;
+        shop.reconnect(stage).await?;
+        Ok(shop.put(order).await.map_or_else(|error| Look::NotYet(error.to_string()), Look::Seen))
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_cabinet_whose_disk_fails_opens_nothing_and_recovers_by_itself() -> anyhow::Result<()> {
+    if !FailingDisk::is_possible()? {
+        return Ok(());
+    }
+    let mut world = World::start().await?;
+    let mut site = world.cabinet(CabinetPlan::new("berlin-01", "1-4:S")).await?;
+    let cabinet = site.cabinet.folder().path.join("cabinet.redb");
+    for (_, id) in rounds() {
+        world.shop.put(&order(&id, "berlin-01", "S")).await?;
+        site.load(&format!("shop/{id}")).await?;
+    }
+    for (fault, id) in rounds() {
+        let code = world.shop.until_notified(&id).await?.code;
+        let agent = site.cabinet.agent().context("no agent")?;
+        let disk = FailingDisk::under(agent, &cabinet, fault, world.stage.log("strace")).await?;
+        let answer = site.screen()?.enter(&code).await?;
+        ensure!(answer.status == 503, "{fault:?}: the code was answered with {answer:?}");
+        until_out_of_order(&site).await?;
+        let answer = site.screen()?.enter(&code).await?;
+        ensure!(is_out_of_order(&answer), "{fault:?}: {answer:?}");
+        // The fleet waits for its answer longer than any of the rest takes.
+        if fault == DiskFault::Sync {
+            let unlocked = world.unlock(&site, Compartment::new(4).unwrap()).await?;
+            ensure!(unlocked.is_err(), "an unlock was carried out: {unlocked:?}");
+        }
+        site.no_more_pulses()?;
+
+        disk.heal().await?;
+        until_in_order(&mut site).await?;
+        site.cabinet.until_online().await?;
+        site.collect(&code).await.with_context(|| format!("{fault:?}: the code is not used up"))?;
+        world.shop.until_state(&id, OrderState::Collected).await?;
+        site.no_more_pulses()?;
+    }
+    let fleet = world.stage.layout().broker().join("fleet.redb");
+    let facts = world.same_journals(&mut site, &fleet, &cabinet).await?;
+    let count = |wanted: fn(&Fact) -> bool| facts.iter().filter(|fact| wanted(fact)).count();
+    ensure!(count(|fact| matches!(fact, Fact::Collected(_))) == 3, "{facts:?}");
+    ensure!(count(|fact| matches!(fact, Fact::UnlockDone(_))) == 0, "{facts:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_broker_whose_disk_fails_acknowledges_nothing_and_recovers_by_itself() -> anyhow::Result<()> {
+    if !FailingDisk::is_possible()? {
+        return Ok(());
+    }
+    let mut world = World::start().await?;
+    let mut site = world.cabinet(CabinetPlan::new("berlin-01", "1-8:S")).await?;
+    let fleet = world.stage.layout().broker().join("fleet.redb");
+    for (_, id) in rounds() {
+        world.shop.put(&order(&id, "berlin-01", "S")).await?;
+        site.load(&format!("shop/{id}")).await?;
+        world.shop.until_notified(&id).await?;
+    }
+    for (fault, id) in rounds() {
+        let code = world.shop.until_notified(&id).await?.code;
+        let broker = world.stage.broker().context("no broker")?;
+        let disk = FailingDisk::under(broker, &fleet, fault, world.stage.log("strace")).await?;
+        let next = order(&format!("B-{fault:?}"), "berlin-01", "S");
+        let put = world.shop.put(&next).await;
+        ensure!(put.is_err(), "{fault:?}: a put was acknowledged that is not on disk");
+        broker.wait_for_line("the store failed", PATIENCE).await?;
+        world.until_alone(&site).await?;
+        site.collect(&code).await?;
+
+        disk.heal().await?;
+        put_again(&mut world, &next).await?;
+        world.shop.until_decided(next.order.as_str()).await?;
+        world.shop.until_state(&id, OrderState::Collected).await?;
+        site.cabinet.until_online().await?;
+    }
+    for (fault, id) in rounds() {
+        let told = world.shop.states(&id);
+        ensure!(told.iter().filter(|state| **state == OrderState::Collected).count() == 1, "{fault:?}: {told:?}");
+        let told = world.shop.states(&format!("B-{fault:?}"));
+        ensure!(told.iter().filter(|state| **state == OrderState::Reserved).count() == 1, "{fault:?}: {told:?}");
+    }
+    let cabinet = site.cabinet.folder().path.join("cabinet.redb");
+    world.same_journals(&mut site, &fleet, &cabinet).await?;
+    Ok(())
+}
