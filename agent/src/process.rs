@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context as _;
 use cabinet_core::{CompartmentConfig, Config, DeviceKey, MachineStart};
 use certs::{ServerRoots, TlsIdentity};
-use fleet_store::RedbStore;
+use fleet_store::{OpenError, RedbStore};
 use schemas::cbor::Blob;
 use schemas::crypto::envelope::key_id;
 use schemas::ids::{CabinetId, Identity, TenantId};
@@ -134,7 +134,8 @@ async fn supervise(
     stop: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
     let open = |store: RedbStore, out: Surroundings| -> anyhow::Result<Driver<RedbStore>> {
-        Ok(Driver::open(cabinet.config(settings)?, cabinet.keyset.clone(), store, out)?)
+        Driver::open(cabinet.config(settings)?, cabinet.keyset.clone(), store, out)
+            .with_context(|| format!("use store `{}`", settings.data.store.display()))
     };
     let (out, bus) = outside.bus();
     let mut driver = open(store, out)?;
@@ -150,9 +151,11 @@ async fn supervise(
         }
         // From here on the bus of this driver carries nothing out, what it has taken over included.
         sources.bus.close();
-        drop(driver);
+        // First, because whoever waits for an answer of this driver hears of its end.
         outside.notes.set_out_of_order(true);
+        drop(driver);
         outside.notes.end_sessions();
+        let mut said = String::new();
         driver = loop {
             if !pause(&mut sources.screen, stop.clone()).await {
                 return Ok(());
@@ -168,7 +171,18 @@ async fn supervise(
                     sources.bus = bus;
                     break driver;
                 }
-                Err(failure) => warn!(error = %format!("{failure:#}"), "the store cannot be opened yet"),
+                // No waiting mends it.
+                Err(failure) if matches!(failure.downcast_ref(), Some(OpenError::Damaged { .. })) => {
+                    return Err(failure);
+                }
+                Err(failure) => {
+                    let text = format!("{failure:#}");
+                    // Not once a second: the log may be on the same disk.
+                    if text != said {
+                        warn!(error = %text, "the store cannot be opened yet");
+                        said = text;
+                    }
+                }
             }
         };
         driver.restart_uplink();

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context as _;
 use certs::{ClientRoots, TlsIdentity};
 use fleet_core::Config;
-use fleet_store::RedbStore;
+use fleet_store::{OpenError, RedbStore};
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -17,7 +17,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::admission::Registry;
 use crate::bus::{Bus, RouterBus, Timing};
-use crate::driver::{Backups, Clock, Driver, DriverError, Surroundings};
+use crate::driver::{Backups, Clock, Driver, Surroundings};
 use crate::gate::{CloseReason, Gate, GateHandle, GateInput, identify_with};
 use crate::settings::{BrokerSettings, SignerSettings, StoreSection, TlsSection};
 use crate::signer::{Keys, Service, SignerAnswer, SignerClient, serve};
@@ -50,7 +50,7 @@ pub fn run_broker(settings: BrokerSettings) -> anyhow::Result<()> {
         signer: runtime.block_on(async { SignerClient::start(&settings.signer.socket, answers) }),
     };
     let store = settings.store.clone();
-    let driver = Driver::open(Config::default(), store.open()?, surroundings)?;
+    let driver = Driver::open(Config::default(), store.open()?, surroundings).with_context(|| using(&store))?;
 
     let (stopping, stop) = watch::channel(false);
     let ending = handle.clone();
@@ -59,7 +59,7 @@ pub fn run_broker(settings: BrokerSettings) -> anyhow::Result<()> {
         .name("driver".into())
         .spawn(move || {
             let _end = ShutDownOnDrop(ending);
-            on.block_on(drive(driver, &store, &mut received, &mut answered, stop));
+            on.block_on(drive(driver, &store, &mut received, &mut answered, stop))
         })
         .context("start the driver")?;
     info!(%address, "broker ready");
@@ -74,7 +74,7 @@ pub fn run_broker(settings: BrokerSettings) -> anyhow::Result<()> {
     });
     // Every connection has ended; what they left behind is still taken.
     stopping.send_replace(true);
-    driving.join().map_err(|_| anyhow::anyhow!("the driver panicked"))?;
+    driving.join().map_err(|_| anyhow::anyhow!("the driver panicked"))??;
     info!("stopped");
     Ok(())
 }
@@ -154,18 +154,19 @@ fn start_bus(gate: GateHandle) -> anyhow::Result<Arc<dyn Bus>> {
     Ok(Arc::new(RouterBus::start(Timing::default(), sink, on_fatal).context("start the router")?))
 }
 
-/// Runs one driver after another: after a failed commit nothing that is in memory is trusted.
+/// Runs one driver after another: after a failed commit nothing that is in memory is trusted. Ends when it is told to, or
+/// with a store that no waiting mends.
 async fn drive(
     mut driver: Driver<RedbStore>,
     store: &StoreSection,
     inputs: &mut mpsc::Receiver<GateInput>,
     answers: &mut mpsc::UnboundedReceiver<SignerAnswer>,
     stop: watch::Receiver<bool>,
-) {
+) -> anyhow::Result<()> {
     let mut wait = REOPEN_AFTER;
     loop {
         let started = tokio::time::Instant::now();
-        let Err(failure) = driver.run(inputs, answers, stopped(stop.clone())).await else { return };
+        let Err(failure) = driver.run(inputs, answers, stopped(stop.clone())).await else { return Ok(()) };
         // A disk that is full can be read: without a growing pause the whole fleet would connect once a second for nothing.
         wait = if started.elapsed() > STABLE { REOPEN_AFTER } else { (wait * 2).min(REOPEN_AFTER_MAX) };
         error!(error = %format!("{:#}", anyhow::Error::new(failure)), "the store failed; every connection is cut");
@@ -173,10 +174,13 @@ async fn drive(
         let mut surroundings = driver.into_surroundings();
         driver = loop {
             if !pause(wait, inputs, &surroundings.gate, stop.clone()).await {
-                return;
+                return Ok(());
             }
             match reopen(store, surroundings) {
                 Ok(driver) => break driver,
+                Err((_, failure)) if matches!(failure.downcast_ref(), Some(OpenError::Damaged { .. })) => {
+                    return Err(failure);
+                }
                 Err((back, failure)) => {
                     warn!(error = %format!("{failure:#}"), "the store cannot be opened yet");
                     surroundings = back;
@@ -214,9 +218,14 @@ fn reopen(
 ) -> Result<Driver<RedbStore>, (Surroundings, anyhow::Error)> {
     match store.reopen() {
         Ok(opened) => Driver::open(Config::default(), opened, surroundings.clone())
-            .map_err(|failure: DriverError| (surroundings, failure.into())),
+            .with_context(|| using(store))
+            .map_err(|failure| (surroundings, failure)),
         Err(failure) => Err((surroundings, failure.into())),
     }
+}
+
+fn using(store: &StoreSection) -> String {
+    format!("use store `{}`", store.path.display())
 }
 
 async fn stopped(mut stop: watch::Receiver<bool>) {

@@ -11,15 +11,16 @@ use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
-use redb::{Database, Durability, ReadTransaction, ReadableDatabase, ReadableTable as _, TableHandle as _};
+use redb::{Database, Durability, ReadTransaction, ReadableTable as _, TableHandle as _};
 use schemas::cbor::{self, Blob};
 use schemas::cbor_map;
 use schemas::messages::FleetMillis;
-use schemas::step::{RESTORED, StoreError};
+use schemas::step::RESTORED;
 use sha2::{Digest as _, Sha256};
 
+use crate::damage::caught;
 use crate::whole::{Failure, whole_file};
-use crate::{Rows, builder, failed};
+use crate::{Rows, builder};
 
 const MAGIC: &[u8; 16] = b"locker-backup/1\n";
 const ROW: u8 = 1;
@@ -79,9 +80,8 @@ pub enum BackupError {
 pub struct Snapshot(ReadTransaction);
 
 impl Snapshot {
-    pub(crate) fn of(database: &impl ReadableDatabase) -> Result<Self, StoreError> {
-        let transaction = database.begin_read().map_err(|error| failed("begin a backup".into(), error.into()))?;
-        Ok(Self(transaction))
+    pub(crate) fn of(transaction: ReadTransaction) -> Self {
+        Self(transaction)
     }
 
     /// Writes the backup to `path`, whole or not at all. Takes as long as the store is large.
@@ -91,7 +91,7 @@ impl Snapshot {
                 Digested { inner: BufWriter::new(File::options().append(true).open(part)?), digest: Sha256::new() };
             out.write_all(MAGIC)?;
             out.write_all(&taken.to_be_bytes())?;
-            let rows = self.write_rows(&mut out)?;
+            let rows = caught(|| self.write_rows(&mut out))??;
             out.write_all(&[END])?;
             let digest = out.digest.clone().finalize();
             let seal = Seal { format: FORMAT, taken, rows, digest: Blob(digest.to_vec()) };

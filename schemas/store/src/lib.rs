@@ -4,6 +4,7 @@
 //! of crash; what the rows mean is known to the cores alone.
 
 mod backup;
+mod damage;
 mod file;
 mod whole;
 
@@ -11,9 +12,13 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use redb::{Builder, Database, Durability, ReadableDatabase as _, StorageBackend, TableDefinition, TableError};
+use redb::{
+    Builder, Database, DatabaseError, Durability, ReadableDatabase as _, StorageBackend, StorageError, TableDefinition,
+    TableError,
+};
 use schemas::step::{Row, Store, StoreError, Table, Write};
 
+use damage::caught;
 use file::StoreFile;
 use whole::whole_file;
 
@@ -29,7 +34,16 @@ type Rows<'a> = TableDefinition<'a, &'static [u8], &'static [u8]>;
 pub enum OpenError {
     #[error("store `{path}` is in use by another process; stop that one first")]
     InUse { path: PathBuf },
-    #[error("open store `{path}`; check that its folder exists and is writable, and restore a backup if it is damaged")]
+    #[error(
+        "store `{path}` is damaged and nothing of it is used; move it away, then restore a fleet's from its newest \
+         backup, or empty a cabinet's compartments and let it begin a new one"
+    )]
+    Damaged {
+        path: PathBuf,
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    #[error("open store `{path}`; check that its folder exists and is writable")]
     Open {
         path: PathBuf,
         #[source]
@@ -39,7 +53,8 @@ pub enum OpenError {
 
 /// A redb file. After a failed commit redb refuses everything until the file is opened again; so does this.
 pub struct RedbStore {
-    database: Database,
+    /// Some until it is dropped.
+    database: Option<Database>,
     /// None: it is on another backend.
     file: Option<StoreFile>,
 }
@@ -81,9 +96,10 @@ impl RedbStore {
         let file = File::options().read(true).write(true).open(path).map_err(refused)?;
         check(&file).map_err(refused)?;
         let file = StoreFile::new(file, reserve).map_err(refused)?;
-        let store = Self::on(file.clone(), path)?;
+        let mut store = Self::on(file.clone(), path)?;
         file.keep_reserve().map_err(refused)?;
-        Ok(Self { file: Some(file), ..store })
+        store.file = Some(file);
+        Ok(store)
     }
 
     /// Opens a store on another backend than a file: what tests use to forget or refuse writes.
@@ -92,15 +108,24 @@ impl RedbStore {
     }
 
     fn on(backend: impl StorageBackend, path: &Path) -> Result<Self, OpenError> {
-        match builder().create_with_backend(backend) {
-            Ok(database) => Ok(Self { database, file: None }),
-            Err(redb::DatabaseError::DatabaseAlreadyOpen) => Err(OpenError::InUse { path: path.to_owned() }),
-            Err(error) => Err(OpenError::Open { path: path.to_owned(), source: Box::new(error) }),
+        let path = path.to_owned();
+        match caught(|| builder().create_with_backend(backend)) {
+            Ok(Ok(database)) => Ok(Self { database: Some(database), file: None }),
+            Ok(Err(DatabaseError::DatabaseAlreadyOpen)) => Err(OpenError::InUse { path }),
+            Ok(Err(error @ DatabaseError::Storage(StorageError::Corrupted(_)))) => {
+                Err(OpenError::Damaged { path, source: Box::new(error) })
+            }
+            Ok(Err(error)) => Err(OpenError::Open { path, source: Box::new(error) }),
+            Err(damage) => Err(OpenError::Damaged { path, source: Box::new(damage) }),
         }
     }
 
+    fn database(&self) -> Result<&Database, redb::Error> {
+        self.database.as_ref().ok_or(redb::Error::DatabaseClosed)
+    }
+
     fn try_commit(&self, writes: &[Write]) -> Result<(), redb::Error> {
-        let mut transaction = self.database.begin_write()?;
+        let mut transaction = self.database()?.begin_write()?;
         transaction.set_durability(Durability::Immediate)?;
         for run in writes.chunk_by(|one, next| one.table == next.table) {
             let mut rows = transaction.open_table(definition(run[0].table))?;
@@ -116,7 +141,7 @@ impl RedbStore {
     }
 
     fn try_scan(&self, table: Table, from: &[u8], limit: usize) -> Result<Vec<Row>, redb::Error> {
-        let transaction = self.database.begin_read()?;
+        let transaction = self.database()?.begin_read()?;
         let rows = match transaction.open_table(definition(table)) {
             Ok(rows) => rows,
             Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
@@ -129,9 +154,11 @@ impl RedbStore {
     }
 }
 
+/// Every open compares all pages with their checksums. By itself redb does so only after a crash, and serves what was
+/// changed in a file that was closed in good order.
 fn builder() -> Builder {
     let mut builder = Builder::new();
-    builder.set_cache_size(CACHE_BYTES);
+    builder.set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true);
     builder
 }
 
@@ -148,8 +175,25 @@ fn definition(table: Table) -> Rows<'static> {
     TableDefinition::new(table.0)
 }
 
-fn failed(context: String, error: redb::Error) -> StoreError {
-    StoreError { context, source: Some(Box::new(error)) }
+fn failed(context: String, error: impl Into<whole::Failure>) -> StoreError {
+    StoreError { context, source: Some(error.into()) }
+}
+
+/// Lets redb work. What it says, and that it panicked, is an error of the store.
+fn worked<T>(context: impl Fn() -> String, work: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, StoreError> {
+    match caught(work) {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(error)) => Err(failed(context(), error)),
+        Err(damage) => Err(failed(context(), damage)),
+    }
+}
+
+impl Drop for RedbStore {
+    fn drop(&mut self) {
+        // Closing walks its pages too. What is wrong with them is said by the next open, whoever it is.
+        let database = self.database.take();
+        let _ = caught(|| drop(database));
+    }
 }
 
 /// A store that can be backed up while it works.
@@ -172,7 +216,7 @@ impl Reserved for RedbStore {
 
 impl Snapshots for RedbStore {
     fn snapshot(&self) -> Result<Snapshot, StoreError> {
-        Snapshot::of(&self.database)
+        worked(|| "begin a backup".into(), || Ok(Snapshot::of(self.database()?.begin_read()?)))
     }
 }
 
@@ -181,11 +225,11 @@ impl Store for RedbStore {
         if writes.is_empty() {
             return Ok(());
         }
-        self.try_commit(writes).map_err(|error| failed(format!("commit {} rows", writes.len()), error))
+        worked(|| format!("commit {} rows", writes.len()), || self.try_commit(writes))
     }
 
     fn scan(&self, table: Table, from: &[u8], limit: usize) -> Result<Vec<Row>, StoreError> {
-        self.try_scan(table, from, limit).map_err(|error| failed(format!("read table `{}`", table.0), error))
+        worked(|| format!("read table `{}`", table.0), || self.try_scan(table, from, limit))
     }
 }
 
