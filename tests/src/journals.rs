@@ -22,7 +22,8 @@ cbor_map! {
 
 impl World {
     /// Waits until the fleet has acknowledged all that the cabinet wrote down, stops both and compares what is on their
-    /// disks: the same records under the same numbers, from 1 on without a gap. Returns the facts in their order.
+    /// disks: the fleet has every record from 1 on without a gap, and those that the cabinet still has under the same
+    /// numbers. Returns the facts in their order.
     pub async fn same_journals(&mut self, site: &mut Site, fleet: &Path, cabinet: &Path) -> anyhow::Result<Vec<Fact>> {
         until("the fleet has every event", async || {
             let view = site.screen()?.view(Some(site.session().await?)).await?;
@@ -32,17 +33,25 @@ impl World {
         .await?;
         site.cabinet.stop_agent().await?;
         self.stage.stop_broker().await?;
-        let held = numbered(cabinet, cabinet_core::EVENTS)?;
-        ensure!(held.keys().copied().eq(1..=held.len() as u64), "a gap in {:?}", held.keys());
+        let mut held = numbered(cabinet, cabinet_core::EVENTS)?;
         let mut known = BTreeMap::new();
         for (n, row) in numbered(fleet, fleet_core::EVENTS)? {
             let row: EventRow = cbor::decode(&row).context("an event of the fleet")?;
             ensure!(row.lost_to.is_none(), "the fleet counts events from {n} on as lost");
             known.insert(n, row.record.0);
         }
-        ensure!(known == held, "the fleet has events {:?}, the cabinet {:?}", known.keys(), held.keys());
+        ensure!(known.keys().copied().eq(1..=known.len() as u64), "a gap in {:?}", known.keys());
+        let newest = |rows: &BTreeMap<u64, Vec<u8>>| rows.last_key_value().map(|(n, _)| *n);
+        ensure!(
+            newest(&held) == newest(&known),
+            "the cabinet has events up to {:?}, the fleet to {:?}",
+            newest(&held),
+            newest(&known)
+        );
+        held.retain(|n, record| known.get(n) != Some(record));
+        ensure!(held.is_empty(), "the fleet has other events under {:?}", held.keys());
         let fact = |record: &Vec<u8>| Ok(cbor::decode::<Event>(record).context("an event of the cabinet")?.fact);
-        held.values().map(fact).collect()
+        known.values().map(fact).collect()
     }
 }
 

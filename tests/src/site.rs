@@ -94,6 +94,32 @@ impl Site {
         Ok(pulse)
     }
 
+    /// Staff want to load an order, and the screen says why they cannot.
+    pub async fn load_refused(&self, order: &str) -> anyhow::Result<String> {
+        let (screen, session) = (self.screen()?, self.session().await?);
+        let (base, key) = screen
+            .url()
+            .split_once("/#key=")
+            .map(|(base, key)| (base.to_owned(), key.to_owned()))
+            .context("the screen's address")?;
+        let http = reqwest::Client::builder().no_proxy().build().context("make an HTTP client")?;
+        let notes = async |query: &str| -> anyhow::Result<Value> {
+            let call = http.get(format!("{base}/api/notes{query}"));
+            let call = call.header("x-screen-key", &key).header("x-staff-session", session);
+            let bytes = call.send().await.context("ask for notes")?.bytes().await.context("read the notes")?;
+            serde_json::from_slice(&bytes).context("the notes")
+        };
+        let after = notes("").await?["next"].clone();
+        screen.load(session, order).await?;
+        until("the screen says why", async || {
+            let page = notes(&format!("?after={after}")).await?;
+            let all = page["notes"].as_array().cloned().unwrap_or_default();
+            let refused = all.iter().find(|note| note["note"] == "staff_refused");
+            Ok(Look::at(refused.map(|note| note["reason"].to_string()), || page.to_string()))
+        })
+        .await
+    }
+
     /// Staff load an order, close the door and say that it is inside.
     pub async fn load(&self, order: &str) -> anyhow::Result<Compartment> {
         let compartment = self.open_for(order).await?;

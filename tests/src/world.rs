@@ -23,7 +23,11 @@ pub struct World {
 
 impl World {
     pub async fn start() -> anyhow::Result<Self> {
-        let mut stage = Stage::set_up("acme")?;
+        Self::start_on(Stage::set_up("acme")?).await
+    }
+
+    /// A fleet whose files the test has prepared.
+    pub async fn start_on(mut stage: Stage) -> anyhow::Result<Self> {
         stage.start_signer().await?;
         stage.start_broker().await?;
         let operator = stage.client(Role::Operator, "admin").await?;
@@ -36,16 +40,31 @@ impl World {
 
     /// A cabinet that runs, is online and knows the staff's PIN.
     pub async fn cabinet(&self, plan: CabinetPlan) -> anyhow::Result<Site> {
-        self.install(plan, false).await
+        self.install(plan, false, |_| Ok(())).await
+    }
+
+    /// The same, with files that the test prepares before the first start.
+    pub async fn cabinet_prepared(
+        &self,
+        plan: CabinetPlan,
+        prepare: impl FnOnce(&Cabinet) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Site> {
+        self.install(plan, false, prepare).await
     }
 
     /// The same with a carrier between cabinet and broker.
     pub async fn cabinet_behind_carrier(&self, plan: CabinetPlan) -> anyhow::Result<Site> {
-        self.install(plan, true).await
+        self.install(plan, true, |_| Ok(())).await
     }
 
-    async fn install(&self, plan: CabinetPlan, carried: bool) -> anyhow::Result<Site> {
+    async fn install(
+        &self,
+        plan: CabinetPlan,
+        carried: bool,
+        prepare: impl FnOnce(&Cabinet) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Site> {
         let mut cabinet = Cabinet::add(&self.stage, plan, &self.operator).await?;
+        prepare(&cabinet)?;
         let mut carrier = None;
         if carried {
             let started = Carrier::start(&self.stage, cabinet.id()).await?;

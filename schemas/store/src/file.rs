@@ -18,8 +18,8 @@ use redb::{BackendError, StorageBackend};
 use rustix::fs::{Advice, FallocateFlags, SeekFrom};
 use rustix::io::Errno;
 
-/// How far the reserve is moved on at once.
-const STEP: u64 = 1024 * 1024;
+/// How far the reserve is moved on at once, at most.
+const STEP_MAX: u64 = 1024 * 1024;
 
 /// A store's file with its reserve. Copies are the same file.
 #[derive(Debug, Clone)]
@@ -92,7 +92,8 @@ impl Inner {
             space.short = false;
             return;
         }
-        let wanted = space.written + self.reserve + STEP;
+        // A small reserve is not worth a step that is larger than itself.
+        let wanted = space.written + self.reserve + STEP_MAX.min(self.reserve / 4);
         space.short = !self.has_room(wanted) || self.own(space.owned, wanted).is_err();
         if !space.short {
             space.owned = wanted;

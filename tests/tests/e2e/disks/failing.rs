@@ -1,49 +1,16 @@
-//! Disks that fail under the real processes: nothing is promised that is not on them, and nobody has to lend a hand
-//! when they work again.
+//! Disks that answer with errors.
 
 use anyhow::{Context as _, ensure};
-use fleet_cli::stage::{CabinetPlan, PATIENCE, ScreenAnswer};
-use fleet_tests::{DiskFault, FailingDisk, Look, Site, World, order, until};
-use schemas::api::{OrderPut, OrderState};
+use fleet_cli::stage::{CabinetPlan, PATIENCE};
+use fleet_tests::{DiskFault, FailingDisk, World, order};
+use schemas::api::OrderState;
 use schemas::messages::{Compartment, Fact};
+
+use super::waits::{is_out_of_order, put_again, until_in_order, until_out_of_order};
 
 /// An order for each way in which a disk fails.
 fn rounds() -> impl Iterator<Item = (DiskFault, String)> {
     DiskFault::ALL.into_iter().map(|fault| (fault, format!("A-{fault:?}")))
-}
-
-fn is_out_of_order(answer: &ScreenAnswer) -> bool {
-    answer.status == 503 && answer.body["error"] == "out_of_order"
-}
-
-/// What the screen shows instead of its page.
-async fn until_out_of_order(site: &Site) -> anyhow::Result<()> {
-    until("the screen says that the cabinet is out of order", async || {
-        let shown = site.screen()?.view(None).await.map_or_else(|error| error.to_string(), |view| view.to_string());
-        Ok(Look::at(shown.contains("out_of_order").then_some(()), || shown))
-    })
-    .await
-}
-
-async fn until_in_order(site: &mut Site) -> anyhow::Result<()> {
-    site.forget_session();
-    until("the screen shows its page again", async || {
-        let shown = site.screen()?.view(None).await;
-        Ok(shown.map_or_else(|error| Look::NotYet(error.to_string()), |_| Look::Seen(())))
-    })
-    .await
-}
-
-/// A backend connects and puts again until it has its acknowledgement.
-async fn put_again(world: &mut World, order: &OrderPut) -> anyhow::Result<()> {
-    let World { shop, stage, .. } = world;
-    let shop = tokio::sync::Mutex::new(shop);
-    until("the put is acknowledged", async || {
-        let mut shop = shop.lock().await;
-        shop.reconnect(stage).await?;
-        Ok(shop.put(order).await.map_or_else(|error| Look::NotYet(error.to_string()), Look::Seen))
-    })
-    .await
 }
 
 #[tokio::test]
