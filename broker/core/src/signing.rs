@@ -112,7 +112,7 @@ cbor_map! {
 }
 
 cbor_map! {
-    /// Answer to [`MakeSecrets`], in the order of its items.
+    /// Answer to [`MakeSecrets`], in the order of its items. One whose sealed secret cannot be opened is left out.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct Secrets { 1 => items: Vec<SecretMade> }
 }

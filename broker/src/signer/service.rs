@@ -13,6 +13,7 @@ use schemas::crypto::codes::{Pepper, Secret, TOKEN_BYTES};
 use schemas::crypto::{envelope, rest, seal};
 use schemas::ids::{CabinetId, TenantId};
 use schemas::messages::{CodesMessage, CredentialKind, FleetMillis, Instance, KeyPurpose, PepperOffer, Salt};
+use tracing::warn;
 use zeroize::Zeroizing;
 
 use crate::settings::SignerKeys;
@@ -132,11 +133,15 @@ impl Service {
     fn make_secrets(&self, ask: &MakeSecrets) -> Result<SignerReply, Refusal> {
         self.check(&ask.tenant)?;
         let pepper = self.pepper(&ask.cabinet, ask.instance, &ask.pepper)?;
-        let items = ask
-            .items
-            .iter()
-            .map(|item| self.make_secret(item, &ask.pepper.salt, &pepper))
-            .collect::<Result<Vec<_>, Refusal>>()?;
+        let mut items = Vec::new();
+        for item in &ask.items {
+            match self.make_secret(item, &ask.pepper.salt, &pepper) {
+                Ok(made) => items.push(made),
+                // The others must not wait for one that will never be.
+                Err(Refusal::Secret) => warn!(id = %item.id, "a sealed secret cannot be opened and is left out"),
+                Err(refusal) => return Err(refusal),
+            }
+        }
         Ok(Secrets { items }.into())
     }
 
@@ -315,19 +320,21 @@ mod tests {
     }
 
     #[test]
-    fn foreign_peppers_secrets_and_lengths_are_refused() {
-        let ask = |pepper, item| {
-            let items = vec![item];
+    fn foreign_peppers_and_lengths_are_refused_and_foreign_secrets_left_out() {
+        let ask = |pepper, items| {
             MakeSecrets { tenant: tenant(), cabinet: cabinet(), instance: INSTANCE, pepper, items }.into()
         };
         let item = SecretItem { id: CredentialId([1; 8]), kind: CredentialKind::Digits, digits: 8, sealed: None };
         let moved = PepperOffer { version: 2, ..offer(1) };
-        assert!(failed(service().answer(ask(moved, item.clone()), NOW)).contains("pepper"));
+        assert!(failed(service().answer(ask(moved, vec![item.clone()]), NOW)).contains("pepper"));
         let foreign = SecretItem { sealed: Some(Blob(vec![1; 40])), ..item.clone() };
-        assert!(failed(service().answer(ask(offer(1), foreign), NOW)).contains("not sealed"));
+        let other = SecretItem { id: CredentialId([2; 8]), ..item.clone() };
+        let answer = service().answer(ask(offer(1), vec![foreign, other]), NOW);
+        let SignerReply::Secrets(made) = answer else { panic!("{answer:?}") };
+        assert_eq!(made.items.iter().map(|one| one.id).collect::<Vec<_>>(), [CredentialId([2; 8])]);
         for digits in [0, 3, 13, 255] {
             let short = SecretItem { digits, ..item.clone() };
-            assert!(failed(service().answer(ask(offer(1), short), NOW)).contains("digits"));
+            assert!(failed(service().answer(ask(offer(1), vec![short]), NOW)).contains("digits"));
         }
     }
 }

@@ -10,11 +10,11 @@ mod reservations;
 mod secrets;
 mod view;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemas::ids::Name;
 use schemas::messages::{
-    Challenge, CommandId, Compartment, CompartmentInfo, DoorState, FleetMillis, Occupancy, OrderKey,
+    Challenge, CommandId, Compartment, CompartmentInfo, CredentialId, DoorState, FleetMillis, Occupancy, OrderKey,
 };
 use schemas::topics::Up;
 
@@ -68,6 +68,8 @@ pub(crate) struct Cabinet {
     unlocks: BTreeMap<CommandId, Unlock>,
     /// By the newest sample.
     disk_low: bool,
+    /// Credentials and PINs whose sealed secret the signer could not open.
+    unreadable: BTreeSet<CredentialId>,
 }
 
 impl Cabinet {
@@ -87,6 +89,7 @@ impl Cabinet {
             doors: BTreeMap::new(),
             unlocks: BTreeMap::new(),
             disk_low: false,
+            unreadable: BTreeSet::new(),
         }
     }
 

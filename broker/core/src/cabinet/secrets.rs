@@ -88,11 +88,12 @@ impl Cabinet {
         let digits = self.code_digits();
         let credentials = self.booked.values().filter_map(|booked| booked.grant.as_ref());
         let credentials = credentials.flat_map(|grant| &grant.credentials);
-        let codes = credentials.filter(|one| one.verifier.is_none()).map(|one| {
+        let open = |id: &CredentialId| !self.unreadable.contains(id);
+        let codes = credentials.filter(|one| one.verifier.is_none() && open(&one.id)).map(|one| {
             let digits = if one.kind == CredentialKind::Digits { digits } else { 0 };
             SecretItem { id: one.id, kind: one.kind, digits, sealed: one.sealed.clone() }
         });
-        let staff = self.staff.values().filter(|one| one.verifier.is_none()).map(|one| SecretItem {
+        let staff = self.staff.values().filter(|one| one.verifier.is_none() && open(&one.id)).map(|one| SecretItem {
             id: one.id,
             kind: CredentialKind::Digits,
             digits: 0,
@@ -107,8 +108,9 @@ impl Cabinet {
     /// Whether something is to be in the book whose verifier is not made yet.
     pub(super) fn lacks_verifiers(&self) -> bool {
         let grants = self.booked.values().filter_map(|booked| booked.grant.as_ref());
-        let mut credentials = grants.flat_map(|grant| &grant.credentials);
-        credentials.any(|one| one.verifier.is_none()) || self.staff.values().any(|one| one.verifier.is_none())
+        let credentials = grants.flat_map(|grant| &grant.credentials).map(|one| (&one.id, &one.verifier));
+        let mut all = credentials.chain(self.staff.values().map(|one| (&one.id, &one.verifier)));
+        all.any(|(id, verifier)| verifier.is_none() && !self.unreadable.contains(id))
     }
 
     /// The signer made what `asked` asks for.
@@ -117,6 +119,10 @@ impl Cabinet {
         let mut orders = Vec::new();
         let current = self.said.pepper.as_ref().map(|pepper| (pepper.version, pepper.salt));
         if current == Some((asked.pepper.version, asked.pepper.salt)) {
+            let sealed = asked.items.iter().filter(|item| item.sealed.is_some());
+            for lost in sealed.filter(|item| !made.iter().any(|one| one.id == item.id)) {
+                self.secret_lost(turn, lost.id);
+            }
             for one in made {
                 if let Some(order) = self.credential_made(turn, &one, asked.pepper.version) {
                     orders.push(order);
@@ -128,6 +134,29 @@ impl Cabinet {
         orders.dedup();
         self.book_secrets(turn, changes, &orders);
         turn.want(Job::Secrets(self.at.clone()));
+    }
+
+    /// The signer cannot open what it once sealed. A code that nobody was told is made anew; otherwise the order stays
+    /// without one until its key is there again, and nothing else waits for it.
+    fn secret_lost(&mut self, turn: &mut Turn<'_>, id: CredentialId) {
+        let grants = self.booked.values_mut().filter_map(|booked| Some((&booked.order, booked.grant.as_mut()?)));
+        for (order, grant) in grants {
+            let announced = grant.announced;
+            let Some(credential) = grant.credentials.iter_mut().find(|one| one.id == id) else { continue };
+            let order = order.clone();
+            turn.alarm(format!("cabinet {}: the signer cannot open the sealed code of order {order}", self.at));
+            if announced {
+                self.unreadable.insert(id);
+            } else {
+                credential.sealed = None;
+                self.put_booked(turn, &order);
+            }
+            return;
+        }
+        if let Some(staff) = self.staff.values().find(|staff| staff.id == id) {
+            turn.alarm(format!("cabinet {}: the signer cannot open the sealed PIN of {}", self.at, staff.name));
+        }
+        self.unreadable.insert(id);
     }
 
     /// Takes one credential; returns its order.

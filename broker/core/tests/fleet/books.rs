@@ -228,6 +228,39 @@ fn a_new_pepper_derives_the_same_codes_anew_and_announces_nothing_twice() {
     assert_eq!(notification.code, code);
 }
 
+/// The cabinet has another pepper, and the signer another key than the one it sealed the secrets with.
+#[test]
+fn secrets_that_the_signer_cannot_open_hold_up_no_others_and_come_once_it_can() {
+    let mut world = World::new(&[Size::S; 5]);
+    world.add_staff("sam");
+    put(&mut world, "A1");
+    load(&mut world, "A1", 1);
+    world.disconnect(&c1());
+    let cabinet = world.cabinet(&c1());
+    (cabinet.pepper, cabinet.book) = (Some(2), 0);
+    world.opens_nothing = true;
+    let alarms = world.alarms();
+    world.connect(&c1());
+    assert_eq!(world.alarms(), alarms + 3, "both secrets of A1 and the PIN");
+    put(&mut world, "A2");
+    load(&mut world, "A2", 2);
+    assert_eq!(world.notifications().last().unwrap().order.as_str(), "A2");
+    assert_eq!(world.alarms(), alarms + 3);
+
+    world.opens_nothing = false;
+    world.cabinet(&c1()).books.clear();
+    world.restart();
+    world.connect(&c1());
+    let peppers = |change: &BookChange| match change {
+        BookChange::PutCredential(put) => Some(put.pepper),
+        BookChange::PutStaff(put) => Some(put.pepper),
+        _ => None,
+    };
+    let sent: Vec<u32> = books(&world).iter().flat_map(|book| &book.changes).filter_map(peppers).collect();
+    assert_eq!(sent, [2; 3]);
+    assert_eq!(world.notifications().len(), 2, "nobody is told a second code");
+}
+
 #[test]
 fn a_cabinet_without_a_pepper_gets_its_codes_once_it_has_one() {
     let mut world = World::empty();

@@ -160,6 +160,8 @@ pub(crate) struct World {
     pub(crate) makes_secrets: bool,
     /// It leaves one secret out of its next answer.
     pub(crate) leaves_one_out: bool,
+    /// The key of the sealed secrets is another one.
+    pub(crate) opens_nothing: bool,
     pub(crate) signer_asked: Vec<SignerRequest>,
     made: u8,
     /// The next secret is the same as the last one, by a bad chance.
@@ -193,6 +195,7 @@ impl World {
             signer_works: true,
             makes_secrets: true,
             leaves_one_out: false,
+            opens_nothing: false,
             signer_asked: Vec::new(),
             made: 0,
             same_again: false,
@@ -363,7 +366,8 @@ impl World {
                 Envelope { envelope: Blob(cbor::encode(request)) }.into()
             }
             SignerRequest::MakeSecrets(asked) => {
-                let items = asked.items.iter().map(|item| {
+                let opens_nothing = self.opens_nothing;
+                let items = asked.items.iter().filter(|item| !opens_nothing || item.sealed.is_none()).map(|item| {
                     let sealed = item.sealed.clone().unwrap_or_else(|| self.make(item.kind));
                     // Different for each secret and each pepper, the same for the same.
                     let mut verifier = [sealed.0[1]; 32];
