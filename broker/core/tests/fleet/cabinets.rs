@@ -4,8 +4,8 @@ use fleet_core::{EVENTS, Effect, Input};
 use schemas::api::{LiveEvent, LivePresence};
 use schemas::cbor::{self, Blob};
 use schemas::messages::{
-    AuditRequired, Collected, CompartmentState, CredentialId, DoorClosed, DoorForced, DoorState, Epoch, Instance,
-    MESSAGE_MAX, Occupancy, Size, Stamp, Started, Telemetry, Uplink, Welcome,
+    AuditRequired, Collected, CompartmentState, CredentialId, DoorClosed, DoorForced, DoorHeldOpen, DoorState, Epoch,
+    HeldStage, Instance, MESSAGE_MAX, Occupancy, Size, Stamp, Started, Telemetry, Uplink, Welcome,
 };
 use schemas::step::Store as _;
 use schemas::topics::{Live, Up};
@@ -173,6 +173,9 @@ fn a_gap_that_cannot_be_filled_is_taken_with_an_alarm() {
     world.connect(&c1());
     assert_eq!(world.cabinets[&c1()].welcomes.last().unwrap().high_water, 49);
     assert_eq!(world.alarms(), alarms + 1);
+    let rows = world.store.rows(EVENTS).unwrap();
+    let keys: Vec<_> = rows.iter().map(|(key, _)| schemas::step::number_of_key(key).unwrap()).collect();
+    assert_eq!(keys, [1, 2], "what was told before, and in the place of the first lost event a word about them");
     let payload = world.cabinets[&c1()].uplink(50, None, started().into());
     assert!(!closes(&world.up(&c1(), Up::Event, payload)));
 }
@@ -307,4 +310,64 @@ fn the_time_is_sent_again_after_six_hours_with_a_fresh_challenge() {
     let challenge = cbor::encode(&world.cabinets[&c1()].challenge());
     world.up(&c1(), Up::Challenge, challenge);
     assert_eq!(world.cabinets[&c1()].times, 2);
+}
+
+#[test]
+fn a_cabinet_may_be_as_large_and_count_as_far_as_its_numbers_go() {
+    const FAR: u64 = 1 << 53;
+    for (what, newest, book, keyset, taken) in [
+        ("all at the end", FAR, FAR, FAR, true),
+        ("events beyond it", FAR + 1, 1, 1, false),
+        ("a book beyond it", 1, FAR + 1, 1, false),
+        ("a keyset beyond it", 1, 1, FAR + 1, false),
+    ] {
+        let mut world = World::empty();
+        world.add(FakeCabinet::new("c1", &[Size::S; 999]));
+        world.handle(Input::CabinetConnected { tenant: tenant(), cabinet: c1() });
+        world.cabinet(&c1()).online = true;
+        let hello = world.cabinets[&c1()].hello();
+        let hello = schemas::messages::Hello { newest, oldest: 1, book, keyset, pepper: None, ..hello };
+        world.cabinet(&c1()).book = book;
+        assert_eq!(!closes(&world.up(&c1(), Up::Hello, cbor::encode(&hello))), taken, "{what}");
+    }
+}
+
+#[test]
+fn what_events_say_about_a_door_is_shown_until_the_next_sample() {
+    let mut world = world();
+    let shown = |world: &mut World| {
+        let json = br#"{"op":"cabinet.show","cabinet":"c1"}"#;
+        let Some(schemas::api::Reply::Cabinet(shown)) = world.ask_raw("auditor:acme:amy", json) else { panic!() };
+        (shown.compartments[0].door, shown.compartments[0].occupancy)
+    };
+    assert_eq!(shown(&mut world), (DoorState::Unknown, Occupancy::Unknown));
+    world.fact(&c1(), DoorClosed { compartment: door(1), occupancy: Occupancy::Empty });
+    assert_eq!(shown(&mut world), (DoorState::Closed, Occupancy::Empty));
+    world.fact(&c1(), DoorForced { compartment: door(1) });
+    assert_eq!(shown(&mut world), (DoorState::Forced, Occupancy::Empty), "an open door says nothing of the content");
+    world.disconnect(&c1());
+    assert_eq!(shown(&mut world), (DoorState::Unknown, Occupancy::Unknown));
+}
+
+/// That it was taken out of the first is among what was lost.
+#[test]
+fn an_order_that_turns_up_elsewhere_leaves_a_doubt_where_it_was() {
+    let mut world = World::new(&[Size::M; 3]);
+    world.put(A1);
+    load(&mut world, "A1", 1);
+    load(&mut world, "A1", 2);
+    let json = br#"{"op":"cabinet.show","cabinet":"c1"}"#;
+    let Some(schemas::api::Reply::Cabinet(shown)) = world.ask_raw("auditor:acme:amy", json) else { panic!() };
+    let found: Vec<_> = shown.compartments.into_iter().map(|one| (one.order, one.audit_required)).collect();
+    assert_eq!(found, [(None, true), (Some(order("A1")), false), (None, false)]);
+}
+
+#[test]
+fn whoever_watches_reads_who_should_look_after_an_open_door() {
+    let mut world = world();
+    for (stage, who) in [(HeldStage::Staff, "staff should look"), (HeldStage::Technician, "a technician should look")] {
+        let effects = world.fact(&c1(), DoorHeldOpen { compartment: door(1), stage });
+        let event: LiveEvent = serde_json::from_slice(lives(&effects, Live::Event)[0]).unwrap();
+        assert_eq!(event.text, format!("door 1 stands open: {who}"));
+    }
 }

@@ -368,3 +368,23 @@ fn the_last_row_before_a_leap_is_removed_like_any_other() {
     let left: Vec<_> = world.statuses("shop").into_iter().map(|row| row.n).collect();
     assert_eq!(left, [newest]);
 }
+
+/// Sixteen disks that a cabinet had before are known by their marks; an older one is told as new.
+#[test]
+fn the_marks_of_sixteen_former_disks_are_kept() {
+    for (disks, known) in [(16, true), (17, false)] {
+        let mut world = World::new(&[Size::S]);
+        world.fact(&c1(), Started { agent: "0.1.0".into() });
+        let first = world.cabinets[&c1()].clone();
+        let mut begin = |epoch: u8, newest: u64| {
+            world.disconnect(&c1());
+            let cabinet = world.cabinet(&c1());
+            (cabinet.epoch, cabinet.newest, cabinet.next) = (schemas::messages::Epoch([epoch; 8]), newest, 1);
+            cabinet.history.clear();
+            world.connect(&c1());
+            world.cabinets[&c1()].welcomes.last().unwrap().high_water
+        };
+        (0..disks).for_each(|disk| assert_eq!(begin(100 + disk, 0), 0));
+        assert_eq!(begin(1, first.newest), if known { first.newest } else { 0 }, "{disks} disks later");
+    }
+}
