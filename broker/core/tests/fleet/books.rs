@@ -309,6 +309,11 @@ fn a_code_that_another_order_at_the_cabinet_has_is_made_again() {
     let codes: Vec<String> = world.notifications().into_iter().map(|row| row.code).collect();
     assert!(codes.len() == 2 && codes[0] != codes[1], "{codes:?}");
     assert_eq!(held(books(&world)), (2, 4, 0));
+    let verifiers = books(&world).iter().flat_map(|book| &book.changes).filter_map(|change| match change {
+        BookChange::PutCredential(put) => Some(put.verifier.0),
+        _ => None,
+    });
+    assert_eq!(verifiers.collect::<BTreeSet<_>>().len(), 4, "a cabinet refuses two that are the same");
 }
 
 #[test]

@@ -95,6 +95,7 @@ fn hello_is_answered_with_the_high_water_mark_and_the_time() {
 #[test]
 fn presence_is_told_when_it_changes() {
     let mut world = world();
+    assert_eq!(world.alarms(), 0, "a first hello is the normal case");
     world.disconnect(&c1());
     let told: Vec<(bool, Option<String>)> = lives(&world.seen, Live::Presence)
         .into_iter()
@@ -289,6 +290,9 @@ fn an_order_that_the_fleet_does_not_expect_there_needs_a_look() {
     assert_eq!(world.told("shop"), ["A1 reserved"]);
     world.put(r#"{"order":"A2","cabinet":"c2","size":"M","category":"retail"}"#);
     assert_eq!(world.told("shop").last().unwrap(), "A2 rejected no_fitting_compartment");
+    let json = br#"{"op":"cabinet.show","cabinet":"c2"}"#;
+    let Some(schemas::api::Reply::Cabinet(shown)) = world.ask_raw("auditor:acme:amy", json) else { panic!() };
+    assert!(shown.compartments[0].audit_required);
 }
 
 #[test]
@@ -370,4 +374,41 @@ fn whoever_watches_reads_who_should_look_after_an_open_door() {
         let event: LiveEvent = serde_json::from_slice(lives(&effects, Live::Event)[0]).unwrap();
         assert_eq!(event.text, format!("door 1 stands open: {who}"));
     }
+}
+
+#[test]
+fn cabinets_are_listed_with_the_compartments_that_a_new_order_could_get() {
+    let mut world = World::new(&[Size::M; 3]);
+    let free = |world: &mut World| {
+        let json = br#"{"op":"cabinet.list"}"#;
+        let Some(schemas::api::Reply::Cabinets(all)) = world.ask_raw("auditor:acme:amy", json) else { panic!() };
+        (all[0].compartments, all[0].free)
+    };
+    assert_eq!(free(&mut world), (3, 3));
+    world.put(A1);
+    assert_eq!(free(&mut world), (3, 2), "one is kept");
+    world.fact(&c1(), AuditRequired { compartment: door(3), order: None });
+    assert_eq!(free(&mut world), (3, 1), "and one needs a look");
+}
+
+/// Until then somebody who looks must not take the book for complete.
+#[test]
+fn a_code_or_a_pin_that_is_not_made_yet_shows_as_a_book_that_is_behind() {
+    let mut world = world();
+    let behind = |world: &mut World| {
+        let json = br#"{"op":"cabinet.show","cabinet":"c1"}"#;
+        let Some(schemas::api::Reply::Cabinet(shown)) = world.ask_raw("auditor:acme:amy", json) else { panic!() };
+        shown.book_wanted - shown.book_held
+    };
+    world.put(A1);
+    assert_eq!(behind(&mut world), 0);
+    world.makes_secrets = false;
+    load(&mut world, "A1", 1);
+    assert_eq!(behind(&mut world), 1);
+    world.makes_secrets = true;
+    world.pass(60_000);
+    assert_eq!(behind(&mut world), 0);
+    world.makes_secrets = false;
+    world.add_staff("sam");
+    assert_eq!(behind(&mut world), 1);
 }

@@ -272,3 +272,43 @@ fn intents_of_one_step_are_numbered() {
     let numbers: Vec<_> = intents.map(|write| schemas::step::number_of_key(&write.key).unwrap()).collect();
     assert!(numbers.len() >= 2 && numbers.windows(2).all(|pair| pair[0] < pair[1]), "{numbers:?}");
 }
+
+/// The intent is put back as if its receiver had not taken it before.
+fn late(world: &mut World, id: &str, nth: usize) {
+    let receiver = format!("order/acme/shop/{id}\0");
+    let intent = world.intents.iter().filter(|write| write.key.starts_with(receiver.as_bytes())).nth(nth);
+    let intent = intent.unwrap().clone();
+    let told = world.told("shop");
+    let announced = world.notifications().len();
+    world.store.commit(&[intent]).unwrap();
+    world.restart();
+    assert_eq!((world.told("shop"), world.notifications().len()), (told, announced), "{id} {nth}");
+    world.connect(&c1());
+}
+
+#[test]
+fn what_a_cabinet_said_of_a_reservation_changes_nothing_once_the_order_is_further() {
+    let put = |id: &str| format!(r#"{{"order":"{id}","cabinet":"c1","size":"M","category":"retail"}}"#);
+    let mut world = World::new(&[Size::M]);
+    world.put(&put("A1"));
+    world.put(&put("A2"));
+    world.cancel(r#"{"order":"A1"}"#);
+    late(&mut world, "A1", 0);
+    world.put(&put("A2"));
+    assert_eq!(world.told("shop")[1..], ["A2 rejected no_fitting_compartment", "A1 cancelled", "A2 reserved"]);
+    late(&mut world, "A2", 0);
+    world.pass(30 * 60 * 1_000);
+    world.put(&put("A3"));
+    assert_eq!(world.told("shop")[4..], ["A2 ready", "A3 reserved"]);
+    crate::handover::load(&mut world, "A2", 1);
+    assert_eq!(world.told("shop").last().unwrap(), "A2 stored");
+    late(&mut world, "A2", 2);
+}
+
+#[test]
+fn a_code_whose_intent_comes_twice_is_announced_once() {
+    let mut world = World::new(&[Size::M]);
+    story(&mut world);
+    let last = world.intents.iter().filter(|write| write.key.starts_with(b"order/acme/shop/A17\0")).count() - 1;
+    late(&mut world, "A17", last);
+}

@@ -45,7 +45,9 @@ fn the_same_order_twice_is_one_order() {
     let mut world = World::new(&[Size::M, Size::M]);
     world.put(&put("A17", "M"));
     let spaced = r#"{ "category":"retail", "cabinet":"c1", "size":"M", "order":"A17", "ready":true }"#;
+    let before = world.store.clone();
     assert_eq!(world.put(spaced), []);
+    assert!(world.store == before, "it was written anew");
     assert_eq!(world.told("shop"), ["A17 reserved"]);
 }
 
@@ -186,8 +188,18 @@ fn an_order_that_was_cancelled_and_is_loaded_all_the_same_is_recalled() {
 
 #[test]
 fn food_and_pharmacy_end_with_their_window_and_need_the_time() {
-    for (category, minutes) in [("food", Some(30)), ("pharmacy", Some(48 * 60)), ("laundry", None), ("courier", None)] {
-        let mut world = World::new(&[Size::M]);
+    for (category, cooled, minutes) in [
+        ("food", false, Some(30)),
+        ("food", true, Some(120)),
+        ("pharmacy", true, Some(48 * 60)),
+        ("laundry", false, None),
+        ("courier", true, None),
+    ] {
+        let mut world = World::empty();
+        let mut cabinet = FakeCabinet::new("c1", &[Size::M]);
+        cabinet.attributes.refrigerated = cooled;
+        world.add(cabinet);
+        world.connect(&c1());
         world.put(&format!(r#"{{"order":"A1","cabinet":"c1","size":"M","category":"{category}"}}"#));
         load(&mut world, "A1", 1);
         let changes = world.cabinet(&c1()).books.iter().flat_map(|book| book.changes.clone()).collect::<Vec<_>>();
@@ -359,4 +371,66 @@ fn rows_are_handed_out_fifty_at_a_time_with_a_word_about_more() {
     assert_eq!(page(9), (Some(10), 50, true));
     assert_eq!(page(10), (Some(11), 50, false));
     assert_eq!(page(60), (None, 0, false));
+}
+
+#[test]
+fn an_order_that_needs_room_displaces_only_one_whose_compartment_it_fits() {
+    let mut world = World::new(&[Size::S, Size::L]);
+    world.put(&put("A1", "S"));
+    world.pass(1);
+    world.put(&put("A2", "L"));
+    world.pass(24 * 60 * 60 * 1_000);
+    world.put(&put("A3", "L"));
+    assert_eq!(world.told("shop"), ["A1 reserved", "A2 reserved", "A2 ready", "A3 reserved"]);
+    assert_eq!(world.statuses("shop")[3].compartment, Some(door(2)));
+    assert_eq!(world.statuses("shop")[2].compartment, None, "it waits for the next that is free");
+}
+
+#[test]
+fn a_cancelled_order_names_neither_compartment_nor_the_reason_of_an_earlier_try() {
+    let mut world = World::new(&[Size::M]);
+    world.put(&put("A1", "M"));
+    world.put(&put("A2", "M"));
+    world.cancel(r#"{"order":"A1"}"#);
+    world.cancel(r#"{"order":"A2"}"#);
+    assert_eq!(world.told("shop")[2..], ["A1 cancelled", "A2 cancelled"]);
+    assert!(world.statuses("shop")[2..].iter().all(|row| row.compartment.is_none()));
+}
+
+#[test]
+fn cabinets_hear_only_of_what_concerns_their_books() {
+    let mut world = World::new(&[Size::M]);
+    world.put(r#"{"order":"A1","cabinet":"c1","size":"M","category":"retail","ready":false}"#);
+    world.put(&put("A2", "L"));
+    world.put(&put("A3", "M"));
+    let heard = |world: &World| world.intents.iter().filter(|write| write.key.starts_with(b"cabinet/")).count();
+    let before = heard(&world);
+    world.cancel(r#"{"order":"A1"}"#);
+    world.cancel(r#"{"order":"A2"}"#);
+    assert_eq!(heard(&world), before, "neither was in a book");
+    load(&mut world, "A3", 1);
+    assert_eq!(heard(&world), before + 1, "that its code may be made");
+}
+
+#[test]
+fn the_hundred_newest_orders_are_listed_and_those_of_one_cabinet_if_it_is_named() {
+    let mut world = World::new(&[Size::S; 105]);
+    world.add(FakeCabinet::new("c2", &[Size::S]));
+    world.connect(&"c2".parse().unwrap());
+    world.put(r#"{"order":"C","cabinet":"c2","size":"S","category":"retail"}"#);
+    let listed = |world: &mut World, json: &str| {
+        let Some(Reply::Orders(orders)) = world.ask_raw("support:acme:sue", json.as_bytes()) else { panic!() };
+        orders.into_iter().map(|one| one.order.order.to_string()).collect::<Vec<_>>()
+    };
+    for number in 1..=99 {
+        world.pass(1);
+        world.put(&put(&format!("A{number}"), "S"));
+    }
+    let all = listed(&mut world, r#"{"op":"order.list"}"#);
+    assert_eq!((all.len(), all[0].as_str(), all[99].as_str()), (100, "A99", "C"));
+    world.pass(1);
+    world.put(&put("A100", "S"));
+    let all = listed(&mut world, r#"{"op":"order.list"}"#);
+    assert_eq!((all.len(), all[0].as_str(), all[99].as_str()), (100, "A100", "A1"));
+    assert_eq!(listed(&mut world, r#"{"op":"order.list","cabinet":"c2"}"#), ["C"]);
 }

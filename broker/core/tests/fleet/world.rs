@@ -78,6 +78,8 @@ pub(crate) struct FakeCabinet {
     pub(crate) next: u64,
     pub(crate) book: u64,
     pub(crate) sizes: Vec<Size>,
+    /// Of all its compartments.
+    pub(crate) attributes: Attributes,
     pub(crate) pepper: Option<u32>,
     pub(crate) online: bool,
     /// What it would report by itself: books are applied at once.
@@ -102,6 +104,7 @@ impl FakeCabinet {
             next: 1,
             book: 0,
             sizes: sizes.to_vec(),
+            attributes: Attributes::default(),
             pepper: Some(1),
             online: false,
             applies: true,
@@ -121,7 +124,7 @@ impl FakeCabinet {
         let info = |(at, size): (usize, &Size)| CompartmentInfo {
             number: door(u16::try_from(at).unwrap() + 1),
             size: *size,
-            attributes: Attributes::default(),
+            attributes: self.attributes,
             in_service: true,
         };
         Hello {
@@ -177,6 +180,8 @@ pub(crate) struct World {
     /// Commits of the step of this input only the writes before this intent that is taken, and crashes.
     pub(crate) cut_at: Option<(usize, usize)>,
     pub(crate) crashed: bool,
+    /// Every intent that was ever written.
+    pub(crate) intents: Vec<Write>,
 }
 
 impl World {
@@ -207,6 +212,7 @@ impl World {
             handled: 0,
             cut_at: None,
             crashed: false,
+            intents: Vec::new(),
         }
     }
 
@@ -289,6 +295,8 @@ impl World {
             return Vec::new();
         }
         self.store.commit(&step.writes).unwrap();
+        let written = step.writes.iter().filter(|write| write.table == INTENTS && write.value.is_some());
+        self.intents.extend(written.cloned());
         self.handled += 1;
         if self.crash_after.is_some_and(|last| self.handled > last) {
             self.crashed = true;
