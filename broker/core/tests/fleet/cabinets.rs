@@ -299,7 +299,9 @@ fn an_order_that_the_fleet_does_not_expect_there_needs_a_look() {
 fn a_forced_door_is_an_alarm_with_its_words() {
     let mut world = world();
     let effects = world.fact(&c1(), DoorForced { compartment: door(1) });
-    assert!(effects.iter().any(|effect| matches!(effect, Effect::Alarm { text } if text.contains("by force"))));
+    assert!(effects.iter().any(
+        |effect| matches!(effect, Effect::Alarm { text } if text.contains("acme/c1: door 1 was opened by force"))
+    ));
     let event: LiveEvent = serde_json::from_slice(lives(&effects, Live::Event)[0]).unwrap();
     assert_eq!((event.kind.as_str(), event.compartment), ("door_forced", Some(door(1))));
 }
