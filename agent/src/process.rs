@@ -14,6 +14,7 @@ use schemas::messages::{Attributes, BootId, CompartmentInfo, Key, KeyPurpose};
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
@@ -75,7 +76,7 @@ async fn serve(settings: AgentSettings, profile: Profile) -> anyhow::Result<()> 
     let notes = shown.notes();
     let (orders, ordered) = mpsc::channel::<Order>(CHANNEL);
     let (events, uplink) = mpsc::channel(CHANNEL);
-    let link = tokio::spawn(uplink::run(endpoint, ordered, events));
+    let mut link = tokio::spawn(uplink::run(endpoint, ordered, events));
 
     let (stopping, stop) = watch::channel(false);
     tokio::spawn(async move {
@@ -84,14 +85,31 @@ async fn serve(settings: AgentSettings, profile: Profile) -> anyhow::Result<()> 
         // Received by whoever still runs.
         let _ = stopping.send(true);
     });
-    let serving = tokio::spawn(shown.serve(stopped(stop.clone())));
+    let mut serving = tokio::spawn(shown.serve(stopped(stop.clone())));
 
     let outside = Outside { clock, profile, orders, notes, time };
-    let ended = supervise(&settings, &cabinet, store, outside, (uplink, screen), stop).await;
+    // A cabinet without its screen or without a way to the fleet looks as if it worked: whatever starts the agent again is
+    // the better help.
+    let ended = tokio::select! {
+        ended = supervise(&settings, &cabinet, store, outside, (uplink, screen), stop.clone()) => ended,
+        () = untimely_end(&mut link, stop.clone()) => anyhow::bail!("the connection to the fleet is no longer tended"),
+        () = untimely_end(&mut serving, stop) => anyhow::bail!("the screen is no longer served"),
+    };
     // The connection ends with its channel, with a word of goodbye if it can be had; nothing of it has to reach a disk.
-    let _ = tokio::time::timeout(GOODBYE, link).await;
+    if !link.is_finished() {
+        let _ = tokio::time::timeout(GOODBYE, link).await;
+    }
     serving.abort();
     ended
+}
+
+/// Waits for the end of a task that should run until `stop`.
+async fn untimely_end<T>(task: &mut JoinHandle<T>, stop: watch::Receiver<bool>) {
+    // By a panic or in good order: it is gone.
+    let _ = task.await;
+    if *stop.borrow() {
+        std::future::pending::<()>().await;
+    }
 }
 
 fn reserve(settings: &AgentSettings) -> u64 {
