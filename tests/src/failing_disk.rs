@@ -2,7 +2,6 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, ensure};
 use fleet_cli::stage::{PATIENCE, Process};
@@ -39,20 +38,23 @@ pub struct FailingDisk {
 
 impl FailingDisk {
     /// Whether one process may look into another here. Said and skipped if not, unless `REQUIRE_TOOLS=1`.
-    pub fn is_possible() -> anyhow::Result<bool> {
-        let mut other = Command::new("sleep").arg("60").spawn().context("start a process to look into")?;
-        let seen = Command::new("timeout")
-            .args(["--signal=INT", "2", "strace", "--quiet=exit", "-p", &other.id().to_string()])
-            .stdin(Stdio::null())
-            .output();
-        other.kill().context("end a process")?;
-        other.wait().context("wait for a process")?;
-        let possible = seen.is_ok_and(|seen| String::from_utf8_lossy(&seen.stderr).contains("attached"));
-        if !possible {
-            ensure!(std::env::var_os("REQUIRE_TOOLS").is_none(), "strace is required, and the right to use it");
+    pub async fn is_possible() -> anyhow::Result<bool> {
+        let folder = tempfile::tempdir().context("make a folder for a log")?;
+        let log = folder.path().join("log");
+        let other = Process::start("sleep", Path::new("sleep"), ["600".into()], log.clone())?;
+        let id = other.id().context("a process that sleeps has ended")?.to_string();
+        let tried = match Process::start("strace", Path::new("strace"), ["-p".into(), id.into()], log) {
+            Ok(strace) => strace.wait_for_line("attached", PATIENCE).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = &tried {
+            ensure!(
+                std::env::var_os("REQUIRE_TOOLS").is_none(),
+                "strace is required, and the right to use it: {error:#}"
+            );
             eprintln!("SKIPPED: there is no strace here, or no right to use it");
         }
-        Ok(possible)
+        Ok(tried.is_ok())
     }
 
     /// From now on the disk below `store` fails for this process.

@@ -4,3 +4,4 @@
 
 mod copies;
 mod cost;
+mod while_open;

@@ -83,7 +83,7 @@ async fn until_audit(world: &World, site: &Site, compartment: u16) -> anyhow::Re
 
 #[tokio::test]
 async fn a_store_that_is_found_damaged_while_it_works_ends_the_process_with_its_name() -> anyhow::Result<()> {
-    if !FailingDisk::is_possible()? {
+    if !FailingDisk::is_possible().await? {
         return Ok(());
     }
     let mut world = World::start().await?;
