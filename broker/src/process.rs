@@ -46,7 +46,7 @@ pub fn run_broker(settings: BrokerSettings) -> anyhow::Result<()> {
         bus: start_bus(handle.clone())?,
         registry,
         clock,
-        backups: Backups::new(settings.store.backups.clone()),
+        backups: Backups::new(settings.store.backups.clone(), settings.store.backups_kept),
         signer: runtime.block_on(async { SignerClient::start(&settings.signer.socket, answers) }),
     };
     let store = settings.store.clone();

@@ -93,6 +93,8 @@ pub struct StoreSection {
     pub path: PathBuf,
     /// Folder for the files of `fleet backup`; made when it is first needed.
     pub backups: PathBuf,
+    /// The newest files there that are kept: a folder that only grows ends as a full disk.
+    pub backups_kept: u16,
     /// Kilobytes of the disk that are kept for the store when it is full otherwise.
     pub reserve_kilobytes: u32,
 }
@@ -113,7 +115,7 @@ impl StoreSection {
 
 impl Default for StoreSection {
     fn default() -> Self {
-        Self { path: "fleet.redb".into(), backups: "backups".into(), reserve_kilobytes: 65_536 }
+        Self { path: "fleet.redb".into(), backups: "backups".into(), backups_kept: 14, reserve_kilobytes: 65_536 }
     }
 }
 
@@ -156,6 +158,7 @@ impl Settings for BrokerSettings {
             ("gate.connections_max", self.gate.connections_max == 0),
             ("gate.sessions_per_identity", self.gate.sessions_per_identity == 0),
             ("gate.packets_per_second", self.gate.packets_per_second == 0),
+            ("store.backups_kept", self.store.backups_kept == 0),
         ] {
             if zero {
                 problems.problem(key, "must be at least 1");

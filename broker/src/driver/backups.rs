@@ -13,21 +13,27 @@ use tracing::{info, warn};
 
 use super::unavailable;
 
+/// Around the time in the name of a backup's file. The names sort by it.
+const PREFIX: &str = "fleet-";
+const SUFFIX: &str = ".backup";
+
 /// Where backups are written, and whether one is under way. Cheap to clone.
 #[derive(Clone)]
 pub struct Backups {
     folder: PathBuf,
+    /// The newest ones that stay.
+    kept: u16,
     under_way: Arc<Mutex<()>>,
 }
 
 impl Backups {
-    pub fn new(folder: PathBuf) -> Self {
-        Self { folder, under_way: Arc::default() }
+    pub fn new(folder: PathBuf, kept: u16) -> Self {
+        Self { folder, kept, under_way: Arc::default() }
     }
 
     /// Begins to write `snapshot`; `tell` gets the answer for whoever asked.
     pub(super) fn start(&self, snapshot: Snapshot, taken: FleetMillis, tell: impl FnOnce(Reply) + Send + 'static) {
-        let Self { folder, under_way } = self.clone();
+        let Self { folder, kept, under_way } = self.clone();
         let work = move || {
             let Ok(_one) = under_way.try_lock() else {
                 return tell(unavailable("a backup is under way", "ask again when it is done"));
@@ -35,6 +41,9 @@ impl Backups {
             match write(&snapshot, &folder, taken) {
                 Ok(made) => {
                     info!(file = made.file, rows = made.rows, "backup written");
+                    if let Err(error) = remove_oldest(&folder, kept) {
+                        warn!(%error, folder = %folder.display(), "old backups are still there");
+                    }
                     tell(Reply::Backup(made));
                 }
                 Err(error) => {
@@ -56,7 +65,7 @@ fn write(snapshot: &Snapshot, folder: &Path, taken: FleetMillis) -> Result<Backu
     // Orders and sealed codes are in it: for the owner alone.
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(cannot)?;
     let at = Rfc3339(taken);
-    let path = folder.join(format!("fleet-{}.backup", at.to_string().replace([':', '.'], "-")));
+    let path = folder.join(format!("{PREFIX}{}{SUFFIX}", at.to_string().replace([':', '.'], "-")));
     let seal = snapshot.write_to(&path, taken)?;
     let path = fs::canonicalize(&path).unwrap_or(path);
     Ok(BackupMade {
@@ -65,4 +74,42 @@ fn write(snapshot: &Snapshot, folder: &Path, taken: FleetMillis) -> Result<Backu
         rows: seal.rows,
         sha256: HEXLOWER.encode(&seal.digest.0),
     })
+}
+
+/// Removes all but the newest backups. What somebody else has put there stays.
+fn remove_oldest(folder: &Path, kept: u16) -> std::io::Result<()> {
+    let mut names: Vec<String> = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let ours = |name: &String| name.starts_with(PREFIX) && name.ends_with(SUFFIX);
+        if entry.file_type()?.is_file() {
+            names.extend(entry.file_name().into_string().ok().filter(ours));
+        }
+    }
+    names.sort_unstable();
+    let old = names.len().saturating_sub(kept.into());
+    names.iter().take(old).try_for_each(|name| fs::remove_file(folder.join(name)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_backups_stay_and_so_does_what_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let backup = |day: u32| format!("fleet-2026-11-{day:02}T03-00-00-000Z.backup");
+        let others = ["fleet.redb".to_owned(), "fleet-notes.txt".to_owned(), "old.backup".to_owned()];
+        for name in (1..=5).map(backup).chain(others.clone()) {
+            fs::write(folder.path().join(name), "").unwrap();
+        }
+        fs::create_dir(folder.path().join(backup(0))).unwrap();
+        remove_oldest(folder.path(), 2).unwrap();
+        let left = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut left: Vec<String> = left.collect();
+        left.sort_unstable();
+        let mut expected: Vec<String> = [backup(0), backup(4), backup(5)].into_iter().chain(others).collect();
+        expected.sort_unstable();
+        assert_eq!(left, expected);
+    }
 }

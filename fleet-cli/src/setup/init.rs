@@ -232,6 +232,8 @@ fn broker_toml(listen: SocketAddr) -> String {
          path = \"fleet.redb\"\n\
          # Files of `fleet backup`. Carry them away: a disk that dies takes both along.\n\
          backups = \"backups\"\n\
+         # The newest ones that stay there.\n\
+         backups_kept = 14\n\
          # Kept for the store when the disk is full otherwise.\n\
          reserve_kilobytes = 65536\n\
          \n\
