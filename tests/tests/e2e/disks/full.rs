@@ -7,13 +7,15 @@ use anyhow::{Context as _, ensure};
 use fleet_cli::stage::{Cabinet, CabinetPlan, PATIENCE, Stage};
 use fleet_tests::{Look, Site, World, order, until};
 use schemas::api::OrderState;
-use schemas::messages::Fact;
+use schemas::messages::{Compartment, Fact};
 use serde_json::Value;
 
 use super::small_disk::{Ballast, Kind, on_small_disk};
 use super::waits::{is_out_of_order, put_again, until_in_order, until_out_of_order};
 
-const LOCKS: u8 = 24;
+/// Address and locks of each board.
+const BOARDS: [(u8, u8); 2] = [(1, 24), (2, 24)];
+const COMPARTMENTS: u16 = 48;
 /// Kilobytes of the disk that the stores keep here: little enough for a test to use it up.
 const RESERVE: u32 = 128;
 
@@ -40,7 +42,7 @@ pub(super) fn place(settings: &Path, store: &str, folder: &Path) -> anyhow::Resu
 }
 
 /// People pry doors open and close them again, and the cabinet writes each of it down, until `seen` holds.
-async fn pry_until(site: &Site, from: u8, what: &str, seen: impl Fn() -> bool) -> anyhow::Result<()> {
+async fn pry_until(site: &Site, from: u16, what: &str, seen: impl Fn() -> bool) -> anyhow::Result<()> {
     let (board, screen) = (site.cabinet.board(), site.screen()?);
     let all_are = |view: &Value, state: &str| {
         let doors = view["doors"].as_array().cloned().unwrap_or_default();
@@ -50,8 +52,9 @@ async fn pry_until(site: &Site, from: u8, what: &str, seen: impl Fn() -> bool) -
     while !seen() {
         ensure!(Instant::now() < give_up, "doors were opened and closed in vain until {what}");
         for state in ["forced", "closed"] {
-            for lock in from..=LOCKS {
-                let done = if state == "forced" { board.pry(1, lock) } else { board.close(1, lock) };
+            for number in from..=COMPARTMENTS {
+                let (address, lock) = site.cabinet.place(Compartment::new(number).unwrap())?;
+                let done = if state == "forced" { board.pry(address, lock) } else { board.close(address, lock) };
                 done.map_err(|error| anyhow::anyhow!("{error}"))?;
             }
             until(&format!("every door is {state}, or {what}"), async || {
@@ -72,7 +75,8 @@ async fn a_cabinet_on_a_full_disk(disk: &Path) -> anyhow::Result<()> {
         store = place(&cabinet.folder().agent_toml(), "cabinet.redb", disk)?;
         Ok(())
     };
-    let mut site = world.cabinet_prepared(CabinetPlan::new("berlin-01", "1-24:S"), prepare).await?;
+    let plan = CabinetPlan { boards: BOARDS.into(), ..CabinetPlan::new("berlin-01", "1-48:S") };
+    let mut site = world.cabinet_prepared(plan, prepare).await?;
     for id in ["A1", "A2", "B1"] {
         world.shop.put(&order(id, "berlin-01", "S")).await?;
     }
