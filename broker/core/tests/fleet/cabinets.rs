@@ -310,7 +310,9 @@ fn a_forced_door_is_an_alarm_with_its_words() {
 fn the_time_is_sent_again_after_six_hours_with_a_fresh_challenge() {
     let mut world = world();
     assert_eq!(world.cabinets[&c1()].times, 1);
-    world.pass(6 * 60 * 60 * 1_000);
+    world.pass(6 * 60 * 60 * 1_000 - 1);
+    assert_eq!((world.cabinets[&c1()].asks, world.cabinets[&c1()].times), (0, 1));
+    world.pass(1);
     assert_eq!((world.cabinets[&c1()].asks, world.cabinets[&c1()].times), (1, 1));
     world.cabinet(&c1()).challenge += 1;
     let challenge = cbor::encode(&world.cabinets[&c1()].challenge());

@@ -93,6 +93,9 @@ fn a_restored_fleet_hears_of_everything_again_and_takes_no_loaded_order_for_free
     assert_eq!(world.told("deli"), ["B1 rejected no_fitting_compartment"]);
     world.put(A17);
     assert_eq!(world.told("shop"), ["A17 stored"], "the order is where its cabinet says");
+    let json = br#"{"op":"cabinet.show","cabinet":"c1"}"#;
+    let Some(schemas::api::Reply::Cabinet(shown)) = world.ask_raw("auditor:acme:amy", json) else { panic!() };
+    assert!(!shown.compartments[0].audit_required, "nobody has to look any more");
     assert_eq!(world.notifications().len(), 1);
 }
 
