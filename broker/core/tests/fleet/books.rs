@@ -5,25 +5,23 @@ use std::collections::BTreeSet;
 use fleet_core::signing::{Envelope, SignerRequest};
 use fleet_core::{BOOK, Effect, Input};
 use schemas::cbor::{self, Blob};
-use schemas::messages::{
-    Book, BookChange, BookRefused, CredentialKind, KeyId, KeysetApplied, PutOrder, RefusalReason, Rules, Size,
-};
+use schemas::messages::{Book, BookChange, BookRefused, KeyId, KeysetApplied, PutOrder, RefusalReason, Rules, Size};
 use schemas::step::Store as _;
 use schemas::topics::Up;
 
 use crate::handover::load;
 use crate::world::{FakeCabinet, World, c1, door, order, tenant};
 
-fn put(world: &mut World, id: &str) {
+pub(crate) fn put(world: &mut World, id: &str) {
     world.put(&format!(r#"{{"order":"{id}","cabinet":"c1","size":"S","category":"retail"}}"#));
 }
 
-fn books(world: &World) -> &[Book] {
+pub(crate) fn books(world: &World) -> &[Book] {
     &world.cabinets[&c1()].books
 }
 
 /// What a cabinet that took all these books would hold: orders, credentials and staff.
-fn held(books: &[Book]) -> (usize, usize, usize) {
+pub(crate) fn held(books: &[Book]) -> (usize, usize, usize) {
     let (mut orders, mut credentials, mut staff) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     for book in books {
         if book.base == 0 {
@@ -394,27 +392,6 @@ fn a_cabinet_that_is_behind_the_changes_that_wait_gets_the_whole_book() {
 }
 
 #[test]
-fn a_pin_of_an_old_pepper_that_waits_is_not_sent_and_one_of_the_present_one_is_sent_as_it_was() {
-    let mut world = World::new(&[Size::S; 5]);
-    world.cabinet(&c1()).applies = false;
-    world.add_staff("sam");
-    let lost = books(&world).last().unwrap().clone();
-    world.disconnect(&c1());
-    world.connect(&c1());
-    let again = books(&world).last().unwrap().clone();
-    assert_eq!((again.version, again.base, &again.changes), (lost.version, lost.base, &lost.changes));
-    world.disconnect(&c1());
-    let cabinet = world.cabinet(&c1());
-    (cabinet.pepper, cabinet.applies) = (Some(2), true);
-    cabinet.books.clear();
-    world.connect(&c1());
-    for change in books(&world).iter().flat_map(|book| &book.changes) {
-        assert!(!matches!(change, BookChange::PutStaff(put) if put.pepper != 2), "{change:?}");
-    }
-    assert_eq!(held(books(&world)), (0, 0, 1));
-}
-
-#[test]
 fn staff_are_in_the_whole_book_after_a_restart() {
     let mut world = World::new(&[Size::S]);
     world.add_staff("sam");
@@ -461,52 +438,4 @@ fn a_book_refused_as_old_is_no_news_if_the_cabinet_holds_it_and_else_gets_the_wh
     assert_eq!(world.alarms(), alarms + 1);
     world.fact(&c1(), BookRefused { version: Some(2), reason: RefusalReason::OldVersion });
     assert_eq!((world.alarms(), books(&world).last().unwrap().base), (alarms + 2, 0));
-}
-
-#[test]
-fn a_code_is_not_announced_by_a_whole_book_that_lacks_it() {
-    let mut world = World::new(&[Size::S; 2]);
-    world.cabinet(&c1()).applies = false;
-    put(&mut world, "A1");
-    load(&mut world, "A1", 1);
-    world.disconnect(&c1());
-    world.makes_secrets = false;
-    let cabinet = world.cabinet(&c1());
-    (cabinet.pepper, cabinet.applies) = (Some(2), true);
-    cabinet.books.clear();
-    world.connect(&c1());
-    assert_eq!(held(books(&world)), (1, 0, 0), "for its new pepper no verifier is made yet");
-    assert!(world.notifications().is_empty());
-    world.makes_secrets = true;
-    world.pass(60_000);
-    assert_eq!((held(books(&world)), world.notifications().len()), ((1, 2, 0), 1));
-}
-
-#[test]
-fn an_answer_of_the_signer_that_leaves_something_out_is_none() {
-    let mut world = World::new(&[Size::S]);
-    put(&mut world, "A1");
-    world.leaves_one_out = true;
-    let alarms = world.alarms();
-    load(&mut world, "A1", 1);
-    assert_eq!((world.alarms(), world.notifications().len()), (alarms + 1, 0));
-    world.pass(1_000);
-    assert_eq!((world.alarms(), world.notifications().len()), (alarms + 1, 1));
-}
-
-#[test]
-fn what_waits_for_the_signer_is_asked_for_again_when_the_fleet_starts() {
-    let mut world = World::new(&[Size::S; 100]);
-    put(&mut world, "A1");
-    world.makes_secrets = false;
-    load(&mut world, "A1", 1);
-    world.makes_secrets = true;
-    world.signer_asked.clear();
-    world.restart();
-    let items = world.signer_asked.iter().find_map(|asked| match asked {
-        SignerRequest::MakeSecrets(asked) => Some(asked.items.iter().map(|item| (item.kind, item.digits)).collect()),
-        _ => None,
-    });
-    let expected: Vec<_> = vec![(CredentialKind::Digits, 8), (CredentialKind::Qr, 0)];
-    assert_eq!(items, Some(expected), "although nobody is connected");
 }

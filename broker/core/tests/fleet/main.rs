@@ -9,4 +9,5 @@ mod handover;
 mod orders;
 mod requests;
 mod restore;
+mod secrets;
 mod world;
