@@ -8,6 +8,7 @@
 //! asked for (`jobs`) is no row: it follows from the state.
 
 mod cabinet;
+mod clock;
 mod config;
 mod core;
 mod deadlines;
@@ -27,6 +28,7 @@ mod tables;
 mod turn;
 
 pub use crate::core::{FleetCore, OpenError};
+pub use clock::{ClockNotice, GuardedClock, JUMP_MILLIS, Reading};
 pub use config::Config;
 pub use effect::Effect;
 pub use input::{Input, Moment};

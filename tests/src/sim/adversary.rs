@@ -7,7 +7,9 @@ use schemas::messages::{
     Action, Book, CodesEnvelope, CodesMessage, Command, CommandId, Down, Expect, FleetTime, KeyPurpose, Keyset,
     KeysetUpdate, Signed, Unlock, Welcome,
 };
+use schemas::topics::Up;
 
+use super::dice::Dice;
 use super::ledger::{Cab, Seen};
 use super::sabotage::Sabotage;
 use super::world::{CABS, Happening, START, World};
@@ -15,9 +17,21 @@ use super::world::{CABS, Happening, START, World};
 /// Messages that are kept, the newest ones.
 const KEPT_MAX: usize = 400;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Adversary {
     kept: Vec<(Cab, Vec<u8>)>,
+    pub(super) kept_up: Vec<(Cab, Up, Vec<u8>)>,
+    /// This is a schedule in which he speaks to the fleet in the name of cabinets.
+    pub(super) forges_up: bool,
+    /// He has done so.
+    pub(super) was_believed: bool,
+}
+
+impl Adversary {
+    pub(super) fn new(seed: u64) -> Self {
+        let forges_up = Dice::at(seed, 0, u64::MAX - 2).one_in(6);
+        Self { kept: Vec::new(), kept_up: Vec::new(), forges_up, was_believed: false }
+    }
 }
 
 impl World {
@@ -45,8 +59,9 @@ impl World {
         if !self.rough {
             return;
         }
-        let wait = self.dice.between(100, 60_000);
+        let wait = self.draw_wait(100, 60_000);
         self.later(wait, Happening::AdversaryActs);
+        self.forger_acts();
         let Some((from, payload)) = self.dice.pick(&self.adversary.kept).cloned() else { return };
         if self.sabotage == Some(Sabotage::StaleCommand) {
             self.feed_board(from, &payload);
@@ -63,7 +78,7 @@ impl World {
                 self.inject(from, changed, "changed");
             }
             3 => {
-                let newest: Vec<_> = self.adversary.kept.iter().rev().take(10).cloned().collect();
+                let newest: Vec<_> = self.adversary.kept.iter().rev().take(5).cloned().collect();
                 // The newest ones in another order.
                 for (cab, payload) in newest {
                     self.inject(cab, payload, "reordered");

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cabinet_core::{
-    CabinetCore, CompartmentConfig, Config, DeviceKey, EVENTS, Effect, Input, MachineStart, Moment, SessionId,
-    event_key,
+    CabinetCore, CompartmentConfig, Config, DeviceKey, EVENTS, Effect, EntryRefusal, EntryResult, Input, MachineStart,
+    Moment, SessionId, event_key,
 };
 use schemas::cbor::{self, Blob};
 use schemas::ids::CabinetId;
@@ -16,8 +16,10 @@ use schemas::step::{Step, Store as _, Write, number_of_key};
 use schemas::topics::Up;
 
 use super::board::Bus;
+use super::crash::Place;
 use super::dice::Dice;
 use super::ledger::{Cab, Cause, Seen};
+use super::names;
 use super::people::Attendant;
 use super::sabotage::Sabotage;
 use super::screen::Entry;
@@ -49,6 +51,8 @@ struct Origin {
     /// Name of its input.
     kind: &'static str,
     cause: Cause,
+    /// The entry whose verifier was computed.
+    derived: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -193,7 +197,7 @@ impl World {
         }
         if self.cabs[cab].store.is_full() {
             // It would open, and fail with its first commit.
-            self.crash_point("cabinet", "start", "disk full");
+            self.process_ends("cabinet", Place::DiskFull, 0);
             return self.later(1_000, Happening::CabinetStarts(cab));
         }
         let boot = BootId(self.dice.bytes());
@@ -210,7 +214,8 @@ impl World {
         };
         self.tell(|| format!("cabinet {cab} starts at boot clock {}", moment.boot_millis));
         self.cabs[cab].core = Some(core);
-        self.finish(cab, step, &Origin { kind: "start", cause: Cause::Nobody("a start") }, None);
+        self.ledger.cabinet_started(cab, self.now);
+        self.finish(cab, step, &Origin { kind: "start", cause: Cause::Nobody("a start"), derived: None }, None);
         let keyset = self.signer.keyset();
         self.take_cabinet(cab, Input::Keyset(keyset), None);
         self.report_silent_boards(cab);
@@ -278,30 +283,41 @@ impl World {
         }
     }
 
+    /// Somebody's timer fires before its time.
+    pub(super) fn tick_cabinet_early(&mut self, cab: Cab) {
+        let moment = Moment { boot_millis: self.cabs[cab].boot_millis(self.now), entropy: self.dice.bytes() };
+        let is_early = |core: &CabinetCore| core.poll_timeout().is_none_or(|due| moment.boot_millis < due);
+        if self.cabs[cab].asleep_until <= self.now
+            && let Some(core) = self.cabs[cab].core.as_mut().filter(|core| is_early(core))
+        {
+            let step = core.handle(Input::Tick, &moment);
+            let (writes, effects) = (step.writes.len(), step.effects.len());
+            self.see(Seen::TickedEarly { who: format!("cabinet {cab}"), writes, effects });
+        }
+    }
+
     /// Hands one fact to the core, commits, acts. `down`: the token of a message, for its acknowledgement.
     pub(super) fn take_cabinet(&mut self, cab: Cab, input: Input, down: Option<u64>) {
         if self.cabs[cab].asleep_until > self.now {
             // Whoever stands there gets no answer. What comes over a wire waits (`sleeps_through`).
             return;
         }
-        let origin = Origin { kind: kind_of(&input), cause: self.cause(cab, &input) };
+        let derived = if let Input::Derived { entry, .. } = &input { Some(*entry) } else { None };
+        let origin = Origin { kind: kind_of(&input), cause: self.cause(cab, &input), derived };
         let boot_millis = self.cabs[cab].boot_millis(self.now);
         let moment = Moment { boot_millis, entropy: self.dice.bytes() };
         let Some(core) = &mut self.cabs[cab].core else { return };
-        let line = match &input {
+        let line = self.shows.then(|| match &input {
             Input::Down { payload, .. } => format!("message of {} bytes", payload.len()),
             Input::Keyset(_) | Input::Tick | Input::HelloAcked | Input::EventsAcked { .. } => origin.kind.to_owned(),
             other => format!("{other:?}"),
-        };
+        });
         let step = core.handle(input, &moment);
-        self.inputs += 1;
+        self.note_step(origin.kind, &step);
         let routine = step.writes.is_empty()
             && step.effects.iter().all(|effect| matches!(effect, Effect::SendTelemetry(_) | Effect::AckDown { .. }));
-        let (writes, effects) = (step.writes.len(), step.effects.len());
-        if routine {
-            self.note_routine(origin.kind, writes, effects);
-        } else {
-            self.tell(|| format!("cabinet {cab} <- {line}: {writes} writes, {:?}", Brief(&step.effects)));
+        if let Some(line) = line.filter(|_| !routine) {
+            self.tell(|| format!("cabinet {cab} <- {line}: {} writes, {:?}", step.writes.len(), Brief(&step.effects)));
         }
         self.finish(cab, step, &origin, down);
     }
@@ -348,46 +364,52 @@ impl World {
     /// Commits, then acts, unless the agent dies or its store fails on the way.
     fn finish(&mut self, cab: Cab, step: Step<Effect>, of: &Origin, down: Option<u64>) {
         self.see_challenges(cab, &step.effects);
-        self.sabotage_before_commit(cab, &step.effects, down);
-        let dies = self.strikes("the agent dies in a step", 700).then(|| self.dice.index(step.effects.len() + 3));
-        let often = if self.sabotage == Some(Sabotage::SpeakAfterFailedCommit) { 9 } else { 900 };
+        self.sabotage_before_commit(cab, &step, down);
+        let dies = self.strikes("the agent dies in a step", 150).then(|| self.dice.index(step.effects.len() + 3));
+        let often = if self.sabotage == Some(Sabotage::SpeakAfterFailedCommit) { 9 } else { 400 };
         let fails = self.strikes("a commit of a cabinet fails", often);
+        let ends = dies.is_some() || fails || self.cabs[cab].store.is_full();
+        let shape = if ends { self.cabinet_shape(cab, of.kind, &step.writes, &step.effects) } else { 0 };
         if dies == Some(0) {
-            self.crash_point("cabinet", of.kind, "before commit");
+            self.process_ends("cabinet", Place::BeforeCommit, shape);
             return self.crash_cabinet(cab, self.now.is_multiple_of(2));
         }
         let writes = self.sabotage_writes(step.writes);
         if dies == Some(1) || fails {
-            return self.cut_commit(cab, &writes, &step.effects, of, if fails { Death::Store } else { Death::Crash });
+            let (reached, death) = (self.dice.one_in(2), if fails { Death::Store } else { Death::Crash });
+            self.process_ends("cabinet", if reached { Place::CommitKept } else { Place::CommitLost }, shape);
+            return self.cut_commit(cab, &Step { writes, effects: step.effects }, of, reached, death);
         }
         if self.cabs[cab].store.commit(&writes).is_err() {
-            self.crash_point("cabinet", of.kind, "disk full");
+            self.process_ends("cabinet", Place::DiskFull, shape);
             return self.end_cabinet(cab, Death::Store);
         }
-        self.see_cabinet_step(cab, &writes, &step.effects, &of.cause);
+        self.see_cabinet_step(cab, &writes, &step.effects, of);
         for (done, effect) in step.effects.into_iter().enumerate() {
             if dies == Some(done + 2) {
-                self.crash_point("cabinet", of.kind, if done == 0 { "before effects" } else { "between effects" });
+                self.process_ends("cabinet", Place::BeforeEffect(done), shape);
                 return self.crash_cabinet(cab, done.is_multiple_of(2));
             }
-            self.act_cabinet(cab, effect);
+            match effect {
+                Effect::AckDown { token } => self.ack_down(cab, token, &writes),
+                effect => self.act_cabinet(cab, effect),
+            }
         }
         if dies.is_some() {
-            self.crash_point("cabinet", of.kind, "after effects");
+            self.process_ends("cabinet", Place::AfterEffects, shape);
             self.crash_cabinet(cab, false);
         }
     }
 
     /// The end comes in the middle of a commit. The step may be on the disk or not; it is neither said nor done.
-    fn cut_commit(&mut self, cab: Cab, writes: &[Write], effects: &[Effect], of: &Origin, death: Death) {
-        let reached = self.dice.one_in(2);
+    fn cut_commit(&mut self, cab: Cab, step: &Step<Effect>, of: &Origin, reached: bool, death: Death) {
+        let Step { writes, effects } = step;
         let store = &mut self.cabs[cab].store;
         store.begin(writes);
         store.break_off(reached);
         if reached {
-            self.see_cabinet_step(cab, writes, effects, &of.cause);
+            self.see_cabinet_step(cab, writes, effects, of);
         }
-        self.crash_point("cabinet", of.kind, if reached { "in commit, kept" } else { "in commit, lost" });
         if self.sabotage == Some(Sabotage::SpeakAfterFailedCommit) && death == Death::Store {
             for effect in effects {
                 if let Effect::Pulse { pulse, compartment, .. } = effect {
@@ -399,18 +421,34 @@ impl World {
     }
 
     /// A step is on the disk.
-    fn see_cabinet_step(&mut self, cab: Cab, writes: &[Write], effects: &[Effect], cause: &Cause) {
+    fn see_cabinet_step(&mut self, cab: Cab, writes: &[Write], effects: &[Effect], of: &Origin) {
+        self.ledger.cabinet_stepped(cab, self.now);
         self.see_epoch(cab, writes);
         self.see_cabinet_writes(cab, writes);
-        self.see_pulses(cab, effects, cause);
+        self.see_pulses(cab, effects, &of.cause);
+        self.see_typed(cab, effects, of);
     }
 
-    fn sabotage_before_commit(&mut self, cab: Cab, effects: &[Effect], down: Option<u64>) {
-        if self.sabotage == Some(Sabotage::CabinetAckBeforeCommit) && down.is_some() {
-            self.see(Seen::DownAcked { on_disk: false });
+    /// A typed code was compared with the book.
+    fn see_typed(&mut self, cab: Cab, effects: &[Effect], of: &Origin) {
+        let typed = |number: &u64| self.cabs[cab].entries.get(number).is_some_and(|entry| entry.digits);
+        let Some(number) = of.derived.filter(typed) else { return };
+        for effect in effects {
+            if let Effect::EntryResult { entry, result } = effect
+                && *entry == number
+            {
+                let wrong = matches!(result, EntryResult::Refused(EntryRefusal::Wrong) | EntryResult::Locked { .. });
+                self.see(Seen::TypedLookedAt { cab, now: self.now, wrong });
+            }
+        }
+    }
+
+    fn sabotage_before_commit(&mut self, cab: Cab, step: &Step<Effect>, down: Option<u64>) {
+        if let (Some(Sabotage::CabinetAckBeforeCommit), Some(token)) = (self.sabotage, down) {
+            self.ack_down(cab, token, &step.writes);
         }
         if self.sabotage == Some(Sabotage::PulseBeforeCommit) {
-            for effect in effects {
+            for effect in &step.effects {
                 if let Effect::Pulse { pulse, compartment, .. } = effect {
                     self.pulse_lock(cab, *pulse, *compartment);
                 }
@@ -474,13 +512,12 @@ impl World {
     }
 
     fn count_fact(&mut self, event: &Event) {
-        let shown = format!("{:?}", event.fact);
-        self.coverage.count("facts", shown.split('(').next().unwrap_or_default());
+        self.coverage.count("facts", names::of_fact(&event.fact));
         match &event.fact {
-            Fact::CommandRefused(refused) => self.coverage.count("commands refused", refused.reason.to_string()),
-            Fact::CredentialRefused(refused) => self.coverage.count("credentials refused", refused.reason.to_string()),
-            Fact::BookRefused(refused) => self.coverage.count("books refused", refused.reason.to_string()),
-            Fact::UnlockDone(done) => self.coverage.count("outcomes", done.outcome.to_string()),
+            Fact::CommandRefused(refused) => self.coverage.count("commands refused", refused.reason.as_str()),
+            Fact::CredentialRefused(refused) => self.coverage.count("credentials refused", refused.reason.as_str()),
+            Fact::BookRefused(refused) => self.coverage.count("books refused", refused.reason.as_str()),
+            Fact::UnlockDone(done) => self.coverage.count("outcomes", done.outcome.as_str()),
             _ => {}
         }
     }
@@ -496,18 +533,26 @@ impl World {
         }
     }
 
+    /// The PUBACK of a message, whose step wrote these rows.
+    fn ack_down(&mut self, cab: Cab, token: u64, writes: &[Write]) {
+        let store = &self.cabs[cab].store;
+        let on_disk = writes.iter().enumerate().all(|(at, write)| {
+            let again = |later: &Write| later.table == write.table && later.key == write.key;
+            writes[at + 1..].iter().any(again) || store.get(write.table, &write.key) == write.value.as_ref()
+        });
+        self.see(Seen::DownAcked { on_disk });
+        let Some((conn, packet)) = self.cabs[cab].tokens.remove(&token) else { return };
+        let delay = self.dice.between(5, 200);
+        if let Some(wire) = self.wires.get_mut(&conn) {
+            let at = wire.up(self.now, delay);
+            self.at(at, Happening::DownAcked { conn, packet });
+        }
+    }
+
     fn act_cabinet(&mut self, cab: Cab, effect: Effect) {
         match effect {
-            Effect::AckDown { token } => {
-                if let Some((conn, packet)) = self.cabs[cab].tokens.remove(&token) {
-                    self.see(Seen::DownAcked { on_disk: true });
-                    let delay = self.dice.between(5, 200);
-                    if let Some(wire) = self.wires.get_mut(&conn) {
-                        let at = wire.up(self.now, delay);
-                        self.at(at, Happening::DownAcked { conn, packet });
-                    }
-                }
-            }
+            // Answered in `finish`, where its rows are known.
+            Effect::AckDown { .. } => {}
             Effect::SendHello(payload) => self.send_up(cab, Up::Hello, payload, Mark::Hello),
             Effect::SendChallenge(payload) => self.send_up(cab, Up::Challenge, payload, Mark::Challenge),
             Effect::SendTelemetry(payload) => self.send_up(cab, Up::Telemetry, payload, Mark::Telemetry),
@@ -527,6 +572,7 @@ impl World {
 
     fn send_up(&mut self, cab: Cab, up: Up, payload: Vec<u8>, mark: Mark) {
         let Some(conn) = self.cabs[cab].conn else { return };
+        self.mix(&payload);
         let slow = self.fails("uplink slow", 20);
         let delay = if slow { self.dice.below(9_000) } else { self.dice.between(5, 200) };
         let double = mark != Mark::Telemetry && self.fails("uplink doubled", 20);
@@ -534,7 +580,12 @@ impl World {
         if mark == Mark::Telemetry && self.fails("sample lost", 5) {
             return;
         }
+        let taken_away = self.forger_sees(cab, up, &payload, mark);
         let Some(wire) = self.wires.get_mut(&conn) else { return };
+        if taken_away {
+            let at = wire.down(self.now, delay);
+            return self.at(at, Happening::UpAcked { conn, mark, taken: true });
+        }
         let at = wire.up(self.now, delay);
         self.at(at, Happening::UpArrives { conn, up, payload: payload.clone(), mark });
         if double {
@@ -547,26 +598,26 @@ impl World {
         let rows = self.cabs[cab].store.scan(EVENTS, &event_key(from), count).unwrap_or_default();
         for ((_, record), n) in rows.into_iter().zip(from..=to) {
             let payload = cbor::encode(&Uplink { challenge, epoch, n, record: Blob(record) });
-            self.send_up(cab, Up::Event, payload, Mark::Event(n));
+            self.send_up(cab, Up::Event, payload, Mark::Event { n, epoch });
         }
     }
 
     pub(super) fn up_acked(&mut self, conn: u64, mark: Mark, taken: bool) {
-        let Some(cab) = self.wires.get(&conn).filter(|wire| wire.alive).map(|wire| wire.cab) else { return };
+        let Some(cab) = self.wires.get(&conn).filter(|wire| wire.down).map(|wire| wire.cab) else { return };
         if self.cabs[cab].conn != Some(conn) {
             return;
         }
         match (mark, taken) {
             (_, false) => self.cut(conn, 200, 0),
             (Mark::Hello, true) => self.take_cabinet(cab, Input::HelloAcked, None),
-            (Mark::Event(_), true) if self.sabotage == Some(Sabotage::AcksLost) => {}
-            (Mark::Event(up_to), true) => self.take_cabinet(cab, Input::EventsAcked { up_to }, None),
+            (Mark::Event { .. }, true) if self.sabotage == Some(Sabotage::AcksLost) => {}
+            (Mark::Event { n: up_to, .. }, true) => self.take_cabinet(cab, Input::EventsAcked { up_to }, None),
             (Mark::Challenge | Mark::Telemetry | Mark::Double, true) => {}
         }
     }
 
     pub(super) fn down_arrives(&mut self, conn: u64, payload: Vec<u8>, packet: Option<u64>) {
-        let Some(cab) = self.wires.get(&conn).filter(|wire| wire.alive).map(|wire| wire.cab) else { return };
+        let Some(cab) = self.wires.get(&conn).filter(|wire| wire.down).map(|wire| wire.cab) else { return };
         if self.cabs[cab].conn != Some(conn) {
             return;
         }

@@ -19,6 +19,7 @@ const FAULTS: &[Fault] = &[
     (1, "cabinet disk low", World::cabinet_disk_low),
     (1, "fleet disk full", |world, _| world.fleet_disk_full()),
     (1, "fleet clock jumps", |world, _| world.fleet_clock_jumps()),
+    (1, "fleet starts with a wrong clock", |world, _| world.fleet_starts_in_the_past()),
     (2, "cabinet suspends", World::cabinet_suspends),
     (1, "fleet is restored", |world, _| world.fleet_is_restored()),
     (1, "cabinet gets a new disk", World::cabinet_gets_a_new_disk),
@@ -31,15 +32,13 @@ const FAULTS: &[Fault] = &[
     (1, "locks are exchanged", World::locks_are_exchanged),
 ];
 
-const YEAR: u64 = 365 * 24 * 3_600_000;
-
 impl World {
     /// The next fault.
     pub(super) fn fault_strikes(&mut self) {
         if !self.rough {
             return;
         }
-        let wait = self.dice.between(1_000, 300_000);
+        let wait = self.draw_wait(1_000, 300_000);
         self.later(wait, Happening::FaultStrikes);
         let cab = self.dice.index(CABS);
         let mut drawn = self.dice.below(FAULTS.iter().map(|(often, _, _)| often).sum());
@@ -58,8 +57,25 @@ impl World {
     fn connection_breaks(&mut self, cab: Cab) {
         if let Some(conn) = self.cabs[cab].conn {
             let (fleet, cabinet) = (self.dice.below(90_000), self.dice.below(60_000));
-            self.fault(&format!("connection {conn} breaks"));
-            self.cut(conn, fleet, cabinet);
+            // One direction may live on for a while: what was said is heard, and the answer is not, or the other way round.
+            match self.dice.below(3) {
+                0 => {
+                    self.fault(&format!("connection {conn} breaks"));
+                    self.cut(conn, fleet, cabinet);
+                }
+                side => {
+                    self.coverage.count("faults", "connection broken one way");
+                    self.fault(&format!(
+                        "connection {conn} breaks {}",
+                        if side == 1 { "upwards" } else { "downwards" }
+                    ));
+                    if let Some(wire) = self.wires.get_mut(&conn) {
+                        (wire.up, wire.down) = (wire.up && side != 1, wire.down && side == 1);
+                    }
+                    let wait = self.dice.between(1, 20_000);
+                    self.later(wait, Happening::Cuts { conn, fleet_after: fleet, cabinet_after: cabinet });
+                }
+            }
         }
     }
 
@@ -75,7 +91,7 @@ impl World {
         if let Some(conn) = self.cabs[cab].conn {
             self.cut(conn, 30_000, 30_000);
         }
-        let wait = self.dice.between(60_000, 3_600_000);
+        let wait = self.draw_wait(60_000, 3_600_000);
         self.fault(&format!("cabinet {cab} has no network for {} s", wait / 1_000));
         self.later(wait, Happening::NetworkReturns(cab));
     }
@@ -106,34 +122,6 @@ impl World {
         self.fault(&format!("the fleet's disk is full for {} s", wait / 1_000));
         self.fleet.store.set_full(true);
         self.later(wait, Happening::FleetDiskFree);
-    }
-
-    /// Minutes or years, forwards or back, and some time later it is right again.
-    fn fleet_clock_jumps(&mut self) {
-        let years = self.dice.one_in(2);
-        let most = if years { 10 * YEAR } else { 20 * 60_000 };
-        let by = i64::try_from(self.dice.between(most / 20, most)).unwrap_or(0);
-        let by = if self.dice.one_in(2) { by } else { -by };
-        let name = match (years, by > 0) {
-            (true, true) => "fleet clock jumps years ahead",
-            (true, false) => "fleet clock jumps years back",
-            (false, true) => "fleet clock jumps minutes ahead",
-            (false, false) => "fleet clock jumps minutes back",
-        };
-        if !self.decides(name) {
-            return;
-        }
-        self.coverage.count("faults", name);
-        self.set_fleet_clock(by);
-        let wait = self.dice.between(1_000, 1_200_000);
-        self.later(wait, Happening::FleetClockSetRight);
-    }
-
-    pub(super) fn set_fleet_clock(&mut self, off_by: i64) {
-        if self.fleet.clock_off_by != off_by {
-            self.fault(&format!("the fleet's clock is off by {} s", off_by / 1_000));
-            self.fleet.clock_off_by = off_by;
-        }
     }
 
     /// The machine sleeps: its boot clock runs on, and everything that it has to do is late.

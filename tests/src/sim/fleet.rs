@@ -11,9 +11,11 @@ use schemas::messages::{Down, OrderKey};
 use schemas::step::{Store as _, Write, number_of_key};
 use schemas::topics::{Stream, Up};
 
+use super::crash::Place;
 use super::ledger::{Cab, Seen, moves};
 use super::sabotage::Sabotage;
 use super::store::MemStore;
+use super::time::FleetTime;
 use super::world::{CABS, Happening, Mark, SHOPS, World, constant};
 
 /// Rows on their way to one consumer.
@@ -26,11 +28,11 @@ enum Owed {
     Put { order: OrderKey },
 }
 
-struct Decided {
+pub(super) struct Decided {
     /// Name of the input.
-    kind: &'static str,
-    writes: Vec<Write>,
-    effects: Vec<Effect>,
+    pub(super) kind: &'static str,
+    pub(super) writes: Vec<Write>,
+    pub(super) effects: Vec<Effect>,
     owed: Option<Owed>,
 }
 
@@ -60,8 +62,7 @@ pub(super) struct Fleet {
     consumers: BTreeMap<(usize, Stream), Consumer>,
     next_consumer: u64,
     ticket: u64,
-    /// Milliseconds by which its clock is ahead of what is right.
-    pub(super) clock_off_by: i64,
+    pub(super) time: FleetTime,
     /// Answers to requests, by ticket.
     pub(super) replies: BTreeMap<u64, Reply>,
     /// The PIN of the staff, as the operator was told.
@@ -69,6 +70,11 @@ pub(super) struct Fleet {
 }
 
 impl Fleet {
+    /// Which cabinets have a connection.
+    pub(super) fn connected(&self) -> [bool; CABS] {
+        self.conns.map(|conn| conn.is_some())
+    }
+
     pub(super) fn is_up(&self) -> bool {
         self.core.is_some()
     }
@@ -92,10 +98,12 @@ impl World {
             return;
         }
         if self.fleet.store.is_full() {
-            self.crash_point("fleet", "start", "disk full");
+            self.process_ends("fleet", Place::DiskFull, 0);
             return self.later(1_000, Happening::FleetStarts);
         }
         self.fleet.run += 1;
+        self.fleet.time.read(self.now);
+        self.ledger.misled |= self.fleet.time.is_misled();
         match FleetCore::open(Config::default(), &self.fleet.store) {
             Ok(core) => self.fleet.core = Some(core),
             Err(error) => return self.see(Seen::Opened(Err(format!("the fleet's store does not open: {error:?}")))),
@@ -109,10 +117,15 @@ impl World {
     }
 
     pub(super) fn crash_fleet(&mut self) {
-        let wait = self.dice.between(100, 60_000);
-        if self.end_fleet("fleet crash", wait) {
+        if self.end_fleet_process("fleet crash") {
             self.crashes += 1;
         }
+    }
+
+    pub(super) fn end_fleet_process(&mut self, what: &'static str) -> bool {
+        let wait = self.dice.between(100, 60_000);
+        self.fleet.time.forget();
+        self.end_fleet(what, wait)
     }
 
     /// A commit failed: the batch and the core are thrown away, every connection is cut, and a second later both are
@@ -143,26 +156,35 @@ impl World {
         if self.sabotage != Some(Sabotage::NoTicks) || self.now < 600_000 {
             self.take_fleet(Input::Tick, None);
         }
-        let (now, next) = (self.fleet_now(), self.fleet.deadline());
+        let (now, next) = (self.fleet.time.says(self.now), self.fleet.deadline());
         if self.fleet.is_up() {
             self.see(Seen::Ticked { who: "the fleet".into(), now, next });
         }
     }
 
+    /// Somebody's timer fires before its time.
+    pub(super) fn tick_fleet_early(&mut self) {
+        let moment = Moment { now: self.fleet.time.says(self.now), entropy: self.dice.bytes() };
+        let is_early = |core: &FleetCore| core.poll_timeout().is_none_or(|due| moment.now < due);
+        if let Some(core) = self.fleet.core.as_mut().filter(|core| is_early(core)) {
+            let step = core.handle(Input::Tick, &moment);
+            let (writes, effects) = (step.writes.len(), step.effects.len());
+            self.see(Seen::TickedEarly { who: "the fleet".into(), writes, effects });
+        }
+    }
+
     /// Decides; the commit follows within a few milliseconds, shared with whatever else comes until then.
     fn take_fleet(&mut self, input: Input, owed: Option<Owed>) {
-        let moment = Moment { now: self.fleet_now(), entropy: self.dice.bytes() };
         let Some(core) = &mut self.fleet.core else { return };
+        let moment = Moment { now: self.fleet.time.read(self.now), entropy: self.dice.bytes() };
         let kind = kind_of(&input);
-        let often = matches!(kind, "telemetry" | "row acknowledged" | "tick");
-        let line = if often { kind.to_owned() } else { format!("{input:?}") };
+        let routine = matches!(kind, "telemetry" | "row acknowledged");
+        let line =
+            (self.shows && !routine).then(|| if kind == "tick" { kind.to_owned() } else { format!("{input:?}") });
         let step = core.handle(input, &moment);
-        self.inputs += 1;
-        let (writes, effects) = (step.writes.len(), step.effects.len());
-        if matches!(kind, "telemetry" | "row acknowledged") || step.is_empty() {
-            self.note_routine(kind, writes, effects);
-        } else {
-            self.tell(|| format!("fleet <- {line}: {writes} writes, {:?}", Brief(&step.effects)));
+        self.note_step(kind, &step);
+        if let Some(line) = line.filter(|_| !step.is_empty()) {
+            self.tell(|| format!("fleet <- {line}: {} writes, {:?}", step.writes.len(), Brief(&step.effects)));
         }
         if self.sabotage == Some(Sabotage::AckBeforeCommit)
             && let Some(owed) = owed.clone()
@@ -184,12 +206,14 @@ impl World {
         }
         let batch = std::mem::take(&mut self.fleet.batch);
         let effects: usize = batch.iter().map(|decided| decided.effects.len() + 1).sum();
-        let kind = batch.first().map_or("nothing", |decided| decided.kind);
-        let dies = self.strikes("the fleet dies in a step", 400).then(|| self.dice.index(effects + 3));
-        let fails = self.strikes("a commit of the fleet fails", 600);
+        let dies = self.strikes("the fleet dies in a step", 150).then(|| self.dice.index(effects + 2));
+        let fails = self.strikes("a commit of the fleet fails", 400);
+        let ends = dies.is_some() || fails || self.fleet.store.is_full();
+        let shape = if ends { self.fleet_shape(&batch) } else { 0 };
         if dies == Some(0) {
-            self.crash_point("fleet", kind, "before commit");
-            return self.crash_fleet();
+            self.process_ends("fleet", Place::BeforeCommit, shape);
+            self.crash_fleet();
+            return;
         }
         let mut writes: Vec<Write> = batch.iter().flat_map(|decided| decided.writes.iter().cloned()).collect();
         if let Some(Sabotage::FleetForgets(table)) = self.sabotage {
@@ -197,38 +221,54 @@ impl World {
             writes.retain(|write| write.table.0 != table || !dice.one_in(10));
         }
         if dies == Some(1) || fails {
-            return self.cut_fleet_commit(&writes, kind, fails);
+            return self.cut_fleet_commit(&writes, shape, fails);
         }
         if self.fleet.store.commit(&writes).is_err() {
-            self.crash_point("fleet", kind, "disk full");
+            self.process_ends("fleet", Place::DiskFull, shape);
             return self.fleet_store_failed();
         }
         self.see_fleet_writes(&writes);
-        self.act_on_batch(batch, dies.map(|dies| dies - 2));
+        self.act_on_batch(batch, dies.map(|dies| dies - 2), shape);
     }
 
     /// The end comes in the middle of a commit: the batch may be on the disk or not; none of it is said or done.
-    fn cut_fleet_commit(&mut self, writes: &[Write], kind: &'static str, fails: bool) {
+    fn cut_fleet_commit(&mut self, writes: &[Write], shape: u64, fails: bool) {
         let reached = self.dice.one_in(2);
         self.fleet.store.begin(writes);
         self.fleet.store.break_off(reached);
         if reached {
             self.see_fleet_writes(writes);
         }
-        self.crash_point("fleet", kind, if reached { "in commit, kept" } else { "in commit, lost" });
-        if fails { self.fleet_store_failed() } else { self.crash_fleet() }
+        self.process_ends("fleet", if reached { Place::CommitKept } else { Place::CommitLost }, shape);
+        if fails {
+            self.fleet_store_failed();
+        } else {
+            self.crash_fleet();
+        }
     }
 
-    fn act_on_batch(&mut self, batch: Vec<Decided>, mut left: Option<usize>) {
+    fn act_on_batch(&mut self, batch: Vec<Decided>, dies: Option<usize>, shape: u64) {
+        let mut done = 0;
+        let mut next = |world: &mut Self, place: Place| {
+            let ends = dies == Some(done);
+            if ends {
+                world.process_ends("fleet", place, shape);
+                world.crash_fleet();
+            }
+            done += 1;
+            ends
+        };
+        let mut acted = 0;
         for decided in batch {
             let refused = decided.effects.iter().any(|effect| matches!(effect, Effect::Refuse { .. }));
             for effect in decided.effects {
-                if self.dies(&mut left, decided.kind, "between effects") {
+                if next(self, Place::BeforeEffect(acted)) {
                     return;
                 }
+                acted += 1;
                 self.act_fleet(effect);
             }
-            if self.dies(&mut left, decided.kind, "before acknowledgement") {
+            if next(self, Place::BeforeAcknowledgement) {
                 return;
             }
             if let Some(owed) = decided.owed {
@@ -237,28 +277,16 @@ impl World {
         }
     }
 
-    fn dies(&mut self, left: &mut Option<usize>, kind: &'static str, position: &'static str) -> bool {
-        match left {
-            Some(0) => {
-                self.crash_point("fleet", kind, position);
-                self.crash_fleet();
-                true
-            }
-            Some(left) => {
-                *left -= 1;
-                false
-            }
-            None => false,
-        }
-    }
-
     fn see_fleet_writes(&mut self, writes: &[Write]) {
         for write in writes {
             match (write.table, &write.value) {
                 (EVENTS, Some(row)) => self.see_stored(&write.key, row),
                 (ORDERS, None) => {
-                    let order = String::from_utf8_lossy(&write.key).into_owned();
-                    self.see(Seen::OrderRemoved { order });
+                    let key = String::from_utf8_lossy(&write.key);
+                    let order = key.split_once('/').and_then(|(_, order)| order.parse().ok());
+                    if let Some(order) = order {
+                        self.see(Seen::OrderRemoved { order });
+                    }
                 }
                 (STREAM, Some(row)) => self.see_row(&write.key, row),
                 _ => {}
@@ -296,7 +324,7 @@ impl World {
                 if let Ok(status) = schemas::api::parse::<Status>(&json) {
                     self.count_state(&integration, &status);
                     if let Some(reason) = status.reason {
-                        self.coverage.count("rejections", reason.to_string());
+                        self.coverage.count("rejections", reason.as_str());
                     }
                     self.ledger.grown(integration.clone(), stream, status.n);
                     self.see(Seen::StatusWritten { integration, status });
@@ -315,11 +343,11 @@ impl World {
     }
 
     fn count_state(&mut self, integration: &Name, status: &Status) {
-        self.coverage.count("order states", status.state.to_string());
+        self.coverage.count("order states", status.state.as_str());
         let key = OrderKey { integration: integration.clone(), order: status.order.clone() };
         let before = self.ledger.orders.get(&key).and_then(|truth| truth.told.state);
         if moves(status) {
-            let before = before.map_or_else(|| "new".to_owned(), |state| state.to_string());
+            let before = before.map_or("new", |state| state.as_str());
             self.coverage.count("order transitions", format!("{before}>{}", status.state));
         }
     }
@@ -328,10 +356,9 @@ impl World {
         match owed {
             Owed::Up { conn, mark } => {
                 let Some(cab) = self.wires.get(&conn).map(|wire| wire.cab) else { return };
-                if let (Mark::Event(n), true) = (mark, taken) {
-                    let epoch = self.cabs[cab].epoch;
-                    let key = epoch.map(|epoch| fleet_core::event_key(&self.tenant, &self.cabs[cab].id, epoch, n));
-                    let on_disk = key.is_some_and(|key| self.fleet.store.get(EVENTS, &key).is_some());
+                if let (Mark::Event { n, epoch }, true) = (mark, taken) {
+                    let key = fleet_core::event_key(&self.tenant, &self.cabs[cab].id, epoch, n);
+                    let on_disk = self.fleet.store.get(EVENTS, &key).is_some();
                     self.see(Seen::EventAcked { cab, n, on_disk });
                 }
                 if mark != Mark::Telemetry && mark != Mark::Double {
@@ -359,10 +386,8 @@ impl World {
                 self.send_down(cab, payload);
             }
             Effect::CloseCabinet { cabinet, reason, .. } => {
-                self.coverage.count(
-                    "connections closed",
-                    reason.split(|c: char| c.is_ascii_digit()).next().unwrap_or("").trim(),
-                );
+                let reason = reason.split(|c: char| c.is_ascii_digit()).next().unwrap_or("").trim().to_owned();
+                self.coverage.count("connections closed", reason);
                 if let Some(conn) = self.cab_of(&cabinet).and_then(|cab| self.fleet.conns[cab]) {
                     let notices = self.dice.below(500);
                     self.cut(conn, 0, notices);
@@ -383,7 +408,7 @@ impl World {
             }
             Effect::Reply { ticket, reply } => {
                 if let Reply::Error(error) = &reply {
-                    self.coverage.count("requests refused", error.code.to_string());
+                    self.coverage.count("requests refused", error.code.as_str());
                 }
                 self.fleet.replies.insert(ticket, reply);
             }
@@ -399,7 +424,7 @@ impl World {
                     .filter(|c| !c.is_ascii_digit())
                     .take(40)
                     .collect();
-                self.coverage.count("alarms", kind.trim());
+                self.coverage.count("alarms", kind.trim().to_owned());
             }
             Effect::ReplyRows { .. }
             | Effect::Backup { .. }
@@ -419,6 +444,7 @@ impl World {
 
     fn send_down(&mut self, cab: Cab, payload: Vec<u8>) {
         let Some(conn) = self.fleet.conns[cab] else { return };
+        self.mix(&payload);
         let (delay, held) = self.adversary_sees(cab, &payload);
         self.fleet.packets += 1;
         let packet = self.fleet.packets;
@@ -460,7 +486,7 @@ impl World {
     }
 
     pub(super) fn up_arrives(&mut self, conn: u64, up: Up, mut payload: Vec<u8>, mark: Mark) {
-        let Some(cab) = self.wires.get(&conn).filter(|wire| wire.alive).map(|wire| wire.cab) else { return };
+        let Some(cab) = self.wires.get(&conn).filter(|wire| wire.up).map(|wire| wire.cab) else { return };
         if self.fleet.conns[cab] != Some(conn) {
             return;
         }
@@ -470,6 +496,12 @@ impl World {
         }
         let (tenant, cabinet) = (self.tenant.clone(), self.name_of(cab));
         self.take_fleet(Input::CabinetUp { tenant, cabinet, up, payload }, Some(Owed::Up { conn, mark }));
+    }
+
+    /// Somebody speaks in a cabinet's name.
+    pub(super) fn cabinet_says(&mut self, cab: Cab, up: Up, payload: Vec<u8>) {
+        let (tenant, cabinet) = (self.tenant.clone(), self.name_of(cab));
+        self.take_fleet(Input::CabinetUp { tenant, cabinet, up, payload }, None);
     }
 
     pub(super) fn signer_answers(&mut self, run: u64, ticket: u64, reply: SignerReply) {
@@ -484,6 +516,9 @@ impl World {
 
     /// A backend publishes. Without an acknowledgement it will publish again.
     pub(super) fn put_order(&mut self, order: &OrderKey, payload: Vec<u8>) {
+        if self.fleet.time.shuts_everybody_out() {
+            return;
+        }
         let input = Input::OrderPut { tenant: self.tenant.clone(), integration: order.integration.clone(), payload };
         self.take_fleet(input, Some(Owed::Put { order: order.clone() }));
     }
@@ -504,6 +539,9 @@ impl World {
     }
 
     pub(super) fn shop_opens(&mut self, shop: usize) {
+        if self.fleet.time.shuts_everybody_out() {
+            return self.later(10_000, Happening::ShopOpens { shop });
+        }
         for stream in [Stream::Status, Stream::Notifications] {
             let Some(core) = &self.fleet.core else { return };
             if self.fleet.consumers.contains_key(&(shop, stream)) {
@@ -535,6 +573,7 @@ impl World {
             }
         }
         for (conn, shop, stream, n, payload) in sent {
+            self.mix(&payload);
             if self.sabotage == Some(Sabotage::SkipRow) && self.dice.one_in(20) {
                 continue;
             }

@@ -2,13 +2,19 @@
 
 use cabinet_core::{EntryRefusal, EntryResult};
 use schemas::api::OrderState;
-use schemas::messages::{COMMAND_AGE_MAX_MILLIS, Category, CommandId, Event, Fact};
+use schemas::messages::{
+    Action, BootId, COMMAND_AGE_MAX_MILLIS, Category, Command, CommandId, Event, Expect, Fact, OrderKey,
+};
 
-use super::ledger::{Cause, Content, Ledger, Seen, moves};
+use super::ledger::{At, Cab, Cause, Content, Guesses, Ledger, Seen, moves};
 use super::store::contains;
 
 /// A person's right waits for the bus at most this long.
 const PERSON_MILLIS: u64 = cabinet_core::PERSON_MILLIS;
+/// How long the screen offers to try again.
+const OFFER_MILLIS: u64 = 60_000;
+/// Pulses of a lock for one use of a person's right: the first one, and two that a person asks for.
+const PULSES_MAX: u32 = 3;
 
 /// What a broken invariant says.
 pub(super) type Verdict = Result<(), String>;
@@ -25,7 +31,7 @@ pub enum Holds {
 }
 
 /// All that are judged at each fact, by name.
-pub(super) const INVARIANTS: [(&str, Holds, Invariant); 15] = [
+pub(super) const INVARIANTS: [(&str, Holds, Invariant); 19] = [
     ("no_door_without_authority", Holds::Always, invariant_no_door_without_authority),
     ("at_most_one_pulse_per_command", Holds::Always, invariant_at_most_one_pulse_per_command),
     ("at_most_three_pulses_per_use", Holds::Always, invariant_at_most_three_pulses_per_use),
@@ -34,7 +40,13 @@ pub(super) const INVARIANTS: [(&str, Holds, Invariant); 15] = [
     ("acknowledged_is_stored", Holds::WithoutAnAdversary, invariant_acknowledged_is_stored),
     ("no_compartment_with_two_orders", Holds::Always, invariant_no_compartment_with_two_orders),
     ("no_order_lost", Holds::WithoutAnAdversary, invariant_no_order_lost),
+    (
+        "fleet_puts_one_order_in_a_compartment",
+        Holds::WithoutAnAdversary,
+        invariant_fleet_puts_one_order_in_a_compartment,
+    ),
     ("collected_once", Holds::Always, invariant_collected_once),
+    ("collection_told_once", Holds::WithoutAnAdversary, invariant_collection_told_once),
     (
         "notification_only_after_stored_and_book_held",
         Holds::WithoutAnAdversary,
@@ -43,43 +55,46 @@ pub(super) const INVARIANTS: [(&str, Holds, Invariant); 15] = [
     ("rows_in_order_without_gaps", Holds::WithoutAnAdversary, invariant_rows_in_order_without_gaps),
     ("poll_timeout_moves", Holds::WithoutAnAdversary, invariant_poll_timeout_moves),
     ("every_accepted_command_has_one_outcome", Holds::Always, invariant_every_accepted_command_has_one_outcome),
-    ("code_works_offline", Holds::Always, invariant_code_works_offline),
+    ("guess_budget_holds", Holds::Always, invariant_guess_budget_holds),
+    ("early_tick_is_empty", Holds::Always, invariant_early_tick_is_empty),
+    ("code_works_offline", Holds::WithoutAnAdversary, invariant_code_works_offline),
     ("store_opens", Holds::Always, invariant_store_opens),
 ];
 
 /// A lock is pulsed only for an order of the core that is on disk, in time, at its own door, and for somebody's right.
 fn invariant_no_door_without_authority(ledger: &Ledger, seen: &Seen) -> Verdict {
     match seen {
-        Seen::PulseOrdered { cab, boot, boot_millis, at, not_after, cause, .. } => match cause {
-            Cause::Nobody(input) => Err(format!("door {at} of cabinet {cab} is to open because of {input}")),
-            Cause::Command(command) => {
-                let schemas::messages::Action::Unlock(unlock) = &command.action;
-                let made = ledger.challenges.get(&(*cab, command.challenge));
-                let Some(made) = made else { return Err("a command with a challenge that was never made".into()) };
-                ensure(unlock.compartment == *at, || format!("a command for door {} opens {at}", unlock.compartment))?;
-                let limit = made + COMMAND_AGE_MAX_MILLIS;
-                ensure(*boot_millis <= limit && *not_after <= limit, || format!("a command of {made} at {boot_millis}"))
+        Seen::PulseOrdered { cab, boot, boot_millis, at, not_after, cause, .. } => {
+            let content = ledger.contents.get(&(*cab, *at)).map(Content::order);
+            let waits = not_after.saturating_sub(*boot_millis);
+            match cause {
+                Cause::Nobody(input) => Err(format!("door {at} of cabinet {cab} is to open because of {input}")),
+                Cause::Command(command) => commanded(ledger, (*cab, *at), *boot, *boot_millis.max(not_after), command),
+                Cause::Entry { orders, .. } => {
+                    let inside = content.is_some_and(|order| orders.contains(order));
+                    ensure(inside, || format!("a code of {orders:?} opens door {at} with {content:?}"))?;
+                    // The doors of a bundle open one after another.
+                    let most = PERSON_MILLIS + 1_000 * orders.len() as u64;
+                    ensure(waits <= most, || format!("an entry that may wait {waits} ms"))
+                }
+                Cause::Staff(order) => {
+                    ensure(content == Some(order), || format!("staff asked for {order}, door {at} has {content:?}"))?;
+                    ensure(waits <= PERSON_MILLIS, || format!("a wish of staff that may wait {waits} ms"))
+                }
+                Cause::Again => {
+                    ensure(waits <= PERSON_MILLIS, || format!("another try that may wait {waits} ms"))?;
+                    tried_again(ledger, (*cab, *at), *boot, *boot_millis, content)
+                }
+                Cause::Retry { pulse } => {
+                    let first = ledger.pulses.get(&(*cab, *boot, *pulse));
+                    let same =
+                        first.is_some_and(|first| first.at == *at && !first.done && first.not_after == *not_after);
+                    ensure(same, || {
+                        format!("pulse {pulse} is repeated at door {at} although it was sent, or for longer")
+                    })
+                }
             }
-            Cause::Entry { orders, .. } => {
-                let content = ledger.contents.get(&(*cab, *at));
-                let inside = content.is_some_and(|content| orders.contains(content.order()));
-                ensure(inside, || format!("a code of {orders:?} opens door {at} with {content:?}"))?;
-                ensure(*not_after <= boot_millis + 3 * PERSON_MILLIS, || "an entry that waits too long".into())
-            }
-            Cause::Staff(order) => {
-                let content = ledger.contents.get(&(*cab, *at)).map(Content::order);
-                ensure(content == Some(order), || format!("staff asked for {order}, door {at} has {content:?}"))
-            }
-            Cause::Again => {
-                ensure(ledger.last_use.contains_key(&(*cab, *at)), || format!("try again at {at} without a first try"))
-            }
-            Cause::Retry { pulse } => {
-                let first = ledger.pulses.get(&(*cab, *boot, *pulse));
-                ensure(first.is_some_and(|first| first.at == *at && !first.done), || {
-                    format!("pulse {pulse} is repeated at door {at} although it was sent")
-                })
-            }
-        },
+        }
         Seen::Pulsed { cab, boot, boot_millis, pulse, at } => {
             let Some(ordered) = ledger.pulses.get(&(*cab, *boot, *pulse)) else {
                 return Err(format!("door {at} of cabinet {cab} was pulsed and nothing on disk asked for it"));
@@ -89,6 +104,35 @@ fn invariant_no_door_without_authority(ledger: &Ledger, seen: &Seen) -> Verdict 
         }
         _ => Ok(()),
     }
+}
+
+/// A command is for this run, this door, what is behind it, and young. `until`: when it may be carried out at last.
+fn commanded(ledger: &Ledger, (cab, at): At, boot: BootId, until: u64, command: &Command) -> Verdict {
+    let Action::Unlock(unlock) = &command.action;
+    let made = ledger.challenges.get(&(cab, command.challenge));
+    let Some(made) = made else { return Err("a command with a challenge that was never made".into()) };
+    ensure(command.challenge.boot == boot, || "a command with a challenge of another run".into())?;
+    ensure(unlock.compartment == at, || format!("a command for door {} opens {at}", unlock.compartment))?;
+    ensure(until <= made + COMMAND_AGE_MAX_MILLIS, || format!("a command of {made} until {until}"))?;
+    let content = ledger.contents.get(&(cab, at)).map(Content::order);
+    // Whoever has collected may not have closed the door yet, and the fleet may not have heard of it.
+    let left = content.is_none().then(|| ledger.left.get(&(cab, at))).flatten();
+    let expected = [content, left].into_iter().any(|inside| unlock.expects == Expect::of(inside));
+    ensure(expected, || format!("a command for {:?} opens {at} with {content:?}", unlock.expects))
+}
+
+/// A person tries again: once for each offer, soon, in the same run, before the door has opened, and for the same order.
+fn tried_again(ledger: &Ledger, (cab, at): At, boot: BootId, now: u64, content: Option<&OrderKey>) -> Verdict {
+    let by = ledger.last_use.get(&(cab, at)).map(|by| &ledger.uses[*by]);
+    let Some(by) = by else { return Err(format!("try again at {at} without a first try")) };
+    ensure(by.command.is_none(), || format!("a command is tried again at {at}"))?;
+    ensure(by.boot == boot, || format!("what a former run had begun is tried again at {at}"))?;
+    ensure(!by.over, || format!("try again at {at} after the door has opened"))?;
+    ensure(by.pulses < PULSES_MAX, || format!("try again at {at} after {} pulses", by.pulses))?;
+    let offered = by.offered.is_some_and(|offered| now <= offered + OFFER_MILLIS);
+    ensure(offered, || format!("try again at {at} without an offer, or long after it"))?;
+    let inside = content.is_some_and(|order| by.orders.contains(order));
+    ensure(inside, || format!("try again for {:?} at {at} with {content:?}", by.orders))
 }
 
 fn invariant_at_most_one_pulse_per_command(ledger: &Ledger, seen: &Seen) -> Verdict {
@@ -104,7 +148,7 @@ fn invariant_at_most_three_pulses_per_use(ledger: &Ledger, seen: &Seen) -> Verdi
     let Seen::Pulsed { cab, boot, pulse, .. } = seen else { return Ok(()) };
     let Some(ordered) = ledger.pulses.get(&(*cab, *boot, *pulse)) else { return Ok(()) };
     ensure(!ordered.done, || format!("pulse {pulse} was executed twice"))?;
-    ensure(ledger.uses[ordered.by].pulses < 3, || format!("a fourth pulse of one use at door {}", ordered.at))
+    ensure(ledger.uses[ordered.by].pulses < PULSES_MAX, || format!("a fourth pulse of one use at door {}", ordered.at))
 }
 
 /// A cabinet takes up only books that the signer made for it, and the keyset of the root.
@@ -157,48 +201,42 @@ fn invariant_acknowledged_is_stored(_: &Ledger, seen: &Seen) -> Verdict {
             ensure(*on_disk, || format!("event {n} of cabinet {cab} is not stored"))
         }
         Seen::PutAcked { order, on_disk } => ensure(*on_disk, || format!("order {order} is not stored")),
-        Seen::DownAcked { on_disk } => ensure(*on_disk, || "a message was acknowledged before the journal".into()),
+        Seen::DownAcked { on_disk } => {
+            ensure(*on_disk, || "a message was acknowledged and what it led to is not stored".into())
+        }
         _ => Ok(()),
     }
 }
 
 fn invariant_no_compartment_with_two_orders(ledger: &Ledger, seen: &Seen) -> Verdict {
-    match seen {
-        Seen::EventWritten { cab, record, .. } => {
-            let Ok(event) = schemas::cbor::decode::<Event>(record) else { return Ok(()) };
-            let (order, at) = match &event.fact {
-                Fact::Loading(load) => (&load.order, load.compartment),
-                Fact::Stored(load) => (&load.order, load.compartment),
-                _ => return Ok(()),
-            };
-            let held = ledger.contents.get(&(*cab, at)).map(Content::order);
-            ensure(held.is_none_or(|held| held == order), || {
-                format!("{order} goes to {at} of cabinet {cab}, where {held:?} is")
-            })?;
-            let elsewhere = ledger.contents.iter().find(|(other, held)| **other != (*cab, at) && held.order() == order);
-            ensure(elsewhere.is_none(), || format!("{order} is in {at} and in {elsewhere:?}"))
-        }
-        Seen::StatusWritten { integration, status } if moves(status) && inside(status.state) => {
-            let Some(compartment) = status.compartment else { return Ok(()) };
-            let me = |key: &schemas::messages::OrderKey| key.integration == *integration && key.order == status.order;
-            let Some((_, mine)) = ledger.orders.iter().find(|(key, _)| me(key)) else { return Ok(()) };
-            let other = ledger.orders.iter().find(|(key, order)| {
-                !me(key)
-                    && !order.astray
-                    && order.cab == mine.cab
-                    && order.told.compartment == Some(compartment)
-                    && order.told.state.is_some_and(inside)
-            });
-            ensure(other.is_none(), || {
-                format!(
-                    "the fleet has {integration}/{} and {:?} in {compartment}",
-                    status.order,
-                    other.map(|(key, _)| key)
-                )
-            })
-        }
-        _ => Ok(()),
-    }
+    let Seen::EventWritten { cab, record, .. } = seen else { return Ok(()) };
+    let Ok(event) = schemas::cbor::decode::<Event>(record) else { return Ok(()) };
+    let (order, at) = match &event.fact {
+        Fact::Loading(load) => (&load.order, load.compartment),
+        Fact::Stored(load) => (&load.order, load.compartment),
+        _ => return Ok(()),
+    };
+    let held = ledger.contents.get(&(*cab, at)).map(Content::order);
+    ensure(held.is_none_or(|held| held == order), || {
+        format!("{order} goes to {at} of cabinet {cab}, where {held:?} is")
+    })?;
+    let elsewhere = ledger.contents.iter().find(|(other, held)| **other != (*cab, at) && held.order() == order);
+    ensure(elsewhere.is_none(), || format!("{order} is in {at} and in {elsewhere:?}"))
+}
+
+fn invariant_fleet_puts_one_order_in_a_compartment(ledger: &Ledger, seen: &Seen) -> Verdict {
+    let Seen::StatusWritten { integration, status } = seen else { return Ok(()) };
+    let Some(compartment) = status.compartment.filter(|_| moves(status) && inside(status.state)) else { return Ok(()) };
+    let key = OrderKey { integration: integration.clone(), order: status.order.clone() };
+    let Some(mine) = ledger.orders.get(&key) else { return Ok(()) };
+    let other = ledger.orders.iter().find(|(other, order)| {
+        **other != key
+            && !ledger.is_beyond_knowing(other)
+            && order.cab == mine.cab
+            && order.told.compartment == Some(compartment)
+            && order.told.state.is_some_and(inside)
+    });
+    ensure(other.is_none(), || format!("the fleet has {key} and {:?} in {compartment}", other.map(|(key, _)| key)))
 }
 
 /// In a compartment by the fleet's word.
@@ -206,33 +244,38 @@ fn inside(state: OrderState) -> bool {
     matches!(state, OrderState::Loading | OrderState::Stored | OrderState::Collecting | OrderState::Recalled)
 }
 
-/// An order that was taken stays on record. The rest of this invariant is judged once everything is quiet.
-fn invariant_no_order_lost(_: &Ledger, seen: &Seen) -> Verdict {
+/// An order that was taken stays on record: no schedule is as long as the retention. Only a fleet that once started with a
+/// clock that was years off may take an order for one that was finished long ago. The rest of this invariant is judged
+/// once everything is quiet.
+fn invariant_no_order_lost(ledger: &Ledger, seen: &Seen) -> Verdict {
     match seen {
-        Seen::OrderRemoved { order } => Err(format!("the row of order {order} was removed")),
+        Seen::OrderRemoved { order } => {
+            let state = ledger.orders.get(order).and_then(|truth| truth.told.state);
+            let over = ledger.misled && state.is_some_and(OrderState::is_final);
+            ensure(over, || format!("the row of order {order}, {state:?}, was removed"))
+        }
         _ => Ok(()),
     }
 }
 
 fn invariant_collected_once(ledger: &Ledger, seen: &Seen) -> Verdict {
-    match seen {
-        Seen::EventWritten { record, .. } => {
-            let Ok(Event { fact: Fact::Collected(taken), .. }) = schemas::cbor::decode::<Event>(record) else {
-                return Ok(());
-            };
-            let before = ledger.collected.get(&taken.order).copied().unwrap_or(0);
-            ensure(before == 0, || format!("order {} is collected again", taken.order))
-        }
-        Seen::StatusWritten { integration, status }
-            if matches!(status.state, OrderState::Collected | OrderState::CollectedUnconfirmed) && moves(status) =>
-        {
-            let key = schemas::messages::OrderKey { integration: integration.clone(), order: status.order.clone() };
-            // A cabinet that has lost what it knew may have handed it out twice: its facts win.
-            let before = ledger.orders.get(&key).filter(|order| !order.astray).map_or(0, |order| order.told.collected);
-            ensure(before == 0, || format!("the backend hears twice that {key} is collected"))
-        }
-        _ => Ok(()),
+    let Seen::EventWritten { record, .. } = seen else { return Ok(()) };
+    let Ok(Event { fact: Fact::Collected(taken), .. }) = schemas::cbor::decode::<Event>(record) else { return Ok(()) };
+    let before = ledger.collected.get(&taken.order).copied().unwrap_or(0);
+    ensure(before == 0, || format!("order {} is collected again", taken.order))
+}
+
+/// A cabinet that has lost what it knew may have handed an order out twice: its facts win.
+fn invariant_collection_told_once(ledger: &Ledger, seen: &Seen) -> Verdict {
+    let Seen::StatusWritten { integration, status } = seen else { return Ok(()) };
+    if !matches!(status.state, OrderState::Collected | OrderState::CollectedUnconfirmed) || !moves(status) {
+        return Ok(());
     }
+    let key = OrderKey { integration: integration.clone(), order: status.order.clone() };
+    let told = ledger.orders.get(&key).filter(|_| !ledger.is_beyond_knowing(&key));
+    ensure(told.is_none_or(|order| order.told.collected == 0), || {
+        format!("the backend hears twice that {key} is collected")
+    })
 }
 
 fn invariant_notification_only_after_stored_and_book_held(ledger: &Ledger, seen: &Seen) -> Verdict {
@@ -282,20 +325,49 @@ fn invariant_every_accepted_command_has_one_outcome(ledger: &Ledger, seen: &Seen
     ensure(!ledger.outcomes.contains_key(&done.id), || format!("a second outcome of command {}", done.id))
 }
 
+/// Five wrong codes lock typing, twenty a day end it; and nobody is turned away who has not used them up.
+fn invariant_guess_budget_holds(ledger: &Ledger, seen: &Seen) -> Verdict {
+    let none = Guesses::default();
+    let of = |cab: &Cab| ledger.guesses.get(cab).unwrap_or(&none);
+    match seen {
+        Seen::TypedLookedAt { cab, now, .. } => {
+            let guesses = of(cab);
+            ensure(!guesses.are_locked(*now), || format!("cabinet {cab} looks at a code while typing is locked"))?;
+            // With a fleet time that is wrong nobody knows how old a wrong code is.
+            ensure(!guesses.are_spent() || ledger.misled, || format!("cabinet {cab} looks at a code: {guesses:?}"))
+        }
+        Seen::TypingRefused { cab, now, locked: true } => {
+            ensure(of(cab).are_locked(*now), || format!("cabinet {cab} says that typing is locked: {:?}", of(cab)))
+        }
+        Seen::TypingRefused { cab, locked: false, .. } => {
+            ensure(of(cab).are_spent(), || format!("cabinet {cab} wants a second part: {:?}", of(cab)))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whoever ticks more often than asked changes nothing.
+fn invariant_early_tick_is_empty(_: &Ledger, seen: &Seen) -> Verdict {
+    let Seen::TickedEarly { who, writes, effects } = seen else { return Ok(()) };
+    ensure(writes + effects == 0, || {
+        format!("a tick before its time makes {who} write {writes} rows, do {effects} things")
+    })
+}
+
 /// Who has the code of a stored order gets in, with and without a network.
 fn invariant_code_works_offline(ledger: &Ledger, seen: &Seen) -> Verdict {
-    let Seen::Answered { cab, order, digits, busy, result } = seen else { return Ok(()) };
+    let Seen::Answered { cab, order, digits, busy, held: known, result } = seen else { return Ok(()) };
     let Some(truth) = ledger.orders.get(order) else { return Ok(()) };
     let expires = matches!(truth.category, Category::Food | Category::Pharmacy);
     let held =
         ledger.contents.iter().find(|((at, _), content)| at == cab && **content == Content::Stored(order.clone()));
     let Some(((_, compartment), _)) = held else { return Ok(()) };
-    // What a lost disk knew of a code, nobody knows.
-    if truth.cancelled || truth.retrieved || truth.released || truth.astray || expires {
+    if truth.cancelled || truth.retrieved || truth.released || ledger.is_beyond_knowing(order) || expires || !known {
         return Ok(());
     }
     let fine = match result {
         EntryResult::Opening { compartments } => compartments == &[*compartment],
+        // Whether wrong codes explain it is judged by `guess_budget_holds`.
         EntryResult::Locked { .. } | EntryResult::SecondPartNeeded => *digits,
         EntryResult::Refused(EntryRefusal::Busy) => *busy,
         EntryResult::Refused(EntryRefusal::OutOfService) => ledger.wrong_doors.contains(&(*cab, *compartment)),

@@ -87,16 +87,39 @@ pub(super) enum Seen {
         order: OrderKey,
         on_disk: bool,
     },
-    /// A cabinet acknowledged a message of the fleet; `on_disk`: its step was committed before.
+    /// A cabinet acknowledged a message of the fleet; `on_disk`: its store held each row of the step just then.
     DownAcked {
         on_disk: bool,
+    },
+    /// The screen offers to try again at a door.
+    Offered {
+        at: At,
+        boot_millis: u64,
+    },
+    /// The step of a typed entry that was looked at is on disk. `now`: simulated time.
+    TypedLookedAt {
+        cab: Cab,
+        now: u64,
+        wrong: bool,
+    },
+    /// Whoever typed is told that typing is locked, or no longer enough.
+    TypingRefused {
+        cab: Cab,
+        now: u64,
+        locked: bool,
+    },
+    /// A tick came before its time.
+    TickedEarly {
+        who: String,
+        writes: usize,
+        effects: usize,
     },
     StatusWritten {
         integration: Name,
         status: Status,
     },
     OrderRemoved {
-        order: String,
+        order: OrderKey,
     },
     NotificationWritten {
         order: OrderKey,
@@ -120,16 +143,83 @@ pub(super) enum Seen {
         order: OrderKey,
         digits: bool,
         busy: bool,
+        /// The book in force at the cabinet holds the code, as far as anybody can know.
+        held: bool,
         result: EntryResult,
     },
     Opened(Result<(), String>),
+}
+
+impl Seen {
+    /// Others may have to react to it.
+    fn is_progress(&self) -> bool {
+        match self {
+            Self::PulseOrdered { .. }
+            | Self::Pulsed { .. }
+            | Self::EventWritten { .. }
+            | Self::EventStored { .. }
+            | Self::GapAccepted { .. }
+            | Self::EventAcked { .. }
+            | Self::PutAcked { .. }
+            | Self::DownAcked { .. }
+            | Self::StatusWritten { .. }
+            | Self::OrderRemoved { .. }
+            | Self::NotificationWritten { .. }
+            | Self::RowReceived { .. }
+            | Self::Answered { .. }
+            | Self::Opened(_) => true,
+            Self::ChallengeMade { .. }
+            | Self::Offered { .. }
+            | Self::TypedLookedAt { .. }
+            | Self::TypingRefused { .. }
+            | Self::TickedEarly { .. }
+            | Self::Ticked { .. } => false,
+        }
+    }
 }
 
 /// A right to open that was taken up.
 #[derive(Debug, Clone)]
 pub(super) struct Use {
     pub(super) command: Option<(CommandId, Challenge)>,
+    /// For which orders somebody may open.
+    pub(super) orders: Vec<OrderKey>,
+    /// The run that took it up: nothing is tried again in another.
+    pub(super) boot: BootId,
     pub(super) pulses: u32,
+    /// Boot clock at which the screen last offered to try again; taken away by the press.
+    pub(super) offered: Option<u64>,
+    /// Its door was seen to open by it.
+    pub(super) over: bool,
+}
+
+/// Wrong codes typed at a cabinet, as its store must have counted them.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Guesses {
+    wrong: u32,
+    /// No simulation is as long as a day.
+    today: usize,
+    /// Simulated time until which typing is locked.
+    locked_until: Option<u64>,
+}
+
+impl Guesses {
+    pub(super) fn are_locked(&self, now: u64) -> bool {
+        self.locked_until.is_some_and(|until| now < until)
+    }
+
+    pub(super) fn are_spent(&self) -> bool {
+        self.today >= cabinet_core::WRONG_A_DAY_MAX
+    }
+
+    fn count(&mut self, now: u64) {
+        self.today += 1;
+        self.wrong += 1;
+        if self.wrong == cabinet_core::WRONG_MAX {
+            self.wrong = 0;
+            self.locked_until = Some(now + cabinet_core::LOCK_MILLIS);
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -169,12 +259,12 @@ pub(super) struct OrderTruth {
     pub(super) opened: bool,
     /// Its code has unlocked its door, or perhaps: it may be used up.
     pub(super) released: bool,
-    /// It was in a cabinet that has lost what it knew of it.
+    /// A cabinet has lost what it knew of it, and nobody else may have known it.
     pub(super) astray: bool,
-    /// It was known and not yet ready when the fleet's store was copied, and no cabinet was asked for it.
-    pub(super) unbooked: bool,
     /// It was put, and a fleet that was put back did not know it.
     pub(super) forgotten: bool,
+    /// Its cabinet was put back and counted a fact of it with a number that the fleet had heard before.
+    pub(super) unheard: bool,
     /// Digits and QR code, each time that its customer was told.
     pub(super) codes: Vec<[String; 2]>,
     /// By the fleet's word.
@@ -232,11 +322,14 @@ impl StreamPart {
 pub(super) struct CabinetPart {
     pub(super) epoch: Option<Epoch>,
     written: BTreeMap<u64, Vec<u8>>,
+    newest: u64,
     contents: BTreeMap<Compartment, Content>,
     applied: u64,
     accepted: BTreeSet<CommandId>,
     outcomes: BTreeMap<CommandId, UnlockOutcome>,
     collected: BTreeMap<OrderKey, u32>,
+    left: BTreeMap<Compartment, OrderKey>,
+    guesses: Guesses,
 }
 
 #[derive(Debug, Default)]
@@ -249,9 +342,18 @@ pub(super) struct Ledger {
     pub(super) last_use: BTreeMap<At, usize>,
     /// Events of the store that a cabinet has now, and of former epochs.
     pub(super) written: BTreeMap<(Cab, String), BTreeMap<u64, Vec<u8>>>,
+    /// The newest event that the store of a cabinet has counted, under whichever epoch.
+    newest: BTreeMap<Cab, u64>,
+    /// Up to which number of its epoch the fleet had heard a cabinet that was put back.
+    heard_before: BTreeMap<Cab, u64>,
     /// Under which epoch a cabinet counts.
     pub(super) epochs: BTreeMap<Cab, Epoch>,
     pub(super) stored: BTreeMap<(Cab, String), u64>,
+    /// Cabinets whose salt and pepper are not those of the first book: a code works once it was made again for them.
+    pub(super) rekeyed: BTreeSet<Cab>,
+    pub(super) guesses: BTreeMap<Cab, Guesses>,
+    /// Orders that were collected there last.
+    pub(super) left: BTreeMap<At, OrderKey>,
     /// Collections that cabinets have on record.
     pub(super) collected: BTreeMap<OrderKey, u32>,
     pub(super) contents: BTreeMap<At, Content>,
@@ -266,6 +368,10 @@ pub(super) struct Ledger {
     pub(super) heard: BTreeMap<(Name, Stream), u64>,
     pub(super) streams: BTreeMap<(Name, Stream), StreamPart>,
     pub(super) statuses: BTreeMap<Name, (u64, bool)>,
+    /// When something last happened that others may have to react to.
+    pub(super) active_at: u64,
+    /// A process of the fleet was started with a clock that was years off, and believed it.
+    pub(super) misled: bool,
     /// How often this life of the fleet's store was put back.
     restores: u64,
     pub(super) audits: BTreeSet<At>,
@@ -278,7 +384,10 @@ pub(super) struct Ledger {
 
 impl Ledger {
     /// Takes a fact that broke no invariant.
-    pub(super) fn note(&mut self, seen: Seen) {
+    pub(super) fn note(&mut self, seen: Seen, now: u64) {
+        if seen.is_progress() {
+            self.active_at = now;
+        }
         match seen {
             Seen::ChallengeMade { cab, challenge, boot_millis } => {
                 self.challenges.entry((cab, challenge)).or_insert(boot_millis);
@@ -297,7 +406,7 @@ impl Ledger {
                 {
                     order.retrieved = true;
                 }
-                let by = self.take_up((cab, at), cause, cab);
+                let by = self.take_up((cab, at), boot, cause);
                 self.last_use.insert((cab, at), by);
                 self.pulses.insert((cab, boot, pulse), Ordered { by, at, not_after, done: false });
             }
@@ -309,12 +418,23 @@ impl Ledger {
             }
             Seen::EventWritten { cab, n, record } => {
                 if let Ok(event) = schemas::cbor::decode::<Event>(&record) {
+                    let again = self.heard_before.get(&cab).is_some_and(|heard| n <= *heard);
+                    let order = order_of(&event.fact).filter(|_| again);
+                    if let Some(truth) = order.and_then(|order| self.orders.get_mut(order)) {
+                        truth.unheard = true;
+                    }
                     self.believe(cab, &event.fact);
                 }
                 self.written.entry((cab, self.epoch(cab))).or_default().insert(n, record);
+                self.newest.insert(cab, n);
             }
             Seen::EventStored { cab, epoch, n, .. } | Seen::GapAccepted { cab, epoch, to: n, .. } => {
                 self.stored.insert((cab, epoch), n);
+            }
+            Seen::OrderRemoved { order } => {
+                if let Some(order) = self.orders.get_mut(&order) {
+                    order.told = Told::default();
+                }
             }
             Seen::PutAcked { order, .. } => {
                 if let Some(order) = self.orders.get_mut(&order) {
@@ -333,9 +453,20 @@ impl Ledger {
                 *heard = n.max(*heard);
                 self.rows.entry(at).or_default().insert(n, payload);
             }
+            Seen::Offered { at, boot_millis } => {
+                if let Some(by) = self.last_use.get(&at) {
+                    self.uses[*by].offered = Some(boot_millis);
+                }
+            }
+            Seen::TypedLookedAt { cab, now, wrong } => {
+                if wrong {
+                    self.guesses.entry(cab).or_default().count(now);
+                }
+            }
             Seen::EventAcked { .. }
             | Seen::DownAcked { .. }
-            | Seen::OrderRemoved { .. }
+            | Seen::TypingRefused { .. }
+            | Seen::TickedEarly { .. }
             | Seen::Ticked { .. }
             | Seen::Answered { .. }
             | Seen::Opened(_) => {}
@@ -347,14 +478,14 @@ impl Ledger {
         self.epochs.get(&cab).map(Epoch::to_string).unwrap_or_default()
     }
 
-    /// The newest event that a cabinet holds.
+    /// The newest event that a cabinet has counted.
     pub(super) fn newest_written(&self, cab: Cab) -> u64 {
-        let rows = self.written.get(&(cab, self.epoch(cab)));
-        rows.and_then(|rows| rows.last_key_value()).map_or(0, |(n, _)| *n)
+        self.newest.get(&cab).copied().unwrap_or(0)
     }
 
     pub(super) fn begin_epoch(&mut self, cab: Cab, epoch: Epoch, held: BTreeMap<u64, Vec<u8>>) {
         self.epochs.insert(cab, epoch);
+        self.heard_before.remove(&cab);
         self.written.insert((cab, self.epoch(cab)), held);
     }
 
@@ -396,7 +527,6 @@ impl Ledger {
     pub(super) fn fleet_put_back(&mut self, mut part: FleetPart) {
         for (order, truth) in &mut self.orders {
             truth.told = part.told.remove(order).unwrap_or_default();
-            truth.unbooked |= truth.told.state == Some(OrderState::Created);
             truth.forgotten |= truth.told.state.is_none();
         }
         self.stored = part.stored;
@@ -417,6 +547,7 @@ impl Ledger {
         CabinetPart {
             epoch: self.epochs.get(&cab).copied(),
             written: self.written.get(&(cab, self.epoch(cab))).cloned().unwrap_or_default(),
+            newest: self.newest_written(cab),
             contents: self
                 .contents
                 .iter()
@@ -432,57 +563,118 @@ impl Ledger {
                 .collect(),
             accepted,
             collected: self.collected.clone(),
+            left: self
+                .left
+                .iter()
+                .filter(|((of, _), _)| *of == cab)
+                .map(|((_, at), order)| (*at, order.clone()))
+                .collect(),
+            guesses: self.guesses.get(&cab).cloned().unwrap_or_default(),
         }
     }
 
-    /// The cabinet knows what it knew then. Whatever was inside meanwhile, or is inside again by its word, is astray.
+    /// The cabinet knows what it knew then. Whatever it has lost a word of is astray.
     pub(super) fn cabinet_put_back(&mut self, cab: Cab, part: CabinetPart) {
-        let of_cab: BTreeSet<OrderKey> = self.orders_of(cab);
-        for order in &of_cab {
-            self.collected.remove(order);
-            if let Some(count) = part.collected.get(order) {
-                self.collected.insert(order.clone(), *count);
-            }
-            if let Some(truth) = self.orders.get_mut(order) {
+        for order in self.lost_with(cab, &part) {
+            if let Some(truth) = self.orders.get_mut(&order) {
                 truth.astray = true;
             }
         }
+        for (order, truth) in &self.orders {
+            if truth.cab == cab {
+                match part.collected.get(order) {
+                    Some(count) => self.collected.insert(order.clone(), *count),
+                    None => self.collected.remove(order),
+                };
+            }
+        }
+        self.guesses.insert(cab, part.guesses.clone());
+        self.left.retain(|(of, _), _| *of != cab);
+        self.left.extend(part.left.iter().map(|(at, order)| ((cab, *at), order.clone())));
         self.contents.retain(|(of, _), _| *of != cab);
         self.contents.extend(part.contents.into_iter().map(|(at, held)| ((cab, at), held)));
         self.applied.insert(cab, part.applied);
+        self.newest.insert(cab, part.newest);
         let accepted = &self.accepted;
         self.outcomes.retain(|id, _| accepted.get(id).is_some_and(|of| *of != cab));
         self.outcomes.extend(part.outcomes);
         self.accepted.retain(|_, of| *of != cab);
         self.accepted.extend(part.accepted.iter().map(|id| (*id, cab)));
         match part.epoch {
-            Some(epoch) => self.begin_epoch(cab, epoch, part.written),
+            Some(epoch) => {
+                self.begin_epoch(cab, epoch, part.written);
+                // By the number alone nobody can tell that another event has it now (ARCHITECTURE.md, Known limits).
+                let heard = self.stored.get(&(cab, self.epoch(cab))).copied().unwrap_or(0);
+                self.heard_before.insert(cab, heard);
+            }
             None => {
+                self.heard_before.remove(&cab);
                 self.epochs.remove(&cab);
                 self.written.insert((cab, String::new()), BTreeMap::new());
             }
         }
     }
 
+    /// What the fleet and the cabinet say of an order may differ, and nobody but staff can find out.
+    pub(super) fn is_beyond_knowing(&self, order: &OrderKey) -> bool {
+        self.orders.get(order).is_some_and(|truth| truth.astray || truth.unheard)
+    }
+
     pub(super) fn has_collected(&self, order: &OrderKey) -> bool {
         self.collected.get(order).is_some_and(|count| *count > 0)
     }
 
-    fn orders_of(&self, cab: Cab) -> BTreeSet<OrderKey> {
-        self.orders.iter().filter(|(_, truth)| truth.cab == cab).map(|(order, _)| order.clone()).collect()
+    /// Orders of which a cabinet's store knows less, or something else, once it is put back.
+    fn lost_with(&self, cab: Cab, part: &CabinetPart) -> BTreeSet<OrderKey> {
+        let then = part.epoch.map(|epoch| epoch.to_string()).unwrap_or_default();
+        let now = self.epoch(cab);
+        let rows = |epoch: &String| self.written.get(&(cab, epoch.clone())).into_iter().flatten();
+        let since: Vec<&Vec<u8>> = rows(&then).filter(|(n, _)| **n > part.newest).map(|(_, record)| record).collect();
+        let other = rows(&now).filter(|_| now != then).map(|(_, record)| record);
+        let facts = since.into_iter().chain(other).filter_map(|record| schemas::cbor::decode::<Event>(record).ok());
+        let mut lost: BTreeSet<OrderKey> = facts.filter_map(|event| order_of(&event.fact).cloned()).collect();
+        let before = |at: Compartment| self.contents.get(&(cab, at));
+        let numbers = self.contents.keys().filter(|(of, _)| *of == cab).map(|(_, at)| *at);
+        for at in numbers.chain(part.contents.keys().copied()) {
+            let after = part.contents.get(&at);
+            if before(at) != after {
+                lost.extend(before(at).into_iter().chain(after).map(|held| held.order().clone()));
+            }
+        }
+        lost
+    }
+
+    /// The process of a cabinet starts: a lock that was in force begins again.
+    pub(super) fn cabinet_started(&mut self, cab: Cab, now: u64) {
+        if let Some(locked_until) = self.guesses.get_mut(&cab).and_then(|guesses| guesses.locked_until.as_mut()) {
+            *locked_until = now + cabinet_core::LOCK_MILLIS;
+        }
+    }
+
+    /// A step of a cabinet is on disk: a lock whose time was over is none any more.
+    pub(super) fn cabinet_stepped(&mut self, cab: Cab, now: u64) {
+        if let Some(guesses) = self.guesses.get_mut(&cab) {
+            guesses.locked_until = guesses.locked_until.filter(|until| now < *until);
+        }
     }
 
     /// The number of the use that a pulse belongs to.
-    fn take_up(&mut self, at: At, cause: Cause, cab: Cab) -> usize {
-        let command = match cause {
-            Cause::Again | Cause::Retry { .. } => return self.last_use.get(&at).copied().unwrap_or(0),
-            Cause::Command(command) => {
-                self.accepted.insert(command.id, cab);
-                Some((command.id, command.challenge))
+    fn take_up(&mut self, at: At, boot: BootId, cause: Cause) -> usize {
+        let (command, orders) = match cause {
+            Cause::Again | Cause::Retry { .. } => {
+                let by = self.last_use.get(&at).copied().unwrap_or(0);
+                self.uses[by].offered = None;
+                return by;
             }
-            Cause::Entry { .. } | Cause::Staff(_) | Cause::Nobody(_) => None,
+            Cause::Command(command) => {
+                self.accepted.insert(command.id, at.0);
+                (Some((command.id, command.challenge)), Vec::new())
+            }
+            Cause::Entry { orders, .. } => (None, orders),
+            Cause::Staff(order) => (None, vec![order]),
+            Cause::Nobody(_) => (None, Vec::new()),
         };
-        self.uses.push(Use { command, pulses: 0 });
+        self.uses.push(Use { command, orders, boot, pulses: 0, offered: None, over: false });
         self.uses.len() - 1
     }
 
@@ -500,8 +692,14 @@ impl Ledger {
             Fact::Retrieved(taken) => {
                 self.contents.remove(&(cab, taken.compartment));
             }
+            Fact::DoorOpened(opened) => {
+                if let Some(by) = self.last_use.get(&(cab, opened.compartment)) {
+                    self.uses[*by].over = true;
+                }
+            }
             Fact::Collected(taken) => {
                 self.contents.remove(&(cab, taken.compartment));
+                self.left.insert((cab, taken.compartment), taken.order.clone());
                 *self.collected.entry(taken.order.clone()).or_default() += 1;
                 if let Some(order) = self.orders.get_mut(&taken.order) {
                     order.gone = true;
@@ -520,7 +718,6 @@ impl Ledger {
                 self.audits.insert((cab, found.compartment));
             }
             Fact::Started(_)
-            | Fact::DoorOpened(_)
             | Fact::DoorClosed(_)
             | Fact::DoorForced(_)
             | Fact::DoorHeldOpen(_)
@@ -551,4 +748,16 @@ impl Ledger {
 /// Whether a row tells a state of the order, and not only that a wish was not done.
 pub(super) fn moves(status: &Status) -> bool {
     status.cabinet.is_some() && status.reason != Some(schemas::api::RejectReason::TooLate)
+}
+
+/// The order whose place a fact changes.
+fn order_of(fact: &Fact) -> Option<&OrderKey> {
+    match fact {
+        Fact::Loading(load) => Some(&load.order),
+        Fact::Stored(load) => Some(&load.order),
+        Fact::LoadAborted(load) => Some(&load.order),
+        Fact::Collected(taken) => Some(&taken.order),
+        Fact::Retrieved(taken) => Some(&taken.order),
+        _ => None,
+    }
 }

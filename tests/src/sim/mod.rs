@@ -10,13 +10,16 @@ mod adversary;
 mod board;
 mod cabinet;
 mod coverage;
+mod crash;
 mod decisions;
 mod dice;
 mod end;
 mod faults;
 mod fleet;
+mod forger;
 mod invariants;
 mod ledger;
+mod names;
 mod people;
 mod restore;
 mod sabotage;
@@ -25,6 +28,7 @@ mod screen;
 mod shrink;
 mod signer;
 mod store;
+mod time;
 mod wire;
 mod world;
 
@@ -33,7 +37,7 @@ pub use decisions::{Decision, NotADecision};
 pub use dice::Dice;
 pub use invariants::Holds;
 pub use sabotage::{SABOTAGES, Sabotage};
-pub use schedule::{Failure, Options, Report, run, run_kept};
+pub use schedule::{FAULTS_MIN, Failure, INPUTS_MIN, Options, Report, run, run_kept};
 pub use shrink::{NotARegression, Regression, shrink};
 
 /// The invariants and the checks at the end: their names, and whom they hold against.

@@ -25,15 +25,19 @@ impl World {
         if !self.rough {
             return;
         }
-        let wait = if self.dice.one_in(6) { self.dice.between(10_000, 900_000) } else { self.dice.between(50, 12_000) };
+        let wait = if self.dice.one_in(6) { self.draw_wait(10_000, 900_000) } else { self.draw_wait(50, 12_000) };
         self.later(wait, Happening::SomebodyActs);
         let cab = self.dice.index(CABS);
-        let (what, act): (&'static str, fn(&mut Self, Cab)) = match self.dice.below(20) {
+        let (what, act): (&'static str, fn(&mut Self, Cab)) = match self.dice.below(21) {
             0..=2 => ("backend puts", |world, _| world.backend_puts()),
             3 => ("backend cancels", |world, _| world.backend_cancels()),
             4..=8 => ("staff act", Self::staff_acts),
             9..=14 => ("customer comes", |world, _| world.customer_comes()),
-            15 => ("somebody guesses", Self::guesser_comes),
+            15 => ("somebody guesses", |world, cab| {
+                // Some stay, until nobody may type any more.
+                let tries = if world.dice.one_in(4) { world.dice.between(5, 40) } else { 1 };
+                world.guesses(cab, tries);
+            }),
             16 => ("operator unlocks", Self::operator_unlocks),
             17 => ("somebody tries again", |world, cab| {
                 let at = world.some_door(cab);
@@ -43,6 +47,10 @@ impl World {
                 let at = world.some_door(cab);
                 let until = world.now + world.dice.between(10_000, 300_000);
                 world.cabs[cab].stuck.insert(at, until);
+            }),
+            19 => ("a tick comes early", |world, cab| {
+                world.tick_cabinet_early(cab);
+                world.tick_fleet_early();
             }),
             _ => ("staff log out", |world, cab| {
                 if let Some(session) = world.cabs[cab].session.take() {
@@ -85,8 +93,8 @@ impl World {
                 opened: false,
                 released: false,
                 astray: false,
-                unbooked: false,
                 forgotten: false,
+                unheard: false,
                 codes: Vec::new(),
                 told: Told::default(),
             };
@@ -114,7 +122,7 @@ impl World {
     fn backend_cancels(&mut self) {
         let orders: Vec<_> = self.ledger.orders.keys().cloned().collect();
         let Some(order) = self.dice.pick(&orders).cloned() else { return };
-        if !self.fleet.is_up() {
+        if !self.fleet.is_up() || self.fleet.time.shuts_everybody_out() {
             return;
         }
         if let Some(truth) = self.ledger.orders.get_mut(&order) {
@@ -158,7 +166,8 @@ impl World {
     pub(super) fn log_in(&mut self, cab: Cab) {
         let Some(secret) = self.fleet.pin.as_ref().and_then(|pin| Secret::parse(pin).ok()) else { return };
         self.tell(|| format!("staff log in at cabinet {cab}"));
-        self.enter(cab, secret, Entry { orders: Vec::new(), right: None, busy: false, staff: true });
+        let entry = Entry::of(&secret, true);
+        self.enter(cab, secret, entry);
     }
 
     fn goods_are_somewhere(&self, order: &OrderKey) -> bool {
@@ -209,13 +218,18 @@ impl World {
         }
         self.tell(|| format!("customer of {order} at cabinet {cab} (typed: {typed})"));
         let right = (!other_cabinet).then(|| (order.clone(), typed));
-        self.enter(cab, secret, Entry { orders: vec![order.clone()], right, busy: false, staff: false });
+        let entry = Entry { orders: vec![order.clone()], right, ..Entry::of(&secret, false) };
+        self.enter(cab, secret, entry);
         if let Some(at) = free {
             self.stand_at(cab, at, Attendant::Collector { order: order.clone() });
         }
     }
 
-    fn guesser_comes(&mut self, cab: Cab) {
+    pub(super) fn guesses(&mut self, cab: Cab, tries: u64) {
+        if tries > 1 && self.rough {
+            let wait = self.dice.between(1_000, 60_000);
+            self.later(wait, Happening::Guesses { cab, tries: tries - 1 });
+        }
         let digits = if self.dice.one_in(9) { 6 } else { 8 };
         let text: String =
             (0..digits).map(|_| char::from(b'0' + u8::try_from(self.dice.below(10)).unwrap_or(0))).collect();
@@ -224,11 +238,12 @@ impl World {
         let Ok(secret) = secret else { return };
         let staff = self.dice.one_in(4);
         self.tell(|| format!("somebody guesses at cabinet {cab}"));
-        self.enter(cab, secret, Entry { orders: Vec::new(), right: None, busy: false, staff });
+        let entry = Entry::of(&secret, staff);
+        self.enter(cab, secret, entry);
     }
 
     fn operator_unlocks(&mut self, cab: Cab) {
-        if !self.fleet.is_up() {
+        if !self.fleet.is_up() || self.fleet.time.shuts_everybody_out() {
             return;
         }
         let at = self.some_door(cab);
@@ -356,7 +371,7 @@ impl World {
         self.take_cabinet(cab, Input::ConfirmLoaded { session, compartment: at, inside }, None);
     }
 
-    fn asks(&self, cab: Cab, at: Compartment) -> bool {
+    pub(super) fn asks(&self, cab: Cab, at: Compartment) -> bool {
         let view = self.cabs[cab].core().map(|core| core.view());
         view.is_some_and(|view| view.compartments.iter().any(|one| one.number == at && one.asks))
     }

@@ -24,7 +24,7 @@ cbor_map! {
 }
 
 /// A store as it was, and what the ledger knew of it then.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Copied<P> {
     store: MemStore,
     part: P,
@@ -51,9 +51,9 @@ impl World {
         if !self.rough {
             return;
         }
-        let wait = self.dice.between(60_000, 900_000);
+        let wait = self.draw_wait(60_000, 900_000);
         self.later(wait, Happening::CopiesAreMade);
-        let at = self.fleet_now();
+        let at = self.fleet.time.says(self.now);
         let (table, key) = RESTORED;
         // A store that was put back is copied once its owner has seen that it was.
         if self.fleet.store.get(table, key.as_bytes()).is_none() {
@@ -71,9 +71,9 @@ impl World {
             return;
         }
         let chosen = self.dice.index(self.copies.fleet.len());
-        let Copied { mut store, part, at } = self.copies.fleet.swap_remove(chosen);
-        // Numbers leap by the same each time: nobody restores twice from before the first restore.
-        self.copies.fleet.clear();
+        let Copied { mut store, part, at } = self.copies.fleet[chosen].clone();
+        // That was not old enough, or not the right one: the next one is the same, or from before it.
+        self.copies.fleet.truncate(chosen + 1);
         self.crash_fleet();
         self.coverage.count("faults", "fleet restored");
         self.tell(|| format!("fault: the fleet is restored to its state at {at}"));
@@ -102,13 +102,21 @@ impl World {
         }
         self.cabs[cab].store = store;
         self.ledger.cabinet_put_back(cab, CabinetPart::default());
+        self.rekey(cab);
         self.doubt_all(cab);
     }
 
+    /// Salt and pepper are others: no book that was signed before holds a code.
+    fn rekey(&mut self, cab: Cab) {
+        let name = self.name_of(cab);
+        self.signer.books.retain(|(of, _), _| *of != name);
+        self.ledger.rekeyed.insert(cab);
+    }
+
+    /// The disk as it was, also one that was in the machine before a new one came.
     pub(super) fn cabinet_is_put_back(&mut self, cab: Cab) {
-        let epoch = self.ledger.epochs.get(&cab);
+        let epoch = self.ledger.epochs.get(&cab).copied();
         let copies = self.copies.cabinets.entry(cab).or_default();
-        copies.retain(|copied| copied.part.epoch.as_ref() == epoch);
         if copies.is_empty() || !self.cabs[cab].is_up() {
             return;
         }
@@ -120,6 +128,9 @@ impl World {
         self.tell(|| format!("fault: the disk of cabinet {cab} is put back to its state at {at}"));
         store.set_full(false);
         self.cabs[cab].store = store;
+        if part.epoch != epoch {
+            self.rekey(cab);
+        }
         self.ledger.cabinet_put_back(cab, part);
         self.doubt_all(cab);
     }

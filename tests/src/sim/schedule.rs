@@ -4,14 +4,54 @@ use std::fmt;
 
 use super::coverage::Coverage;
 use super::decisions::Decision;
+use super::dice::Dice;
 use super::sabotage::Sabotage;
 use super::world::{CABS, Happening, World};
+
+/// Facts and faults of a schedule at least.
+pub const INPUTS_MIN: u64 = 200;
+pub const FAULTS_MIN: u64 = 3;
+
+/// How fast things happen. Most schedules are short and busy; what needs its time comes in the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pace {
+    Busy,
+    Brisk,
+    Calm,
+}
+
+impl Pace {
+    pub(super) fn of(seed: u64) -> Self {
+        match Dice::at(seed, 0, u64::MAX - 1).below(20) {
+            0 => Self::Calm,
+            1..=4 => Self::Brisk,
+            _ => Self::Busy,
+        }
+    }
+
+    fn rough_millis(self, dice: &mut Dice) -> u64 {
+        match self {
+            Self::Busy => dice.between(45_000, 150_000),
+            Self::Brisk => dice.between(300_000, 1_200_000),
+            Self::Calm => dice.between(3_600_000, 5_400_000),
+        }
+    }
+
+    /// What a long wait of a calm schedule becomes.
+    pub(super) fn wait(self, millis: u64) -> u64 {
+        match self {
+            Self::Busy => millis / 12,
+            Self::Brisk => millis / 4,
+            Self::Calm => millis,
+        }
+    }
+}
 
 /// How a schedule is played.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Simulated time with people, faults and an adversary at work.
-    pub rough_millis: u64,
+    /// Simulated time with people, faults and an adversary at work; drawn from the seed, if it is not given.
+    pub rough_millis: Option<u64>,
     pub sabotage: Option<Sabotage>,
     /// Steps that a failure shows.
     pub shown: usize,
@@ -21,7 +61,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { rough_millis: 5_400_000, sabotage: None, shown: 60, without: Vec::new() }
+        Self { rough_millis: None, sabotage: None, shown: 60, without: Vec::new() }
     }
 }
 
@@ -47,6 +87,8 @@ pub struct Failure {
     pub seed: u64,
     pub invariant: &'static str,
     pub text: String,
+    /// How long times were rough, or were to be.
+    pub rough_millis: u64,
     /// The newest steps, one line each.
     pub history: Vec<String>,
     /// What was decided until then.
@@ -64,15 +106,23 @@ impl fmt::Display for Failure {
 
 /// Plays the schedule of `seed`.
 pub fn run(seed: u64, options: &Options) -> Result<Report, Failure> {
-    play(World::new(seed, options, None), seed, options)
+    run_decisions(seed, options, None)
 }
 
 /// Plays the schedule of `seed` with these of its decisions only.
 pub fn run_kept(seed: u64, options: &Options, kept: &[Decision]) -> Result<Report, Failure> {
-    play(World::new(seed, options, Some(kept)), seed, options)
+    run_decisions(seed, options, Some(kept))
 }
 
-fn play(mut world: World, seed: u64, options: &Options) -> Result<Report, Failure> {
+/// Nothing is written down at first. Whoever wants to see a failing history has it played once more.
+fn run_decisions(seed: u64, options: &Options, kept: Option<&[Decision]>) -> Result<Report, Failure> {
+    let quiet = Options { shown: 0, ..options.clone() };
+    let played = play(seed, &quiet, kept);
+    if options.shown > 0 && played.is_err() { play(seed, options, kept) } else { played }
+}
+
+fn play(seed: u64, options: &Options, kept: Option<&[Decision]>) -> Result<Report, Failure> {
+    let mut world = World::new(seed, options, kept);
     world.set_up();
     world.be_rough(options.rough_millis);
     if world.broken.is_none() {
@@ -89,6 +139,7 @@ fn play(mut world: World, seed: u64, options: &Options) -> Result<Report, Failur
             seed,
             invariant: broken.invariant,
             text: broken.text,
+            rough_millis: world.rough_millis,
             history: world.history(),
             decisions: world.decisions.taken().to_vec(),
         }),
@@ -120,8 +171,9 @@ impl World {
         self.run_until(30_000);
     }
 
-    fn be_rough(&mut self, millis: u64) {
+    fn be_rough(&mut self, millis: Option<u64>) {
         self.rough = true;
+        self.rough_millis = millis.unwrap_or_else(|| self.pace.rough_millis(&mut Dice::at(self.seed(), 0, u64::MAX)));
         for happening in
             [Happening::SomebodyActs, Happening::FaultStrikes, Happening::AdversaryActs, Happening::CopiesAreMade]
         {
@@ -130,7 +182,12 @@ impl World {
         if self.sabotage == Some(Sabotage::Undetermined) {
             self.mix(&UNDETERMINED.fetch_add(1, std::sync::atomic::Ordering::Relaxed).to_be_bytes());
         }
-        self.run_until(self.now + millis);
+        self.run_until(self.now + self.rough_millis);
+        // A schedule in which little happened goes on.
+        while millis.is_none() && self.broken.is_none() && (self.inputs < INPUTS_MIN || self.faults < FAULTS_MIN) {
+            self.rough_millis += 30_000;
+            self.run_until(self.now + 30_000);
+        }
     }
 }
 

@@ -2,9 +2,10 @@
 
 use cabinet_core::{EntryResult, Input, ScreenNote};
 use schemas::crypto::codes::Secret;
-use schemas::messages::{OrderKey, Verifier};
+use schemas::messages::{CredentialKind, OrderKey, Verifier};
 
 use super::ledger::{Cab, Seen};
+use super::names;
 use super::people::Attendant;
 use super::world::{Happening, World};
 
@@ -16,6 +17,15 @@ pub(super) struct Entry {
     pub(super) right: Option<(OrderKey, bool)>,
     pub(super) busy: bool,
     pub(super) staff: bool,
+    /// It was typed and not scanned.
+    pub(super) digits: bool,
+}
+
+impl Entry {
+    /// Of somebody who is not known to have a right to anything.
+    pub(super) fn of(secret: &Secret, staff: bool) -> Self {
+        Self { orders: Vec::new(), right: None, busy: false, staff, digits: secret.kind() == CredentialKind::Digits }
+    }
 }
 
 impl World {
@@ -45,9 +55,11 @@ impl World {
 
     pub(super) fn answered(&mut self, cab: Cab, number: u64, result: EntryResult) {
         let Some(entry) = self.cabs[cab].entries.remove(&number) else { return };
-        let shown = format!("{result:?}");
-        let shown = shown.trim_start_matches("Refused(").split([' ', ')']).next().unwrap_or_default().to_owned();
-        self.coverage.count("entries", shown);
+        self.coverage.count("entries", names::of_result(&result));
+        let locked = matches!(result, EntryResult::Locked { .. });
+        if locked || result == EntryResult::SecondPartNeeded {
+            self.see(Seen::TypingRefused { cab, now: self.now, locked });
+        }
         if let Some((order, digits)) = entry.right {
             // A door that is just being opened, or another entry that is checked, is a reason to wait.
             let attended =
@@ -56,7 +68,8 @@ impl World {
             let busy = entry.busy
                 || door
                     .is_some_and(|at| self.cabs[cab].doors[&at].attendant.is_some() || self.cabs[cab].bus.pulses(at));
-            self.see(Seen::Answered { cab, order: order.clone(), digits, busy, result: result.clone() });
+            let held = self.holds_code(cab, &order);
+            self.see(Seen::Answered { cab, order, digits, busy, held, result: result.clone() });
         }
         if let EntryResult::StaffSession { session, .. } = result {
             self.cabs[cab].session = Some(session);
@@ -66,11 +79,23 @@ impl World {
         }
     }
 
+    /// Whether the newest code of an order is in the book that the cabinet holds.
+    fn holds_code(&self, cab: Cab, order: &OrderKey) -> bool {
+        let applied = self.ledger.applied.get(&cab).copied().unwrap_or(0);
+        match self.signer.books.get(&(self.name_of(cab), order.clone())) {
+            Some(first) => *first <= applied,
+            // Of the life of the fleet's store that is lost: the cabinet has it, if it is still the same cabinet.
+            None => !self.ledger.rekeyed.contains(&cab),
+        }
+    }
+
     pub(super) fn screen(&mut self, cab: Cab, note: ScreenNote) {
         match note {
             ScreenNote::PushDoor { compartment, .. } | ScreenNote::LockSilent { compartment } => {
                 let silent = matches!(note, ScreenNote::LockSilent { .. });
                 self.coverage.count("screen", if silent { "lock silent" } else { "push door" });
+                let boot_millis = self.cabs[cab].boot_millis(self.now);
+                self.see(Seen::Offered { at: (cab, compartment), boot_millis });
                 if !self.dice.one_in(4) {
                     let wait = self.dice.between(1_000, 20_000);
                     self.later(wait, Happening::TriesAgain { cab, at: compartment });
@@ -89,8 +114,7 @@ impl World {
                 self.later(wait, Happening::StaffAnswers { cab, at: compartment });
             }
             ScreenNote::StaffRefused { reason, .. } => {
-                let shown = format!("{reason:?}");
-                self.coverage.count("staff refused", shown);
+                self.coverage.count("staff refused", names::of_staff_refusal(reason));
             }
             ScreenNote::SessionEnded { session } => {
                 if self.cabs[cab].session == Some(session) {

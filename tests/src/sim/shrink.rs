@@ -10,18 +10,19 @@ use super::schedule::{Failure, Options, Report, run_kept};
 pub fn shrink(failure: Failure, options: &Options, plays: usize) -> Failure {
     let mut best = failure;
     let mut left = plays;
+    let quiet = Options { rough_millis: Some(best.rough_millis), shown: 0, ..options.clone() };
     let mut chunk = best.decisions.len().div_ceil(2);
     while chunk > 0 {
         let mut shorter = false;
         let mut from = 0;
         while from < best.decisions.len() {
             if left == 0 {
-                return best;
+                return shown(best, options);
             }
             left -= 1;
             let kept = best.decisions.iter().enumerate().filter(|(at, _)| !(from..from + chunk).contains(at));
             let kept: Vec<Decision> = kept.map(|(_, decision)| decision.clone()).collect();
-            match run_kept(best.seed, options, &kept) {
+            match run_kept(best.seed, &quiet, &kept) {
                 Err(found) if found.invariant == best.invariant => {
                     best = found;
                     shorter = true;
@@ -33,7 +34,13 @@ pub fn shrink(failure: Failure, options: &Options, plays: usize) -> Failure {
             chunk /= 2;
         }
     }
-    best
+    shown(best, options)
+}
+
+/// The same failure with its history.
+fn shown(failure: Failure, options: &Options) -> Failure {
+    let options = Options { rough_millis: Some(failure.rough_millis), ..options.clone() };
+    run_kept(failure.seed, &options, &failure.decisions).err().unwrap_or(failure)
 }
 
 /// A schedule that once broke an invariant because of a mistake: a seed, and the decisions that are kept of it.
@@ -53,13 +60,13 @@ pub enum NotARegression {
 }
 
 impl Regression {
-    pub fn of(failure: &Failure, options: &Options) -> Self {
-        Self { seed: failure.seed, rough_millis: options.rough_millis, kept: failure.decisions.clone() }
+    pub fn of(failure: &Failure) -> Self {
+        Self { seed: failure.seed, rough_millis: failure.rough_millis, kept: failure.decisions.clone() }
     }
 
     /// Plays it. An error is a broken invariant, or a decision that is not taken any more: such a file proves nothing.
     pub fn play(&self, options: &Options) -> Result<Report, String> {
-        let options = Options { rough_millis: self.rough_millis, ..options.clone() };
+        let options = Options { rough_millis: Some(self.rough_millis), ..options.clone() };
         let report = run_kept(self.seed, &options, &self.kept).map_err(|failure| failure.to_string())?;
         match self.kept.iter().find(|kept| !report.decisions.contains(kept)) {
             Some(stale) => Err(format!("`{stale}` is not decided any more: find and shrink the schedule anew")),

@@ -26,6 +26,8 @@ pub(super) struct Signer {
     codes: SigningKey,
     pepper: SecretKey,
     roots: [SigningKey; 2],
+    /// The keyset of the settings.
+    keyset: Vec<u8>,
     /// Sealed → text. A real signer keeps this inside the sealed bytes.
     secrets: BTreeMap<Vec<u8>, String>,
     /// Versions of books signed for a cabinet that hold a credential of the order.
@@ -46,8 +48,10 @@ impl Signer {
                 break key;
             }
         };
+        let keyset = keyset(&tenant, [&unlock, &codes], &pepper, &roots[0]);
         Self {
             tenant,
+            keyset,
             unlock,
             codes,
             pepper,
@@ -64,16 +68,8 @@ impl Signer {
         [0, 1].map(|at| public_entry(&self.roots[at], KeyPurpose::Keyset))
     }
 
-    /// The keyset of the settings.
     pub(super) fn keyset(&self) -> Vec<u8> {
-        let point = self.pepper.public_key().to_sec1_point(false);
-        let pepper =
-            Key { id: key_id(point.as_bytes()), purpose: KeyPurpose::Pepper, public: Blob(point.as_bytes().to_vec()) };
-        let keys =
-            vec![public_entry(&self.unlock, KeyPurpose::Unlock), public_entry(&self.codes, KeyPurpose::Codes), pepper];
-        let keyset = Keyset { tenant: self.tenant.clone(), version: 1, issued: 0, keys };
-        let scope = Scope::Tenant { tenant: &self.tenant, purpose: KeyPurpose::Keyset };
-        envelope::sign(cbor::encode(&keyset), scope, &self.roots[0])
+        self.keyset.clone()
     }
 
     pub(super) fn answer(&mut self, request: &SignerRequest, dice: &mut Dice) -> SignerReply {
@@ -160,6 +156,15 @@ impl Signer {
         self.secrets.insert(sealed.0.clone(), text);
         sealed
     }
+}
+
+fn keyset(tenant: &TenantId, [unlock, codes]: [&SigningKey; 2], pepper: &SecretKey, root: &SigningKey) -> Vec<u8> {
+    let point = pepper.public_key().to_sec1_point(false);
+    let pepper =
+        Key { id: key_id(point.as_bytes()), purpose: KeyPurpose::Pepper, public: Blob(point.as_bytes().to_vec()) };
+    let keys = vec![public_entry(unlock, KeyPurpose::Unlock), public_entry(codes, KeyPurpose::Codes), pepper];
+    let keyset = Keyset { tenant: tenant.clone(), version: 1, issued: 0, keys };
+    envelope::sign(cbor::encode(&keyset), Scope::Tenant { tenant, purpose: KeyPurpose::Keyset }, root)
 }
 
 /// A verifier that binds text, salt and pepper as the real one does, without 10 ms of Argon2id for digits.

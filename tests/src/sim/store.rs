@@ -1,10 +1,11 @@
 //! A store in memory: what is committed survives every crash, what is being committed may, and a commit can fail.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use schemas::step::{Row, Store, StoreError, Table, Write};
 
-type Rows = BTreeMap<(Table, Vec<u8>), Vec<u8>>;
+type Rows = BTreeMap<Table, BTreeMap<Vec<u8>, Vec<u8>>>;
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct MemStore {
@@ -18,14 +19,14 @@ pub(super) struct MemStore {
 
 impl MemStore {
     pub(super) fn get(&self, table: Table, key: &[u8]) -> Option<&Vec<u8>> {
-        self.durable.get(&(table, key.to_vec()))
+        self.durable.get(&table)?.get(key)
     }
 
     /// Copies single rows into another store.
     pub(super) fn copy_rows(&self, table: Table, keys: &[&[u8]], to: &mut Self) {
         for key in keys {
             if let Some(value) = self.get(table, key) {
-                to.durable.insert((table, key.to_vec()), value.clone());
+                to.durable.entry(table).or_default().insert(key.to_vec(), value.clone());
             }
         }
     }
@@ -53,10 +54,10 @@ impl MemStore {
 
     fn write(&mut self, writes: &[Write]) {
         for write in writes {
-            let at = (write.table, write.key.clone());
+            let rows = self.durable.entry(write.table).or_default();
             match &write.value {
-                Some(value) => self.durable.insert(at, value.clone()),
-                None => self.durable.remove(&at),
+                Some(value) => rows.insert(write.key.clone(), value.clone()),
+                None => rows.remove(&write.key),
             };
         }
     }
@@ -71,14 +72,14 @@ impl Store for MemStore {
         if self.full {
             return Err(StoreError { context: "the disk is full".into(), source: None });
         }
-        self.begin(writes);
-        self.break_off(true);
+        self.write(writes);
         Ok(())
     }
 
     fn scan(&self, table: Table, from: &[u8], limit: usize) -> Result<Vec<Row>, StoreError> {
-        let rows = self.durable.range((table, from.to_vec())..).take_while(|((held, _), _)| *held == table);
-        Ok(rows.take(limit).map(|((_, key), value)| (key.clone(), value.clone())).collect())
+        let from = (Bound::Included(from), Bound::Unbounded);
+        let rows = self.durable.get(&table).into_iter().flat_map(|rows| rows.range::<[u8], _>(from));
+        Ok(rows.take(limit).map(|(key, value)| (key.clone(), value.clone())).collect())
     }
 }
 

@@ -1,4 +1,4 @@
-//! The network: connections that delay, double and lose, each direction in order while the connection lives.
+//! The network: connections that delay, double and lose, each direction in order while it lives.
 
 use super::ledger::Cab;
 
@@ -6,8 +6,9 @@ use super::ledger::Cab;
 #[derive(Debug)]
 pub(super) struct Wire {
     pub(super) cab: Cab,
-    /// Nothing arrives on a wire that is cut.
-    pub(super) alive: bool,
+    /// Nothing arrives in a direction that is cut, also no acknowledgement of what came in the other one.
+    pub(super) up: bool,
+    pub(super) down: bool,
     /// When the last message of each direction arrives: none overtakes another.
     up_at: u64,
     down_at: u64,
@@ -15,7 +16,11 @@ pub(super) struct Wire {
 
 impl Wire {
     pub(super) fn new(cab: Cab) -> Self {
-        Self { cab, alive: true, up_at: 0, down_at: 0 }
+        Self { cab, up: true, down: true, up_at: 0, down_at: 0 }
+    }
+
+    pub(super) fn is_cut(&self) -> bool {
+        !self.up && !self.down
     }
 
     /// When a message to the fleet arrives that takes `delay`.

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use fleet_core::signing::SignerReply;
 use schemas::ids::{CabinetId, Name, TenantId};
-use schemas::messages::{Compartment, OrderKey, Verifier};
+use schemas::messages::{Compartment, Epoch, OrderKey, Verifier};
+use schemas::step::Step;
 use schemas::topics::{Stream, Up};
 
 use super::adversary::Adversary;
@@ -13,11 +14,11 @@ use super::coverage::Coverage;
 use super::decisions::{Decision, Decisions};
 use super::dice::Dice;
 use super::fleet::Fleet;
-use super::invariants::INVARIANTS;
+use super::invariants::{Holds, INVARIANTS};
 use super::ledger::{Cab, Ledger, Seen};
 use super::restore::Copies;
 use super::sabotage::Sabotage;
-use super::schedule::Options;
+use super::schedule::{Options, Pace};
 use super::signer::Signer;
 use super::wire::Wire;
 
@@ -32,7 +33,10 @@ pub(super) const START: u64 = 1_795_378_500_000;
 pub(super) enum Mark {
     Hello,
     Challenge,
-    Event(u64),
+    Event {
+        n: u64,
+        epoch: Epoch,
+    },
     Telemetry,
     /// A second delivery of the same packet; its PUBACK is that of the first.
     Double,
@@ -50,6 +54,7 @@ pub(super) enum Happening {
     DownArrives { conn: u64, payload: Vec<u8>, packet: Option<u64> },
     DownAcked { conn: u64, packet: u64 },
     DownLate { conn: u64, packet: u64 },
+    Cuts { conn: u64, fleet_after: u64, cabinet_after: u64 },
     CabinetNotices { conn: u64 },
     FleetNotices { conn: u64 },
     SignerAnswers { run: u64, ticket: u64, reply: SignerReply },
@@ -62,6 +67,7 @@ pub(super) enum Happening {
     Derives { cab: Cab, run: u64, entry: u64, verifier: Verifier },
     TriesAgain { cab: Cab, at: Compartment },
     StaffActs(Cab),
+    Guesses { cab: Cab, tries: u64 },
     StaffAnswers { cab: Cab, at: Compartment },
     ShopOpens { shop: usize },
     RowArrives { conn: u64, shop: usize, stream: Stream, n: u64, payload: Vec<u8> },
@@ -76,6 +82,7 @@ pub(super) enum Happening {
     CabinetDiskRoom(Cab),
     FleetDiskFree,
     FleetClockSetRight,
+    OperatorRestartsFleet,
     BoardMended { cab: Cab, board: u32 },
     WiringMended { cab: Cab, at: Compartment },
 }
@@ -103,6 +110,8 @@ pub(super) struct Violation {
 pub(super) struct World {
     pub(super) now: u64,
     seed: u64,
+    pub(super) pace: Pace,
+    pub(super) rough_millis: u64,
     /// The chance of what happens just now.
     pub(super) dice: Dice,
     /// Happenings of this moment so far.
@@ -132,6 +141,8 @@ pub(super) struct World {
     pub(super) inputs: u64,
     /// Faults that were drawn, and crashes within a step.
     pub(super) faults: u64,
+    /// The history is written down: it takes as long as everything else together.
+    pub(super) shows: bool,
     shown: usize,
     history: VecDeque<String>,
     hash: u64,
@@ -155,6 +166,8 @@ impl World {
         Self {
             now: 0,
             seed,
+            pace: Pace::of(seed),
+            rough_millis: 0,
             dice,
             at_once: 0,
             decisions: Decisions::new(kept, &options.without),
@@ -168,11 +181,12 @@ impl World {
             blocked: [false; CABS],
             signer,
             shops: shops.into(),
-            adversary: Adversary::default(),
+            adversary: Adversary::new(seed),
             ledger: Ledger::default(),
             coverage: Coverage::default(),
             copies: Copies::default(),
             sabotage: options.sabotage,
+            shows: options.shown > 0,
             shown: options.shown,
             rough: false,
             broken: None,
@@ -185,15 +199,15 @@ impl World {
         }
     }
 
-    /// What the fleet's clock says.
-    pub(super) fn fleet_now(&self) -> u64 {
-        (START + self.now).saturating_add_signed(self.fleet.clock_off_by)
-    }
-
     /// When the fleet's clock will say this, if it goes on as it does.
     fn when_fleet_says(&self, fleet_millis: u64) -> u64 {
-        let away = i128::from(fleet_millis) - i128::from(self.fleet_now());
+        let away = i128::from(fleet_millis) - i128::from(self.fleet.time.says(self.now));
         self.now.saturating_add(u64::try_from(away).unwrap_or(0))
+    }
+
+    /// Draws how long something takes that takes longer in a calm schedule.
+    pub(super) fn draw_wait(&mut self, from: u64, to: u64) -> u64 {
+        self.pace.wait(self.dice.between(from, to)).max(1)
     }
 
     pub(super) fn later(&mut self, delay: u64, happening: Happening) {
@@ -210,14 +224,17 @@ impl World {
         if self.broken.is_some() {
             return;
         }
-        for (name, _, judge) in INVARIANTS {
+        for (name, holds, judge) in INVARIANTS {
+            if holds == Holds::WithoutAnAdversary && self.adversary.was_believed {
+                continue;
+            }
             if let Err(text) = judge(&self.ledger, &seen) {
                 self.tell(|| format!("BROKEN {name}: {text}"));
                 self.broken = Some(Violation { invariant: name, text });
                 return;
             }
         }
-        self.ledger.note(seen);
+        self.ledger.note(seen, self.now);
     }
 
     pub(super) fn break_off(&mut self, invariant: &'static str, text: String) {
@@ -227,31 +244,36 @@ impl World {
 
     /// Adds a line to the history.
     pub(super) fn tell(&mut self, line: impl FnOnce() -> String) {
-        let line = self.dated(line());
-        self.mix(line.as_bytes());
+        if !self.shows {
+            return;
+        }
+        let line = format!("{:>10.3} {}", self.now as f64 / 1_000.0, line());
         if self.history.len() == self.shown {
             self.history.pop_front();
         }
         self.history.push_back(line);
     }
 
-    /// Something that happens all the time and explains nothing: not shown, but part of what two runs have in common.
-    pub(super) fn note_routine(&mut self, what: &'static str, writes: usize, effects: usize) {
-        self.mix(what.as_bytes());
-        for number in [self.now, writes as u64, effects as u64] {
-            self.mix(&number.to_le_bytes());
+    /// A core has taken a fact. What it writes is part of what two runs of a seed have in common.
+    pub(super) fn note_step<E>(&mut self, kind: &'static str, step: &Step<E>) {
+        self.inputs += 1;
+        self.mix(kind.as_bytes());
+        self.mix(&self.now.to_le_bytes());
+        self.mix(&(step.effects.len() as u64).to_le_bytes());
+        for write in &step.writes {
+            self.mix(write.table.0.as_bytes());
+            self.mix(&write.key);
+            self.mix(write.value.as_deref().unwrap_or(b"none"));
         }
     }
 
-    fn dated(&self, line: String) -> String {
-        format!("{:>10.3} {line}", self.now as f64 / 1_000.0)
-    }
-
-    /// FNV-1a over everything that happened.
+    /// Takes bytes into the digest of everything that happened.
     pub(super) fn mix(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.hash = (self.hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
-        }
+        self.hash = digest(self.hash, bytes);
+    }
+
+    pub(super) fn seed(&self) -> u64 {
+        self.seed
     }
 
     pub(super) fn history(&self) -> Vec<String> {
@@ -284,13 +306,6 @@ impl World {
             self.coverage.count("faults", what);
         }
         fails
-    }
-
-    /// Somebody's process ends at this place of a step.
-    pub(super) fn crash_point(&mut self, site: &'static str, kind: &'static str, position: &'static str) {
-        self.faults += 1;
-        self.coverage.count("crash positions", format!("{site} {position}"));
-        self.coverage.count("crash points", format!("{site}/{kind}/{position}"));
     }
 
     pub(super) fn decides(&mut self, what: &'static str) -> bool {
@@ -337,9 +352,14 @@ impl World {
             Happening::UpArrives { conn, up, payload, mark } => self.up_arrives(conn, up, payload, mark),
             Happening::UpAcked { conn, mark, taken } => self.up_acked(conn, mark, taken),
             Happening::DownArrives { conn, payload, packet } => self.down_arrives(conn, payload, packet),
-            Happening::DownAcked { conn, packet } => self.fleet.packet_acked(conn, packet),
+            Happening::DownAcked { conn, packet } => {
+                if self.wires.get(&conn).is_some_and(|wire| wire.up) {
+                    self.fleet.packet_acked(conn, packet);
+                }
+            }
+            Happening::Cuts { conn, fleet_after, cabinet_after } => self.cut(conn, fleet_after, cabinet_after),
             Happening::DownLate { conn, packet } => {
-                if self.fleet.is_unacked(conn, packet) && self.wires.get(&conn).is_some_and(|wire| wire.alive) {
+                if self.fleet.is_unacked(conn, packet) && self.wires.get(&conn).is_some_and(|wire| !wire.is_cut()) {
                     self.tell(|| format!("gate: connection {conn} leaves a packet unacknowledged"));
                     self.cut(conn, 0, 1_000);
                 }
@@ -353,6 +373,7 @@ impl World {
             Happening::Attends { cab, at } => self.attends(cab, at),
             Happening::DoorCloses { cab, at, visit } => self.door_closes(cab, at, visit),
             Happening::StaffActs(cab) => self.staff_acts(cab),
+            Happening::Guesses { cab, tries } => self.guesses(cab, tries),
             Happening::SensorReports { cab, run, at } => self.sensor_reports(cab, run, at),
             Happening::Derives { cab, run, entry, verifier } => self.derives(cab, run, entry, verifier),
             Happening::TriesAgain { cab, at } => self.tries_again(cab, at),
@@ -372,7 +393,8 @@ impl World {
             Happening::CabinetDiskFree(cab) => self.cabs[cab].store.set_full(false),
             Happening::BoardMended { cab, board } => self.board_mended(cab, board),
             Happening::WiringMended { cab, at } => self.wiring_mended(cab, at),
-            Happening::FleetClockSetRight => self.set_fleet_clock(0),
+            Happening::FleetClockSetRight => self.fleet_clock_set_right(),
+            Happening::OperatorRestartsFleet => self.operator_restarts_fleet(),
             Happening::FleetDiskFree => self.fleet.store.set_full(false),
         }
     }
@@ -400,8 +422,8 @@ impl World {
 
     /// Ends a connection. Each side notices after a while; what is on the way is lost.
     pub(super) fn cut(&mut self, conn: u64, fleet_after: u64, cabinet_after: u64) {
-        let Some(wire) = self.wires.get_mut(&conn).filter(|wire| wire.alive) else { return };
-        wire.alive = false;
+        let Some(wire) = self.wires.get_mut(&conn).filter(|wire| !wire.is_cut()) else { return };
+        (wire.up, wire.down) = (false, false);
         self.later(fleet_after, Happening::FleetNotices { conn });
         self.later(cabinet_after, Happening::CabinetNotices { conn });
     }
@@ -410,19 +432,27 @@ impl World {
         if !self.cabs[cab].is_up() || self.cabs[cab].conn.is_some() {
             return;
         }
-        if self.blocked[cab] || !self.fleet.is_up() {
+        if self.blocked[cab] || !self.fleet.is_up() || self.fleet.time.shuts_everybody_out() {
             let wait = self.dice.between(1_000, 20_000);
             return self.later(wait, Happening::Connects(cab));
         }
         self.next_wire += 1;
         let conn = self.next_wire;
         self.wires.insert(conn, Wire::new(cab));
-        self.wires.retain(|other, wire| wire.alive || *other + 8 > conn);
+        self.wires.retain(|other, wire| !wire.is_cut() || *other + 8 > conn);
         self.tell(|| format!("cabinet {cab} connects as {conn}"));
         self.cabs[cab].conn = Some(conn);
         self.fleet_connected(cab, conn);
         self.take_cabinet(cab, cabinet_core::Input::Connected, None);
     }
+}
+
+/// FNV-1a with eight bytes at once, and the length, so that bytes cannot move from one part to the next unseen.
+pub(super) fn digest(so_far: u64, bytes: &[u8]) -> u64 {
+    let step = |hash: u64, word: u64| (hash ^ word).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(29);
+    let (words, rest) = bytes.as_chunks::<8>();
+    let hash = words.iter().fold(step(so_far, bytes.len() as u64), |hash, word| step(hash, u64::from_le_bytes(*word)));
+    rest.iter().fold(hash, |hash, byte| step(hash, u64::from(*byte)))
 }
 
 /// A name that is written in this file and known to be valid.

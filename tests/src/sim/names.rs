@@ -1,0 +1,61 @@
+//! Names of what schedules can reach: each variant is written here, so that a new one cannot be forgotten.
+
+use cabinet_core::{EntryRefusal, EntryResult, StaffRefusal};
+use schemas::messages::Fact;
+
+pub(super) fn of_fact(fact: &Fact) -> &'static str {
+    match fact {
+        Fact::Started(_) => "Started",
+        Fact::DoorOpened(_) => "DoorOpened",
+        Fact::DoorClosed(_) => "DoorClosed",
+        Fact::DoorForced(_) => "DoorForced",
+        Fact::DoorHeldOpen(_) => "DoorHeldOpen",
+        Fact::DoorFault(_) => "DoorFault",
+        Fact::WrongDoor(_) => "WrongDoor",
+        Fact::Loading(_) => "Loading",
+        Fact::Stored(_) => "Stored",
+        Fact::LoadAborted(_) => "LoadAborted",
+        Fact::Collected(_) => "Collected",
+        Fact::Retrieved(_) => "Retrieved",
+        Fact::UnlockDone(_) => "UnlockDone",
+        Fact::CommandRefused(_) => "CommandRefused",
+        Fact::CredentialRefused(_) => "CredentialRefused",
+        Fact::TypingLocked(_) => "TypingLocked",
+        Fact::StaffLoggedIn(_) => "StaffLoggedIn",
+        Fact::BookApplied(_) => "BookApplied",
+        Fact::BookRefused(_) => "BookRefused",
+        Fact::KeysetApplied(_) => "KeysetApplied",
+        Fact::BoardHealth(_) => "BoardHealth",
+        Fact::AuditRequired(_) => "AuditRequired",
+    }
+}
+
+pub(super) fn of_result(result: &EntryResult) -> &'static str {
+    match result {
+        EntryResult::Opening { .. } => "Opening",
+        EntryResult::Locked { .. } => "Locked",
+        EntryResult::StaffSession { .. } => "StaffSession",
+        EntryResult::SecondPartNeeded => "SecondPartNeeded",
+        EntryResult::Refused(EntryRefusal::Wrong) => "Wrong",
+        EntryResult::Refused(EntryRefusal::Busy) => "Busy",
+        EntryResult::Refused(EntryRefusal::Used) => "Used",
+        EntryResult::Refused(EntryRefusal::Expired) => "Expired",
+        EntryResult::Refused(EntryRefusal::Revoked) => "Revoked",
+        EntryResult::Refused(EntryRefusal::TimeUnknown) => "TimeUnknown",
+        EntryResult::Refused(EntryRefusal::NotHere) => "NotHere",
+        EntryResult::Refused(EntryRefusal::OutOfService) => "OutOfService",
+    }
+}
+
+pub(super) fn of_staff_refusal(refusal: StaffRefusal) -> &'static str {
+    match refusal {
+        StaffRefusal::NoSession => "NoSession",
+        StaffRefusal::UnknownOrder => "UnknownOrder",
+        StaffRefusal::AlreadyHere => "AlreadyHere",
+        StaffRefusal::Over => "Over",
+        StaffRefusal::NoFittingCompartment => "NoFittingCompartment",
+        StaffRefusal::Busy => "Busy",
+        StaffRefusal::DoorOpen => "DoorOpen",
+        StaffRefusal::DiskFull => "DiskFull",
+    }
+}
