@@ -101,6 +101,10 @@ impl World {
             self.process_ends("fleet", Place::DiskFull, 0);
             return self.later(1_000, Happening::FleetStarts);
         }
+        if self.fleet.time.ends_a_start() {
+            self.coverage.count("faults", "fleet does not start with such a clock");
+            return self.later(5_000, Happening::FleetStarts);
+        }
         self.fleet.run += 1;
         self.fleet.time.read(self.now);
         self.ledger.misled |= self.fleet.time.is_misled();
@@ -516,9 +520,6 @@ impl World {
 
     /// A backend publishes. Without an acknowledgement it will publish again.
     pub(super) fn put_order(&mut self, order: &OrderKey, payload: Vec<u8>) {
-        if self.fleet.time.shuts_everybody_out() {
-            return;
-        }
         let input = Input::OrderPut { tenant: self.tenant.clone(), integration: order.integration.clone(), payload };
         self.take_fleet(input, Some(Owed::Put { order: order.clone() }));
     }
@@ -539,9 +540,6 @@ impl World {
     }
 
     pub(super) fn shop_opens(&mut self, shop: usize) {
-        if self.fleet.time.shuts_everybody_out() {
-            return self.later(10_000, Happening::ShopOpens { shop });
-        }
         for stream in [Stream::Status, Stream::Notifications] {
             let Some(core) = &self.fleet.core else { return };
             if self.fleet.consumers.contains_key(&(shop, stream)) {

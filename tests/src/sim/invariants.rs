@@ -245,7 +245,7 @@ fn inside(state: OrderState) -> bool {
 }
 
 /// An order that was taken stays on record: no schedule is as long as the retention. Only a fleet that once started with a
-/// clock that was years off may take an order for one that was finished long ago. The rest of this invariant is judged
+/// clock that was months off may take an order for one that was finished long ago. The rest of this invariant is judged
 /// once everything is quiet.
 fn invariant_no_order_lost(ledger: &Ledger, seen: &Seen) -> Verdict {
     match seen {

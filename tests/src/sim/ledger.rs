@@ -370,7 +370,7 @@ pub(super) struct Ledger {
     pub(super) statuses: BTreeMap<Name, (u64, bool)>,
     /// When something last happened that others may have to react to.
     pub(super) active_at: u64,
-    /// A process of the fleet was started with a clock that was years off, and believed it.
+    /// A process of the fleet was started with a clock that was months off, and believed it.
     pub(super) misled: bool,
     /// How often this life of the fleet's store was put back.
     restores: u64,

@@ -122,7 +122,7 @@ impl World {
     fn backend_cancels(&mut self) {
         let orders: Vec<_> = self.ledger.orders.keys().cloned().collect();
         let Some(order) = self.dice.pick(&orders).cloned() else { return };
-        if !self.fleet.is_up() || self.fleet.time.shuts_everybody_out() {
+        if !self.fleet.is_up() {
             return;
         }
         if let Some(truth) = self.ledger.orders.get_mut(&order) {
@@ -243,7 +243,7 @@ impl World {
     }
 
     fn operator_unlocks(&mut self, cab: Cab) {
-        if !self.fleet.is_up() || self.fleet.time.shuts_everybody_out() {
+        if !self.fleet.is_up() {
             return;
         }
         let at = self.some_door(cab);

@@ -4,8 +4,8 @@ use fleet_core::{GuardedClock, Reading};
 
 use super::world::{Happening, START, World};
 
-/// By a time that is further off, no certificate of anybody is valid.
-const VALID_MILLIS: u64 = 2 * YEAR;
+/// By a clock that is further off, the broker's own certificate is not valid.
+const VALID_MILLIS: u64 = 397 * 24 * 3_600_000;
 pub(super) const YEAR: u64 = 365 * 24 * 3_600_000;
 
 /// The clocks of the fleet's machine.
@@ -42,14 +42,14 @@ impl FleetTime {
         (self.wall_off_by, self.off_by) == (0, 0)
     }
 
-    /// A process goes by a time that is years off: it was started with it.
+    /// A process goes by a time that is months off: it was started with it.
     pub(super) fn is_misled(&self) -> bool {
         self.off_by.unsigned_abs() > fleet_core::JUMP_MILLIS + MINUTES_MAX
     }
 
-    /// No handshake succeeds.
-    pub(super) fn shuts_everybody_out(&self) -> bool {
-        self.off_by.unsigned_abs() > VALID_MILLIS
+    /// A new process ends at once, until the clock is better.
+    pub(super) fn ends_a_start(&self) -> bool {
+        self.guard.is_none() && self.wall_off_by.unsigned_abs() > VALID_MILLIS
     }
 }
 

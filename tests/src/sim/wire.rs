@@ -9,6 +9,8 @@ pub(super) struct Wire {
     /// Nothing arrives in a direction that is cut, also no acknowledgement of what came in the other one.
     pub(super) up: bool,
     pub(super) down: bool,
+    /// It is over: whoever has not noticed yet will.
+    over: bool,
     /// When the last message of each direction arrives: none overtakes another.
     up_at: u64,
     down_at: u64,
@@ -16,11 +18,15 @@ pub(super) struct Wire {
 
 impl Wire {
     pub(super) fn new(cab: Cab) -> Self {
-        Self { cab, up: true, down: true, up_at: 0, down_at: 0 }
+        Self { cab, up: true, down: true, over: false, up_at: 0, down_at: 0 }
     }
 
-    pub(super) fn is_cut(&self) -> bool {
-        !self.up && !self.down
+    pub(super) fn is_over(&self) -> bool {
+        self.over
+    }
+
+    pub(super) fn end(&mut self) {
+        (self.up, self.down, self.over) = (false, false, true);
     }
 
     /// When a message to the fleet arrives that takes `delay`.

@@ -200,7 +200,7 @@ impl World {
     }
 
     /// When the fleet's clock will say this, if it goes on as it does.
-    fn when_fleet_says(&self, fleet_millis: u64) -> u64 {
+    pub(super) fn when_fleet_says(&self, fleet_millis: u64) -> u64 {
         let away = i128::from(fleet_millis) - i128::from(self.fleet.time.says(self.now));
         self.now.saturating_add(u64::try_from(away).unwrap_or(0))
     }
@@ -359,7 +359,7 @@ impl World {
             }
             Happening::Cuts { conn, fleet_after, cabinet_after } => self.cut(conn, fleet_after, cabinet_after),
             Happening::DownLate { conn, packet } => {
-                if self.fleet.is_unacked(conn, packet) && self.wires.get(&conn).is_some_and(|wire| !wire.is_cut()) {
+                if self.fleet.is_unacked(conn, packet) && self.wires.get(&conn).is_some_and(|wire| !wire.is_over()) {
                     self.tell(|| format!("gate: connection {conn} leaves a packet unacknowledged"));
                     self.cut(conn, 0, 1_000);
                 }
@@ -422,8 +422,8 @@ impl World {
 
     /// Ends a connection. Each side notices after a while; what is on the way is lost.
     pub(super) fn cut(&mut self, conn: u64, fleet_after: u64, cabinet_after: u64) {
-        let Some(wire) = self.wires.get_mut(&conn).filter(|wire| !wire.is_cut()) else { return };
-        (wire.up, wire.down) = (false, false);
+        let Some(wire) = self.wires.get_mut(&conn).filter(|wire| !wire.is_over()) else { return };
+        wire.end();
         self.later(fleet_after, Happening::FleetNotices { conn });
         self.later(cabinet_after, Happening::CabinetNotices { conn });
     }
@@ -432,14 +432,14 @@ impl World {
         if !self.cabs[cab].is_up() || self.cabs[cab].conn.is_some() {
             return;
         }
-        if self.blocked[cab] || !self.fleet.is_up() || self.fleet.time.shuts_everybody_out() {
+        if self.blocked[cab] || !self.fleet.is_up() {
             let wait = self.dice.between(1_000, 20_000);
             return self.later(wait, Happening::Connects(cab));
         }
         self.next_wire += 1;
         let conn = self.next_wire;
         self.wires.insert(conn, Wire::new(cab));
-        self.wires.retain(|other, wire| !wire.is_cut() || *other + 8 > conn);
+        self.wires.retain(|other, wire| !wire.is_over() || *other + 8 > conn);
         self.tell(|| format!("cabinet {cab} connects as {conn}"));
         self.cabs[cab].conn = Some(conn);
         self.fleet_connected(cab, conn);
