@@ -197,8 +197,10 @@ impl World {
         }
         if self.cabs[cab].store.is_full() {
             // It would open, and fail with its first commit.
-            self.process_ends("cabinet", Place::DiskFull, 0);
             return self.later(1_000, Happening::CabinetStarts(cab));
+        }
+        if self.sabotage == Some(Sabotage::HistoryAgain) && self.rough {
+            self.tell_history_again(cab);
         }
         let boot = BootId(self.dice.bytes());
         let cabinet = &mut self.cabs[cab];
@@ -285,10 +287,14 @@ impl World {
 
     /// Somebody's timer fires before its time.
     pub(super) fn tick_cabinet_early(&mut self, cab: Cab) {
-        let moment = Moment { boot_millis: self.cabs[cab].boot_millis(self.now), entropy: self.dice.bytes() };
+        let mut moment = Moment { boot_millis: self.cabs[cab].boot_millis(self.now), entropy: self.dice.bytes() };
+        let hasty = self.sabotage == Some(Sabotage::HastyTimer);
+        if let Some(due) = self.cabs[cab].core().and_then(CabinetCore::poll_timeout).filter(|_| hasty) {
+            moment.boot_millis = due;
+        }
         let is_early = |core: &CabinetCore| core.poll_timeout().is_none_or(|due| moment.boot_millis < due);
         if self.cabs[cab].asleep_until <= self.now
-            && let Some(core) = self.cabs[cab].core.as_mut().filter(|core| is_early(core))
+            && let Some(core) = self.cabs[cab].core.as_mut().filter(|core| hasty || is_early(core))
         {
             let step = core.handle(Input::Tick, &moment);
             let (writes, effects) = (step.writes.len(), step.effects.len());
@@ -470,6 +476,9 @@ impl World {
         };
         if forgets {
             writes.retain(|write| !["bays", "credentials", "orders"].contains(&write.table.0));
+        }
+        if self.sabotage == Some(Sabotage::LockoutForgotten) && self.rough {
+            writes.retain(|write| write.key != b"lockout");
         }
         if self.sabotage == Some(Sabotage::EpochReused) && self.rough {
             writes.retain(|write| write.key != b"identity");

@@ -7,7 +7,7 @@ use fleet_core::{Config, EVENTS, Effect, FleetCore, Input, Moment, ORDERS, STREA
 use schemas::api::{Notification, Reply, Status};
 use schemas::cbor_map;
 use schemas::ids::{Identity, Name};
-use schemas::messages::{Down, OrderKey};
+use schemas::messages::{Compartment, Down, OrderKey};
 use schemas::step::{Store as _, Write, number_of_key};
 use schemas::topics::{Stream, Up};
 
@@ -98,7 +98,6 @@ impl World {
             return;
         }
         if self.fleet.store.is_full() {
-            self.process_ends("fleet", Place::DiskFull, 0);
             return self.later(1_000, Happening::FleetStarts);
         }
         if self.fleet.time.ends_a_start() {
@@ -325,7 +324,10 @@ impl World {
         };
         match stream {
             Stream::Status => {
-                if let Ok(status) = schemas::api::parse::<Status>(&json) {
+                if let Ok(mut status) = schemas::api::parse::<Status>(&json) {
+                    if self.sabotage == Some(Sabotage::OneCompartment) {
+                        status.compartment = status.compartment.and(Compartment::new(1));
+                    }
                     self.count_state(&integration, &status);
                     if let Some(reason) = status.reason {
                         self.coverage.count("rejections", reason.as_str());

@@ -5,6 +5,7 @@ use schemas::crypto::codes::Secret;
 use schemas::messages::{Category, Compartment, OrderKey};
 
 use super::ledger::{Cab, Content, OrderTruth, Told};
+use super::schedule::Pace;
 use super::screen::Entry;
 use super::world::{CABS, Happening, SHOPS, World, constant};
 
@@ -25,7 +26,8 @@ impl World {
         if !self.rough {
             return;
         }
-        let wait = if self.dice.one_in(6) { self.draw_wait(10_000, 900_000) } else { self.draw_wait(50, 12_000) };
+        let rest = if self.pace == Pace::Busy { 25 } else { 6 };
+        let wait = if self.dice.one_in(rest) { self.draw_wait(10_000, 900_000) } else { self.draw_wait(50, 12_000) };
         self.later(wait, Happening::SomebodyActs);
         let cab = self.dice.index(CABS);
         let (what, act): (&'static str, fn(&mut Self, Cab)) = match self.dice.below(21) {

@@ -79,7 +79,8 @@ impl World {
         self.tell(|| format!("fault: the fleet is restored to its state at {at}"));
         store.set_full(false);
         let (table, key) = RESTORED;
-        if store.commit(&[Write::put(table, key, cbor::encode(&at))]).is_err() {
+        let told = self.sabotage != Some(Sabotage::RestoreUntold);
+        if told && store.commit(&[Write::put(table, key, cbor::encode(&at))]).is_err() {
             unreachable!("the disk is not full");
         }
         self.fleet.store = store;
@@ -152,6 +153,19 @@ impl World {
         let held = held.into_iter().filter(|(key, _)| !new.contains(&key));
         let held = held.filter_map(|(key, record)| Some((number_of_key(&key)?, record))).collect();
         self.ledger.begin_epoch(cab, epoch, held);
+    }
+
+    /// The sabotage of a cabinet that begins an epoch without need, and so tells everything once more.
+    pub(super) fn tell_history_again(&mut self, cab: Cab) {
+        let meta = Table("meta");
+        let Some(mut row) = self.cabs[cab].store.get(meta, b"identity").cloned() else { return };
+        let Ok(IdentityRow { epoch: Epoch(old) }) = cbor::decode::<IdentityRow>(&row) else { return };
+        let Some(at) = row.windows(old.len()).position(|bytes| bytes == old) else { return };
+        row[at..at + old.len()].copy_from_slice(&self.dice.bytes::<8>());
+        let writes = [Write::put(meta, "identity", row)];
+        if self.cabs[cab].store.commit(&writes).is_ok() {
+            self.see_epoch(cab, &writes);
+        }
     }
 
     /// After a restore backends put their orders again, those that the fleet has forgotten as well; some do not.

@@ -42,6 +42,16 @@ pub enum Sabotage {
     NoTicks,
     /// A cabinet's hello claims books that it never got.
     BookClaimed,
+    /// The count of wrong codes is not written.
+    LockoutForgotten,
+    /// What is due is done before its time.
+    HastyTimer,
+    /// Backends are told of one compartment only, wherever an order is.
+    OneCompartment,
+    /// A backup is put back, and the fleet is not told.
+    RestoreUntold,
+    /// A cabinet tells its whole history again, under another epoch.
+    HistoryAgain,
     /// Something that does not come from the seed decides.
     Undetermined,
 }
@@ -72,5 +82,10 @@ pub const SABOTAGES: &[(Sabotage, &str)] = &[
     (Sabotage::SkipRow, "rows_in_order_without_gaps"),
     (Sabotage::NoTicks, "poll_timeout_moves"),
     (Sabotage::BookClaimed, "notification_only_after_stored_and_book_held"),
+    (Sabotage::LockoutForgotten, "guess_budget_holds"),
+    (Sabotage::HastyTimer, "early_tick_is_empty"),
+    (Sabotage::RestoreUntold, "rows_in_order_without_gaps"),
+    (Sabotage::HistoryAgain, "collection_told_once"),
+    (Sabotage::OneCompartment, "fleet_puts_one_order_in_a_compartment"),
     (Sabotage::Undetermined, "same_seed_same_history"),
 ];
