@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use clap::Parser;
-use fleet_tests::sim::{Coverage, Failure, Holds, Options, Regression, Report, invariants, run, shrink};
+use fleet_tests::sim::{Coverage, Failure, Holds, Options, REACH, Regression, Report, invariants, run, shrink};
 
 #[derive(Debug, Parser)]
 struct Arguments {
@@ -126,6 +126,14 @@ fn summarise(total: &Total, seconds: f64) {
     for (holds, text) in [(Holds::Always, "always"), (Holds::WithoutAnAdversary, "without an adversary")] {
         let names: Vec<&str> = invariants().filter(|(_, of)| *of == holds).map(|(name, _)| name).collect();
         println!("hold {text}: {}", names.join(", "));
+    }
+    for reach in REACH {
+        let names = [reach.often, reach.seldom];
+        names
+            .into_iter()
+            .flat_map(|names| reach.missing(names, &total.coverage))
+            .for_each(|name| println!("not reached: {name}"));
+        reach.mistakes(&total.coverage).iter().for_each(|mistake| println!("{mistake}"));
     }
     println!("distinct crash points: {}", total.coverage.crash_points());
     let (inputs, faults) = (total.inputs.unwrap_or(0), total.faults.unwrap_or(0));

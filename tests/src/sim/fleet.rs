@@ -526,6 +526,12 @@ impl World {
         self.take_fleet(input, Some(Owed::Put { order: order.clone() }));
     }
 
+    /// Of an order that is nobody's.
+    pub(super) fn put_strange(&mut self, payload: Vec<u8>) {
+        let input = Input::OrderPut { tenant: self.tenant.clone(), integration: constant("shop"), payload };
+        self.take_fleet(input, None);
+    }
+
     pub(super) fn cancel_order(&mut self, order: &OrderKey) {
         let payload = format!(r#"{{"order":"{}"}}"#, order.order).into_bytes();
         let input = Input::OrderCancel { tenant: self.tenant.clone(), integration: order.integration.clone(), payload };
@@ -534,9 +540,13 @@ impl World {
 
     /// The operator asks for something; returns the ticket of the answer.
     pub(super) fn ask(&mut self, payload: String) -> u64 {
+        self.ask_as("operator:acme:eve", payload)
+    }
+
+    pub(super) fn ask_as(&mut self, who: &str, payload: String) -> u64 {
         self.fleet.ticket += 1;
         let ticket = self.fleet.ticket;
-        let who: Identity = constant("operator:acme:eve");
+        let who: Identity = constant(who);
         self.take_fleet(Input::Request { ticket, who, payload: payload.into_bytes() }, None);
         ticket
     }

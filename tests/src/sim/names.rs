@@ -59,3 +59,28 @@ pub(super) fn of_staff_refusal(refusal: StaffRefusal) -> &'static str {
         StaffRefusal::DiskFull => "DiskFull",
     }
 }
+
+pub(super) const FACTS: &[&str] = &[
+    "Started",
+    "DoorOpened",
+    "DoorClosed",
+    "DoorForced",
+    "DoorHeldOpen",
+    "DoorFault",
+    "WrongDoor",
+    "Loading",
+    "Stored",
+    "LoadAborted",
+    "Collected",
+    "Retrieved",
+    "UnlockDone",
+    "CommandRefused",
+    "CredentialRefused",
+    "TypingLocked",
+    "StaffLoggedIn",
+    "BookApplied",
+    "BookRefused",
+    "KeysetApplied",
+    "BoardHealth",
+    "AuditRequired",
+];

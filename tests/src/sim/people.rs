@@ -1,6 +1,6 @@
 //! Backends, staff, customers and an operator, who do what such people do in no particular order.
 
-use cabinet_core::Input;
+use cabinet_core::{Input, SessionId};
 use schemas::crypto::codes::Secret;
 use schemas::messages::{Category, Compartment, OrderKey};
 
@@ -30,7 +30,7 @@ impl World {
         let wait = if self.dice.one_in(rest) { self.draw_wait(10_000, 900_000) } else { self.draw_wait(50, 12_000) };
         self.later(wait, Happening::SomebodyActs);
         let cab = self.dice.index(CABS);
-        let (what, act): (&'static str, fn(&mut Self, Cab)) = match self.dice.below(21) {
+        let (what, act): (&'static str, fn(&mut Self, Cab)) = match self.dice.below(24) {
             0..=2 => ("backend puts", |world, _| world.backend_puts()),
             3 => ("backend cancels", |world, _| world.backend_cancels()),
             4..=8 => ("staff act", Self::staff_acts),
@@ -50,6 +50,9 @@ impl World {
                 let until = world.now + world.dice.between(10_000, 300_000);
                 world.cabs[cab].stuck.insert(at, until);
             }),
+            20 => ("staff err", Self::staff_errs),
+            21 => ("backend errs", |world, _| world.backend_errs()),
+            22 => ("operator errs", Self::operator_errs),
             19 => ("a tick comes early", |world, cab| {
                 world.tick_cabinet_early(cab);
                 world.tick_fleet_early();
@@ -163,6 +166,63 @@ impl World {
         self.take_cabinet(cab, Input::Load { session, order, larger }, None);
         let wait = self.dice.between(5_000, 40_000);
         self.later(wait, Happening::StaffActs(cab));
+    }
+
+    /// Somebody presses what makes no sense, or has no session.
+    fn staff_errs(&mut self, cab: Cab) {
+        let orders: Vec<_> = self.ledger.orders.keys().cloned().collect();
+        let unknown = OrderKey { integration: constant("shop"), order: constant("X") };
+        let order = self.dice.pick(&orders).cloned().unwrap_or_else(|| unknown.clone());
+        let order = if self.dice.one_in(4) { unknown } else { order };
+        let session = self.cabs[cab].session.filter(|_| !self.dice.one_in(4)).unwrap_or(SessionId(7));
+        self.tell(|| format!("staff err about {order} at cabinet {cab}"));
+        let input = match self.dice.below(3) {
+            0 => Input::Load { session, order, larger: false },
+            1 => Input::Retrieve { session, order },
+            _ => {
+                // Nothing is inside of a door that does not ask.
+                let compartment = self.some_door(cab);
+                if self.asks(cab, compartment) {
+                    return;
+                }
+                Input::ConfirmLoaded { session, compartment, inside: true }
+            }
+        };
+        self.take_cabinet(cab, input, None);
+    }
+
+    /// A put that is refused, whatever else is going on.
+    fn backend_errs(&mut self) {
+        let taken = |order: &&OrderKey| self.ledger.orders.get(order).is_some_and(|truth| truth.told.accepted);
+        let orders: Vec<_> = self.shops[0].orders.iter().filter(taken).cloned().collect();
+        let known = self.dice.pick(&orders).map(|order| order.order.to_string());
+        let (order, cabinet, size) = match self.dice.below(3) {
+            0 => ("X".to_owned(), "east", "S"),
+            1 => (known.unwrap_or_else(|| "X".to_owned()), "north", "XL"),
+            _ => ("X".to_owned(), "north", "?"),
+        };
+        let payload =
+            format!(r#"{{"order":"{order}","cabinet":"{cabinet}","size":"{size}","category":"food","ready":true}}"#);
+        self.tell(|| format!("backend errs about {order}"));
+        self.put_strange(payload.into_bytes());
+    }
+
+    fn operator_errs(&mut self, cab: Cab) {
+        let cabinet = self.name_of(cab);
+        let (who, request) = match self.dice.below(5) {
+            0 => ("operator:acme:eve", "nonsense".to_owned()),
+            1 => ("operator:acme:eve", r#"{"op":"cabinet.show","cabinet":"east"}"#.to_owned()),
+            2 => ("operator:acme:eve", r#"{"op":"staff.add","name":"ann"}"#.to_owned()),
+            3 => {
+                let unlock = format!(r#"{{"op":"unlock","cabinet":"{cabinet}","compartment":9,"reason":"a mistake"}}"#);
+                ("operator:acme:eve", unlock)
+            }
+            _ => {
+                let unlock = format!(r#"{{"op":"unlock","cabinet":"{cabinet}","compartment":1,"reason":"mine"}}"#);
+                ("integration:acme:shop", unlock)
+            }
+        };
+        self.ask_as(who, request);
     }
 
     pub(super) fn log_in(&mut self, cab: Cab) {
@@ -280,6 +340,8 @@ impl World {
     pub(super) fn door_opens(&mut self, cab: Cab, at: Compartment) {
         let Some(door) = self.cabs[cab].doors.get_mut(&at).filter(|door| !door.open) else { return };
         (door.open, door.noticed) = (true, false);
+        // Whoever waited for it does so no more.
+        door.visit += 1;
         if self.cabs[cab].bus.is_doubtful(at) {
             self.ledger.unnoticed.insert((cab, at));
         }
@@ -323,6 +385,9 @@ impl World {
             Some(Attendant::Looker) | None => {}
         }
         let forgets = self.strikes("a door is left open", 15);
+        if forgets {
+            self.coverage.count("doors", "left open");
+        }
         let wait = if forgets { self.dice.between(300_000, 1_500_000) } else { self.dice.between(500, 20_000) };
         let visit = self.cabs[cab].doors[&at].visit;
         self.later(wait, Happening::DoorCloses { cab, at, visit });
