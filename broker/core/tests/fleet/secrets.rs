@@ -93,3 +93,27 @@ fn a_pin_that_the_signer_cannot_open_is_named_and_the_others_work() {
     assert!(text.ends_with("PIN of sue"), "{text}");
     assert_eq!((world.alarms(), held(books(&world))), (alarms + 1, (0, 0, 1)));
 }
+
+#[test]
+fn a_code_that_the_signer_cannot_open_and_nobody_was_told_is_made_anew() {
+    let mut world = World::new(&[Size::S; 2]);
+    world.cabinet(&c1()).applies = false;
+    put(&mut world, "A1");
+    load(&mut world, "A1", 1);
+    world.disconnect(&c1());
+    let cabinet = world.cabinet(&c1());
+    (cabinet.pepper, cabinet.applies) = (Some(2), true);
+    cabinet.books.clear();
+    world.leaves_one_out = true;
+    world.signer_asked.clear();
+    world.connect(&c1());
+    let asked = world.signer_asked.iter().filter_map(|asked| match asked {
+        SignerRequest::MakeSecrets(asked) => {
+            Some(asked.items.iter().map(|item| (item.kind, item.sealed.is_some())).collect::<Vec<_>>())
+        }
+        _ => None,
+    });
+    let (digits, qr) = (CredentialKind::Digits, CredentialKind::Qr);
+    assert_eq!(asked.collect::<Vec<_>>(), [vec![(digits, true), (qr, true)], vec![(qr, false)]]);
+    assert_eq!((held(books(&world)), world.notifications().len()), ((1, 2, 0), 1));
+}
