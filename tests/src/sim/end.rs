@@ -49,6 +49,10 @@ impl World {
             self.later(20_000, Happening::ShopOpens { shop });
         }
         self.settle();
+        if self.fleet.pin.is_none() {
+            self.ask(r#"{"op":"staff.add","name":"ann"}"#.to_owned());
+            self.settle();
+        }
         self.forgotten_orders_are_put_again();
         self.settle();
         for _ in 0..4 {

@@ -212,7 +212,11 @@ impl World {
         let (who, request) = match self.dice.below(5) {
             0 => ("operator:acme:eve", "nonsense".to_owned()),
             1 => ("operator:acme:eve", r#"{"op":"cabinet.show","cabinet":"east"}"#.to_owned()),
-            2 => ("operator:acme:eve", r#"{"op":"staff.add","name":"ann"}"#.to_owned()),
+            2 => {
+                // The PIN that was told dies with this, whether the answer comes or not.
+                self.fleet.pin = None;
+                ("operator:acme:eve", r#"{"op":"staff.add","name":"ann"}"#.to_owned())
+            }
             3 => {
                 let unlock = format!(r#"{{"op":"unlock","cabinet":"{cabinet}","compartment":9,"reason":"a mistake"}}"#);
                 ("operator:acme:eve", unlock)
