@@ -6,7 +6,7 @@ use schemas::messages::{
 
 use crate::bay::{Held, OpenDoor, Phase};
 use crate::core::CabinetCore;
-use crate::records::Fault;
+use crate::records::{Fault, Purpose};
 use crate::turn::Turn;
 use crate::{DoorSeen, ScreenNote};
 
@@ -65,11 +65,9 @@ impl CabinetCore {
             self.record(turn, DoorOpened { compartment, by });
             turn.note(ScreenNote::Opened { compartment });
             self.settle(turn, compartment, UnlockOutcome::Opened);
-        } else if let Some(purpose) = late {
+        } else if let Some(late) = late {
             self.stands_open(turn.now, compartment, false);
-            if let Some(bay) = self.bays.get_mut(&compartment) {
-                bay.offer = None;
-            }
+            let purpose = self.purpose_of_late_door(compartment, late);
             self.record(turn, DoorOpened { compartment, by: purpose.actor() });
             turn.note(ScreenNote::Opened { compartment });
             self.unlocked(turn, compartment, &purpose, true);
@@ -79,6 +77,16 @@ impl CabinetCore {
         } else {
             // Never seen before: it may have been open for days.
             self.stands_open(turn.now, compartment, false);
+        }
+    }
+
+    /// What a door was opened for that opened long behind its pulse. If something else is wanted of it by now, people stand
+    /// there for that. Nobody needs another try.
+    fn purpose_of_late_door(&mut self, compartment: Compartment, late: Purpose) -> Purpose {
+        let offer = self.bays.get_mut(&compartment).and_then(|bay| bay.offer.take());
+        match offer {
+            Some(offer) if !self.still_entitled(compartment, &late) => offer.row.purpose,
+            Some(_) | None => late,
         }
     }
 

@@ -86,12 +86,6 @@ impl OrderRef {
     }
 }
 
-impl std::fmt::Display for OrderRef {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}", self.tenant, self.order)
-    }
-}
-
 /// A stream of an integration of a tenant.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct StreamRef {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use cabinet_core::Config;
+use schemas::ids::Role;
 use schemas::messages::UnlockOutcome;
 
 use super::figures::Figure;
@@ -68,7 +69,8 @@ fn ping(records: &[Record]) -> anyhow::Result<f64> {
 /// A door that stands open is told in the next sample.
 async fn telemetry(site: &Site, relay: &Relay) -> anyhow::Result<f64> {
     site.cabinet.board().set_person(None);
-    let mut live = site.operator.subscribe_live(Some(site.cabinet.id())).await?;
+    let watcher = site.stage.client(Role::Operator, "watcher").await?;
+    let mut live = watcher.subscribe_live(Some(site.cabinet.id())).await?;
     site.unlock(compartment(0)?, UnlockOutcome::Opened).await?;
     let mark = relay.mark();
     relay.settled(mark, 0, SETTLED).await?;

@@ -481,3 +481,21 @@ fn of_two_compartments_that_fit_the_one_with_fewer_unasked_attributes_is_taken()
         assert_eq!(rig.load(session, "A1").compartment, 2, "{one:?} or {two:?} for {wants:?}");
     }
 }
+
+/// The pulse for an order that went elsewhere meanwhile opens the door at last, and staff stand there with the next one.
+#[test]
+fn a_door_that_opens_late_does_not_leave_the_next_order_where_nobody_can_end_it() {
+    let (mut rig, session) = with_orders(vec![put_order("A1", Size::S), put_order("A2", Size::S)]);
+    rig.load(session, "A1");
+    rig.wait(3_000);
+    load(&mut rig, session, "A1", true);
+    let first = only_pulse(&load(&mut rig, session, "A2", false));
+    assert_eq!(first.compartment, 3);
+    let second = only_pulse(&rig.not_sent(first));
+    rig.not_sent(second);
+    rig.open_door(3);
+    rig.close_door(3);
+    assert!(rig.view(3).asks, "staff can say whether it is inside: {:?}", rig.view(3));
+    rig.send(Input::ConfirmLoaded { session, compartment: number(3), inside: true });
+    assert!(rig.count(|fact| matches!(fact, Fact::Stored(stored) if stored.order == order("A2"))) == 1);
+}
