@@ -530,6 +530,7 @@ impl Ledger {
             truth.forgotten |= truth.told.state.is_none();
         }
         self.stored = part.stored;
+        self.lose_former_epochs();
         self.restores = part.restores + 1;
         self.statuses = part.statuses;
         self.statuses.values_mut().for_each(|(_, leaping)| *leaping = true);
@@ -538,6 +539,23 @@ impl Ledger {
         for (at, heard) in &mut self.heard {
             let last = self.streams.get(at).map_or(0, |stream| stream.newest);
             *heard = last.min(*heard);
+        }
+    }
+
+    /// What cabinets had counted under a former epoch, and the fleet has forgotten, nobody will tell it again.
+    fn lose_former_epochs(&mut self) {
+        let mut lost = BTreeSet::new();
+        for ((cab, epoch), rows) in &self.written {
+            if *epoch != self.epoch(*cab) {
+                let known = self.stored.get(&(*cab, epoch.clone())).copied().unwrap_or(0);
+                let facts = rows.range(known + 1..).filter_map(|(_, row)| schemas::cbor::decode::<Event>(row).ok());
+                lost.extend(facts.filter_map(|event| order_of(&event.fact).cloned()));
+            }
+        }
+        for order in lost {
+            if let Some(truth) = self.orders.get_mut(&order) {
+                truth.astray = true;
+            }
         }
     }
 
