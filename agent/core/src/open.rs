@@ -192,7 +192,8 @@ fn outbox_row(rows: &Rows<'_>) -> Result<Option<OutboxRow>, OpenError> {
     let from = rows.store.scan(EVENTS, &event_key(newest), 2)?;
     let is_newest = |(key, _): &(Vec<u8>, Vec<u8>)| *key == event_key(newest);
     let sound = match from.as_slice() {
-        [] => newest == 0,
+        // A new store, or one whose new epoch has no event of its own yet.
+        [] => row.as_ref().is_none_or(|row| row.oldest == row.newest + 1),
         [only] => newest > 0 && is_newest(only),
         _ => false,
     };

@@ -17,6 +17,8 @@ pub const LEAP: u64 = 1_000_000;
 /// A leap ends at the fleet's time in microseconds, so that a second restore from the same backup, a second later, lands
 /// behind all that was given after the first.
 const MICROS: u64 = 1_000;
+/// And by chance so much further at most: with a clock that was wrong meanwhile two restores would land at the same place.
+const SCATTER: u64 = LEAP / 2;
 
 cbor_map! {
     /// Ends of a stream.
@@ -64,7 +66,8 @@ impl Streams {
 
     /// The store was put back: numbers behind the newest row were given before, for rows that integrations may have seen.
     pub(crate) fn leap(&mut self, turn: &mut Turn<'_>) {
-        self.landed = (self.landed + LEAP).max(turn.now.saturating_mul(MICROS));
+        let further = u64::from_be_bytes(turn.draw()) % SCATTER;
+        self.landed = (self.landed + LEAP).max(turn.now.saturating_mul(MICROS)) + further;
         turn.put(META, LANDED_KEY, &self.landed);
         for (stream, head) in &mut self.heads {
             head.leapt = Some(head.newest);
@@ -144,9 +147,10 @@ mod tests {
         streams.leap(&mut turn);
         streams.add(&mut turn, stream(), |n| n);
         drop(turn);
-        assert_eq!(streams.ends(&stream()), (0, LEAP + 6));
-        assert_eq!(ack(&mut streams, LEAP + 6, 1), 1 + 64);
-        assert_eq!(streams.heads[&stream()].oldest, LEAP + 6);
+        let (cursor, newest) = streams.ends(&stream());
+        assert!(cursor == 0 && newest >= LEAP + 6);
+        assert_eq!(ack(&mut streams, newest, 1), 1 + 64);
+        assert_eq!(streams.heads[&stream()].oldest, newest);
     }
 
     #[test]

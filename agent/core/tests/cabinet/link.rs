@@ -232,6 +232,27 @@ fn a_cabinet_whose_store_was_put_back_begins_an_epoch_and_has_everything_looked_
     assert_eq!(rig.connect().epoch, again.epoch);
 }
 
+#[test]
+fn a_cabinet_that_dies_before_the_first_event_of_a_new_epoch_starts_again() {
+    let mut rig = Rig::holding(&[(3, "A1", "12345678")]);
+    for _ in 0..2 {
+        let first = rig.connect();
+        let behind = Welcome { epoch: first.epoch, high_water: first.newest + 5 };
+        rig.send(Input::Disconnected);
+        rig.send(Input::Connected);
+        rig.down(behind);
+        rig.down(mark(&rig, first.epoch, first.newest + 5, &codes_key()));
+    }
+    assert_eq!(
+        schemas::step::Store::rows(&rig.store, cabinet_core::EVENTS).unwrap(),
+        [],
+        "every bay is in doubt already"
+    );
+    rig.restart();
+    let hello = rig.connect();
+    assert_eq!(hello.oldest, hello.newest, "that it has started");
+}
+
 /// The truth may be that A1 was collected long ago and somebody else's goods are behind its door.
 #[test]
 fn no_code_opens_a_compartment_of_a_store_that_was_put_back_until_staff_have_looked() {
