@@ -119,13 +119,18 @@ impl Bay {
         self.config.info.number
     }
 
+    /// A sensor tells whether something is inside.
+    pub(crate) fn sees_inside(&self) -> bool {
+        self.config.occupancy_sensor
+    }
+
     pub(crate) fn size(&self) -> Size {
         self.config.info.size
     }
 
     /// Without a sensor nothing is known, whatever the bus says.
     pub(crate) fn sensed(&self, occupancy: Occupancy) -> Occupancy {
-        if self.config.occupancy_sensor { occupancy } else { Occupancy::Unknown }
+        if self.sees_inside() { occupancy } else { Occupancy::Unknown }
     }
 
     pub(crate) fn is_free(&self) -> bool {

@@ -103,7 +103,14 @@ impl CabinetCore {
                     self.save_bay(turn, compartment);
                 }
             }
-            None => self.record(turn, DoorForced { compartment: opened }),
+            None => {
+                self.record(turn, DoorForced { compartment: opened });
+                let bay = self.bays.get(&opened).filter(|bay| !bay.sees_inside());
+                if let Some(order) = bay.and_then(|bay| bay.content.order().cloned()) {
+                    // No sensor will say whether the order is still inside.
+                    self.require_audit(turn, opened, Some(order));
+                }
+            }
         }
     }
 

@@ -210,13 +210,8 @@ impl World {
                 self.break_off("no_order_lost", format!("{order} was acknowledged and has no state"));
             }
             let held = self.ledger.contents.iter().find(|(_, content)| *content.order() == order);
-            // Put again and not yet ready: no cabinet is asked before it is.
-            let waits = truth.forgotten && told.state == Some(OrderState::Created);
             let unknown = self.ledger.is_beyond_knowing(&order);
-            if !unknown
-                && !waits
-                && !fits(told.state, held.map(|(_, content)| content), self.ledger.has_collected(&order))
-            {
+            if !unknown && !fits(told.state, held.map(|(_, content)| content), self.ledger.has_collected(&order)) {
                 let text = format!("{order} is {:?} for the fleet, and {held:?} for the cabinet", told.state);
                 self.break_off("no_order_lost", text);
             }

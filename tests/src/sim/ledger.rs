@@ -261,8 +261,6 @@ pub(super) struct OrderTruth {
     pub(super) released: bool,
     /// A cabinet has lost what it knew of it, and nobody else may have known it.
     pub(super) astray: bool,
-    /// It was put, and a fleet that was put back did not know it.
-    pub(super) forgotten: bool,
     /// Its cabinet was put back and counted a fact of it with a number that the fleet had heard before.
     pub(super) unheard: bool,
     /// Digits and QR code, each time that its customer was told.
@@ -527,7 +525,6 @@ impl Ledger {
     pub(super) fn fleet_put_back(&mut self, mut part: FleetPart) {
         for (order, truth) in &mut self.orders {
             truth.told = part.told.remove(order).unwrap_or_default();
-            truth.forgotten |= truth.told.state.is_none();
         }
         self.stored = part.stored;
         self.lose_former_epochs();

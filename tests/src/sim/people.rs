@@ -98,7 +98,6 @@ impl World {
                 opened: false,
                 released: false,
                 astray: false,
-                forgotten: false,
                 unheard: false,
                 codes: Vec::new(),
                 told: Told::default(),

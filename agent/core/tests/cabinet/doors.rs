@@ -165,3 +165,17 @@ fn a_door_that_stays_open_is_shown_as_held_after_five_minutes() {
     rig.wait(1);
     assert_eq!(rig.view(4).door, DoorState::HeldOpen);
 }
+
+/// Also the opening that a crash kept the cabinet from hearing of looks like this.
+#[test]
+fn an_order_behind_a_door_that_was_forced_needs_a_look_where_no_sensor_can_tell() {
+    let mut rig = Rig::holding(&[(4, "A1", "12345678")]);
+    rig.open_door(5);
+    rig.open_door(4);
+    rig.close_door(4);
+    let audits: Vec<_> = rig.events().into_iter().filter(|fact| matches!(fact, Fact::AuditRequired(_))).collect();
+    let expected = AuditRequired { compartment: number(4), order: Some(order("A1")) };
+    assert_eq!(audits, [expected.into()], "an empty compartment needs none");
+    rig.pick_up("12345678");
+    assert_eq!(rig.count(|fact| matches!(fact, Fact::Collected(_))), 1, "its customer is not turned away");
+}
