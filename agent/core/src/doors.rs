@@ -68,9 +68,14 @@ impl CabinetCore {
         } else if let Some(late) = late {
             self.stands_open(turn.now, compartment, false);
             let purpose = self.purpose_of_late_door(compartment, late);
+            let wanted = matches!(purpose, Purpose::Command(_)) || self.still_entitled(compartment, &purpose);
             self.record(turn, DoorOpened { compartment, by: purpose.actor() });
             turn.note(ScreenNote::Opened { compartment });
             self.unlocked(turn, compartment, &purpose, true);
+            if !wanted {
+                // Given up a moment ago; whoever still stands there may do what they came for.
+                self.doubt_unseen(turn, compartment);
+            }
         } else if known_closed {
             self.stands_open(turn.now, compartment, true);
             self.opened_without_right(turn, compartment);
@@ -105,12 +110,18 @@ impl CabinetCore {
             }
             None => {
                 self.record(turn, DoorForced { compartment: opened });
-                let bay = self.bays.get(&opened).filter(|bay| !bay.sees_inside());
-                if let Some(order) = bay.and_then(|bay| bay.content.order().cloned()) {
-                    // No sensor will say whether the order is still inside.
-                    self.require_audit(turn, opened, Some(order));
+                if self.bays.get(&opened).is_some_and(|bay| bay.content.order().is_some()) {
+                    self.doubt_unseen(turn, opened);
                 }
             }
+        }
+    }
+
+    /// Something may have been taken out or put in, and no sensor will tell.
+    fn doubt_unseen(&mut self, turn: &mut Turn, compartment: Compartment) {
+        if let Some(bay) = self.bays.get(&compartment).filter(|bay| !bay.sees_inside()) {
+            let order = bay.content.order().cloned();
+            self.require_audit(turn, compartment, order);
         }
     }
 

@@ -499,3 +499,27 @@ fn a_door_that_opens_late_does_not_leave_the_next_order_where_nobody_can_end_it(
     rig.send(Input::ConfirmLoaded { session, compartment: number(3), inside: true });
     assert!(rig.count(|fact| matches!(fact, Fact::Stored(stored) if stored.order == order("A2"))) == 1);
 }
+
+/// The third try was given up; the lock gives way right after that, and staff take the order out.
+#[test]
+fn a_door_that_opens_just_after_the_last_try_leaves_nothing_that_looks_certain() {
+    for loads in [false, true] {
+        let mut rig = Rig::holding(&[(4, "A1", "12345678")]);
+        rig.book(vec![put_order("A2", Size::S)]);
+        let session = rig.log_in("111111");
+        let mut effects = match loads {
+            true => load(&mut rig, session, "A2", false),
+            false => rig.send(Input::Retrieve { session, order: order("A1") }),
+        };
+        let door = only_pulse(&effects).compartment;
+        for _ in 0..3 {
+            rig.sent(only_pulse(&effects));
+            rig.wait(3_000);
+            effects = rig.send(Input::TryAgain { compartment: number(door) });
+        }
+        rig.wait(200);
+        rig.open_door(door);
+        rig.close_door(door);
+        assert!(rig.view(door).audit_required, "loads: {loads}");
+    }
+}
