@@ -201,6 +201,11 @@ impl World {
         self.fleet.batch.push(Decided { kind, writes: step.writes, effects: step.effects, owed });
     }
 
+    /// What the fleet has decided is on disk before anybody can exchange a disk elsewhere: that takes minutes.
+    pub(super) fn finish_batch(&mut self) {
+        self.commit_fleet(self.fleet.run);
+    }
+
     /// One transaction, then the effects of each input and its acknowledgement. A crash can come before, behind or
     /// between any of them.
     pub(super) fn commit_fleet(&mut self, run: u64) {

@@ -125,6 +125,7 @@ impl World {
         copies.truncate(chosen + 1);
         let Some(Copied { mut store, part, at }) = copies.pop() else { return };
         self.crash_cabinet(cab, true);
+        self.finish_batch();
         self.coverage.count("faults", "cabinet put back");
         self.tell(|| format!("fault: the disk of cabinet {cab} is put back to its state at {at}"));
         store.set_full(false);
