@@ -32,7 +32,7 @@ impl World {
         self.operator_restarts_fleet();
         self.blocked = [false; CABS];
         for cab in 0..CABS {
-            self.cabs[cab].asleep_until = self.now;
+            self.wake(cab);
             self.cabs[cab].stuck.clear();
             self.mend_boards(cab);
             self.set_disk_low(cab, false);

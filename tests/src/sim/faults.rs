@@ -126,6 +126,9 @@ impl World {
 
     /// The machine sleeps: its boot clock runs on, and everything that it has to do is late.
     fn cabinet_suspends(&mut self, cab: Cab) {
+        if self.cabs[cab].asleep_until > self.now {
+            return;
+        }
         let wait = self.dice.between(1_000, 600_000);
         self.coverage.count("faults", "cabinet suspends");
         self.fault(&format!("cabinet {cab} sleeps for {} s", wait / 1_000));

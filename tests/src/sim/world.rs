@@ -401,11 +401,32 @@ impl World {
 
     /// When the machine that this is for wakes up, if it sleeps.
     fn sleeps_through(&self, happening: &Happening) -> Option<u64> {
-        let by_wire = |conn: &u64| self.wires.get(conn).map(|wire| wire.cab);
-        let cab = match happening {
+        let until = self.cabs[self.machine_of(happening)?].asleep_until;
+        (until > self.now).then_some(until)
+    }
+
+    /// Whatever was put off because the machine slept happens now.
+    pub(super) fn wake(&mut self, cab: Cab) {
+        let until = std::mem::replace(&mut self.cabs[cab].asleep_until, self.now);
+        if until <= self.now {
+            return;
+        }
+        let here: Vec<_> = self.queue.range((until, 0)..=(until, u64::MAX)).map(|(key, _)| *key).collect();
+        for key in here {
+            if self.queue.get(&key).and_then(|happening| self.machine_of(happening)) == Some(cab)
+                && let Some(happening) = self.queue.remove(&key)
+            {
+                self.at(self.now, happening);
+            }
+        }
+    }
+
+    /// The machine that takes notice of this.
+    fn machine_of(&self, happening: &Happening) -> Option<Cab> {
+        match happening {
             Happening::UpAcked { conn, .. }
             | Happening::DownArrives { conn, .. }
-            | Happening::CabinetNotices { conn } => by_wire(conn)?,
+            | Happening::CabinetNotices { conn } => self.wires.get(conn).map(|wire| wire.cab),
             Happening::CabinetStarts(cab)
             | Happening::Connects(cab)
             | Happening::BusPulses { cab, .. }
@@ -413,11 +434,9 @@ impl World {
             | Happening::SensorReports { cab, .. }
             | Happening::BoardMended { cab, .. }
             | Happening::CabinetDiskRoom(cab)
-            | Happening::Derives { cab, .. } => *cab,
-            _ => return None,
-        };
-        let until = self.cabs[cab].asleep_until;
-        (until > self.now).then_some(until)
+            | Happening::Derives { cab, .. } => Some(*cab),
+            _ => None,
+        }
     }
 
     /// Ends a connection. Each side notices after a while; what is on the way is lost.
