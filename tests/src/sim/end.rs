@@ -50,7 +50,7 @@ impl World {
         }
         self.settle();
         if self.fleet.pin.is_none() {
-            self.ask(r#"{"op":"staff.add","name":"ann"}"#.to_owned());
+            self.staff_are_added_again();
             self.settle();
         }
         self.forgotten_orders_are_put_again();

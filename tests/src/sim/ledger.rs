@@ -289,6 +289,8 @@ pub(super) struct FleetPart {
     statuses: BTreeMap<Name, (u64, bool)>,
     streams: BTreeMap<(Name, Stream), StreamPart>,
     restores: u64,
+    /// The PIN of the staff that was told last.
+    pub(super) pin: Option<String>,
 }
 
 /// Rows of a stream in the life of the fleet's store that is going on.
@@ -511,13 +513,14 @@ impl Ledger {
         self.streams.get(at).cloned().unwrap_or_default()
     }
 
-    pub(super) fn fleet_part(&self) -> FleetPart {
+    pub(super) fn fleet_part(&self, pin: Option<String>) -> FleetPart {
         FleetPart {
             told: self.orders.iter().map(|(order, truth)| (order.clone(), truth.told.clone())).collect(),
             stored: self.stored.clone(),
             statuses: self.statuses.clone(),
             streams: self.streams.clone(),
             restores: self.restores,
+            pin,
         }
     }
 

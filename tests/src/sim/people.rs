@@ -228,6 +228,13 @@ impl World {
         self.ask_as(who, request);
     }
 
+    /// The operator has a PIN made for staff who have none. Until he is answered he does not know whether it was.
+    pub(super) fn staff_are_added_again(&mut self) {
+        if self.fleet.pin.is_none() {
+            self.ask(r#"{"op":"staff.add","name":"ann"}"#.to_owned());
+        }
+    }
+
     pub(super) fn log_in(&mut self, cab: Cab) {
         let Some(secret) = self.fleet.pin.as_ref().and_then(|pin| Secret::parse(pin).ok()) else { return };
         self.tell(|| format!("staff log in at cabinet {cab}"));

@@ -58,7 +58,7 @@ impl World {
         // A store that was put back is copied once its owner has seen that it was.
         if self.fleet.store.get(table, key.as_bytes()).is_none() {
             let store = self.fleet.store.clone();
-            keep(&mut self.copies.fleet, Copied { store, part: self.ledger.fleet_part(), at });
+            keep(&mut self.copies.fleet, Copied { store, part: self.ledger.fleet_part(self.fleet.pin.clone()), at });
         }
         for cab in 0..CABS {
             let copied = Copied { store: self.cabs[cab].store.clone(), part: self.ledger.cabinet_part(cab), at };
@@ -84,6 +84,12 @@ impl World {
             unreachable!("the disk is not full");
         }
         self.fleet.store = store;
+        if self.fleet.pin != part.pin {
+            // Staff that were added since the backup have to be added again.
+            self.fleet.pin = None;
+            let wait = self.draw_wait(10_000, 600_000);
+            self.later(wait, Happening::StaffAreAddedAgain);
+        }
         self.ledger.fleet_put_back(part);
         // A code may be told again only once the cabinet holds it by a book of this life.
         self.signer.books.clear();

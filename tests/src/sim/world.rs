@@ -83,6 +83,7 @@ pub(super) enum Happening {
     FleetDiskFree,
     FleetClockSetRight,
     OperatorRestartsFleet,
+    StaffAreAddedAgain,
     BoardMended { cab: Cab, board: u32 },
     WiringMended { cab: Cab, at: Compartment },
 }
@@ -395,6 +396,7 @@ impl World {
             Happening::WiringMended { cab, at } => self.wiring_mended(cab, at),
             Happening::FleetClockSetRight => self.fleet_clock_set_right(),
             Happening::OperatorRestartsFleet => self.operator_restarts_fleet(),
+            Happening::StaffAreAddedAgain => self.staff_are_added_again(),
             Happening::FleetDiskFree => self.fleet.store.set_full(false),
         }
     }
