@@ -110,9 +110,7 @@ impl CabinetCore {
             }
             None => {
                 self.record(turn, DoorForced { compartment: opened });
-                if self.bays.get(&opened).is_some_and(|bay| bay.content.order().is_some()) {
-                    self.doubt_unseen(turn, opened);
-                }
+                self.doubt_unseen(turn, opened);
             }
         }
     }

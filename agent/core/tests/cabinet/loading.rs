@@ -414,6 +414,9 @@ fn a_sensor_decides_nothing_before_the_door_was_opened_for_staff() {
 #[test]
 fn a_compartment_that_stands_open_is_not_loaded_also_when_its_sensor_falls_silent() {
     let (mut rig, session) = with_orders(vec![put_order("A1", Size::L)]);
+    let command = rig.command(5, Expect::empty());
+    let pulse = only_pulse(&rig.send_command(&command));
+    rig.sent(pulse);
     rig.open_door(5);
     assert_eq!(refused(&load(&mut rig, session, "A1", false)), StaffRefusal::NoFittingCompartment);
     rig.door(5, DoorSeen::Unknown, UNKNOWN);
