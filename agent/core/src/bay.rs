@@ -164,6 +164,15 @@ impl Bay {
         self.seen == DoorSeen::Unknown && self.was_open.is_none()
     }
 
+    /// Staff have asked for its door, which was not unlocked for them yet.
+    pub(crate) fn awaits_staff(&self) -> bool {
+        match &self.content {
+            Content::Loading(content) => !content.opened,
+            Content::Retrieving(content) => !content.opened,
+            Content::Free(_) | Content::Stored(_) | Content::Collecting(_) | Content::Leaving(_) => false,
+        }
+    }
+
     /// Staff must say what is inside: the door was unlocked for them, and no sensor has answered.
     pub(crate) fn asks(&self) -> bool {
         let opened = match &self.content {

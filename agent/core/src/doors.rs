@@ -116,7 +116,7 @@ impl CabinetCore {
     }
 
     /// Something may have been taken out or put in, and no sensor will tell.
-    fn doubt_unseen(&mut self, turn: &mut Turn, compartment: Compartment) {
+    pub(crate) fn doubt_unseen(&mut self, turn: &mut Turn, compartment: Compartment) {
         if let Some(bay) = self.bays.get(&compartment).filter(|bay| !bay.sees_inside()) {
             let order = bay.content.order().cloned();
             self.require_audit(turn, compartment, order);
