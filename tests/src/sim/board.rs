@@ -158,10 +158,7 @@ impl World {
         let dead = self.sabotage == Some(Sabotage::DeadLocks) && !self.rough;
         let sticks = sticks || dead || self.strikes("lock sticks", 8);
         if !sticks || doubtful || !self.cabs[cab].has_heard(at) {
-            let goods = self.cabs[cab].doors.get(&at).and_then(|door| door.goods.clone());
-            if let Some(truth) = goods.and_then(|order| self.ledger.orders.get_mut(&order)) {
-                truth.released |= truth.opened;
-            }
+            self.release(cab, at);
         }
         if sticks || self.cabs[cab].bus.silent(at) == Some(Locks::Dead) {
             self.coverage.count("doors", "stuck");
@@ -175,6 +172,18 @@ impl World {
 
 /// What the contacts say.
 impl World {
+    /// The cabinet may see that this door opens, or believe it: a code that has asked for it may be used up. That is the code
+    /// of what lies there, and of what lies there by the cabinet's word.
+    fn release(&mut self, cab: Cab, at: Compartment) {
+        let goods = self.cabs[cab].doors.get(&at).and_then(|door| door.goods.clone());
+        let booked = self.ledger.contents.get(&(cab, at)).map(|held| held.order().clone());
+        for order in goods.into_iter().chain(booked) {
+            if let Some(truth) = self.ledger.orders.get_mut(&order) {
+                truth.released |= truth.opened;
+            }
+        }
+    }
+
     pub(super) fn door_moved(&mut self, cab: Cab, at: Compartment) {
         let said_by = match self.cabs[cab].bus.wiring.get(&at) {
             Some(Wiring::ContactOf(other)) => *other,
@@ -209,6 +218,9 @@ impl World {
             (true, None) => Occupancy::Empty,
         };
         let truthful = wiring.is_none();
+        if open && !truthful {
+            self.release(cab, at);
+        }
         self.cabs[cab].hear(at);
         if let Some(door) = self.cabs[cab].doors.get_mut(&at) {
             door.noticed |= door.open && truthful;

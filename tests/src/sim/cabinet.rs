@@ -568,6 +568,9 @@ impl World {
             Effect::SendEvents { from, to, challenge, epoch } => self.send_events(cab, (from, to), challenge, epoch),
             Effect::Derive { entry, secret, salt, pepper } => {
                 let (verifier, run) = (derive(&secret, &salt, &pepper), self.cabs[cab].run);
+                if let Some(entered) = self.cabs[cab].entries.get_mut(&entry) {
+                    entered.verifier = Some(verifier);
+                }
                 if !self.fails("derivation lost", 60) {
                     let wait = self.dice.between(20, 400);
                     self.later(wait, Happening::Derives { cab, run, entry, verifier });

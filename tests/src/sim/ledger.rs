@@ -349,8 +349,9 @@ pub(super) struct Ledger {
     /// Under which epoch a cabinet counts.
     pub(super) epochs: BTreeMap<Cab, Epoch>,
     pub(super) stored: BTreeMap<(Cab, String), u64>,
-    /// Cabinets whose salt and pepper are not those of the first book: a code works once it was made again for them.
-    pub(super) rekeyed: BTreeSet<Cab>,
+    /// Cabinets that may have lost codes which the fleet has lost, too: their book was put back, or their salt and pepper are
+    /// not those of the first one.
+    pub(super) unsure: BTreeSet<Cab>,
     pub(super) guesses: BTreeMap<Cab, Guesses>,
     /// Orders that were collected there last.
     pub(super) left: BTreeMap<At, OrderKey>,
@@ -589,6 +590,11 @@ impl Ledger {
                 .collect(),
             guesses: self.guesses.get(&cab).cloned().unwrap_or_default(),
         }
+    }
+
+    /// A book was taken up since that a cabinet's store knows nothing of.
+    pub(super) fn has_applied_since(&self, cab: Cab, part: &CabinetPart) -> bool {
+        self.applied.get(&cab).copied().unwrap_or(0) != part.applied
     }
 
     /// The cabinet knows what it knew then. Whatever it has lost a word of is astray.

@@ -92,7 +92,7 @@ impl World {
         }
         self.ledger.fleet_put_back(part);
         // A code may be told again only once the cabinet holds it by a book of this life.
-        self.signer.books.clear();
+        self.signer.forget_books(None);
     }
 
     /// The old disk is gone: an empty store, and the same settings.
@@ -116,8 +116,8 @@ impl World {
     /// Salt and pepper are others: no book that was signed before holds a code.
     fn rekey(&mut self, cab: Cab) {
         let name = self.name_of(cab);
-        self.signer.books.retain(|(of, _), _| *of != name);
-        self.ledger.rekeyed.insert(cab);
+        self.signer.forget_books(Some(&name));
+        self.ledger.unsure.insert(cab);
     }
 
     /// The disk as it was, also one that was in the machine before a new one came.
@@ -138,6 +138,8 @@ impl World {
         self.cabs[cab].store = store;
         if part.epoch != epoch {
             self.rekey(cab);
+        } else if self.ledger.has_applied_since(cab, &part) {
+            self.ledger.unsure.insert(cab);
         }
         self.ledger.cabinet_put_back(cab, part);
         self.doubt_all(cab);

@@ -19,12 +19,15 @@ pub(super) struct Entry {
     pub(super) staff: bool,
     /// It was typed and not scanned.
     pub(super) digits: bool,
+    /// What the cabinet compares with its book, once it asks for it.
+    pub(super) verifier: Option<Verifier>,
 }
 
 impl Entry {
     /// Of somebody who is not known to have a right to anything.
     pub(super) fn of(secret: &Secret, staff: bool) -> Self {
-        Self { orders: Vec::new(), right: None, busy: false, staff, digits: secret.kind() == CredentialKind::Digits }
+        let digits = secret.kind() == CredentialKind::Digits;
+        Self { orders: Vec::new(), right: None, busy: false, staff, digits, verifier: None }
     }
 }
 
@@ -68,7 +71,7 @@ impl World {
             let busy = entry.busy
                 || door
                     .is_some_and(|at| self.cabs[cab].doors[&at].attendant.is_some() || self.cabs[cab].bus.pulses(at));
-            let held = self.holds_code(cab, &order);
+            let held = entry.verifier.is_none_or(|verifier| self.holds_code(cab, verifier));
             self.see(Seen::Answered { cab, order, digits, busy, held, result: result.clone() });
         }
         if let EntryResult::StaffSession { session, .. } = result {
@@ -79,13 +82,13 @@ impl World {
         }
     }
 
-    /// Whether the newest code of an order is in the book that the cabinet holds.
-    fn holds_code(&self, cab: Cab, order: &OrderKey) -> bool {
+    /// Whether a code that was told is in the book that the cabinet holds.
+    fn holds_code(&self, cab: Cab, verifier: Verifier) -> bool {
         let applied = self.ledger.applied.get(&cab).copied().unwrap_or(0);
-        match self.signer.books.get(&(self.name_of(cab), order.clone())) {
+        match self.signer.verifiers.get(&(self.name_of(cab), verifier)) {
             Some(first) => *first <= applied,
-            // Of the life of the fleet's store that is lost: the cabinet has it, if it is still the same cabinet.
-            None => !self.ledger.rekeyed.contains(&cab),
+            // Of a life of the fleet's store that is lost: the cabinet has it, unless it has lost something as well.
+            None => !self.ledger.unsure.contains(&cab),
         }
     }
 

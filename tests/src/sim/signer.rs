@@ -32,6 +32,8 @@ pub(super) struct Signer {
     secrets: BTreeMap<Vec<u8>, String>,
     /// Versions of books signed for a cabinet that hold a credential of the order.
     pub(super) books: BTreeMap<(CabinetId, OrderKey), u64>,
+    /// The same of each secret, as that cabinet knows it.
+    pub(super) verifiers: BTreeMap<(CabinetId, Verifier), u64>,
     /// The newest book that was signed for a cabinet.
     pub(super) newest: BTreeMap<CabinetId, u64>,
     /// Envelopes of unlocks that were signed, and for whom.
@@ -58,6 +60,7 @@ impl Signer {
             roots,
             secrets: BTreeMap::new(),
             books: BTreeMap::new(),
+            verifiers: BTreeMap::new(),
             newest: BTreeMap::new(),
             commands: BTreeMap::new(),
             works: true,
@@ -106,6 +109,13 @@ impl Signer {
         }
     }
 
+    /// What was signed before was for another life of the fleet's store, or for another store of this cabinet.
+    pub(super) fn forget_books(&mut self, of: Option<&CabinetId>) {
+        let other = |cabinet: &CabinetId| of.is_some_and(|of| of != cabinet);
+        self.books.retain(|(cabinet, _), _| other(cabinet));
+        self.verifiers.retain(|(cabinet, _), _| other(cabinet));
+    }
+
     /// What somebody signs who has the codes key.
     pub(super) fn steal_codes(&self, payload: Vec<u8>, scope: Scope<'_>) -> Blob {
         Blob(envelope::sign(payload, scope, &self.codes))
@@ -116,6 +126,8 @@ impl Signer {
     }
 
     fn note_grant(&mut self, cabinet: &CabinetId, put: &schemas::messages::PutCredential, version: u64) {
+        let first = self.verifiers.entry((cabinet.clone(), put.verifier)).or_insert(version);
+        *first = version.min(*first);
         for order in &put.orders {
             let first = self.books.entry((cabinet.clone(), order.clone())).or_insert(version);
             *first = version.min(*first);
