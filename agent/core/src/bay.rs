@@ -3,6 +3,7 @@
 use schemas::messages::{Attributes, Compartment, CompartmentInfo, DoorState, Occupancy, Size};
 
 use crate::records::{BayRow, Content, Fault, Free, Purpose, UseRow};
+use crate::uses::ATTEMPTS_MAX;
 use crate::{CompartmentConfig, DoorSeen};
 
 /// A door that opens this long after a pulse of ours still opened by it: people push late.
@@ -61,6 +62,8 @@ pub(crate) struct ActiveUse {
 pub(crate) struct Offer {
     pub(crate) row: UseRow,
     pub(crate) until: u64,
+    /// The use has its row still: its pulse was sent.
+    pub(crate) journalled: bool,
 }
 
 #[derive(Debug)]
@@ -164,15 +167,6 @@ impl Bay {
         self.seen == DoorSeen::Unknown && self.was_open.is_none()
     }
 
-    /// Staff have asked for its door, which was not unlocked for them yet.
-    pub(crate) fn awaits_staff(&self) -> bool {
-        match &self.content {
-            Content::Loading(content) => !content.opened,
-            Content::Retrieving(content) => !content.opened,
-            Content::Free(_) | Content::Stored(_) | Content::Collecting(_) | Content::Leaving(_) => false,
-        }
-    }
-
     /// Staff must say what is inside: the door was unlocked for them, and no sensor has answered.
     pub(crate) fn asks(&self) -> bool {
         let opened = match &self.content {
@@ -181,6 +175,12 @@ impl Bay {
             Content::Free(_) | Content::Stored(_) | Content::Collecting(_) | Content::Leaving(_) => false,
         };
         opened && self.seen != DoorSeen::Open
+    }
+
+    /// A person whose door did not open may press once more.
+    pub(crate) fn may_try_again(&self, row: &UseRow) -> bool {
+        let command = matches!(row.purpose, Purpose::Command(_));
+        !command && row.attempt < ATTEMPTS_MAX && !matches!(self.fault, Some(Fault::WrongDoor | Fault::PutBack))
     }
 
     pub(crate) fn door_state(&self) -> DoorState {

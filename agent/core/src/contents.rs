@@ -34,17 +34,15 @@ impl CabinetCore {
                 | Content::Retrieving(_) => None,
             };
         }
-        self.drop_offer_that_is_over(compartment);
+        self.drop_offer_that_is_over(turn, compartment);
         self.save_bay(turn, compartment);
     }
 
     /// One that stayed would end with the next use of the door, and take what that is for as its own.
-    fn drop_offer_that_is_over(&mut self, compartment: Compartment) {
+    fn drop_offer_that_is_over(&mut self, turn: &mut Turn, compartment: Compartment) {
         let offer = self.bays.get(&compartment).and_then(|bay| bay.offer.as_ref());
-        if offer.is_some_and(|offer| !self.still_entitled(compartment, &offer.row.purpose))
-            && let Some(bay) = self.bays.get_mut(&compartment)
-        {
-            bay.offer = None;
+        if offer.is_some_and(|offer| !self.still_entitled(compartment, &offer.row.purpose)) {
+            self.take_offer(turn, compartment);
         }
     }
 

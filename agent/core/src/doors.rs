@@ -67,7 +67,7 @@ impl CabinetCore {
             self.settle(turn, compartment, UnlockOutcome::Opened);
         } else if let Some(late) = late {
             self.stands_open(turn.now, compartment, false);
-            let purpose = self.purpose_of_late_door(compartment, late);
+            let purpose = self.purpose_of_late_door(turn, compartment, late);
             let wanted = matches!(purpose, Purpose::Command(_)) || self.still_entitled(compartment, &purpose);
             self.record(turn, DoorOpened { compartment, by: purpose.actor() });
             turn.note(ScreenNote::Opened { compartment });
@@ -87,8 +87,8 @@ impl CabinetCore {
 
     /// What a door was opened for that opened long behind its pulse. If something else is wanted of it by now, people stand
     /// there for that. Nobody needs another try.
-    fn purpose_of_late_door(&mut self, compartment: Compartment, late: Purpose) -> Purpose {
-        let offer = self.bays.get_mut(&compartment).and_then(|bay| bay.offer.take());
+    fn purpose_of_late_door(&mut self, turn: &mut Turn, compartment: Compartment, late: Purpose) -> Purpose {
+        let offer = self.take_offer(turn, compartment);
         match offer {
             Some(offer) if !self.still_entitled(compartment, &late) => offer.row.purpose,
             Some(_) | None => late,
@@ -116,7 +116,7 @@ impl CabinetCore {
     }
 
     /// Something may have been taken out or put in, and no sensor will tell.
-    pub(crate) fn doubt_unseen(&mut self, turn: &mut Turn, compartment: Compartment) {
+    fn doubt_unseen(&mut self, turn: &mut Turn, compartment: Compartment) {
         if let Some(bay) = self.bays.get(&compartment).filter(|bay| !bay.sees_inside()) {
             let order = bay.content.order().cloned();
             self.require_audit(turn, compartment, order);

@@ -78,17 +78,14 @@ impl CabinetCore {
         let mut core = load(config, identity, &rows, turn.now)?;
         core.outbox.begin_run();
         core.record(&mut turn, Started { agent: core.config.agent.clone() });
-        core.release_unseen(&mut turn);
+        core.release_unpulsed(&mut turn);
         Ok((core, turn.finish()))
     }
 
-    /// Staff had taken a compartment and its door was not seen to open: the offer to try again has gone with the run. It may
-    /// have opened since, late behind its pulse, and staff may have done what they came for.
-    fn release_unseen(&mut self, turn: &mut Turn) {
-        let idle = self.bays.values().filter(|bay| bay.active.is_none() && bay.awaits_staff());
-        let idle: Vec<_> = idle.map(Bay::number).collect();
+    /// Staff had taken a compartment and its door was never unlocked: the offer to try again has gone with the run.
+    fn release_unpulsed(&mut self, turn: &mut Turn) {
+        let idle: Vec<_> = self.bays.values().filter(|bay| bay.active.is_none()).map(Bay::number).collect();
         for compartment in idle {
-            self.doubt_unseen(turn, compartment);
             self.never_unlocked(turn, compartment);
         }
     }

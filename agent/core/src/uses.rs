@@ -113,6 +113,9 @@ impl CabinetCore {
     pub(crate) fn settle(&mut self, turn: &mut Turn, compartment: Compartment, outcome: UnlockOutcome) {
         let Some(bay) = self.bays.get_mut(&compartment) else { return };
         let Some(ActiveUse { row, phase }) = bay.active.take() else { return };
+        if outcome == UnlockOutcome::NotOpened && bay.may_try_again(&row) {
+            return self.offer_again(turn, compartment, row);
+        }
         turn.remove(USES, bay_key(compartment));
         if outcome == UnlockOutcome::Opened && matches!(bay.fault, Some(Fault::Stuck | Fault::WrongDoor)) {
             // The pulse opened its own door: whatever was wrong with the lock is no longer.
@@ -129,7 +132,7 @@ impl CabinetCore {
                 self.unlocked(turn, compartment, &row.purpose, seen);
             }
             (UnlockOutcome::OutcomeUnknown, _) => self.left_in_doubt(turn, compartment, row),
-            (UnlockOutcome::NotOpened, _) => self.offer_again(turn, compartment, row),
+            (UnlockOutcome::NotOpened, _) => self.call_staff(turn, compartment, &row),
             (UnlockOutcome::NotSent, _) => self.offer_unsent(turn, compartment, row),
         }
     }
@@ -153,17 +156,19 @@ impl CabinetCore {
         }
     }
 
-    /// The person may push the door and try again, twice; then staff must help.
+    /// The person may push the door and try again, twice. The use stays in the journal meanwhile: the door may open late, and
+    /// a run that ends before it hears of that must not leave the next one sure of what is inside.
     fn offer_again(&mut self, turn: &mut Turn, compartment: Compartment, row: UseRow) {
         let Some(bay) = self.bays.get_mut(&compartment) else { return };
-        if row.attempt < ATTEMPTS_MAX && !matches!(bay.fault, Some(Fault::WrongDoor | Fault::PutBack)) {
-            turn.note(ScreenNote::PushDoor { compartment, attempt: row.attempt });
-            bay.offer = Some(Offer { row, until: turn.now + OFFER_MILLIS });
-            return;
-        }
+        turn.note(ScreenNote::PushDoor { compartment, attempt: row.attempt });
+        bay.offer = Some(Offer { row, until: turn.now + OFFER_MILLIS, journalled: true });
+    }
+
+    fn call_staff(&mut self, turn: &mut Turn, compartment: Compartment, row: &UseRow) {
+        let Some(bay) = self.bays.get_mut(&compartment) else { return };
         bay.fault = bay.fault.or(Some(Fault::Stuck));
         turn.note(ScreenNote::CallStaff { compartment, order: row.purpose.order().cloned() });
-        self.gave_up(turn, compartment, &row);
+        self.gave_up(turn, compartment, row);
         self.save_bay(turn, compartment);
     }
 
@@ -172,7 +177,7 @@ impl CabinetCore {
         let Some(bay) = self.bays.get_mut(&compartment) else { return };
         turn.note(ScreenNote::LockSilent { compartment });
         let row = UseRow { attempt: row.attempt - 1, ..row };
-        bay.offer = Some(Offer { row, until: turn.now + OFFER_MILLIS });
+        bay.offer = Some(Offer { row, until: turn.now + OFFER_MILLIS, journalled: false });
     }
 
     fn gave_up(&mut self, turn: &mut Turn, compartment: Compartment, row: &UseRow) {
@@ -182,9 +187,17 @@ impl CabinetCore {
 
     /// Nobody pressed "try again", or something else is asked of the door.
     pub(crate) fn end_offer(&mut self, turn: &mut Turn, compartment: Compartment) {
-        if let Some(offer) = self.bays.get_mut(&compartment).and_then(|bay| bay.offer.take()) {
+        if let Some(offer) = self.take_offer(turn, compartment) {
             self.gave_up(turn, compartment, &offer.row);
         }
+    }
+
+    pub(crate) fn take_offer(&mut self, turn: &mut Turn, compartment: Compartment) -> Option<Offer> {
+        let offer = self.bays.get_mut(&compartment)?.offer.take()?;
+        if offer.journalled {
+            turn.remove(USES, bay_key(compartment));
+        }
+        Some(offer)
     }
 
     pub(crate) fn offer_due(&mut self, turn: &mut Turn, compartment: Compartment) {
@@ -195,8 +208,7 @@ impl CabinetCore {
     }
 
     pub(crate) fn handle_try_again(&mut self, turn: &mut Turn, compartment: Compartment) {
-        let Some(bay) = self.bays.get_mut(&compartment) else { return };
-        let Some(offer) = bay.offer.take() else { return };
+        let Some(offer) = self.take_offer(turn, compartment) else { return };
         if turn.now > offer.until || !self.still_entitled(compartment, &offer.row.purpose) {
             return self.gave_up(turn, compartment, &offer.row);
         }
