@@ -10,7 +10,7 @@ use crate::book::HeldBook;
 use crate::challenges::Challenges;
 use crate::commands::Commands;
 use crate::entry::{Entries, Who};
-use crate::keyset::Keys;
+use crate::keyset::{Keys, Refused};
 use crate::link::Link;
 use crate::lockout::{Lockout, Typing};
 use crate::open::Identity;
@@ -68,8 +68,8 @@ impl CabinetCore {
             Input::Tick => {}
             Input::Keyset(envelope) => match self.handle_keyset(turn, envelope) {
                 // In the settings an older one than the fleet has sent meanwhile is the normal case.
-                Ok(()) | Err(RefusalReason::OldVersion) => {}
-                Err(reason) => self.refuse_command(turn, None, reason),
+                Ok(()) | Err(Refused { reason: RefusalReason::OldVersion, .. }) => {}
+                Err(refused) => self.refuse_keyset(turn, refused),
             },
             Input::Connected => self.handle_connected(turn),
             Input::Disconnected => self.handle_disconnected(),

@@ -3,12 +3,13 @@
 use schemas::cbor::{self, Blob};
 use schemas::crypto::seal;
 use schemas::messages::{
-    Challenge, CompartmentState, Down, Hello, KeysetApplied, MESSAGE_MAX, PROTOCOL_MINOR, PepperOffer, RefusalReason,
-    Stamp, Telemetry, Welcome,
+    Challenge, CompartmentState, Down, Hello, KeysetApplied, KeysetRefused, MESSAGE_MAX, PROTOCOL_MINOR, PepperOffer,
+    RefusalReason, Stamp, Telemetry, Welcome,
 };
 
 use crate::bay::Bay;
 use crate::core::CabinetCore;
+use crate::keyset::Refused;
 use crate::records::KEYSET_KEY;
 use crate::tables::META;
 use crate::turn::Turn;
@@ -70,8 +71,8 @@ impl CabinetCore {
             Some(Down::Codes(signed)) => self.handle_codes(turn, &signed.envelope.0),
             Some(Down::Ask(_)) => self.handle_ask(turn),
             Some(Down::Keyset(update)) => {
-                if let Err(reason) = self.handle_keyset(turn, update.envelope.0) {
-                    self.refuse_command(turn, None, reason);
+                if let Err(refused) = self.handle_keyset(turn, update.envelope.0) {
+                    self.refuse_keyset(turn, refused);
                 }
             }
             None => self.refuse_command(turn, None, RefusalReason::Malformed),
@@ -98,8 +99,8 @@ impl CabinetCore {
     }
 
     /// A keyset from the fleet or from the settings.
-    pub(crate) fn handle_keyset(&mut self, turn: &mut Turn, bytes: Vec<u8>) -> Result<(), RefusalReason> {
-        let Some(applied) = self.keys.apply(bytes, &self.config.tenant, &self.config.roots)? else { return Ok(()) };
+    pub(crate) fn handle_keyset(&mut self, turn: &mut Turn, bytes: Vec<u8>) -> Result<(), Refused> {
+        let Some(applied) = self.keys.apply(bytes, &self.config.tenant)? else { return Ok(()) };
         turn.put(META, KEYSET_KEY, &applied.row);
         self.record(turn, KeysetApplied { version: applied.version, root: applied.root });
         if applied.pepper_key_changed && self.link != Link::Offline {
@@ -107,6 +108,13 @@ impl CabinetCore {
             self.handle_connected(turn);
         }
         Ok(())
+    }
+
+    pub(crate) fn refuse_keyset(&mut self, turn: &mut Turn, refused: Refused) {
+        let Refused { version, reason } = refused;
+        if self.refusals.admit_keyset(version, reason, turn.now) {
+            self.record(turn, KeysetRefused { version, reason });
+        }
     }
 
     fn hello(&mut self, turn: &mut Turn) -> Hello {

@@ -4,7 +4,7 @@ use schemas::cbor::Blob;
 use schemas::ids::Name;
 use schemas::messages::{
     Actor, ActorCommand, ActorCredential, ActorStaff, Attributes, Category, CommandId, Compartment, CredentialId,
-    CredentialKind, Epoch, FleetMillis, Instance, OrderKey, Salt, Size,
+    CredentialKind, Epoch, FleetMillis, Instance, OrderKey, Roots, Salt, Size,
 };
 use schemas::{cbor_code, cbor_map, cbor_union};
 
@@ -39,7 +39,10 @@ rows! {
     /// `newest` and `oldest` event on disk, and how far the fleet has them. `oldest` is `newest + 1` for none.
     /// `start`: the first event of the first run of which the fleet may not have heard.
     OutboxRow { 1 => newest: u64, 2 => oldest: u64, 3 => acked: u64, 4 opt => start: Option<u64> }
-    KeysetRow { 1 => version: u64, 2 => envelope: Blob }
+    /// `roots`: those in force are no longer the pinned ones.
+    KeysetRow { 1 => version: u64, 2 => envelope: Blob, 3 opt => roots: Option<RootsRow> }
+    /// `pinned`: of the settings. `under`: one of these has signed the keyset. `held`: in force since.
+    RootsRow { 1 => pinned: Roots, 2 => under: Roots, 3 => held: Roots }
     BookRow { 1 => version: u64, 2 => code_digits: u8 }
     /// `known`: the newest signed time, for a later run on the same machine start.
     TimeRow { 1 => floor: FleetMillis, 2 opt => known: Option<KnownTime> }
@@ -206,6 +209,10 @@ mod tests {
         let bytes = [&[0xa3, 0x01, 0x82, 0x03, 0xa1, 0x01, 0x67][..], b"shop/A1", &[0x02, 0xf4, 0x04, 0xf4]].concat();
         assert_eq!(encode(&bay), bytes);
         assert_eq!(decode::<BayRow>(&bytes), Ok(bay));
+
+        let keyset = KeysetRow { version: 5, envelope: Blob(vec![0x84]), roots: None };
+        assert_eq!(encode(&keyset), [0xa2, 0x01, 0x05, 0x02, 0x41, 0x84]);
+        assert_eq!(decode::<KeysetRow>(&encode(&keyset)), Ok(keyset));
 
         let purpose = CollectUse { credential: CredentialId([2; 8]), order }.into();
         let row = UseRow { pulse: 1, purpose, attempt: 1, not_after: 30_000 };

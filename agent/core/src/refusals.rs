@@ -22,6 +22,7 @@ pub(crate) struct Refusals {
     unnamed: Option<u64>,
     credentials: BTreeMap<(CredentialId, RefusalReason), u64>,
     book: Option<(Option<u64>, RefusalReason)>,
+    keyset: Option<(Option<u64>, RefusalReason)>,
     suppressed: u64,
 }
 
@@ -57,6 +58,14 @@ impl Refusals {
             return false;
         }
         self.book = Some((version, reason));
+        self.admit_unnamed(now)
+    }
+
+    pub(crate) fn admit_keyset(&mut self, version: Option<u64>, reason: RefusalReason, now: u64) -> bool {
+        if version.is_some() && self.keyset == Some((version, reason)) {
+            return false;
+        }
+        self.keyset = Some((version, reason));
         self.admit_unnamed(now)
     }
 

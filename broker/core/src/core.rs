@@ -16,6 +16,7 @@ use crate::effect::Effect;
 use crate::input::{Input, Moment};
 use crate::intents::Intent;
 use crate::jobs::Job;
+use crate::keysets::Keysets;
 use crate::order::Orders;
 use crate::signing::{MakeSecrets, Secrets, SignerReply, SignerRequest};
 use crate::staff::StaffList;
@@ -49,6 +50,7 @@ pub struct FleetCore {
     pub(crate) cabinets: BTreeMap<CabinetRef, Cabinet>,
     pub(crate) orders: Orders,
     pub(crate) staff: StaffList,
+    pub(crate) keysets: Keysets,
     pub(crate) agenda: Agenda,
     pub(crate) is_new: bool,
     /// The store was put back to this moment, and nobody has been told yet.
@@ -110,7 +112,11 @@ impl FleetCore {
                 }
             }
             Input::CabinetUp { tenant, cabinet, up, payload } => {
+                let at = CabinetRef::new(tenant.clone(), cabinet.clone());
                 self.with_cabinet(turn, tenant, cabinet, |cabinet, turn| cabinet.up(turn, up, &payload));
+                if let (Some(cabinet), Some(chain)) = (self.cabinets.get_mut(&at), self.keysets.of(&at.tenant)) {
+                    cabinet.follow_keysets(turn, chain);
+                }
             }
             Input::OrderPut { tenant, integration, payload } => {
                 let (cabinets, config) = (&self.cabinets, &self.config);

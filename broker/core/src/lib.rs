@@ -16,6 +16,7 @@ mod effect;
 mod input;
 mod intents;
 mod jobs;
+mod keysets;
 mod open;
 mod order;
 mod requests;
@@ -32,9 +33,10 @@ pub use clock::{ClockNotice, GuardedClock, JUMP_MILLIS, Reading};
 pub use config::Config;
 pub use effect::Effect;
 pub use input::{Input, Moment};
+pub use keysets::ROOT_CHANGES_MAX;
 pub use rows::{ROWS_PAGE, RenderError, render_row, sealed_in_row, status_page};
 pub use streams::LEAP;
 pub use tables::{
-    BOOK, BOOKED, CABINETS, COMMANDS, COMPARTMENTS, EVENTS, INTENTS, META, ORDERS, PROGRESS, SAID, STAFF, STAFF_AT,
-    STREAM, STREAMS, event_key, stream_key,
+    BOOK, BOOKED, CABINETS, COMMANDS, COMPARTMENTS, EVENTS, INTENTS, KEYSETS, META, ORDERS, PROGRESS, SAID, STAFF,
+    STAFF_AT, STREAM, STREAMS, event_key, stream_key,
 };

@@ -15,12 +15,13 @@ use crate::core::{FleetCore, OpenError};
 use crate::deadlines::Deadline;
 use crate::intents::{Intent, Intents};
 use crate::jobs::Job;
+use crate::keysets::{KeysetRow, Keysets};
 use crate::order::{Order, Orders};
 use crate::staff::{Staff, StaffList};
 use crate::streams::Head;
 use crate::tables::{
-    BOOK, BOOKED, CABINETS, COMMANDS, COMPARTMENTS, CabinetRef, FORMAT, FORMAT_KEY, INTENTS, LANDED_KEY, META, ORDERS,
-    OrderRef, PROGRESS, SAID, STAFF, STAFF_AT, STREAMS, StreamRef,
+    BOOK, BOOKED, CABINETS, COMMANDS, COMPARTMENTS, CabinetRef, FORMAT, FORMAT_KEY, INTENTS, KEYSETS, LANDED_KEY, META,
+    ORDERS, OrderRef, PROGRESS, SAID, STAFF, STAFF_AT, STREAMS, StreamRef,
 };
 use crate::turn::Agenda;
 
@@ -33,6 +34,7 @@ pub(crate) fn open(config: Config, store: &dyn Store) -> Result<FleetCore, OpenE
         cabinets: Default::default(),
         orders: Orders::default(),
         staff: StaffList::default(),
+        keysets: Keysets::default(),
         agenda: Agenda::default(),
         is_new,
         restored,
@@ -41,6 +43,7 @@ pub(crate) fn open(config: Config, store: &dyn Store) -> Result<FleetCore, OpenE
     read_cabinets(&mut core, store)?;
     read_orders(&mut core, store)?;
     read_staff(&mut core, store)?;
+    read_keysets(&mut core, store)?;
     let mut intents = Vec::new();
     each::<Intent>(store, INTENTS, |key, intent| {
         intents.push((number_of_key(key.bytes).ok_or_else(|| key.stray())?, intent));
@@ -122,6 +125,14 @@ fn read_staff(core: &mut FleetCore, store: &dyn Store) -> Result<(), OpenError> 
     each::<Staff>(store, STAFF, |key, staff| {
         let (tenant, _) = key.tenant()?;
         core.staff.restore(tenant, staff);
+        Ok(())
+    })
+}
+
+fn read_keysets(core: &mut FleetCore, store: &dyn Store) -> Result<(), OpenError> {
+    each::<KeysetRow>(store, KEYSETS, |key, row| {
+        let (tenant, _) = key.tenant()?;
+        core.keysets.restore(tenant, row);
         Ok(())
     })
 }

@@ -9,6 +9,7 @@ use crate::cabinet::{Cabinet, Registration, UnlockWish};
 use crate::core::FleetCore;
 use crate::effect::Effect;
 use crate::intents::Intent;
+use crate::keysets::{Chain, Put};
 use crate::order::Order;
 use crate::roles::{Op, Right, authorise};
 use crate::tables::{CabinetRef, OrderRef};
@@ -106,11 +107,31 @@ impl FleetCore {
                 turn.effect(Effect::Backup { ticket });
                 Ok(None)
             }
+            Request::KeysetPut { envelope } => self.put_keyset(turn, &asker, envelope.0).map(Some),
+            Request::KeysetList {} => {
+                let own = self.cabinets.iter().filter(|(at, _)| at.tenant == asker.who.tenant);
+                let held = own.map(|(at, cabinet)| (&at.cabinet, cabinet.keyset_held()));
+                let list = match self.keysets.of(&asker.who.tenant) {
+                    Some(chain) => chain.list(held),
+                    None => Chain::default().list(held),
+                };
+                Ok(Some(Reply::Keysets(Box::new(list))))
+            }
             Request::Rows { stream: Stream::Notifications, .. } => {
                 let text = "rows of `notifications` are not handed out a second time: they hold codes";
                 Err(error(RequestErrorCode::Forbidden, text, "each is sent until it is acknowledged"))
             }
         }
+    }
+
+    fn put_keyset(&mut self, turn: &mut Turn<'_>, asker: &Asker, envelope: Vec<u8>) -> Result<Reply, ReplyError> {
+        let tenant = &asker.who.tenant;
+        let taken = self.keysets.put(turn, &asker.who, envelope)? == Put::Taken;
+        if let Some(chain) = self.keysets.of(tenant).filter(|_| taken) {
+            let own = self.cabinets.iter_mut().filter(|(at, _)| at.tenant == *tenant);
+            own.for_each(|(_, cabinet)| cabinet.send_keysets(turn, chain));
+        }
+        Ok(Reply::Done)
     }
 
     fn cabinet(&mut self, at: &CabinetRef) -> Result<&mut Cabinet, ReplyError> {

@@ -26,6 +26,8 @@ pub(crate) enum Op {
     StaffAdd,
     Rows,
     Backup,
+    KeysetPut,
+    KeysetList,
 }
 
 impl Op {
@@ -42,6 +44,8 @@ impl Op {
             Request::StaffAdd { .. } => Self::StaffAdd,
             Request::Rows { .. } => Self::Rows,
             Request::Backup {} => Self::Backup,
+            Request::KeysetPut { .. } => Self::KeysetPut,
+            Request::KeysetList {} => Self::KeysetList,
         }
     }
 
@@ -58,6 +62,8 @@ impl Op {
             Self::StaffAdd => "staff.add",
             Self::Rows => "rows",
             Self::Backup => "backup",
+            Self::KeysetPut => "keyset.put",
+            Self::KeysetList => "keyset.list",
         }
     }
 
@@ -67,7 +73,8 @@ impl Op {
         match self {
             Self::CabinetList | Self::CabinetShow => (&[Operator, Support, Technician, Auditor], false),
             Self::OrderList | Self::OrderShow => (&[Operator, Support, Auditor], true),
-            Self::CabinetAdd | Self::StaffAdd | Self::OrderPut | Self::Backup => (&[Operator], false),
+            Self::CabinetAdd | Self::StaffAdd | Self::OrderPut | Self::Backup | Self::KeysetPut => (&[Operator], false),
+            Self::KeysetList => (&[Operator, Technician, Auditor], false),
             Self::OrderCancel => (&[Operator, Support], true),
             Self::Unlock => (&[Operator, Support], false),
             Self::Rows => (&[], true),
@@ -100,16 +107,18 @@ mod tests {
             Op::Unlock,
             Op::Rows,
             Op::Backup,
+            Op::KeysetPut,
+            Op::KeysetList,
         ];
         for (role, rights) in [
-            (Operator, "ttttttttt-t"),
-            (Support, "tttt---tt--"),
-            (Technician, "tt---------"),
-            (Auditor, "tttt-------"),
-            (Integration, "--oo---o-o-"),
-            (Staff, "-----------"),
-            (Cabinet, "-----------"),
-            (Server, "-----------"),
+            (Operator, "ttttttttt-ttt"),
+            (Support, "tttt---tt----"),
+            (Technician, "tt----------t"),
+            (Auditor, "tttt--------t"),
+            (Integration, "--oo---o-o---"),
+            (Staff, "-------------"),
+            (Cabinet, "-------------"),
+            (Server, "-------------"),
         ] {
             let found: String = all
                 .iter()

@@ -33,6 +33,8 @@ pub const STREAMS: Table = Table("streams");
 pub const STREAM: Table = Table("stream");
 /// Tenant and name → a member of staff.
 pub const STAFF: Table = Table("staff");
+/// Tenant and version → a keyset that its cabinets have to take.
+pub const KEYSETS: Table = Table("keysets");
 /// Receiver and number → a message from one aggregate to another that is not taken yet.
 pub const INTENTS: Table = Table("intents");
 

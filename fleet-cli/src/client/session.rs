@@ -90,6 +90,8 @@ impl Client {
             | Request::OrderShow { .. }
             | Request::OrderCancel { .. }
             | Request::StaffAdd { .. }
+            | Request::KeysetPut { .. }
+            | Request::KeysetList {}
             | Request::Rows { .. } => REPLY_TIMEOUT,
         };
         self.request_within(request, timeout).await

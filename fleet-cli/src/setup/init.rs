@@ -14,7 +14,7 @@ use data_encoding::HEXLOWER;
 use schemas::cbor::{self, Blob};
 use schemas::crypto::envelope::{self, Scope, key_id, public_entry};
 use schemas::ids::{Identity, Name, Role, TenantId};
-use schemas::messages::{FleetMillis, Key, KeyPurpose, Keyset};
+use schemas::messages::{FleetMillis, Key, KeyPurpose, Keyset, Roots};
 
 use super::SetupError;
 use super::layout::{FleetSettings, Layout};
@@ -168,18 +168,17 @@ fn make_signer(layout: &Layout, options: &InitOptions) -> Result<(), SetupError>
     create_private(&layout.signer_toml(), signer_toml(&options.tenant).as_bytes())?;
 
     let pepper = pepper.public_key().to_sec1_bytes().into_vec();
-    let keyset = Keyset {
-        tenant: options.tenant.clone(),
-        version: 1,
-        issued: millis(options.now)?,
-        keys: vec![
-            public_entry(&unlock, KeyPurpose::Unlock),
-            public_entry(&codes, KeyPurpose::Codes),
-            Key { id: key_id(&pepper), purpose: KeyPurpose::Pepper, public: Blob(pepper) },
-        ],
-    };
+    let keys = vec![
+        public_entry(&unlock, KeyPurpose::Unlock),
+        public_entry(&codes, KeyPurpose::Codes),
+        Key { id: key_id(&pepper), purpose: KeyPurpose::Pepper, public: Blob(pepper) },
+    ];
     let scope = Scope::Tenant { tenant: &options.tenant, purpose: KeyPurpose::Keyset };
     let [first, second] = [generate_ed25519()?, generate_ed25519()?];
+    // The roots are named although cabinets pin them: so the fleet knows them too.
+    let root = |key| public_entry(key, KeyPurpose::Keyset);
+    let roots = Some(Roots { first: root(&first), second: root(&second) });
+    let keyset = Keyset { roots, ..Keyset::new(options.tenant.clone(), 1, millis(options.now)?, keys) };
     let envelope = envelope::sign(cbor::encode(&keyset), scope, &first);
     write_public(&layout.public().join("keyset.cose"), &envelope)?;
     for (name, key) in [("keyset-root-1", first), ("keyset-root-2", second)] {
@@ -258,6 +257,8 @@ fn signer_toml(tenant: &TenantId) -> String {
          commands_per_minute = 600\n\
          \n\
          [keys]\n\
+         # Of unlock, codes and pepper one file or a list, the newest first: that one signs, and every pepper key opens.\n\
+         # `fleet keys` changes these lines; SIGHUP or a restart takes them up.\n\
          # Signs commands that open doors.\n\
          unlock = \"unlock.key\"\n\
          # Signs books of codes, and the time.\n\
@@ -273,7 +274,7 @@ fn signer_toml(tenant: &TenantId) -> String {
     )
 }
 
-fn millis(now: SystemTime) -> Result<FleetMillis, SetupError> {
+pub(super) fn millis(now: SystemTime) -> Result<FleetMillis, SetupError> {
     let since = now.duration_since(UNIX_EPOCH).map_err(|_| SetupError::Clock)?;
     u64::try_from(since.as_millis()).map_err(|_| SetupError::Clock)
 }

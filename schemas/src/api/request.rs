@@ -7,7 +7,7 @@ use crate::ids::{CabinetId, Name, SiteId};
 use crate::messages::{Compartment, DoorState, Instance, Occupancy, OrderKey, Size, UnlockOutcome};
 use crate::topics::Stream;
 
-use super::{AttributeFlags, OrderPut, OrderState, Rfc3339, Status};
+use super::{AttributeFlags, HexBytes, KeysetList, OrderPut, OrderState, Rfc3339, Status};
 
 /// What is asked, by `op`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +44,11 @@ pub enum Request {
     /// Operator: writes a backup of the fleet's store into a file on the broker's host, while the fleet works.
     #[serde(rename = "backup")]
     Backup {},
+    /// Operator: gives the fleet a keyset, a COSE_Sign1 of a root. The fleet hands it on to the cabinets.
+    #[serde(rename = "keyset.put")]
+    KeysetPut { envelope: HexBytes },
+    #[serde(rename = "keyset.list")]
+    KeysetList {},
 }
 
 cbor_code! {
@@ -179,4 +184,5 @@ pub enum Reply {
     Staff(StaffIssued),
     Statuses(StatusPage),
     Backup(BackupMade),
+    Keysets(Box<KeysetList>),
 }

@@ -149,6 +149,8 @@ facts! {
     BookRefused { 1 opt => version: Option<u64>, 2 => reason: RefusalReason }
     KeysetApplied { 1 => version: u64, 2 => root: KeyId }
     BoardHealth { 1 => board: u32, 2 => answering: bool }
+    /// `version` is left out where no root vouches for it.
+    KeysetRefused { 1 opt => version: Option<u64>, 2 => reason: RefusalReason }
     /// The book and the sensor disagree; never freed by itself.
     AuditRequired { 1 => compartment: Compartment, 2 opt => order: Option<OrderKey> }
 }
@@ -178,5 +180,6 @@ cbor_union! {
         20 => KeysetApplied(KeysetApplied),
         21 => BoardHealth(BoardHealth),
         22 => AuditRequired(AuditRequired),
+        23 => KeysetRefused(KeysetRefused),
     }
 }

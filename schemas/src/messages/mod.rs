@@ -22,11 +22,11 @@ pub use down::{Ask, CodesEnvelope, Down, KeysetUpdate, Signed, Welcome};
 pub use event::{
     Actor, ActorCommand, ActorCredential, ActorNobody, ActorStaff, AuditRequired, BoardHealth, BookApplied,
     BookRefused, Collected, CommandRefused, CredentialRefused, DoorClosed, DoorFault, DoorForced, DoorHeldOpen,
-    DoorOpened, Event, Fact, HeldStage, KeysetApplied, LoadAborted, Loading, RefusalReason, Retrieved, StaffLoggedIn,
-    Started, Stored, StoredBy, TypingLocked, UnlockDone, UnlockOutcome, Uplink, WrongDoor,
+    DoorOpened, Event, Fact, HeldStage, KeysetApplied, KeysetRefused, LoadAborted, Loading, RefusalReason, Retrieved,
+    StaffLoggedIn, Started, Stored, StoredBy, TypingLocked, UnlockDone, UnlockOutcome, Uplink, WrongDoor,
 };
 pub use hello::{CompartmentInfo, Hello, PepperOffer};
-pub use keyset::{Key, KeyId, KeyPurpose, Keyset};
+pub use keyset::{KEYS_MAX, Key, KeyId, KeyPurpose, Keyset, KeysetError, Roots};
 pub use telemetry::{CompartmentState, DoorState, Telemetry};
 
 /// Largest message between a cabinet and the fleet, in bytes, both ways.

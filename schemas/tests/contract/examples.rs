@@ -148,18 +148,15 @@ fn signed() -> Vec<Example> {
     let empty = Unlock { compartment: compartment(1), expects: Expect::empty() };
     let book = |version, base, changes| CodesMessage::from(Book { version, base, issued: NOW, changes });
     let key = |byte, purpose, length| Key { id: KeyId([byte; 8]), purpose, public: Blob([byte].repeat(length)) };
-    let keyset = Keyset {
-        tenant: "acme".parse().unwrap(),
-        version: 2,
-        issued: NOW,
-        keys: vec![
-            key(0x01, KeyPurpose::Unlock, 32),
-            key(0x02, KeyPurpose::Codes, 32),
-            key(0x03, KeyPurpose::Config, 32),
-            key(0x04, KeyPurpose::Update, 32),
-            key(0x05, KeyPurpose::Pepper, 65),
-        ],
-    };
+    let keys = vec![
+        key(0x01, KeyPurpose::Unlock, 32),
+        key(0x02, KeyPurpose::Codes, 32),
+        key(0x03, KeyPurpose::Config, 32),
+        key(0x04, KeyPurpose::Update, 32),
+        key(0x05, KeyPurpose::Pepper, 65),
+    ];
+    let keyset = Keyset::new("acme".parse().unwrap(), 2, NOW, keys);
+    let roots = Roots { first: key(0x06, KeyPurpose::Keyset, 32), second: key(0x07, KeyPurpose::Keyset, 32) };
     vec![
         Example::new("command", &command()),
         Example::new("command/empty", &Command { action: empty.into(), ..command() }),
@@ -178,6 +175,7 @@ fn signed() -> Vec<Example> {
             }),
         ),
         Example::new("keyset", &keyset),
+        Example::new("keyset/with-roots", &Keyset { roots: Some(roots), ..keyset.clone() }),
     ]
 }
 
@@ -272,6 +270,11 @@ fn events() -> Vec<Example> {
             BookRefused { version: None, reason: RefusalReason::BadSignature }.into(),
         ),
         fact("event/keyset-applied", KeysetApplied { version: 2, root: KeyId([0x0f; 8]) }.into()),
+        fact("event/keyset-refused", KeysetRefused { version: Some(2), reason: RefusalReason::OldVersion }.into()),
+        fact(
+            "event/keyset-refused-without-version",
+            KeysetRefused { version: None, reason: RefusalReason::UnknownKey }.into(),
+        ),
         fact("event/board-health", BoardHealth { board: 1, answering: false }.into()),
         fact("event/audit-required", AuditRequired { compartment: c, order: Some(order()) }.into()),
         fact("event/audit-required-without-order", AuditRequired { compartment: c, order: None }.into()),

@@ -8,7 +8,7 @@ use schemas::api::{
     RejectReason, Reply, Request, RequestErrorCode, Status,
 };
 use schemas::ids::{Identity, Role};
-use schemas::messages::{Category, DoorState, Occupancy, Size, UnlockOutcome};
+use schemas::messages::{Category, DoorState, KeyPurpose, Occupancy, Size, UnlockOutcome};
 use schemas::topics::{Filter, Live, Stream, Topic};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -192,6 +192,7 @@ fn every_list_of_words_is_that_of_the_code() {
         ("UnlockOutcome", words(UnlockOutcome::ALL)),
         ("Stream", words(Stream::ALL)),
         ("RequestErrorCode", words(RequestErrorCode::ALL)),
+        ("KeyPurpose", words(KeyPurpose::ALL)),
     ]);
     let listed: BTreeMap<&str, Vec<String>> = schemas
         .iter()

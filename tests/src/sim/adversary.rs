@@ -134,7 +134,7 @@ impl World {
             }
             2 => {
                 let keys = vec![public_entry(&key, KeyPurpose::Unlock)];
-                let keyset = Keyset { tenant: tenant.clone(), version: 9, issued: START, keys };
+                let keyset = Keyset::new(tenant.clone(), 9, START, keys);
                 let scope = Scope::Tenant { tenant: &tenant, purpose: KeyPurpose::Keyset };
                 KeysetUpdate { envelope: Blob(sign(cbor::encode(&keyset), scope, &key)) }.into()
             }

@@ -752,6 +752,7 @@ impl Ledger {
             | Fact::StaffLoggedIn(_)
             | Fact::BookRefused(_)
             | Fact::KeysetApplied(_)
+            | Fact::KeysetRefused(_)
             | Fact::BoardHealth(_) => {}
         }
     }

@@ -25,6 +25,7 @@ pub(super) fn of_fact(fact: &Fact) -> &'static str {
         Fact::BookApplied(_) => "BookApplied",
         Fact::BookRefused(_) => "BookRefused",
         Fact::KeysetApplied(_) => "KeysetApplied",
+        Fact::KeysetRefused(_) => "KeysetRefused",
         Fact::BoardHealth(_) => "BoardHealth",
         Fact::AuditRequired(_) => "AuditRequired",
     }
@@ -81,6 +82,7 @@ pub(super) const FACTS: &[&str] = &[
     "BookApplied",
     "BookRefused",
     "KeysetApplied",
+    "KeysetRefused",
     "BoardHealth",
     "AuditRequired",
 ];

@@ -98,6 +98,7 @@ pub const REACH: &[Reach] = &[
             "BookApplied",
             "BookRefused",
             "KeysetApplied",
+            "KeysetRefused",
             "BoardHealth",
             "AuditRequired",
         ],

@@ -175,7 +175,7 @@ fn keyset(tenant: &TenantId, [unlock, codes]: [&SigningKey; 2], pepper: &SecretK
     let pepper =
         Key { id: key_id(point.as_bytes()), purpose: KeyPurpose::Pepper, public: Blob(point.as_bytes().to_vec()) };
     let keys = vec![public_entry(unlock, KeyPurpose::Unlock), public_entry(codes, KeyPurpose::Codes), pepper];
-    let keyset = Keyset { tenant: tenant.clone(), version: 1, issued: 0, keys };
+    let keyset = Keyset::new(tenant.clone(), 1, 0, keys);
     envelope::sign(cbor::encode(&keyset), Scope::Tenant { tenant, purpose: KeyPurpose::Keyset }, root)
 }
 

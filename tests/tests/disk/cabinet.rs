@@ -94,7 +94,7 @@ fn keyset() -> Vec<u8> {
     let pepper =
         Key { id: key_id(pepper.as_bytes()), purpose: KeyPurpose::Pepper, public: Blob(pepper.as_bytes().to_vec()) };
     let keys = vec![public_entry(&key(11), KeyPurpose::Unlock), public_entry(&key(12), KeyPurpose::Codes), pepper];
-    let keyset = Keyset { tenant: "acme".parse().unwrap(), version: 1, issued: 0, keys };
+    let keyset = Keyset::new("acme".parse().unwrap(), 1, 0, keys);
     let scope = Scope::Tenant { tenant: &keyset.tenant, purpose: KeyPurpose::Keyset };
     sign(cbor::encode(&keyset), scope, &key(1))
 }

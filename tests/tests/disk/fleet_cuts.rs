@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use fleet_core::{
-    BOOK, BOOKED, CABINETS, COMMANDS, COMPARTMENTS, EVENTS, INTENTS, META, ORDERS, PROGRESS, SAID, STAFF, STAFF_AT,
-    STREAM, STREAMS,
+    BOOK, BOOKED, CABINETS, COMMANDS, COMPARTMENTS, EVENTS, INTENTS, KEYSETS, META, ORDERS, PROGRESS, SAID, STAFF,
+    STAFF_AT, STREAM, STREAMS,
 };
 use fleet_store::RedbStore;
 use schemas::api::OrderState;
@@ -16,7 +16,7 @@ use crate::fleet::{FakeCabinet, Fleet, Promise};
 use crate::forgetful::{Chance, Fault, Honesty, Kept};
 use crate::witness::{Witness, images_wanted, open_image};
 
-const TABLES: [Table; 15] = [
+const TABLES: [Table; 16] = [
     META,
     ORDERS,
     CABINETS,
@@ -27,6 +27,7 @@ const TABLES: [Table; 15] = [
     COMMANDS,
     EVENTS,
     INTENTS,
+    KEYSETS,
     SAID,
     STAFF,
     STAFF_AT,

@@ -184,8 +184,40 @@ fn a_keyset_never_goes_back_and_a_refused_one_is_reported() {
     assert_eq!(rig.events().len(), events, "an old one in the settings is normal");
     rig.connect();
     rig.down(KeysetUpdate { envelope: Blob(keyset(4)) });
-    assert_eq!(rig.last(), CommandRefused { id: None, reason: RefusalReason::OldVersion }.into());
+    assert_eq!(rig.last(), KeysetRefused { version: Some(4), reason: RefusalReason::OldVersion }.into());
     assert_eq!(rig.connect().keyset, 5);
+    let events = rig.events().len();
+    rig.down(KeysetUpdate { envelope: Blob(keyset(4)) });
+    assert_eq!(rig.events().len(), events, "the same refusal of the same version is told once");
+}
+
+#[test]
+fn a_cabinet_that_was_away_for_a_year_follows_its_roots_through_every_change() {
+    let mut rig = Rig::online();
+    let key = |byte| public_entry(&root(byte), KeyPurpose::Keyset);
+    let replacing = |version, [first, second]: [u8; 2], by| {
+        let keys = vec![public_entry(&unlock_key(), KeyPurpose::Unlock)];
+        let roots = Some(Roots { first: key(first), second: key(second) });
+        Blob(keyset_by(&Keyset { roots, ..Keyset::new("acme".parse().unwrap(), version, 0, keys) }, by))
+    };
+    rig.send(Input::Disconnected);
+    rig.wait(365 * 86_400_000);
+    rig.connect();
+    let chain = [replacing(2, [3, 2], 2), replacing(7, [3, 4], 3), replacing(9, [5, 4], 4)];
+    // The newest alone is of a root that it has never heard of.
+    rig.down(KeysetUpdate { envelope: chain[2].clone() });
+    assert_eq!(rig.last(), KeysetRefused { version: None, reason: RefusalReason::UnknownKey }.into());
+    for (envelope, version) in chain.iter().zip([2, 7, 9]) {
+        rig.down(KeysetUpdate { envelope: envelope.clone() });
+        rig.restart();
+        assert_eq!(rig.connect().keyset, version);
+    }
+    rig.down(KeysetUpdate { envelope: replacing(10, [1, 2], 1) });
+    assert!(matches!(rig.last(), Fact::KeysetRefused(_)), "a root that is out comes back");
+    let events = rig.events().len();
+    rig.send(Input::Keyset(keyset(1)));
+    assert_eq!(rig.events().len(), events, "that of the settings is of a root that is out by now");
+    assert_eq!(rig.connect().keyset, 9);
 }
 
 #[test]
@@ -351,7 +383,7 @@ fn a_keyset_that_breaks_a_rule_is_refused_whole() {
     let pepper = pepper_key().public_key().to_sec1_point(true);
     let compressed =
         Key { id: key_id(pepper.as_bytes()), purpose: KeyPurpose::Pepper, public: Blob(pepper.as_bytes().to_vec()) };
-    let of = |tenant: &str, version, keys| Keyset { tenant: tenant.parse().unwrap(), version, issued: 0, keys };
+    let of = |tenant: &str, version, keys| Keyset::new(tenant.parse().unwrap(), version, 0, keys);
     for (what, keyset, sound) in [
         ("version 0", of("acme", 0, vec![unlock()]), false),
         ("another tenant", of("umbra", 1, vec![unlock()]), false),
@@ -361,7 +393,7 @@ fn a_keyset_that_breaks_a_rule_is_refused_whole() {
     ] {
         let mut rig = Rig::blank();
         rig.send(Input::Keyset(signed_keyset(&keyset)));
-        let refused = Fact::from(CommandRefused { id: None, reason: RefusalReason::Malformed });
+        let refused = Fact::from(KeysetRefused { version: Some(keyset.version), reason: RefusalReason::Malformed });
         assert_eq!(rig.last() != refused, sound, "{what}");
         assert_eq!(hello(&rig.send(Input::Connected)).unwrap().keyset, u64::from(sound), "{what}");
     }

@@ -133,13 +133,17 @@ pub(crate) fn keyset(version: u64) -> Vec<u8> {
         Key { id: key_id(point.as_bytes()), purpose: KeyPurpose::Pepper, public: Blob(point.as_bytes().to_vec()) };
     let keys =
         vec![public_entry(&unlock_key(), KeyPurpose::Unlock), public_entry(&codes_key(), KeyPurpose::Codes), pepper];
-    signed_keyset(&Keyset { tenant, version, issued: 0, keys })
+    signed_keyset(&Keyset::new(tenant, version, 0, keys))
 }
 
 /// By the root of this cabinet's tenant, whatever the keyset says.
 pub(crate) fn signed_keyset(keyset: &Keyset) -> Vec<u8> {
+    keyset_by(keyset, 1)
+}
+
+pub(crate) fn keyset_by(keyset: &Keyset, by: u8) -> Vec<u8> {
     let scope = Scope::Tenant { tenant: &"acme".parse().unwrap(), purpose: KeyPurpose::Keyset };
-    sign(cbor::encode(keyset), scope, &root(1))
+    sign(cbor::encode(keyset), scope, &root(by))
 }
 
 pub(crate) fn signed<T: serde::Serialize>(message: &T, purpose: KeyPurpose, key: &SigningKey) -> Blob {

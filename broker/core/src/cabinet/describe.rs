@@ -25,6 +25,7 @@ pub(super) fn kind(fact: &Fact) -> &'static str {
         Fact::BookApplied(_) => "book_applied",
         Fact::BookRefused(_) => "book_refused",
         Fact::KeysetApplied(_) => "keyset_applied",
+        Fact::KeysetRefused(_) => "keyset_refused",
         Fact::BoardHealth(_) => "board_health",
         Fact::AuditRequired(_) => "audit_required",
     }
@@ -54,6 +55,7 @@ pub(super) fn subject(fact: &Fact) -> (Option<Compartment>, Option<&OrderKey>) {
         | Fact::BookApplied(_)
         | Fact::BookRefused(_)
         | Fact::KeysetApplied(_)
+        | Fact::KeysetRefused(_)
         | Fact::BoardHealth(_) => (None, None),
     }
 }
@@ -92,6 +94,7 @@ pub(super) fn text(fact: &Fact) -> String {
         Fact::BookApplied(f) => format!("book {} is in force", f.version),
         Fact::BookRefused(f) => format!("a book was refused: {}", f.reason),
         Fact::KeysetApplied(f) => format!("keyset {} is in force", f.version),
+        Fact::KeysetRefused(f) => format!("a keyset was refused: {}", f.reason),
         Fact::BoardHealth(f) => format!("board {} {}", f.board, if f.answering { "answers" } else { "is silent" }),
         Fact::AuditRequired(f) => format!("compartment {} needs a look: book and sensor disagree", f.compartment),
     }

@@ -3,7 +3,8 @@
 use schemas::api::{LiveEvent, LiveTelemetry, Rfc3339};
 use schemas::cbor;
 use schemas::messages::{
-    Actor, Compartment, DoorState, Event, Fact, FleetMillis, Occupancy, OrderKey, Stamp, Telemetry, Uplink,
+    Actor, Compartment, DoorState, Event, Fact, FleetMillis, KeysetRefused, Occupancy, OrderKey, Stamp, Telemetry,
+    Uplink,
 };
 use schemas::topics::Live;
 
@@ -135,7 +136,8 @@ impl Cabinet {
             // A cabinet that claims more than any book counts no further than that.
             Fact::BookApplied(applied) => self.book_applied(turn, applied.version.min(NUMBER_MAX)),
             Fact::BookRefused(refused) => self.book_refused(turn, refused.version, refused.reason),
-            Fact::KeysetApplied(applied) => self.keyset_applied(turn, applied.version),
+            Fact::KeysetApplied(applied) => self.keyset_applied(turn, applied.version.min(NUMBER_MAX)),
+            Fact::KeysetRefused(refused) => self.keyset_refused(turn, &refused),
             Fact::DoorForced(ref seen) => {
                 self.seen_door(seen.compartment, DoorState::Forced, None);
                 turn.alarm(format!("cabinet {}: {}", self.at, describe::text(&fact)));
@@ -206,6 +208,15 @@ impl Cabinet {
         let refrigerated = self.info(compartment).is_some_and(|info| info.attributes.refrigerated);
         let told = Told { fact, compartment, at: when.at, time_unverified: when.unverified, refrigerated };
         turn.send(Intent::to_order(&self.at, order, told));
+    }
+
+    /// It stays with the keys that it has. Sent again with its next connection.
+    fn keyset_refused(&self, turn: &mut Turn<'_>, refused: &KeysetRefused) {
+        let which = refused.version.map_or_else(|| "a keyset".to_owned(), |version| format!("keyset {version}"));
+        turn.alarm(format!(
+            "cabinet {} refused {which}: {}; it believes the keys of keyset {}",
+            self.at, refused.reason, self.said.keyset
+        ));
     }
 
     /// The cabinet believes other keys now: what it refused for want of them may be sent again.

@@ -63,6 +63,8 @@ impl Cabinet {
         }
         self.count_from(turn, &hello);
         let repeated = self.is_online();
+        // In the same connection nothing of what was sent is lost.
+        let keyset_sent = self.open_link().map_or(0, |open| open.keyset_sent);
         self.link = Link::Open(OpenLink {
             challenge: hello.challenge,
             heard: turn.now,
@@ -70,6 +72,7 @@ impl Cabinet {
             book_sent: None,
             rebased: false,
             time_due: true,
+            keyset_sent,
         });
         let welcome = Welcome { epoch: hello.epoch, high_water: self.progress.high_water };
         self.down(turn, &Down::from(welcome));

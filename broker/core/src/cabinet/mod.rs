@@ -5,6 +5,7 @@ mod commands;
 mod describe;
 mod events;
 mod hello;
+mod keysets;
 mod records;
 mod reservations;
 mod secrets;
@@ -50,6 +51,8 @@ struct OpenLink {
     rebased: bool,
     /// The fleet's time is to be signed with the next challenge.
     time_due: bool,
+    /// Newest keyset that was sent.
+    keyset_sent: u64,
 }
 
 pub(crate) struct Cabinet {
@@ -68,6 +71,8 @@ pub(crate) struct Cabinet {
     unlocks: BTreeMap<CommandId, Unlock>,
     /// By the newest sample.
     disk_low: bool,
+    /// A keyset there that the fleet does not have, once it was told.
+    keyset_ahead: u64,
     /// Credentials and PINs whose sealed secret the signer could not open.
     unreadable: BTreeSet<CredentialId>,
 }
@@ -89,6 +94,7 @@ impl Cabinet {
             doors: BTreeMap::new(),
             unlocks: BTreeMap::new(),
             disk_low: false,
+            keyset_ahead: 0,
             unreadable: BTreeSet::new(),
         }
     }

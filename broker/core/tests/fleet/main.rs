@@ -6,6 +6,7 @@ mod books;
 mod cabinets;
 mod crashes;
 mod handover;
+mod keysets;
 mod orders;
 mod requests;
 mod restore;

@@ -81,6 +81,9 @@ pub(crate) struct FakeCabinet {
     /// Of all its compartments.
     pub(crate) attributes: Attributes,
     pub(crate) pepper: Option<u32>,
+    pub(crate) keyset: u64,
+    /// Every keyset that came, applied or not.
+    pub(crate) keysets: Vec<Vec<u8>>,
     pub(crate) online: bool,
     /// What it would report by itself: books are applied at once.
     pub(crate) applies: bool,
@@ -106,6 +109,8 @@ impl FakeCabinet {
             sizes: sizes.to_vec(),
             attributes: Attributes::default(),
             pepper: Some(1),
+            keyset: 1,
+            keysets: Vec::new(),
             online: false,
             applies: true,
             welcomes: Vec::new(),
@@ -137,7 +142,7 @@ impl FakeCabinet {
             newest: self.newest,
             oldest: self.oldest,
             book: self.book,
-            keyset: 1,
+            keyset: self.keyset,
             compartments: self.sizes.iter().enumerate().map(info).collect(),
             pepper: self.pepper.map(|version| PepperOffer { version, salt: Salt([3; 16]), sealed: Blob(vec![5]) }),
             open_commands: Vec::new(),
@@ -418,7 +423,7 @@ impl World {
                 self.send_events(id);
             }
             Down::Ask(_) => cabinet.asks += 1,
-            Down::Keyset(_) => panic!("the core sends no keyset"),
+            Down::Keyset(update) => cabinet.keysets.push(update.envelope.0),
             Down::Command(signed) => {
                 let SignerRequest::SignCommand(signed) = cbor::decode(&signed.envelope.0).unwrap() else { panic!() };
                 cabinet.commands.push(signed.command);
