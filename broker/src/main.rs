@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use fleet_settings::{Settings, Sources};
+use fleet_settings::{Problems, Settings, Sources};
 
 /// The fleet's broker.
 #[derive(Parser)]
@@ -26,7 +26,9 @@ struct Arguments {
 #[derive(Subcommand)]
 enum ProcessRole {
     /// Hold the signing keys and sign what the broker asks for.
-    #[command(after_help = "Example:\n  fleet-broker signer --settings fleet/signer/signer.toml")]
+    #[command(
+        after_help = "Example:\n  fleet-broker signer --settings fleet/signer/signer.toml\n\nSIGHUP: read the settings again and take up the keys that they name."
+    )]
     Signer,
 }
 
@@ -41,18 +43,25 @@ fn main() -> ExitCode {
             Err(code) => code,
         },
         Some(ProcessRole::Signer) => match read(&arguments, "FLEET_SIGNER") {
-            Ok(settings) => finish(fleet_broker::process::run_signer(settings)),
+            Ok(settings) => {
+                let reread = || Ok(load(&arguments, "FLEET_SIGNER")?);
+                finish(fleet_broker::process::run_signer(settings, reread))
+            }
             Err(code) => code,
         },
     }
 }
 
 fn read<T: Settings>(arguments: &Arguments, env_prefix: &str) -> Result<T, ExitCode> {
-    let file = arguments.settings.as_deref();
-    fleet_settings::load(&Sources { file, env_prefix: Some(env_prefix), flags: &arguments.set }).map_err(|problems| {
+    load(arguments, env_prefix).map_err(|problems| {
         eprintln!("{problems}");
         ExitCode::from(2)
     })
+}
+
+fn load<T: Settings>(arguments: &Arguments, env_prefix: &str) -> Result<T, Problems> {
+    let file = arguments.settings.as_deref();
+    fleet_settings::load(&Sources { file, env_prefix: Some(env_prefix), flags: &arguments.set })
 }
 
 fn finish(result: anyhow::Result<()>) -> ExitCode {

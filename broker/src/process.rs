@@ -88,15 +88,28 @@ impl Drop for ShutDownOnDrop {
     }
 }
 
-/// Runs the signer until a signal.
-pub fn run_signer(settings: SignerSettings) -> anyhow::Result<()> {
+/// Runs the signer until a signal. At SIGHUP it takes up the keys that `reread` finds in its settings by then.
+pub fn run_signer(settings: SignerSettings, reread: impl Fn() -> anyhow::Result<SignerSettings>) -> anyhow::Result<()> {
     start_log(&settings.log.filter)?;
     let tenant = settings.tenant.parse().context("read the tenant")?;
-    let service = Service::new(tenant, Keys::read(&settings.keys)?);
+    let service = Arc::new(Service::new(tenant, Keys::read(&settings.keys)?));
+    service.tell_keys();
     runtime()?.block_on(async {
-        tokio::select! {
-            ended = serve(service, &settings.socket, settings.commands_per_minute) => ended?,
-            () = signalled() => {}
+        let mut hangups = signal(SignalKind::hangup()).context("receive SIGHUP")?;
+        let serving = serve(Arc::clone(&service), &settings.socket, settings.commands_per_minute);
+        let (mut serving, mut stop) = (std::pin::pin!(serving), std::pin::pin!(signalled()));
+        loop {
+            tokio::select! {
+                ended = &mut serving => {
+                    ended?;
+                    break;
+                }
+                () = &mut stop => break,
+                Some(()) = hangups.recv() => match reread().and_then(|settings| Ok(Keys::read(&settings.keys)?)) {
+                    Ok(keys) => service.take_up(keys),
+                    Err(error) => error!(error = %format!("{error:#}"), "the signer goes on with the keys that it has"),
+                },
+            }
         }
         // The socket file would otherwise look like a signer that hangs.
         let _ = std::fs::remove_file(&settings.socket);

@@ -184,14 +184,44 @@ pub struct SignerSettings {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SignerKeys {
-    /// Ed25519: signs commands.
-    pub unlock: PathBuf,
+    /// Ed25519: signs commands. None where only people's own keys open doors.
+    pub unlock: KeyFiles,
     /// Ed25519: signs books and time.
-    pub codes: PathBuf,
-    /// P-256: cabinets seal their peppers to it.
-    pub pepper: PathBuf,
+    pub codes: KeyFiles,
+    /// P-256: cabinets seal their peppers to the newest; each of them opens what was sealed to it.
+    pub pepper: KeyFiles,
     /// Ed25519 seed file that serves as the key under which codes lie in the fleet's store.
     pub secrets: PathBuf,
+}
+
+/// The file of a key, or those of several, the newest first: that one signs.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(untagged, expecting = "expected a path, or a list of paths with the newest first")]
+pub enum KeyFiles {
+    One(PathBuf),
+    Several(Vec<PathBuf>),
+}
+
+impl KeyFiles {
+    pub fn paths(&self) -> &[PathBuf] {
+        match self {
+            Self::One(path) => std::slice::from_ref(path),
+            Self::Several(paths) => paths,
+        }
+    }
+
+    fn check(&mut self, key: &str, base: &Path, problems: &mut Checks) {
+        match self {
+            Self::One(path) => problems.path(key, path, base),
+            Self::Several(paths) => paths.iter_mut().for_each(|path| problems.path(key, path, base)),
+        }
+    }
+}
+
+impl From<&str> for KeyFiles {
+    fn from(path: &str) -> Self {
+        Self::One(path.into())
+    }
 }
 
 impl Default for SignerSettings {
@@ -217,9 +247,15 @@ impl Settings for SignerSettings {
             problems.problem("tenant", format!("is no tenant: {error}"));
         }
         problems.path("socket", &mut self.socket, base);
-        problems.path("keys.unlock", &mut self.keys.unlock, base);
-        problems.path("keys.codes", &mut self.keys.codes, base);
-        problems.path("keys.pepper", &mut self.keys.pepper, base);
+        let keys = &mut self.keys;
+        for (key, files) in
+            [("keys.unlock", &mut keys.unlock), ("keys.codes", &mut keys.codes), ("keys.pepper", &mut keys.pepper)]
+        {
+            files.check(key, base, problems);
+            if files.paths().is_empty() && key != "keys.unlock" {
+                problems.problem(key, "needs at least one file");
+            }
+        }
         problems.path("keys.secrets", &mut self.keys.secrets, base);
         if self.commands_per_minute == 0 {
             problems.problem("commands_per_minute", "must be at least 1");

@@ -37,7 +37,7 @@ pub enum ServeError {
 }
 
 /// Serves until the future is dropped.
-pub async fn serve(service: Service, socket: &Path, commands_per_minute: u32) -> Result<(), ServeError> {
+pub async fn serve(service: Arc<Service>, socket: &Path, commands_per_minute: u32) -> Result<(), ServeError> {
     let listener = listen(socket).await?;
     info!(socket = %socket.display(), "signer ready");
     let shared = Arc::new(Shared {
@@ -92,7 +92,7 @@ async fn listen(socket: &Path) -> Result<UnixListener, ServeError> {
 }
 
 struct Shared {
-    service: Service,
+    service: Arc<Service>,
     clock: Clock,
     derivations: Semaphore,
     commands: Mutex<Minute>,

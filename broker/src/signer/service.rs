@@ -1,6 +1,7 @@
 //! What the signer does with a request, given the time and random bytes.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use ed25519_dalek::SigningKey;
 use fleet_core::signing::{
@@ -13,21 +14,22 @@ use schemas::crypto::codes::{Pepper, Secret, TOKEN_BYTES};
 use schemas::crypto::{envelope, rest, seal};
 use schemas::ids::{CabinetId, TenantId};
 use schemas::messages::{CodesMessage, CredentialKind, FleetMillis, Instance, KeyPurpose, PepperOffer, Salt};
-use tracing::warn;
+use tracing::{info, warn};
 use zeroize::Zeroizing;
 
-use crate::settings::SignerKeys;
+use crate::settings::{KeyFiles, SignerKeys};
 
 /// How far the broker's clock may be from the signer's, in milliseconds.
 const CLOCK_TOLERANCE_MILLIS: u64 = 5 * 60 * 1_000;
 /// Random bytes for one code: enough that [`Secret::digits_from`] cannot run out.
 const CODE_ENTROPY: usize = 256;
 
-/// The keys of a tenant.
+/// The keys of a tenant, of each purpose the newest first.
 pub struct Keys {
-    unlock: SigningKey,
+    /// None where only people's own keys open doors.
+    unlock: Vec<SigningKey>,
     codes: SigningKey,
-    pepper: SecretKey,
+    pepper: Vec<SecretKey>,
     secrets: Zeroizing<[u8; 32]>,
 }
 
@@ -42,31 +44,49 @@ pub enum KeysError {
     },
     #[error("signing keys `{one}` and `{other}` are the same key; each purpose needs its own")]
     Shared { one: PathBuf, other: PathBuf },
+    #[error("no key of purpose {0} is named")]
+    None(KeyPurpose),
 }
 
 impl Keys {
     pub fn read(paths: &SignerKeys) -> Result<Self, KeysError> {
-        let ed25519 = |path: &Path| {
-            certs::read_ed25519(path, None).map_err(|source| KeysError::Read { path: path.to_owned(), source })
+        let unread = |path: &Path| {
+            let path = path.to_owned();
+            move |source| KeysError::Read { path, source }
         };
-        let (unlock, codes, secrets) = (ed25519(&paths.unlock)?, ed25519(&paths.codes)?, ed25519(&paths.secrets)?);
-        let pepper = certs::read_p256(&paths.pepper, None)
-            .map_err(|source| KeysError::Read { path: paths.pepper.clone(), source })?;
-        let named = [(&unlock, &paths.unlock), (&codes, &paths.codes), (&secrets, &paths.secrets)];
+        let ed25519 = |path: &PathBuf| certs::read_ed25519(path, None).map_err(unread(path));
+        let all = |files: &KeyFiles| files.paths().iter().map(ed25519).collect::<Result<Vec<_>, _>>();
+        let (unlock, codes, secrets) = (all(&paths.unlock)?, all(&paths.codes)?, ed25519(&paths.secrets)?);
+        let p256 = |path: &PathBuf| certs::read_p256(path, None).map_err(unread(path));
+        let pepper = paths.pepper.paths().iter().map(p256).collect::<Result<Vec<_>, _>>()?;
+        let named: Vec<_> = (unlock.iter().zip(paths.unlock.paths()))
+            .chain(codes.iter().zip(paths.codes.paths()))
+            .chain([(&secrets, &paths.secrets)])
+            .collect();
         for (at, (one, one_path)) in named.iter().enumerate() {
             if let Some((_, other)) = named[at + 1..].iter().find(|(other, _)| other.to_bytes() == one.to_bytes()) {
                 return Err(KeysError::Shared { one: (*one_path).clone(), other: (*other).clone() });
             }
         }
+        if pepper.is_empty() {
+            return Err(KeysError::None(KeyPurpose::Pepper));
+        }
+        let codes = codes.into_iter().next().ok_or(KeysError::None(KeyPurpose::Codes))?;
         let secrets = Zeroizing::new(secrets.to_bytes());
         Ok(Self { unlock, codes, pepper, secrets })
+    }
+
+    /// Ids of the keys that sign, as `fleet keys list` shows them.
+    fn signing(&self) -> (String, String) {
+        let id = |key: &SigningKey| envelope::key_id(&key.verifying_key().to_bytes()).to_string();
+        (self.unlock.first().map_or_else(|| "none".to_owned(), id), id(&self.codes))
     }
 }
 
 /// Answers requests for one tenant.
 pub struct Service {
     tenant: TenantId,
-    keys: Keys,
+    keys: RwLock<Arc<Keys>>,
 }
 
 /// Why a request is not carried out. Goes back to the broker and into its log.
@@ -84,11 +104,29 @@ enum Refusal {
     Digits(u8),
     #[error("no random numbers")]
     Random,
+    #[error("this fleet has no unlock key: people open with keys of their own")]
+    PeopleOnly,
 }
 
 impl Service {
     pub fn new(tenant: TenantId, keys: Keys) -> Self {
-        Self { tenant, keys }
+        Self { tenant, keys: RwLock::new(Arc::new(keys)) }
+    }
+
+    /// From the next request on these keys are used. What is under way goes on with those that it has.
+    pub fn take_up(&self, keys: Keys) {
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
+        self.tell_keys();
+    }
+
+    /// Says in the log which keys sign.
+    pub fn tell_keys(&self) {
+        let (unlock, codes) = self.keys().signing();
+        info!(unlock, codes, "signer uses keys");
+    }
+
+    fn keys(&self) -> Arc<Keys> {
+        Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Carries out one request. Takes tens of milliseconds for each code of [`MakeSecrets`].
@@ -97,16 +135,18 @@ impl Service {
             SignerRequest::SignCommand(ask) => self.check(&ask.tenant).and_then(|()| {
                 close(ask.command.issued, now)?;
                 let payload = cbor::encode(&ask.command);
-                Ok(self.signed(payload, &ask.cabinet, ask.instance, KeyPurpose::Unlock))
+                let keys = self.keys();
+                let key = keys.unlock.first().ok_or(Refusal::PeopleOnly)?;
+                Ok(self.signed(payload, &ask.cabinet, ask.instance, (KeyPurpose::Unlock, key)))
             }),
             SignerRequest::SignBook(ask) => self.check(&ask.tenant).map(|()| {
                 let payload = cbor::encode(&CodesMessage::Book(ask.book));
-                self.signed(payload, &ask.cabinet, ask.instance, KeyPurpose::Codes)
+                self.signed(payload, &ask.cabinet, ask.instance, (KeyPurpose::Codes, &self.keys().codes))
             }),
             SignerRequest::SignTime(ask) => self.check(&ask.tenant).and_then(|()| {
                 close(ask.time.now, now)?;
                 let payload = cbor::encode(&CodesMessage::Time(ask.time));
-                Ok(self.signed(payload, &ask.cabinet, ask.instance, KeyPurpose::Codes))
+                Ok(self.signed(payload, &ask.cabinet, ask.instance, (KeyPurpose::Codes, &self.keys().codes)))
             }),
             SignerRequest::MakeSecrets(ask) => self.make_secrets(&ask),
             SignerRequest::MakeSealed(ask) => self.make_sealed(&ask),
@@ -119,13 +159,13 @@ impl Service {
         if *tenant == self.tenant { Ok(()) } else { Err(Refusal::OtherTenant) }
     }
 
-    fn signed(&self, payload: Vec<u8>, cabinet: &CabinetId, instance: Instance, purpose: KeyPurpose) -> SignerReply {
-        let key = match purpose {
-            KeyPurpose::Unlock => &self.keys.unlock,
-            KeyPurpose::Codes | KeyPurpose::Config | KeyPurpose::Update | KeyPurpose::Pepper | KeyPurpose::Keyset => {
-                &self.keys.codes
-            }
-        };
+    fn signed(
+        &self,
+        payload: Vec<u8>,
+        cabinet: &CabinetId,
+        instance: Instance,
+        (purpose, key): (KeyPurpose, &SigningKey),
+    ) -> SignerReply {
         let scope = envelope::Scope::Cabinet { tenant: &self.tenant, cabinet, instance, purpose };
         Envelope { envelope: Blob(envelope::sign(payload, scope, key)) }.into()
     }
@@ -170,7 +210,10 @@ impl Service {
 
     fn pepper(&self, cabinet: &CabinetId, instance: Instance, offer: &PepperOffer) -> Result<Pepper, Refusal> {
         let aad = seal::pepper_aad(&self.tenant, cabinet, instance, offer.version, offer.salt);
-        let plain = seal::open(&offer.sealed.0, &self.keys.pepper, &aad).map_err(|_| Refusal::Pepper)?;
+        let keys = self.keys();
+        // A cabinet that was away has sealed it to an older one.
+        let opened = keys.pepper.iter().find_map(|key| seal::open(&offer.sealed.0, key, &aad).ok());
+        let plain = opened.ok_or(Refusal::Pepper)?;
         plain.as_slice().try_into().map(Pepper).map_err(|_| Refusal::Pepper)
     }
 
@@ -181,11 +224,11 @@ impl Service {
     fn seal(&self, secret: &Secret) -> Result<Blob, Refusal> {
         let mut nonce = [0; 12];
         getrandom::fill(&mut nonce).map_err(|_| Refusal::Random)?;
-        Ok(Blob(rest::protect(&self.keys.secrets, &self.label(), nonce, secret.reveal().as_bytes())))
+        Ok(Blob(rest::protect(&self.keys().secrets, &self.label(), nonce, secret.reveal().as_bytes())))
     }
 
     fn unseal(&self, sealed: &Blob) -> Result<Secret, Refusal> {
-        let plain = rest::unprotect(&self.keys.secrets, &self.label(), &sealed.0).map_err(|_| Refusal::Secret)?;
+        let plain = rest::unprotect(&self.keys().secrets, &self.label(), &sealed.0).map_err(|_| Refusal::Secret)?;
         std::str::from_utf8(&plain).ok().and_then(|text| Secret::parse(text).ok()).ok_or(Refusal::Secret)
     }
 }
@@ -234,13 +277,16 @@ mod tests {
     }
 
     fn service() -> Service {
-        let keys = Keys {
-            unlock: SigningKey::from_bytes(&[1; 32]),
+        Service::new(tenant(), keys(&[1], &[3]))
+    }
+
+    fn keys(unlock: &[u8], pepper: &[u8]) -> Keys {
+        Keys {
+            unlock: unlock.iter().map(|byte| SigningKey::from_bytes(&[*byte; 32])).collect(),
             codes: SigningKey::from_bytes(&[2; 32]),
-            pepper: SecretKey::from_slice(&[3; 32]).unwrap(),
+            pepper: pepper.iter().map(|byte| SecretKey::from_slice(&[*byte; 32]).unwrap()).collect(),
             secrets: Zeroizing::new([4; 32]),
-        };
-        Service::new(tenant(), keys)
+        }
     }
 
     fn challenge() -> Challenge {
@@ -284,6 +330,36 @@ mod tests {
             purpose: KeyPurpose::Unlock,
         };
         assert!(envelope::open(&made.envelope.0, scope, [&unlock]).is_ok());
+    }
+
+    #[test]
+    fn the_newest_unlock_key_signs_from_the_next_request_on_and_without_one_nothing_opens() {
+        let service = service();
+        let signer = |service: &Service| {
+            let SignerReply::Envelope(made) = service.answer(command(tenant(), NOW), NOW) else { return None };
+            let (tenant, cabinet) = (tenant(), cabinet());
+            let (instance, purpose) = (INSTANCE, KeyPurpose::Unlock);
+            let scope = envelope::Scope::Cabinet { tenant: &tenant, cabinet: &cabinet, instance, purpose };
+            let key = |byte: u8| envelope::public_entry(&SigningKey::from_bytes(&[byte; 32]), purpose);
+            [1, 9].into_iter().find(|byte| envelope::open(&made.envelope.0, scope, [&key(*byte)]).is_ok())
+        };
+        assert_eq!(signer(&service), Some(1));
+        service.take_up(keys(&[9, 1], &[3]));
+        assert_eq!(signer(&service), Some(9));
+        service.take_up(keys(&[], &[3]));
+        assert!(failed(service.answer(command(tenant(), NOW), NOW)).contains("keys of their own"));
+    }
+
+    #[test]
+    fn a_pepper_that_was_sealed_to_an_older_key_opens_until_that_one_is_gone() {
+        let item = SecretItem { id: CredentialId([1; 8]), kind: CredentialKind::Qr, digits: 0, sealed: None };
+        let (tenant, cabinet, items) = (tenant(), cabinet(), vec![item]);
+        let ask = MakeSecrets { tenant, cabinet, instance: INSTANCE, pepper: offer(1), items };
+        let service = service();
+        service.take_up(keys(&[1], &[8, 3]));
+        assert!(matches!(service.answer(ask.clone().into(), NOW), SignerReply::Secrets(_)));
+        service.take_up(keys(&[1], &[8]));
+        assert!(failed(service.answer(ask.into(), NOW)).contains("pepper"));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 use schemas::ids::{CabinetId, Name, Role, SiteId, TenantId};
 use schemas::messages::{Category, Compartment, OrderKey, Size};
 
+use super::keys::KeysCommand;
 use crate::setup::{Boards, ByteOrder, Compartments, Polarity};
 
 /// Sets up and runs a fleet of pickup lockers.
@@ -58,6 +59,9 @@ pub(super) enum Command {
     /// Staff: give them a PIN for the cabinets' screens
     #[command(subcommand)]
     Staff(StaffCommand),
+    /// Signing keys: list, rotate, retire, replace a root
+    #[command(subcommand)]
+    Keys(KeysCommand),
     /// Follow what happens, live
     Watch(WatchArgs),
     /// Write a backup of the fleet's store, while it works

@@ -99,7 +99,7 @@ fn enter(context: &Context, folder: &CabinetFolder, fleet: &Path, place: PlaceAr
 }
 
 /// The operator of the fleet's folder, if there is exactly one.
-fn only_operator(fleet: &Path) -> anyhow::Result<PathBuf> {
+pub(super) fn only_operator(fleet: &Path) -> anyhow::Result<PathBuf> {
     let people = fleet.join("people");
     let mut operators: Vec<PathBuf> = fs::read_dir(&people)
         .with_context(|| format!("read folder `{}`", people.display()))?

@@ -5,6 +5,7 @@ mod backups;
 mod cabinets;
 mod context;
 mod failure;
+mod keys;
 mod orders;
 mod output;
 mod people;
@@ -41,6 +42,7 @@ fn dispatch(args: Args) -> anyhow::Result<ExitCode> {
         Command::Order(order) => orders::run(&context, order),
         Command::Unlock(unlock) => cabinets::unlock(&context, unlock),
         Command::Staff(staff) => people::run(&context, staff),
+        Command::Keys(keys) => keys::run(&context, keys),
         Command::Watch(watch) => watch::run(&context, watch),
         Command::Backup => backups::backup(&context),
         Command::Restore(restore) => backups::restore(&context, &restore),

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use certs::{FileError, IssueError, KeyError, LoadError};
 use schemas::ids::Role;
 
+use super::keys::KeysError;
 use crate::folder::FolderError;
 
 /// Why a folder was not made or not read.
@@ -41,6 +42,8 @@ pub enum SetupError {
     Clock,
     #[error("this machine gives no random bytes")]
     NoRandom(#[from] getrandom::Error),
+    #[error(transparent)]
+    Keys(#[from] KeysError),
     #[error(transparent)]
     Plan(#[from] PlanError),
     #[error(transparent)]
@@ -104,6 +107,7 @@ impl SetupError {
             | Self::Screen(_)
             | Self::Role(_)
             | Self::Settings { .. }
+            | Self::Keys(_)
             | Self::Plan(_)
             | Self::Folder(_)
             | Self::PassphraseNeeded(_) => true,

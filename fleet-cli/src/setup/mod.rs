@@ -7,6 +7,7 @@ mod cabinet;
 mod compartments;
 mod error;
 mod init;
+mod keys;
 mod layout;
 mod making;
 mod person;
@@ -17,5 +18,8 @@ pub use cabinet::{CabinetFolder, CabinetOptions, cabinet};
 pub use compartments::{Compartments, PlannedCompartment};
 pub use error::{PlanError, SetupError};
 pub use init::{InitOptions, init};
+pub use keys::{
+    Change, KeysError, Root, RootKeys, SignedKeyset, change, forget_key, keysets, newest_keyset, settle_signer,
+};
 pub use layout::{FleetSettings, Layout};
 pub use person::{PersonOptions, person};

@@ -17,6 +17,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context as _;
 use schemas::ids::{Name, Role, TenantId};
 use schemas::messages::{Key, KeyPurpose};
+use tokio::time::{Instant, sleep};
 
 use crate::client::{Client, IntegrationClient};
 use crate::folder::PersonFolder;
@@ -84,6 +85,20 @@ impl Stage {
         let process = Process::start("signer", &self.binaries.broker, arguments, self.log("signer"))?;
         process.wait_for_line("signer ready", PATIENCE).await?;
         self.signer = Some(process);
+        Ok(())
+    }
+
+    /// Lets the signer take up the keys that its settings name by now, and waits until it has.
+    pub async fn reload_signer(&self) -> anyhow::Result<()> {
+        let signer = self.signer.as_ref().context("the signer does not run")?;
+        let told = || signer.output().matches("signer uses keys").count();
+        let before = told();
+        signer.hang_up()?;
+        let until = Instant::now() + PATIENCE;
+        while told() == before {
+            anyhow::ensure!(Instant::now() < until, "the signer does not take up its keys:\n{}", signer.output());
+            sleep(Duration::from_millis(20)).await;
+        }
         Ok(())
     }
 

@@ -84,6 +84,14 @@ impl Process {
         Ok(status.code())
     }
 
+    /// SIGHUP: the program reads its settings again.
+    pub fn hang_up(&self) -> anyhow::Result<()> {
+        let id = self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw);
+        let id = id.with_context(|| format!("{} has ended", self.name))?;
+        rustix::process::kill_process(id, rustix::process::Signal::HUP)
+            .with_context(|| format!("send SIGHUP to {}", self.name))
+    }
+
     /// SIGTERM, then waits for an end in good order.
     pub async fn stop(mut self, patience: Duration) -> anyhow::Result<()> {
         if let Some(id) = self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw)

@@ -15,6 +15,7 @@ mod disks;
 mod handover;
 mod input;
 mod isolation;
+mod keys;
 mod lockout;
 mod machine;
 mod offline;

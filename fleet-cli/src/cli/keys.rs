@@ -1,0 +1,391 @@
+//! `fleet keys`: the signing keys, from the fleet's folder to its cabinets.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context as _;
+use clap::{Args, Subcommand};
+use schemas::api::{HexBytes, KeysetHolders, KeysetList, Reply, Request};
+use schemas::messages::{KeyId, KeyPurpose};
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::cabinets::only_operator;
+use super::context::{Context, block_on, other_answer, passphrase};
+use super::failure::Usage;
+use super::output::{self, table};
+use crate::client::Client;
+use crate::folder::PersonFolder;
+use crate::setup::{self, Change, Layout, Root, RootKeys, SignedKeyset};
+
+/// How long connected cabinets may take to say that they hold a new keyset.
+const HEARD_WITHIN: Duration = Duration::from_secs(10);
+const SETTLED_AFTER: Duration = Duration::from_secs(2);
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// Cabinets that a message names.
+const NAMED_MAX: usize = 20;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum KeysCommand {
+    /// Keys and roots in force, and which cabinets hold which keyset
+    List,
+    /// Put a new key beside the old one
+    #[command(override_usage = "fleet keys rotate <PURPOSE> --fleet <DIR> [OPTIONS]")]
+    #[command(after_help = "\
+Example:
+  fleet keys rotate unlock --fleet acme --roots /media/safe
+
+Makes the key in signer/, names it in signer.toml, and signs a keyset that has
+both. Connected cabinets get it at once, the others when they come back. Then
+let the signer read its settings again (SIGHUP, or a restart): from there on it
+signs with the new key. The old one works until `fleet keys retire`.")]
+    Rotate {
+        /// unlock, codes or pepper
+        purpose: KeyPurpose,
+        #[command(flatten)]
+        keys: KeysArgs,
+    },
+    /// Take a key out, once every cabinet holds another
+    #[command(override_usage = "fleet keys retire <KEY> --fleet <DIR> [OPTIONS]")]
+    #[command(after_help = "\
+Example:
+  fleet keys retire 3097e2dee2cb4a34 --fleet acme --roots /media/safe
+
+Refuses while a cabinet does not hold the newest keyset, and names those. The
+key's file in signer/ is deleted; let the signer read its settings again.")]
+    Retire {
+        /// Id, as `fleet keys list` shows it
+        key: KeyId,
+        /// Although cabinets are named that still need it
+        #[arg(long)]
+        force: bool,
+        #[command(flatten)]
+        keys: KeysArgs,
+    },
+    /// The two keys that sign keysets
+    #[command(subcommand)]
+    Root(RootCommand),
+    /// Give the fleet every keyset of the folder that it does not have
+    #[command(after_help = "\
+Example:
+  fleet keys push --fleet acme
+
+For a keyset that was signed while the broker was away, and for a broker that
+was restored from an older backup.")]
+    Push {
+        /// Folder of the fleet, as made by `fleet init`
+        #[arg(long = "fleet", value_name = "DIR")]
+        dir: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum RootCommand {
+    /// Make another root in the place of one that is lost or was seen
+    #[command(override_usage = "fleet keys root replace <1|2> --fleet <DIR> [OPTIONS]")]
+    #[command(after_help = "\
+Example:
+  fleet keys root replace 1 --fleet acme --roots /media/safe
+
+The other root signs. The new key is written beside it; carry it to a safe of
+its own. What the old one signs is refused from then on.")]
+    Replace {
+        /// Which: 1 or 2
+        #[arg(value_parser = parse_root, value_name = "1|2")]
+        root: Root,
+        #[command(flatten)]
+        keys: KeysArgs,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct KeysArgs {
+    /// Folder of the fleet, as made by `fleet init`
+    #[arg(long = "fleet", value_name = "DIR")]
+    dir: PathBuf,
+    /// Where the roots' keys are [default: DIR/offline]
+    #[arg(long, value_name = "DIR")]
+    roots: Option<PathBuf>,
+    /// Private file that opens the roots' keys
+    #[arg(long, value_name = "FILE")]
+    passphrase_file: Option<PathBuf>,
+    /// Go above a version that a cabinet claims to hold
+    #[arg(long, value_name = "VERSION", default_value_t = 0, hide_default_value = true)]
+    above: u64,
+}
+
+fn parse_root(text: &str) -> Result<Root, &'static str> {
+    match text {
+        "1" => Ok(Root::First),
+        "2" => Ok(Root::Second),
+        _ => Err("a root is 1 or 2"),
+    }
+}
+
+pub(super) fn run(context: &Context, command: KeysCommand) -> anyhow::Result<ExitCode> {
+    match command {
+        KeysCommand::List => list(context),
+        KeysCommand::Rotate { purpose, keys } => sign(context, &keys, Change::Rotate(purpose), false),
+        KeysCommand::Retire { key, force, keys } => sign(context, &keys, Change::Retire(key), force),
+        KeysCommand::Root(RootCommand::Replace { root, keys }) => sign(context, &keys, Change::Replace(root), false),
+        KeysCommand::Push { dir } => push(context, &dir),
+    }
+}
+
+fn list(context: &Context) -> anyhow::Result<ExitCode> {
+    let reply = context.ask(&context.folder()?, &Request::KeysetList {})?;
+    let Reply::Keysets(list) = &reply else { return Err(other_answer()) };
+    if context.json {
+        output::json(&reply)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if list.newest == 0 {
+        output::text("The fleet was given no keyset yet: cabinets use the one of their folder. `fleet keys push`.\n")?;
+    } else {
+        output::text(&format!("Keyset {} is the newest.\n", list.newest))?;
+        let mut keys = table(["PURPOSE", "KEY"]);
+        for key in &list.keys {
+            keys.add_row([key.purpose.to_string(), key.id.to_string()]);
+        }
+        for root in &list.roots {
+            keys.add_row(["root".to_owned(), root.to_string()]);
+        }
+        output::show(keys, "It has no keys.")?;
+        output::text("")?;
+    }
+    let mut held = table(["HELD", "CABINETS", "WHICH"]);
+    for row in &list.held {
+        held.add_row([row.version.to_string(), row.cabinets.to_string(), names(std::iter::once(row))]);
+    }
+    output::show(held, "No cabinets yet.")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The operator who puts keysets: `--as`, or the only one in the fleet's folder.
+fn operator(context: &Context, fleet: &Path) -> anyhow::Result<PersonFolder> {
+    match context.person {
+        Some(_) => context.folder(),
+        None => context.folder_or(&only_operator(fleet)?),
+    }
+}
+
+/// Signs the next keyset and gives it to the fleet.
+fn sign(context: &Context, args: &KeysArgs, change: Change, force: bool) -> anyhow::Result<ExitCode> {
+    let layout = Layout::open(&args.dir)?;
+    let operator = operator(context, &args.dir)?;
+    let passphrase = passphrase(args.passphrase_file.as_deref())?;
+    let folder = args.roots.clone().unwrap_or_else(|| layout.offline());
+    let root_keys = RootKeys { folder, passphrase: passphrase.as_ref() };
+
+    let before = setup::newest_keyset(&layout)?;
+    let known = block_on(bring_up_to_date(&operator, &layout))??;
+    let newest = before.keyset.version;
+    refuse_older_folder(&known, newest, args.above)?;
+    let retired = match change {
+        Change::Retire(id) => before.keyset.keys.iter().find(|key| key.id == id),
+        Change::Rotate(_) | Change::Replace(_) => None,
+    };
+    if retired.is_some() && !force {
+        refuse_behind(&known, newest)?;
+    }
+    let signed = setup::change(&layout, change, args.above.saturating_add(1), &root_keys, SystemTime::now())?;
+    // Cabinets seal to a new pepper key as soon as they hold the keyset: the signer must be able to open it by then.
+    let pepper_first = setup::settle_signer(&layout, &signed.keyset, &[KeyPurpose::Pepper])?;
+    let delivered = block_on(bring_up_to_date(&operator, &layout))?;
+    let known = delivered.with_context(|| {
+        let version = signed.keyset.version;
+        format!(
+            "keyset {version} is signed and not delivered; do it with `fleet keys push --fleet {}`",
+            args.dir.display()
+        )
+    })?;
+    // They verify with a new key only once they hold the keyset, so the signer may use it from here on.
+    let mut changed = setup::settle_signer(&layout, &signed.keyset, &[KeyPurpose::Unlock, KeyPurpose::Codes])?;
+    changed.extend(pepper_first);
+    if let Some(key) = retired {
+        setup::forget_key(&layout, key)?;
+    }
+    tell(context, &layout, change, &signed, &known, !changed.is_empty())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn push(context: &Context, dir: &Path) -> anyhow::Result<ExitCode> {
+    let layout = Layout::open(dir)?;
+    let operator = operator(context, dir)?;
+    let known = block_on(bring_up_to_date(&operator, &layout))??;
+    let newest = setup::newest_keyset(&layout)?;
+    refuse_older_folder(&known, newest.keyset.version, 0)?;
+    if known.newest < newest.keyset.version {
+        let text = format!("keyset {} names no roots, so the fleet does not take it", newest.keyset.version);
+        return Err(Usage(format!("{text}; the next one does, such as that of `fleet keys rotate codes`")).into());
+    }
+    let purposes = [KeyPurpose::Unlock, KeyPurpose::Codes, KeyPurpose::Pepper];
+    let changed = setup::settle_signer(&layout, &newest.keyset, &purposes)?;
+    if context.json {
+        output::json(&summary(&newest, &known, !changed.is_empty()))?;
+    } else {
+        output::text(&format!("The fleet has keyset {}. {}", known.newest, hold(&known, known.newest)))?;
+        if !changed.is_empty() {
+            output::text(&take_up(&layout))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Puts what the fleet lacks, in order, and waits until the connected cabinets had time to take it.
+async fn bring_up_to_date(operator: &PersonFolder, layout: &Layout) -> anyhow::Result<KeysetList> {
+    let client = Client::connect(operator).await?;
+    let told = deliver(&client, layout).await;
+    client.close().await;
+    told
+}
+
+async fn deliver(client: &Client, layout: &Layout) -> anyhow::Result<KeysetList> {
+    let mut known = ask_list(client).await?;
+    let missing: Vec<SignedKeyset> = setup::keysets(layout)?
+        .into_iter()
+        .filter(|signed| signed.keyset.version > known.newest)
+        // A fleet that was made before keysets named their roots begins with its next one.
+        .skip_while(|signed| known.newest == 0 && signed.keyset.roots.is_none())
+        .collect();
+    for signed in &missing {
+        let request = Request::KeysetPut { envelope: HexBytes(signed.envelope.clone()) };
+        let reply = ask(client, &request).await.with_context(|| format!("put keyset {}", signed.keyset.version))?;
+        if reply != Reply::Done {
+            return Err(other_answer());
+        }
+    }
+    // Whoever is away is not waited for: only as long as more and more of them hold it.
+    let until = Instant::now() + HEARD_WITHIN;
+    let (mut before, mut since) = (usize::MAX, Instant::now());
+    while !missing.is_empty() && Instant::now() < until {
+        known = ask_list(client).await?;
+        let waiting = missing_cabinets(&known, known.newest);
+        if waiting < before {
+            (before, since) = (waiting, Instant::now());
+        }
+        if waiting == 0 || since.elapsed() >= SETTLED_AFTER {
+            break;
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    Ok(known)
+}
+
+async fn ask_list(client: &Client) -> anyhow::Result<KeysetList> {
+    let Reply::Keysets(list) = ask(client, &Request::KeysetList {}).await? else { return Err(other_answer()) };
+    Ok(*list)
+}
+
+/// Asks one thing. An error in the answer is an error here.
+async fn ask(client: &Client, request: &Request) -> anyhow::Result<Reply> {
+    let reply = client.request(request).await?;
+    let Reply::Error(error) = reply else { return Ok(reply) };
+    let hint = error.hint.map(|hint| format!("; {hint}")).unwrap_or_default();
+    Err(anyhow::anyhow!("{} ({}){hint}", error.message, error.code))
+}
+
+/// Cabinets that hold an older version.
+fn behind(known: &KeysetList, version: u64) -> Vec<&KeysetHolders> {
+    known.held.iter().filter(|row| row.version < version).collect()
+}
+
+fn missing_cabinets(known: &KeysetList, version: u64) -> usize {
+    behind(known, version).iter().map(|row| usize::try_from(row.cabinets).unwrap_or(usize::MAX)).sum()
+}
+
+/// A keyset that leaves out what a newer one has would take keys from cabinets that nobody meant to take.
+fn refuse_older_folder(known: &KeysetList, newest: u64, above: u64) -> anyhow::Result<()> {
+    if known.newest > newest {
+        let text = format!("the fleet has keyset {}, this folder only {newest}: it is an old copy", known.newest);
+        return Err(Usage(format!("{text}; use the newest one")).into());
+    }
+    let ahead: Vec<_> = known.held.iter().filter(|row| row.version > newest.max(above)).collect();
+    let Some(highest) = ahead.iter().map(|row| row.version).max() else { return Ok(()) };
+    let text = format!("cabinets hold keyset {highest}, this folder has {newest} only: {}", names(ahead.into_iter()));
+    let hint = format!("use the newest folder, or --above {highest} if it is lost or they lie");
+    Err(Usage(format!("{text}; {hint}")).into())
+}
+
+fn refuse_behind(known: &KeysetList, newest: u64) -> anyhow::Result<()> {
+    let behind = behind(known, newest);
+    if behind.is_empty() {
+        return Ok(());
+    }
+    let names = names(behind.into_iter());
+    anyhow::bail!("these cabinets do not hold keyset {newest} yet and need the key: {names}; wait, or use --force")
+}
+
+fn names<'r>(rows: impl Iterator<Item = &'r KeysetHolders>) -> String {
+    let rows: Vec<_> = rows.collect();
+    let all: usize = rows.iter().map(|row| usize::try_from(row.cabinets).unwrap_or(usize::MAX)).sum();
+    let named: Vec<_> = rows.iter().flat_map(|row| &row.names).take(NAMED_MAX).map(ToString::to_string).collect();
+    let more = all.saturating_sub(named.len());
+    let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}{rest}", named.join(", "))
+}
+
+/// How many cabinets hold a version, in words.
+fn hold(known: &KeysetList, version: u64) -> String {
+    let all: u32 = known.held.iter().map(|row| row.cabinets).sum();
+    let behind = behind(known, version);
+    let missing: u32 = behind.iter().map(|row| row.cabinets).sum();
+    let which = if missing > 0 { format!("; not yet: {}", names(behind.into_iter())) } else { String::new() };
+    format!("{} of {all} cabinets hold it{which}.", all.saturating_sub(missing))
+}
+
+fn take_up(layout: &Layout) -> String {
+    format!(
+        "\nThe signer takes up its keys when it reads {} again:\n\
+         send it SIGHUP, or restart it. Until then it signs with those that it has.",
+        layout.signer_toml().display()
+    )
+}
+
+fn summary(signed: &SignedKeyset, known: &KeysetList, reload: bool) -> serde_json::Value {
+    let behind = behind(known, signed.keyset.version);
+    let keys: Vec<_> = signed.keyset.keys.iter().map(|key| json!({ "id": key.id, "purpose": key.purpose })).collect();
+    json!({
+        "version": signed.keyset.version,
+        "keys": keys,
+        "roots": signed.keyset.roots.iter().flat_map(|roots| roots.both().map(|root| root.id)).collect::<Vec<_>>(),
+        "cabinets": known.held.iter().map(|row| row.cabinets).sum::<u32>(),
+        "behind": behind.iter().map(|row| row.cabinets).sum::<u32>(),
+        "behind_names": behind.iter().flat_map(|row| &row.names).collect::<Vec<_>>(),
+        "signer_must_reload": reload,
+    })
+}
+
+fn tell(
+    context: &Context,
+    layout: &Layout,
+    change: Change,
+    signed: &SignedKeyset,
+    known: &KeysetList,
+    reload: bool,
+) -> anyhow::Result<()> {
+    if context.json {
+        return output::json(&summary(signed, known, reload));
+    }
+    let version = signed.keyset.version;
+    let done = match change {
+        Change::Rotate(purpose) => {
+            let id = signed.keyset.keys_for(purpose).next().map(|key| key.id.to_string()).unwrap_or_default();
+            format!("{purpose} key {id} is new; the older ones work until they are retired.")
+        }
+        Change::Retire(id) => format!("Key {id} is out, and its file deleted."),
+        Change::Replace(root) => {
+            let place = match root {
+                Root::First => 1,
+                Root::Second => 2,
+            };
+            format!(
+                "Root {place} is another key now: keyset-root-{place}-{version}.key. Carry it to a safe of its own,\n\
+                 and destroy the file of the former one."
+            )
+        }
+    };
+    output::text(&format!("{done}\nKeyset {version}: {}", hold(known, version)))?;
+    if reload { output::text(&take_up(layout)) } else { Ok(()) }
+}
