@@ -1,21 +1,33 @@
-//! `cabinet-agent`: the process on a cabinet.
+//! `cabinet-agent`: the process on a cabinet, and with `enroll` the command that makes it one.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use fleet_settings::Sources;
+
+use cabinet_agent::identity::identity_file;
+use cabinet_agent::process::RunError;
+use cabinet_agent::setup::{self, SetupArguments};
 
 /// The agent of one cabinet.
 #[derive(Parser)]
 #[command(version, after_help = "Example:\n  cabinet-agent --settings /etc/cabinet-agent/agent.toml")]
 struct Arguments {
     /// The settings file; paths in it are relative to it.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", global = true)]
     settings: Option<PathBuf>,
     /// One setting that wins over file and environment.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make this machine a cabinet of the fleet: with the token of `fleet cabinet add`, once.
+    Enroll(SetupArguments),
 }
 
 fn main() -> ExitCode {
@@ -25,22 +37,28 @@ fn main() -> ExitCode {
     }
     let arguments = Arguments::parse();
     let file = arguments.settings.as_deref();
-    let sources = Sources { file, env_prefix: Some("CABINET_AGENT"), flags: &arguments.set };
-    let settings = match fleet_settings::load(&sources) {
-        Ok(settings) => settings,
-        Err(problems) => {
-            eprintln!("{problems}");
-            return ExitCode::from(2);
-        }
-    };
-    match cabinet_agent::process::run(settings) {
+    if let Some(Command::Enroll(enroll)) = &arguments.command {
+        return finish(setup::run(enroll, file));
+    }
+    let base = file.and_then(std::path::Path::parent);
+    let written = base.map(identity_file);
+    let sources =
+        Sources { file, written: written.as_deref(), env_prefix: Some("CABINET_AGENT"), flags: &arguments.set };
+    match fleet_settings::load(&sources) {
+        Ok(settings) => finish(cabinet_agent::process::run(settings)),
+        Err(problems) => finish(Err(RunError::Settings(problems.to_string()))),
+    }
+}
+
+fn finish(ended: Result<(), RunError>) -> ExitCode {
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         // Settings files that settings name, such as the board's profile, are settings too.
-        Err(cabinet_agent::process::RunError::Settings(text)) => {
+        Err(RunError::Settings(text)) => {
             eprintln!("{text}");
             ExitCode::from(2)
         }
-        Err(cabinet_agent::process::RunError::Failed(error)) => {
+        Err(RunError::Failed(error)) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
 use cabinet_core::{CompartmentConfig, Config, DeviceKey, MachineStart};
-use certs::{ServerRoots, TlsIdentity};
+use certs::{ServerRoots, Subject};
 use fleet_store::{OpenError, RedbStore};
 use schemas::cbor::Blob;
 use schemas::crypto::envelope::key_id;
@@ -24,6 +24,7 @@ use crate::boards::{self, BootClock, BusReport, Profile, ProfileText};
 use crate::device_key;
 use crate::driver::{Driver, DriverError, Sources, Surroundings};
 use crate::fleet_time::FleetTime;
+use crate::identity::{Credentials, Fleet, Renewal, Slots};
 use crate::screen::{Notes, Screen, ScreenRequest};
 use crate::settings::AgentSettings;
 use crate::uplink::{self, Endpoint, Order, UplinkEvent};
@@ -66,7 +67,7 @@ async fn serve(settings: AgentSettings, profile: Profile) -> anyhow::Result<()> 
     let cabinet = Installed::read(&settings)?;
     let clock = boards::boot_clock();
     let time = Arc::new(FleetTime::new(Arc::clone(&clock)));
-    let endpoint = endpoint(&settings, &cabinet, Arc::clone(&time))?;
+    let credentials = credentials(&settings, &cabinet, Arc::clone(&time))?;
     // Before anything that the world sees: a second agent on the same store must not take the identity, the screen's
     // address or the lock bus away from the one that runs. A store that cannot be opened at start ends the agent with
     // its reason; later it is waited for.
@@ -76,7 +77,15 @@ async fn serve(settings: AgentSettings, profile: Profile) -> anyhow::Result<()> 
     let notes = shown.notes();
     let (orders, ordered) = mpsc::channel::<Order>(CHANNEL);
     let (events, uplink) = mpsc::channel(CHANNEL);
+    let endpoint = endpoint(&settings, &cabinet, Arc::clone(&credentials));
     let mut link = tokio::spawn(uplink::run(endpoint, ordered, events));
+    let renewal = Renewal {
+        credentials,
+        fleet: Fleet { host: settings.fleet.host.clone(), port: settings.fleet.enrolment_port },
+        identity: cabinet.identity(),
+        orders: orders.clone(),
+    };
+    let mut renewing = tokio::spawn(renewal.run());
 
     let (stopping, stop) = watch::channel(false);
     tokio::spawn(async move {
@@ -93,8 +102,10 @@ async fn serve(settings: AgentSettings, profile: Profile) -> anyhow::Result<()> 
     let ended = tokio::select! {
         ended = supervise(&settings, &cabinet, store, outside, (uplink, screen), stop.clone()) => ended,
         () = untimely_end(&mut link, stop.clone()) => anyhow::bail!("the connection to the fleet is no longer tended"),
+        () = untimely_end(&mut renewing, stop.clone()) => anyhow::bail!("the certificate is no longer renewed"),
         () = untimely_end(&mut serving, stop) => anyhow::bail!("the screen is no longer served"),
     };
+    renewing.abort();
     // The connection ends with its channel, with a word of goodbye if it can be had; nothing of it has to reach a disk.
     if !link.is_finished() {
         let _ = tokio::time::timeout(GOODBYE, link).await;
@@ -243,6 +254,10 @@ impl Installed {
         })
     }
 
+    fn identity(&self) -> Identity {
+        Identity::cabinet(&self.tenant, &self.cabinet)
+    }
+
     /// What the core is told. Each opening is a run of its own: a new boot id voids all challenges.
     fn config(&self, settings: &AgentSettings) -> anyhow::Result<Config> {
         let mut boot = [0; 8];
@@ -292,30 +307,42 @@ fn compartment(row: &crate::settings::CompartmentRow) -> Option<CompartmentConfi
     Some(CompartmentConfig { info, occupancy_sensor: true })
 }
 
-fn endpoint(settings: &AgentSettings, cabinet: &Installed, time: Arc<FleetTime>) -> anyhow::Result<Endpoint> {
+/// Key and certificate, and how they are judged and renewed.
+fn credentials(
+    settings: &AgentSettings,
+    cabinet: &Installed,
+    time: Arc<FleetTime>,
+) -> anyhow::Result<Arc<Credentials>> {
     let fleet = &settings.fleet;
-    if let Err(problem) = certs::check_certificate_file(&fleet.certificate, SystemTime::now()) {
-        // A cabinet without the right time must come up all the same: its doors work offline.
-        warn!(problem = %format!("{:#}", anyhow::Error::new(problem)), "certificate");
-    }
     let roots = ServerRoots::from_file(&fleet.roots, cabinet.tenant.clone())?;
-    let own = TlsIdentity::read(&fleet.certificate, &fleet.key, None)?;
-    let expected = Identity::cabinet(&cabinet.tenant, &cabinet.cabinet);
+    let opened = Credentials::open(Slots::new(&fleet.identity), roots, time)
+        .context("read this cabinet's certificate; `cabinet-agent enroll` gets one")?;
+    let own = opened.current();
+    let expected = cabinet.identity();
     anyhow::ensure!(
-        *own.identity() == expected,
-        "certificate `{}` is for {}, but agent.toml says {expected}",
-        fleet.certificate.display(),
-        own.identity()
+        own.subject == Subject::Leaf(expected.clone()),
+        "the certificate in `{}` is for {}, but the settings say {expected}",
+        fleet.identity.display(),
+        own.subject
     );
-    Ok(Endpoint {
+    if own.not_after < SystemTime::now() {
+        // A cabinet without the right time must come up all the same: its doors work offline.
+        warn!(not_after = ?own.not_after, "the certificate has ended by this machine's clock; it will be renewed");
+    }
+    Ok(Arc::new(opened))
+}
+
+fn endpoint(settings: &AgentSettings, cabinet: &Installed, credentials: Arc<Credentials>) -> Endpoint {
+    let fleet = &settings.fleet;
+    Endpoint {
         host: fleet.host.clone(),
         port: fleet.port,
-        tls: Arc::new(certs::client_config_without_time(&own, &roots, time)?),
+        credentials,
         tenant: cabinet.tenant.clone(),
         cabinet: cabinet.cabinet.clone(),
         keep_alive: Duration::from_secs(fleet.keep_alive_seconds.into()),
         backoff_max: Duration::from_secs(fleet.backoff_max_seconds.into()),
-    })
+    }
 }
 
 /// Reads the boards' profile and checks that it and the inventory speak of the same compartments.

@@ -34,8 +34,10 @@ pub struct FleetSection {
     pub port: u16,
     /// The fleet's TLS root.
     pub roots: PathBuf,
-    pub certificate: PathBuf,
-    pub key: PathBuf,
+    /// Folder of the cabinet's key and certificate, made by `cabinet-agent enroll`.
+    pub identity: PathBuf,
+    /// Port at which the certificate is renewed.
+    pub enrolment_port: u16,
     /// Seconds between MQTT pings. A cabinet that is silent for one and a half times that is taken for offline.
     pub keep_alive_seconds: u16,
     /// Longest wait between attempts to connect, in seconds.
@@ -47,9 +49,9 @@ impl Default for FleetSection {
         Self {
             host: String::new(),
             port: 8883,
-            roots: "root.crt".into(),
-            certificate: "cabinet.crt".into(),
-            key: "cabinet.key".into(),
+            roots: "identity/root.crt".into(),
+            identity: "identity".into(),
+            enrolment_port: 8884,
             keep_alive_seconds: 200,
             backoff_max_seconds: 60,
         }
@@ -147,6 +149,10 @@ pub struct CompartmentRow {
 
 impl Settings for AgentSettings {
     fn check(&mut self, base: &Path, problems: &mut Checks) {
+        if self.tenant.is_empty() && self.cabinet.is_empty() && self.instance.is_empty() {
+            // One line instead of six that say the same.
+            return problems.problem("tenant", "is missing: enrol this cabinet first, `cabinet-agent enroll --help`");
+        }
         if let Err(error) = self.tenant.parse::<TenantId>() {
             problems.problem("tenant", format!("is no tenant: {error}"));
         }
@@ -166,8 +172,7 @@ impl Settings for AgentSettings {
             problems.problem("fleet.backoff_max_seconds", "must be at least 1");
         }
         problems.path("fleet.roots", &mut self.fleet.roots, base);
-        problems.path("fleet.certificate", &mut self.fleet.certificate, base);
-        problems.path("fleet.key", &mut self.fleet.key, base);
+        problems.path("fleet.identity", &mut self.fleet.identity, base);
         problems.path("keys.keyset", &mut self.keys.keyset, base);
         problems.path("keys.device", &mut self.keys.device, base);
         problems.path("data.store", &mut self.data.store, base);

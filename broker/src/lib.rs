@@ -3,6 +3,7 @@
 pub mod admission;
 pub mod bus;
 pub mod driver;
+pub mod enrolment;
 pub mod gate;
 pub mod process;
 pub mod settings;

@@ -61,7 +61,7 @@ fn read<T: Settings>(arguments: &Arguments, env_prefix: &str) -> Result<T, ExitC
 
 fn load<T: Settings>(arguments: &Arguments, env_prefix: &str) -> Result<T, Problems> {
     let file = arguments.settings.as_deref();
-    fleet_settings::load(&Sources { file, env_prefix: Some(env_prefix), flags: &arguments.set })
+    fleet_settings::load(&Sources { file, written: None, env_prefix: Some(env_prefix), flags: &arguments.set })
 }
 
 fn finish(result: anyhow::Result<()>) -> ExitCode {

@@ -17,13 +17,16 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::admission::Registry;
 use crate::bus::{Bus, RouterBus, Timing};
-use crate::driver::{Backups, Clock, Driver, Surroundings};
+use crate::driver::{Backups, Clock, Driver, Sources, Surroundings};
+use crate::enrolment::{EnrolmentAsk, EnrolmentPort, EnrolmentSettings};
 use crate::gate::{CloseReason, Gate, GateHandle, GateInput, identify_with};
 use crate::settings::{BrokerSettings, SignerSettings, StoreSection, TlsSection};
-use crate::signer::{Keys, Service, SignerAnswer, SignerClient, serve};
+use crate::signer::{Keys, Limits, Service, SignerClient, serve};
 
 /// Inputs that wait for the driver before the gate stops reading sockets.
 const INPUTS_WAITING: usize = 4_096;
+/// Devices that wait for a certificate before the enrolment port stops reading.
+const ENROLMENTS_WAITING: usize = 64;
 /// Between two attempts to open a store that failed.
 const REOPEN_AFTER: Duration = Duration::from_secs(1);
 const REOPEN_AFTER_MAX: Duration = Duration::from_secs(30);
@@ -34,13 +37,15 @@ const STABLE: Duration = Duration::from_secs(60);
 pub fn run_broker(settings: BrokerSettings) -> anyhow::Result<()> {
     start_log(&settings.log.filter)?;
     let runtime = runtime()?;
-    let (inputs, mut received) = mpsc::channel(INPUTS_WAITING);
+    let (inputs, received) = mpsc::channel(INPUTS_WAITING);
+    let (asks, asked) = mpsc::channel(ENROLMENTS_WAITING);
     let clock = Clock::start();
-    let (gate, registry) = runtime.block_on(open_gate(&settings, &clock, inputs))?;
+    let Ports { gate, enrolment, registry } = runtime.block_on(open_ports(&settings, &clock, inputs, asks))?;
     let address = gate.local_addr().context("read the gate's address")?;
     let handle = gate.handle();
 
-    let (answers, mut answered) = mpsc::unbounded_channel();
+    let (answers, answered) = mpsc::unbounded_channel();
+    let mut sources = Sources { gate: received, signer: answered, enrolment: asked };
     let surroundings = Surroundings {
         gate: handle.clone(),
         bus: start_bus(handle.clone())?,
@@ -59,18 +64,20 @@ pub fn run_broker(settings: BrokerSettings) -> anyhow::Result<()> {
         .name("driver".into())
         .spawn(move || {
             let _end = ShutDownOnDrop(ending);
-            on.block_on(drive(driver, &store, &mut received, &mut answered, stop))
+            on.block_on(drive(driver, &store, &mut sources, stop))
         })
         .context("start the driver")?;
-    info!(%address, "broker ready");
+    info!(%address, enrolment = %enrolment.local_addr(), "broker ready");
     runtime.block_on(async {
         let stop = handle.clone();
+        let enrolling = tokio::spawn(enrolment.serve());
         tokio::spawn(async move {
             signalled().await;
             info!("stopping");
             stop.shutdown();
         });
         gate.run().await;
+        enrolling.abort();
     });
     // Every connection has ended; what they left behind is still taken.
     stopping.send_replace(true);
@@ -94,9 +101,13 @@ pub fn run_signer(settings: SignerSettings, reread: impl Fn() -> anyhow::Result<
     let tenant = settings.tenant.parse().context("read the tenant")?;
     let service = Arc::new(Service::new(tenant, Keys::read(&settings.keys)?));
     service.tell_keys();
+    let limits = Limits {
+        commands_per_minute: settings.commands_per_minute,
+        certificates_per_minute: settings.certificates_per_minute,
+    };
     runtime()?.block_on(async {
         let mut hangups = signal(SignalKind::hangup()).context("receive SIGHUP")?;
-        let serving = serve(Arc::clone(&service), &settings.socket, settings.commands_per_minute);
+        let serving = serve(Arc::clone(&service), &settings.socket, limits);
         let (mut serving, mut stop) = (std::pin::pin!(serving), std::pin::pin!(signalled()));
         loop {
             tokio::select! {
@@ -128,15 +139,32 @@ fn runtime() -> anyhow::Result<Runtime> {
     Builder::new_multi_thread().enable_all().build().context("start the runtime")
 }
 
-async fn open_gate(
+/// What the world can reach.
+struct Ports {
+    gate: Gate,
+    enrolment: EnrolmentPort,
+    registry: Arc<Registry>,
+}
+
+async fn open_ports(
     settings: &BrokerSettings,
     clock: &Clock,
     inputs: mpsc::Sender<GateInput>,
-) -> anyhow::Result<(Gate, Arc<Registry>)> {
+    asks: mpsc::Sender<EnrolmentAsk>,
+) -> anyhow::Result<Ports> {
     let roots = ClientRoots::from_files(&settings.tls.cabinets_ca, &settings.tls.people_ca)?;
     let identity = server_identity(&settings.tls)?;
     let tls = certs::server_config(&identity, &roots, Arc::new(clock.clone()))?;
     let registry = Arc::new(Registry::default());
+    let enrolling = EnrolmentSettings {
+        listen: settings.enrolment.listen,
+        root: settings.enrolment.root.clone(),
+        cabinets_ca: settings.tls.cabinets_ca.clone(),
+        connections_max: settings.enrolment.connections_max,
+        grace_days: settings.enrolment.grace_days,
+    };
+    let known = (Arc::clone(&registry), clock.clone());
+    let enrolment = EnrolmentPort::bind(&enrolling, &identity, &roots, known, asks).await?;
     let clock = clock.clone();
     let listen = settings.gate.listen;
     let gate = Gate::bind(
@@ -148,7 +176,7 @@ async fn open_gate(
     )
     .await
     .with_context(|| format!("listen on {listen}; if the port is in use, stop the other process or set gate.listen"))?;
-    Ok((gate, registry))
+    Ok(Ports { gate, enrolment, registry })
 }
 
 /// A broker with an expired certificate would be refused by every cabinet: better not to start.
@@ -172,21 +200,20 @@ fn start_bus(gate: GateHandle) -> anyhow::Result<Arc<dyn Bus>> {
 async fn drive(
     mut driver: Driver<RedbStore>,
     store: &StoreSection,
-    inputs: &mut mpsc::Receiver<GateInput>,
-    answers: &mut mpsc::UnboundedReceiver<SignerAnswer>,
+    sources: &mut Sources,
     stop: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
     let mut wait = REOPEN_AFTER;
     loop {
         let started = tokio::time::Instant::now();
-        let Err(failure) = driver.run(inputs, answers, stopped(stop.clone())).await else { return Ok(()) };
+        let Err(failure) = driver.run(sources, stopped(stop.clone())).await else { return Ok(()) };
         // A disk that is full can be read: without a growing pause the whole fleet would connect once a second for nothing.
         wait = if started.elapsed() > STABLE { REOPEN_AFTER } else { (wait * 2).min(REOPEN_AFTER_MAX) };
         error!(error = %format!("{:#}", anyhow::Error::new(failure)), "the store failed; every connection is cut");
         driver.cut_all();
         let mut surroundings = driver.into_surroundings();
         driver = loop {
-            if !pause(wait, inputs, &surroundings.gate, stop.clone()).await {
+            if !pause(wait, sources, &surroundings.gate, stop.clone()).await {
                 return Ok(());
             }
             match reopen(store, surroundings) {
@@ -205,18 +232,15 @@ async fn drive(
 }
 
 /// Waits before the store is tried again. Whoever connects meanwhile is sent away, so that nothing piles up. False: stop.
-async fn pause(
-    wait: Duration,
-    inputs: &mut mpsc::Receiver<GateInput>,
-    gate: &GateHandle,
-    stop: watch::Receiver<bool>,
-) -> bool {
+async fn pause(wait: Duration, sources: &mut Sources, gate: &GateHandle, stop: watch::Receiver<bool>) -> bool {
     let until = tokio::time::Instant::now() + wait;
     loop {
         tokio::select! {
             () = stopped(stop.clone()) => return false,
             () = tokio::time::sleep_until(until) => return true,
-            Some(input) = inputs.recv() => {
+            // The device asks again.
+            Some(ask) = sources.enrolment.recv() => drop(ask),
+            Some(input) = sources.gate.recv() => {
                 if let Some(conn) = input.conn() {
                     gate.close_conn(conn, CloseReason::Resynchronise);
                 }

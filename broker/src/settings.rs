@@ -20,6 +20,7 @@ pub struct BrokerSettings {
     pub tls: TlsSection,
     pub store: StoreSection,
     pub signer: SignerSection,
+    pub enrolment: EnrolmentSection,
     pub log: LogSection,
 }
 
@@ -132,6 +133,30 @@ impl Default for SignerSection {
     }
 }
 
+/// Where cabinets enrol and renew (EST, RFC 7030). It shares certificate and CAs with the gate.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EnrolmentSection {
+    pub listen: SocketAddr,
+    /// The TLS root that is told to a cabinet, which knows its fingerprint from its token.
+    pub root: PathBuf,
+    pub connections_max: usize,
+    /// How long after its end a certificate is still good for renewing it, and for nothing else: a cabinet may have been in a
+    /// warehouse.
+    pub grace_days: u32,
+}
+
+impl Default for EnrolmentSection {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8884)),
+            root: "root.crt".into(),
+            connections_max: 64,
+            grace_days: 180,
+        }
+    }
+}
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LogSection {
@@ -154,11 +179,13 @@ impl Settings for BrokerSettings {
         problems.path("store.path", &mut self.store.path, base);
         problems.path("store.backups", &mut self.store.backups, base);
         problems.path("signer.socket", &mut self.signer.socket, base);
+        problems.path("enrolment.root", &mut self.enrolment.root, base);
         for (key, zero) in [
             ("gate.connections_max", self.gate.connections_max == 0),
             ("gate.sessions_per_identity", self.gate.sessions_per_identity == 0),
             ("gate.packets_per_second", self.gate.packets_per_second == 0),
             ("store.backups_kept", self.store.backups_kept == 0),
+            ("enrolment.connections_max", self.enrolment.connections_max == 0),
         ] {
             if zero {
                 problems.problem(key, "must be at least 1");
@@ -178,6 +205,8 @@ pub struct SignerSettings {
     pub keys: SignerKeys,
     /// Commands that it signs in a minute, at most, whoever asks.
     pub commands_per_minute: u32,
+    /// Certificates that it issues in a minute, at most.
+    pub certificates_per_minute: u32,
     pub log: LogSection,
 }
 
@@ -192,6 +221,9 @@ pub struct SignerKeys {
     pub pepper: KeyFiles,
     /// Ed25519 seed file that serves as the key under which codes lie in the fleet's store.
     pub secrets: PathBuf,
+    /// Certificate and P-256 key of the cabinets' CA: cabinets enrol and renew while no operator is there.
+    pub cabinets_ca: PathBuf,
+    pub cabinets_ca_key: PathBuf,
 }
 
 /// The file of a key, or those of several, the newest first: that one signs.
@@ -234,8 +266,11 @@ impl Default for SignerSettings {
                 codes: "codes.key".into(),
                 pepper: "pepper.key".into(),
                 secrets: "secrets.key".into(),
+                cabinets_ca: "cabinets.crt".into(),
+                cabinets_ca_key: "cabinets.key".into(),
             },
             commands_per_minute: 600,
+            certificates_per_minute: 600,
             log: LogSection::default(),
         }
     }
@@ -257,6 +292,11 @@ impl Settings for SignerSettings {
             }
         }
         problems.path("keys.secrets", &mut self.keys.secrets, base);
+        problems.path("keys.cabinets_ca", &mut self.keys.cabinets_ca, base);
+        problems.path("keys.cabinets_ca_key", &mut self.keys.cabinets_ca_key, base);
+        if self.certificates_per_minute == 0 {
+            problems.problem("certificates_per_minute", "must be at least 1");
+        }
         if self.commands_per_minute == 0 {
             problems.problem("commands_per_minute", "must be at least 1");
         }

@@ -67,6 +67,12 @@ impl LeafKey {
             _ => Err(IssueError::PublicKey),
         }
     }
+
+    /// As SubjectPublicKeyInfo in DER: what [`from_spki_der`](Self::from_spki_der) takes.
+    pub fn spki_der(&self) -> Result<Vec<u8>, IssueError> {
+        let key = PublicKey::from_sec1_bytes(&self.0.0).map_err(|_| IssueError::PublicKey)?;
+        Ok(key.to_public_key_der().map_err(|_| IssueError::PublicKey)?.into_vec())
+    }
 }
 
 impl From<PublicKey> for LeafKey {
@@ -333,7 +339,8 @@ fn ia5(text: String) -> Result<Ia5String, rcgen::Error> {
     text.try_into()
 }
 
-fn to_pem(certificate: &CertificateDer<'_>) -> String {
+/// A certificate as PEM.
+pub fn to_pem(certificate: &CertificateDer<'_>) -> String {
     let mut pem = String::from("-----BEGIN CERTIFICATE-----\n");
     let text = data_encoding::BASE64.encode(certificate);
     for line in text.as_bytes().chunks(64) {
@@ -363,14 +370,14 @@ impl PublicKeyData for Point {
     }
 }
 
-/// A CA's key as rcgen wants it. Not rcgen's own key pair, which leaves its bytes in memory.
-struct CaKey {
+/// A private key as rcgen wants it, of a CA or of a device that asks for a certificate. Not rcgen's own key pair, which leaves its bytes in memory.
+pub(crate) struct CaKey {
     key: SigningKey,
     point: Point,
 }
 
 impl CaKey {
-    fn of(key: &SecretKey) -> Self {
+    pub(crate) fn of(key: &SecretKey) -> Self {
         Self { key: SigningKey::from(key), point: Point::of(&key.public_key()) }
     }
 }

@@ -200,6 +200,13 @@ impl Summary {
     }
 }
 
+impl Summary {
+    /// The last day of its validity, for people: `2028-11-21`.
+    pub fn last_day(&self) -> String {
+        day(self.not_after)
+    }
+}
+
 /// The marker of a CA certificate, the counterpart of [`Identity::to_urn`].
 pub(crate) fn authority_urn(authority: Authority, fleet: &Name) -> String {
     format!("{CA_URN}{}:{fleet}", authority.as_str())

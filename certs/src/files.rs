@@ -33,9 +33,26 @@ pub enum FileError {
 
 /// Writes a file that everyone may read, replacing an older one in one step that a power cut cannot split.
 pub fn write_public(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    replace(path, 0o644, bytes)
+}
+
+/// The same for a file that only its owner may read. For keys that can be had anew; others are written with
+/// [`create_private`].
+pub fn replace_private(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    replace(path, 0o600, bytes)
+}
+
+/// Gives a file its place in one step, over an older one, and leaves nothing under the old name.
+pub fn rename_file(from: &Path, to: &Path) -> Result<(), FileError> {
+    let failed = |source| FileError::Write { path: to.into(), source };
+    fs::rename(from, to).map_err(failed)?;
+    sync_folder(to).map_err(failed)
+}
+
+fn replace(path: &Path, mode: u32, bytes: &[u8]) -> Result<(), FileError> {
     let failed = |source| FileError::Write { path: path.into(), source };
     let temporary = temporary_beside(path).map_err(failed)?;
-    let replaced = create_new(&temporary, 0o644, bytes).and_then(|()| fs::rename(&temporary, path));
+    let replaced = create_new(&temporary, mode, bytes).and_then(|()| fs::rename(&temporary, path));
     if let Err(source) = replaced {
         // The first error is the one that matters.
         let _ = fs::remove_file(&temporary);

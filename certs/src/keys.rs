@@ -115,6 +115,19 @@ pub fn is_encrypted(path: &Path) -> Result<bool, KeyError> {
     Ok(read_pem(path)?.0)
 }
 
+/// A P-256 key as PEM, unencrypted.
+pub(crate) fn p256_pem(key: &SecretKey) -> pkcs8::Result<Zeroizing<String>> {
+    Ok(key.to_pkcs8_der()?.to_pem(PLAIN, LineEnding::LF)?)
+}
+
+/// Finds the P-256 key in a PEM text that holds other things, too.
+pub(crate) fn p256_in_pem(text: &str) -> Option<SecretKey> {
+    let (begin, end) = (format!("-----BEGIN {PLAIN}-----"), format!("-----END {PLAIN}-----"));
+    let from = text.find(&begin)?;
+    let length = text[from..].find(&end)? + end.len();
+    SecretKey::from_pkcs8_pem(&text[from..from + length]).ok()
+}
+
 fn write(path: &Path, key: pkcs8::Result<SecretDocument>, passphrase: Option<&Passphrase>) -> Result<(), KeyError> {
     let failed = |source| KeyError::Encode { path: path.into(), source };
     let plain = key.map_err(failed)?;

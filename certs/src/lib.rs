@@ -19,22 +19,31 @@
 
 mod authority;
 mod certificate;
+mod csr;
 mod files;
 mod keys;
 mod load;
 mod peers;
+mod pkcs7;
 mod profile;
 mod tls;
 
-pub use authority::{CertificateAuthority, IssueError, Issued, LeafKey, LeafRequest};
+pub use authority::{CertificateAuthority, IssueError, Issued, LeafKey, LeafRequest, to_pem};
 pub use certificate::{CertificateError, Fingerprint, Serial, SerialError, Subject, Summary};
-pub use files::{FileError, create_private, ensure_private_dir, read_private, write_public};
+pub use csr::{CSR_MAX, CertificationRequest, CsrError, DEVICE_SERIAL_MAX};
+pub use files::{
+    FileError, create_private, ensure_private_dir, read_private, rename_file, replace_private, write_public,
+};
 pub use keys::{
     KeyError, Passphrase, generate_ed25519, generate_p256, is_encrypted, read_ed25519, read_p256, write_ed25519,
     write_p256,
 };
 pub use load::{LoadError, TlsIdentity, check_certificate_file, read_certificates};
 pub use peers::{ClientRoots, IdentityError, PeerIdentity, ServerRoots};
+pub use pkcs7::{BUNDLE_MAX, BundleError, bundle, unbundle};
 pub use profile::{Authority, Profile, Usage, profile};
 pub use rustls_pki_types::{CertificateDer, ServerName};
-pub use tls::{ALPN_MQTT, ClientClock, client_config, client_config_without_time, server_config, system_clock};
+pub use tls::{
+    ALPN_HTTP, ALPN_MQTT, ClientClock, client_config, client_config_without_time, enrolment_client_config,
+    enrolment_server_config, first_contact_config, server_config, system_clock,
+};

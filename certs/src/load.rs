@@ -8,9 +8,10 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use schemas::ids::Identity;
 
+use crate::authority::to_pem;
 use crate::certificate::{CertificateError, Subject, Summary, day};
-use crate::files::{FileError, read_public};
-use crate::keys::{KeyError, Passphrase, read_p256};
+use crate::files::{FileError, read_private, read_public, replace_private};
+use crate::keys::{KeyError, Passphrase, p256_in_pem, p256_pem, read_p256};
 use crate::profile::{Authority, Usage};
 
 /// Why certificates and keys cannot be used. One line each, with the file and the way out.
@@ -86,6 +87,26 @@ impl TlsIdentity {
         let certificates = read_certificates(chain)?;
         let secret = read_p256(key, passphrase)?;
         Self::new(certificates, secret, chain, key)
+    }
+
+    /// Reads key and certificates from one private file: what belongs together changes in one step.
+    pub fn read_bundle(path: &Path) -> Result<Self, LoadError> {
+        let bytes = read_private(path)?;
+        let not_pem = || KeyError::NotPem { path: path.into() };
+        let key = std::str::from_utf8(&bytes).ok().and_then(p256_in_pem).ok_or_else(not_pem)?;
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
+        Self::new(chain.map_err(|_| LoadError::NoCertificate { path: path.into() })?, key, path, path)
+    }
+
+    /// Writes a file for [`read_bundle`](Self::read_bundle), over an older one, after checking that both belong together.
+    pub fn write_bundle(path: &Path, key: &SecretKey, chain: &[CertificateDer<'static>]) -> Result<Self, LoadError> {
+        let own = Self::new(chain.to_vec(), key.clone(), path, path)?;
+        let mut text = p256_pem(key).map_err(LoadError::Encode)?;
+        for certificate in chain {
+            text.push_str(&to_pem(certificate));
+        }
+        replace_private(path, text.as_bytes())?;
+        Ok(own)
     }
 
     fn new(

@@ -31,6 +31,8 @@ pub enum IdentityError {
     ServerAsClient(Identity),
     #[error("{0} is not a server")]
     NotAServer(Identity),
+    #[error("{0} is not a cabinet; other certificates are renewed by `fleet`")]
+    NotACabinet(Identity),
     #[error("{found} is not a server of tenant {expected}")]
     OtherTenant { found: Identity, expected: TenantId },
     #[error("the certificate of the {authority} expired on {}; trust a newer one", day(*not_after))]
@@ -123,6 +125,22 @@ impl ClientRoots {
             }
         }
         Err(refusal)
+    }
+
+    /// As [`identity_of`](Self::identity_of) for a cabinet that renews its certificate, also when that has ended up to `grace`
+    /// ago.
+    pub fn renewing(
+        &self,
+        chain: &[CertificateDer<'_>],
+        now: SystemTime,
+        grace: Duration,
+    ) -> Result<PeerIdentity, IdentityError> {
+        let (peer, _) = read_leaf(chain)?;
+        if peer.identity.role != Role::Cabinet {
+            return Err(IdentityError::NotACabinet(peer.identity));
+        }
+        let late = now.duration_since(peer.not_after).unwrap_or_default();
+        self.identity_of(chain, if late <= grace { now.min(peer.not_after) } else { now })
     }
 
     pub(crate) fn subjects(&self) -> &[DistinguishedName] {

@@ -1,7 +1,7 @@
 //! rustls settings for both sides: TLS 1.3 only, both sides with certificates, one provider.
 
 use std::sync::{Arc, LazyLock};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use p256::pkcs8::EncodePrivateKey;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -24,6 +24,9 @@ use crate::profile::{Usage, profile};
 /// The ALPN name of MQTT over TLS (IANA). A client that names no protocol is served too.
 pub const ALPN_MQTT: &[u8] = b"mqtt";
 
+/// The ALPN name of HTTP/1.1, on the enrolment port.
+pub const ALPN_HTTP: &[u8] = b"http/1.1";
+
 /// Servers whose tickets a client keeps.
 const SESSIONS: usize = 8;
 
@@ -40,12 +43,57 @@ pub fn server_config(
     check_side(own, Usage::Server)?;
     let mut config = ServerConfig::builder_with_details(provider(), clock)
         .with_protocol_versions(&[&version::TLS13])?
-        .with_client_cert_verifier(Arc::new(ClientVerifier(clients.clone())))
+        .with_client_cert_verifier(Arc::new(ClientVerifier { clients: clients.clone(), renewing: None }))
         .with_single_cert(own.chain.clone(), rustls_key(own)?)?;
     config.ticketer = rustls::crypto::ring::Ticketer::new()?;
     // A ticket holds the client's certificate; one is enough, since each resumption brings the next.
     config.send_tls13_tickets = 1;
     config.alpn_protocols = vec![ALPN_MQTT.to_vec()];
+    Ok(config)
+}
+
+/// Settings of the enrolment port: a client comes without a certificate and has a token, or with a cabinet's certificate, which
+/// may have ended up to `grace` ago. The caller takes the identity from [`ClientRoots::renewing`].
+///
+/// Nothing is resumed: each connection is verified.
+pub fn enrolment_server_config(
+    own: &TlsIdentity,
+    clients: &ClientRoots,
+    clock: Arc<dyn TimeProvider>,
+    grace: Duration,
+) -> Result<ServerConfig, LoadError> {
+    check_side(own, Usage::Server)?;
+    let mut config = ServerConfig::builder_with_details(provider(), clock)
+        .with_protocol_versions(&[&version::TLS13])?
+        .with_client_cert_verifier(Arc::new(ClientVerifier { clients: clients.clone(), renewing: Some(grace) }))
+        .with_single_cert(own.chain.clone(), rustls_key(own)?)?;
+    config.send_tls13_tickets = 0;
+    config.alpn_protocols = vec![ALPN_HTTP.to_vec()];
+    Ok(config)
+}
+
+/// Settings of a client that cannot tell its fleet from another yet: every server is taken, to ask it for its root, which is
+/// then compared with a fingerprint. Whoever uses this must not send anything that is not public.
+pub fn first_contact_config() -> Result<ClientConfig, LoadError> {
+    let mut config = ClientConfig::builder_with_details(provider(), system_clock())
+        .with_protocol_versions(&[&version::TLS13])?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(AnyServer))
+        .with_no_client_auth();
+    config.alpn_protocols = vec![ALPN_HTTP.to_vec()];
+    Ok(config)
+}
+
+/// Settings of a client without a certificate of its own, for the enrolment port.
+pub fn enrolment_client_config(
+    own: Option<&TlsIdentity>,
+    servers: &ServerRoots,
+    clock: Arc<dyn ClientClock>,
+) -> Result<ClientConfig, LoadError> {
+    let verifier = ServerVerifier { servers: servers.clone(), clock: Some(Arc::clone(&clock)) };
+    let mut config = client(own, clock, verifier)?;
+    config.resumption = Resumption::disabled();
+    config.alpn_protocols = vec![ALPN_HTTP.to_vec()];
     Ok(config)
 }
 
@@ -62,7 +110,7 @@ pub fn client_config(
     servers: &ServerRoots,
     clock: Arc<dyn TimeProvider>,
 ) -> Result<ClientConfig, LoadError> {
-    client(own, clock, ServerVerifier { servers: servers.clone(), clock: None })
+    client(Some(own), clock, ServerVerifier { servers: servers.clone(), clock: None })
 }
 
 /// As [`client_config`], for a client that may not know the time.
@@ -72,21 +120,26 @@ pub fn client_config_without_time(
     clock: Arc<dyn ClientClock>,
 ) -> Result<ClientConfig, LoadError> {
     let verifier = ServerVerifier { servers: servers.clone(), clock: Some(Arc::clone(&clock)) };
-    client(own, clock, verifier)
+    client(Some(own), clock, verifier)
 }
 
 fn client(
-    own: &TlsIdentity,
+    own: Option<&TlsIdentity>,
     clock: Arc<dyn TimeProvider>,
     verifier: ServerVerifier,
 ) -> Result<ClientConfig, LoadError> {
-    check_side(own, Usage::Client)?;
-    let mut config = ClientConfig::builder_with_details(provider(), clock)
+    let builder = ClientConfig::builder_with_details(provider(), clock)
         .with_protocol_versions(&[&version::TLS13])?
         // rustls calls every verifier of one's own dangerous. This one adds checks to webpki's and leaves none out.
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_client_auth_cert(own.chain.clone(), rustls_key(own)?)?;
+        .with_custom_certificate_verifier(Arc::new(verifier));
+    let mut config = match own {
+        Some(own) => {
+            check_side(own, Usage::Client)?;
+            builder.with_client_auth_cert(own.chain.clone(), rustls_key(own)?)?
+        }
+        None => builder.with_no_client_auth(),
+    };
     // A client talks to one broker; the default keeps tickets of 256.
     config.resumption = Resumption::in_memory_sessions(SESSIONS);
     config.alpn_protocols = vec![ALPN_MQTT.to_vec()];
@@ -120,7 +173,7 @@ fn rustls_key(own: &TlsIdentity) -> Result<PrivateKeyDer<'static>, LoadError> {
 }
 
 fn system_time(now: UnixTime) -> SystemTime {
-    UNIX_EPOCH + std::time::Duration::from_secs(now.as_secs())
+    UNIX_EPOCH + Duration::from_secs(now.as_secs())
 }
 
 fn with_leaf<'a>(leaf: &CertificateDer<'a>, rest: &[CertificateDer<'a>]) -> Vec<CertificateDer<'a>> {
@@ -128,11 +181,19 @@ fn with_leaf<'a>(leaf: &CertificateDer<'a>, rest: &[CertificateDer<'a>]) -> Vec<
 }
 
 #[derive(Debug)]
-struct ClientVerifier(ClientRoots);
+struct ClientVerifier {
+    clients: ClientRoots,
+    /// On the enrolment port: cabinets only, with this grace, and nobody has to show a certificate.
+    renewing: Option<Duration>,
+}
 
 impl ClientCertVerifier for ClientVerifier {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.0.subjects()
+        self.clients.subjects()
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        self.renewing.is_none()
     }
 
     fn verify_client_cert(
@@ -141,7 +202,11 @@ impl ClientCertVerifier for ClientVerifier {
         _intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        self.0.identity_of(std::slice::from_ref(end_entity), system_time(now))?;
+        let (chain, now) = (std::slice::from_ref(end_entity), system_time(now));
+        match self.renewing {
+            Some(grace) => self.clients.renewing(chain, now, grace)?,
+            None => self.clients.identity_of(chain, now)?,
+        };
         Ok(ClientCertVerified::assertion())
     }
 
@@ -199,6 +264,45 @@ impl ServerCertVerifier for ServerVerifier {
         let chain = with_leaf(end_entity, intermediates);
         self.servers.identity_of(&chain, self.time(&chain, now))?;
         verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _cert: &CertificateDer<'_>,
+        _dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(PeerIncompatible::Tls12NotOffered.into())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, cert, dss, &provider().signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        provider().signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// Takes any certificate, if only the server holds its key.
+#[derive(Debug)]
+struct AnyServer;
+
+impl ServerCertVerifier for AnyServer {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
         Ok(ServerCertVerified::assertion())
     }
 

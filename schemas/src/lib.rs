@@ -5,6 +5,7 @@
 pub mod api;
 pub mod cbor;
 pub mod crypto;
+pub mod enrolment;
 pub mod ids;
 pub mod messages;
 pub mod step;

@@ -4,14 +4,16 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use rumqttc::Outgoing;
-use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{ConnectReturnCode, Packet, PubAckReason, Publish, SubscribeReasonCode};
-use rumqttc::v5::{AsyncClient, ClientError, ConnectionError, Event, MqttOptions};
+use rumqttc::v5::mqttbytes::{self, QoS};
+use rumqttc::v5::{AsyncClient, ClientError, ConnectionError, Event, MqttOptions, StateError};
 use schemas::topics::{Topic, Up};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 use tracing::{error, info};
+
+use crate::identity::Slot;
 
 use super::{AckToken, Endpoint, INFLIGHT, Order, Uplink, UplinkEvent};
 
@@ -26,6 +28,10 @@ const GOODBYE: Duration = Duration::from_millis(500);
 pub(super) struct Connection<'a> {
     number: u64,
     endpoint: &'a Endpoint,
+    /// With which certificate.
+    slot: Slot,
+    /// The fleet has taken our hello: certificate and identity are good.
+    welcomed: bool,
     down: String,
     client: AsyncClient,
     polled: mpsc::Receiver<Result<Event, ConnectionError>>,
@@ -50,7 +56,12 @@ enum Sent {
 }
 
 impl<'a> Connection<'a> {
-    pub(super) fn start(number: u64, options: MqttOptions, endpoint: &'a Endpoint, down: String) -> Self {
+    pub(super) fn start(
+        number: u64,
+        options: MqttOptions,
+        endpoint: &'a Endpoint,
+        (slot, down): (Slot, String),
+    ) -> Self {
         let (client, mut eventloop) = AsyncClient::new(options, REQUESTS);
         let (events, polled) = mpsc::channel(REQUESTS);
         // Polling is a task of its own and is never cancelled half-way; it ends with the first error, because what
@@ -67,6 +78,8 @@ impl<'a> Connection<'a> {
         Self {
             number,
             endpoint,
+            slot,
+            welcomed: false,
             down,
             client,
             polled,
@@ -97,7 +110,12 @@ impl<'a> Connection<'a> {
                         Ok(None) => {}
                         Err(reason) => break Some(reason),
                     },
-                    Some(Err(error)) => break Some(describe(&error)),
+                    Some(Err(error)) => {
+                        if certificate_has_ended(&error) {
+                            self.endpoint.credentials.has_ended();
+                        }
+                        break Some(describe(&error));
+                    }
                     None => break Some("the connection ended".to_owned()),
                 },
                 order = orders.recv() => match order {
@@ -114,6 +132,9 @@ impl<'a> Connection<'a> {
             }
         };
         self.polling.abort();
+        if !self.welcomed {
+            self.endpoint.credentials.failed(self.slot);
+        }
         ended
     }
 
@@ -173,7 +194,11 @@ impl<'a> Connection<'a> {
                     return Err(format!("the fleet refused a message: {:?}", answer.reason));
                 }
                 Ok(match sent {
-                    Sent::Hello => Some(UplinkEvent::HelloAcked),
+                    Sent::Hello => {
+                        self.welcomed = true;
+                        self.endpoint.credentials.worked(self.slot);
+                        Some(UplinkEvent::HelloAcked)
+                    }
                     Sent::Challenge => None,
                     Sent::Event(n) => Some(UplinkEvent::EventsAcked { up_to: n }),
                 })
@@ -217,6 +242,18 @@ impl<'a> Connection<'a> {
 #[allow(clippy::needless_pass_by_value, reason = "the form that map_err takes")]
 fn full(error: ClientError) -> String {
     format!("rumqttc takes no more: {error}")
+}
+
+/// Whether the fleet refused the connection because our certificate's time is over. With TLS 1.3 that is heard only
+/// behind one's own handshake, where rumqttc takes it for a packet that cannot be read.
+fn certificate_has_ended(error: &ConnectionError) -> bool {
+    let (ConnectionError::Io(io)
+    | ConnectionError::MqttState(StateError::Io(io) | StateError::Deserialization(mqttbytes::Error::Io(io)))) = error
+    else {
+        return false;
+    };
+    let tls = io.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    matches!(tls, Some(rustls::Error::AlertReceived(rustls::AlertDescription::CertificateExpired)))
 }
 
 /// A reason in words for whoever reads the log at the site.

@@ -17,6 +17,7 @@ use schemas::topics::Topic;
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
+use crate::identity::{Attempt, Credentials};
 use backoff::Backoff;
 use connection::Connection;
 
@@ -33,7 +34,7 @@ const STABLE: Duration = Duration::from_secs(30);
 pub struct Endpoint {
     pub host: String,
     pub port: u16,
-    pub tls: Arc<rustls::ClientConfig>,
+    pub credentials: Arc<Credentials>,
     pub tenant: TenantId,
     pub cabinet: CabinetId,
     pub keep_alive: Duration,
@@ -106,7 +107,9 @@ pub async fn run(endpoint: Endpoint, mut orders: mpsc::Receiver<Order>, events: 
     let down = Topic::Down { tenant: endpoint.tenant.clone(), cabinet: endpoint.cabinet.clone() }.to_string();
     for number in 1.. {
         let started = Instant::now();
-        let connection = Connection::start(number, options(&endpoint), &endpoint, down.clone());
+        let attempt = endpoint.credentials.attempt();
+        let connection =
+            Connection::start(number, options(&endpoint, &attempt), &endpoint, (attempt.slot, down.clone()));
         match connection.converse(&mut orders, &events).await {
             Some(reason) => warn!(host = endpoint.host, port = endpoint.port, reason, "not connected"),
             None => return,
@@ -137,10 +140,10 @@ async fn discard_for(pause: Duration, orders: &mut mpsc::Receiver<Order>) -> boo
     }
 }
 
-fn options(endpoint: &Endpoint) -> MqttOptions {
+fn options(endpoint: &Endpoint, attempt: &Attempt) -> MqttOptions {
     let identity = Identity::cabinet(&endpoint.tenant, &endpoint.cabinet).to_string();
     let mut options = MqttOptions::new(identity, &endpoint.host, endpoint.port);
-    options.set_transport(Transport::Tls(TlsConfiguration::Rustls(Arc::clone(&endpoint.tls))));
+    options.set_transport(Transport::Tls(TlsConfiguration::Rustls(Arc::clone(&attempt.tls))));
     options.set_keep_alive(endpoint.keep_alive);
     options.set_clean_start(true);
     options.set_manual_acks(true);

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cabinet_agent::identity::Credentials;
 use cabinet_agent::uplink::{AckToken, Endpoint, Order, Uplink, UplinkEvent, run};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -37,11 +38,11 @@ impl Cabinet {
         Self::at(server.tls.clone(), server.address().port(), events, length)
     }
 
-    pub(crate) fn at(tls: Arc<rustls::ClientConfig>, port: u16, events: u64, length: usize) -> Self {
+    pub(crate) fn at(credentials: Arc<Credentials>, port: u16, events: u64, length: usize) -> Self {
         let endpoint = Endpoint {
             host: "127.0.0.1".to_owned(),
             port,
-            tls,
+            credentials,
             tenant: "acme".parse().unwrap(),
             cabinet: "berlin-01".parse().unwrap(),
             keep_alive: Duration::from_secs(30),

@@ -4,6 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use cabinet_agent::fleet_time::FleetTime;
+use cabinet_agent::identity::{Credentials, Slot, Slots};
 use certs::{
     Authority, CertificateAuthority, ClientRoots, LeafKey, LeafRequest, ServerRoots, TlsIdentity, generate_p256,
     write_p256, write_public,
@@ -79,7 +81,7 @@ pub(crate) struct Server {
     listener: TcpListener,
     acceptor: TlsAcceptor,
     /// For the client.
-    pub(crate) tls: Arc<rustls::ClientConfig>,
+    pub(crate) tls: Arc<Credentials>,
 }
 
 impl Server {
@@ -294,18 +296,23 @@ fn said(first: u8, mut body: Body<'_>) -> Said {
 }
 
 /// A fleet's server and a cabinet that trust each other.
-pub(crate) fn tls() -> (TlsAcceptor, Arc<rustls::ClientConfig>) {
+pub(crate) fn tls() -> (TlsAcceptor, Arc<Credentials>) {
     let now = SystemTime::now();
     let root = CertificateAuthority::new_root(&"acme".parse().unwrap(), generate_p256().unwrap(), now).unwrap();
     let below = |authority| root.new_intermediate(authority, generate_p256().unwrap(), now).unwrap();
     let (servers, cabinets, people) = (below(Authority::Servers), below(Authority::Cabinets), below(Authority::People));
     let address = "127.0.0.1".try_into().unwrap();
     let server = issue(&servers, &LeafRequest::server("server:acme:gate".parse().unwrap(), vec![address]), now);
-    let cabinet = issue(&cabinets, &LeafRequest::client("cabinet:acme:berlin-01".parse().unwrap()), now);
+    let folder = tempfile::tempdir().unwrap();
+    let slots = Slots::new(folder.path());
+    let (own, asked) = (generate_p256().unwrap(), LeafRequest::client("cabinet:acme:berlin-01".parse().unwrap()));
+    let cabinet = cabinets.issue(&asked, &LeafKey::from(&own), now).unwrap();
+    slots.write(Slot::Current, &own, &[cabinet.certificate]).unwrap();
     let clients = ClientRoots::new(&[cabinets.certificate().clone()], &[people.certificate().clone()]).unwrap();
     let roots = ServerRoots::new(&[root.certificate().clone()], "acme".parse().unwrap()).unwrap();
     let accepting = certs::server_config(&server, &clients, certs::system_clock()).unwrap();
-    let connecting = certs::client_config(&cabinet, &roots, certs::system_clock()).unwrap();
+    let clock = Arc::new(FleetTime::new(cabinet_agent::boards::boot_clock()));
+    let connecting = Credentials::open(slots, roots, clock).unwrap();
     (TlsAcceptor::from(Arc::new(accepting)), Arc::new(connecting))
 }
 

@@ -137,6 +137,7 @@ impl FleetCore {
                 self.orders.streams.acked(turn, &stream, n, keep);
             }
             Input::Signer { ticket, reply } => self.signer(turn, ticket, reply),
+            Input::Enrol { tenant, cabinet, right, issue } => self.issue(turn, (tenant, cabinet), right, issue),
         }
     }
 
@@ -226,6 +227,7 @@ impl FleetCore {
             Job::Command(at, id) => self.cabinets.get(at)?.next_command(id, now),
             Job::Time(at) => self.cabinets.get_mut(at)?.next_time(now),
             Job::Book(at) => self.cabinets.get_mut(at)?.next_book(now),
+            Job::Certificate(at) => self.cabinets.get(at)?.next_certificate(),
             Job::Secrets(at) => self.cabinets.get(at)?.next_secrets(),
             Job::Pin(tenant, name) => self.staff.next_pin(tenant, name),
         }
@@ -240,8 +242,12 @@ impl FleetCore {
             return;
         };
         turn.alarm(format!("the signer failed: {failure}"));
+        // Somebody waits for these, and asks again himself.
         if let Job::Command(at, id) = &job {
             return self.at(at, |cabinet| cabinet.command_unsigned(turn, id, &failure));
+        }
+        if let Job::Certificate(at) = &job {
+            return self.at(at, |cabinet| cabinet.certificate_failed(turn, &failure));
         }
         let wait = turn.agenda.jobs.failed(&job);
         turn.due(Deadline::Retry(job), turn.now.saturating_add(wait));
@@ -271,6 +277,9 @@ impl FleetCore {
             }
             (Job::Book(at), SignerRequest::SignBook(asked), SignerReply::Envelope(made)) => {
                 self.at(at, |cabinet| cabinet.book_signed(turn, &asked.book, made.envelope));
+            }
+            (Job::Certificate(at), SignerRequest::IssueCertificate(_), SignerReply::Certificate(made)) => {
+                self.certificate_made(turn, at, made.certificate);
             }
             (Job::Secrets(at), SignerRequest::MakeSecrets(asked), SignerReply::Secrets(made))
                 if answers(asked, &made) =>

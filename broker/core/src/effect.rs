@@ -7,6 +7,7 @@ use schemas::cbor::Blob;
 use schemas::ids::{CabinetId, Name, TenantId};
 use schemas::topics::{Live, Stream};
 
+use crate::enrolment::EnrolRefusal;
 use crate::signing::SignerRequest;
 
 /// An order to the shell.
@@ -75,6 +76,15 @@ pub enum Effect {
         tenant: TenantId,
         cabinet: CabinetId,
     },
+    /// The certificate (X.509, DER) that a device asked for.
+    Issued {
+        ticket: u64,
+        certificate: Vec<u8>,
+    },
+    NotIssued {
+        ticket: u64,
+        refusal: EnrolRefusal,
+    },
     /// A person should look: log it as a warning.
     Alarm {
         text: String,
@@ -102,6 +112,8 @@ impl fmt::Debug for Effect {
             }
             Self::Refuse { reason } => write!(f, "Refuse({reason})"),
             Self::Registered { tenant, cabinet } => write!(f, "Registered({tenant}/{cabinet})"),
+            Self::Issued { ticket, certificate } => write!(f, "Issued({ticket}, {} bytes)", certificate.len()),
+            Self::NotIssued { ticket, refusal } => write!(f, "NotIssued({ticket}, {refusal:?})"),
             Self::Alarm { text } => write!(f, "Alarm({text})"),
         }
     }

@@ -6,6 +6,7 @@ use schemas::ids::{CabinetId, Identity, Name, TenantId};
 use schemas::messages::FleetMillis;
 use schemas::topics::{Stream, Up};
 
+use crate::enrolment::{Issue, Right};
 use crate::signing::SignerReply;
 
 /// When an input is handled, and randomness for what it makes. The entropy is fresh for each call, never reused.
@@ -69,6 +70,13 @@ pub enum Input {
         ticket: u64,
         reply: SignerReply,
     },
+    /// A device asks for a certificate of a cabinet.
+    Enrol {
+        tenant: TenantId,
+        cabinet: CabinetId,
+        right: Right,
+        issue: Issue,
+    },
 }
 
 /// Payloads show their size only: an order holds personal data.
@@ -92,6 +100,7 @@ impl fmt::Debug for Input {
                 write!(f, "RowAcked({tenant}/{integration}/{stream} {n})")
             }
             Self::Signer { ticket, reply } => write!(f, "Signer({ticket}, {reply:?})"),
+            Self::Enrol { tenant, cabinet, issue, .. } => write!(f, "Enrol({tenant}/{cabinet}, {})", issue.ticket),
         }
     }
 }

@@ -13,6 +13,7 @@ mod config;
 mod core;
 mod deadlines;
 mod effect;
+pub mod enrolment;
 mod input;
 mod intents;
 mod jobs;
@@ -37,6 +38,6 @@ pub use keysets::ROOT_CHANGES_MAX;
 pub use rows::{ROWS_PAGE, RenderError, render_row, sealed_in_row, status_page};
 pub use streams::LEAP;
 pub use tables::{
-    BOOK, BOOKED, CABINETS, COMMANDS, COMPARTMENTS, EVENTS, INTENTS, KEYSETS, META, ORDERS, PROGRESS, SAID, STAFF,
-    STAFF_AT, STREAM, STREAMS, event_key, stream_key,
+    BOOK, BOOKED, CABINETS, COMMANDS, COMPARTMENTS, EVENTS, INTENTS, ISSUED, KEYSETS, META, OFFERS, ORDERS, PROGRESS,
+    SAID, STAFF, STAFF_AT, STREAM, STREAMS, event_key, stream_key,
 };

@@ -9,7 +9,9 @@ use schemas::step::{RESTORED, Store, Table, number_of_key};
 use schemas::topics::Stream;
 use serde::de::DeserializeOwned;
 
-use crate::cabinet::{Booked, Cabinet, ChangeSet, CommandRow, Inside, Progress, Registration, Said, StaffAt};
+use crate::cabinet::{
+    Booked, Cabinet, ChangeSet, CommandRow, Inside, Issued, Offer, Progress, Registration, Said, StaffAt,
+};
 use crate::config::Config;
 use crate::core::{FleetCore, OpenError};
 use crate::deadlines::Deadline;
@@ -20,8 +22,8 @@ use crate::order::{Order, Orders};
 use crate::staff::{Staff, StaffList};
 use crate::streams::Head;
 use crate::tables::{
-    BOOK, BOOKED, CABINETS, COMMANDS, COMPARTMENTS, CabinetRef, FORMAT, FORMAT_KEY, INTENTS, KEYSETS, LANDED_KEY, META,
-    ORDERS, OrderRef, PROGRESS, SAID, STAFF, STAFF_AT, STREAMS, StreamRef,
+    BOOK, BOOKED, CABINETS, COMMANDS, COMPARTMENTS, CabinetRef, FORMAT, FORMAT_KEY, INTENTS, ISSUED, KEYSETS,
+    LANDED_KEY, META, OFFERS, ORDERS, OrderRef, PROGRESS, SAID, STAFF, STAFF_AT, STREAMS, StreamRef,
 };
 use crate::turn::Agenda;
 
@@ -100,6 +102,15 @@ fn read_cabinets(core: &mut FleetCore, store: &dyn Store) -> Result<(), OpenErro
     })?;
     for_cabinet::<CommandRow>(core, store, COMMANDS, |cabinet, _, command| {
         cabinet.restore_command(command);
+        Ok(())
+    })?;
+    for_cabinet::<Offer>(core, store, OFFERS, |cabinet, _, offer| {
+        cabinet.enrolment().restore_offer(offer);
+        Ok(())
+    })?;
+    for_cabinet::<Issued>(core, store, ISSUED, |cabinet, key, issued| {
+        let n = number_of_key(key.bytes).ok_or_else(|| key.stray())?;
+        cabinet.enrolment().restore_issued(n, issued);
         Ok(())
     })
 }

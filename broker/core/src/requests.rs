@@ -1,11 +1,14 @@
 //! Requests of people and integrations, and their answers.
 
-use schemas::api::{OrderState, RejectReason, Reply, ReplyError, Request, RequestErrorCode, parse};
-use schemas::ids::{CabinetId, Identity, Name, SiteId};
-use schemas::messages::{Instance, OrderKey};
+use schemas::api::{
+    EnrolmentOffer, OrderState, RejectReason, Reply, ReplyError, Request, RequestErrorCode, Rfc3339, parse,
+};
+use schemas::enrolment::is_device_serial;
+use schemas::ids::{CabinetId, Identity, Name};
+use schemas::messages::{FleetMillis, Instance, OrderKey};
 use schemas::topics::Stream;
 
-use crate::cabinet::{Cabinet, Registration, UnlockWish};
+use crate::cabinet::{Cabinet, Offer, Registration, UnlockWish};
 use crate::core::FleetCore;
 use crate::effect::Effect;
 use crate::intents::Intent;
@@ -17,6 +20,8 @@ use crate::turn::Turn;
 
 /// Longest place of a cabinet and longest reason of an unlock, in bytes.
 const TEXT_MAX: usize = 200;
+/// Longest life of an enrolment token.
+const OFFER_MAX_MILLIS: FleetMillis = 60 * 24 * 60 * 60 * 1_000;
 
 /// Somebody who may do what is asked.
 struct Asker {
@@ -76,8 +81,12 @@ impl FleetCore {
         };
         let asker = Asker { who, right, ticket };
         match request {
-            Request::CabinetAdd { cabinet, site, place, instance } => {
-                self.add_cabinet(turn, &asker, cabinet, (site, place, instance)).map(Some)
+            Request::CabinetAdd { cabinet, site, place, instance, enrolment } => {
+                let registration = Registration { site, place, instance };
+                self.add_cabinet(turn, &asker, cabinet, registration, enrolment).map(Some)
+            }
+            Request::CabinetReplace { cabinet, instance, enrolment } => {
+                self.replace_cabinet(turn, &asker, cabinet, instance, enrolment).map(Some)
             }
             Request::CabinetList {} => Ok(Some(Reply::Cabinets(self.cabinet_list(&asker)))),
             Request::CabinetShow { cabinet } => {
@@ -146,22 +155,45 @@ impl FleetCore {
         turn: &mut Turn<'_>,
         asker: &Asker,
         cabinet: CabinetId,
-        (site, place, instance): (SiteId, String, Instance),
+        registration: Registration,
+        enrolment: Option<EnrolmentOffer>,
     ) -> Result<Reply, ReplyError> {
-        check_text("place", &place)?;
+        check_text("place", &registration.place)?;
         let at = asker.cabinet(cabinet);
-        let registration = Registration { site, place, instance };
-        if let Some(known) = self.cabinets.get(&at) {
-            if *known.registration() == registration {
+        let offer = enrolment.map(|offer| checked_offer(turn.now, offer, registration.instance)).transpose()?;
+        if let Some(known) = self.cabinets.get_mut(&at) {
+            // The same request again: its answer was lost.
+            if *known.registration() == registration && known.has_offer(offer.as_ref()) {
                 return Ok(Reply::Done);
             }
-            let text = format!("cabinet {} is known with another site, place or instance", at.cabinet);
-            return Err(error(RequestErrorCode::Conflict, text, "`fleet cabinet show` tells which"));
+            let text = format!("cabinet {} is known already, with another site, place or token", at.cabinet);
+            let hint = "`fleet cabinet show` tells which; `fleet cabinet replace` makes a new token";
+            return Err(error(RequestErrorCode::Conflict, text, hint));
         }
-        self.cabinets.insert(at.clone(), Cabinet::register(turn, at.clone(), registration));
+        let mut cabinet = Cabinet::register(turn, at.clone(), registration);
+        if let Some(offer) = offer {
+            cabinet.put_offer(turn, offer);
+        }
+        self.cabinets.insert(at.clone(), cabinet);
         turn.effect(Effect::Registered { tenant: at.tenant.clone(), cabinet: at.cabinet.clone() });
         for employ in self.staff.of(&at.tenant) {
             turn.send(Intent::to_cabinet(&at, employ));
+        }
+        Ok(Reply::Done)
+    }
+
+    fn replace_cabinet(
+        &mut self,
+        turn: &mut Turn<'_>,
+        asker: &Asker,
+        cabinet: CabinetId,
+        instance: Instance,
+        enrolment: EnrolmentOffer,
+    ) -> Result<Reply, ReplyError> {
+        let offer = checked_offer(turn.now, enrolment, instance)?;
+        let cabinet = self.cabinet(&asker.cabinet(cabinet))?;
+        if !cabinet.has_offer(Some(&offer)) {
+            cabinet.put_offer(turn, offer);
         }
         Ok(Reply::Done)
     }
@@ -212,6 +244,21 @@ impl FleetCore {
         }
         self.orders.cancel(turn, &self.config, &at).map(|_| Reply::Done).map_err(rejected)
     }
+}
+
+/// A token that is good for years is a key under a doormat.
+fn checked_offer(now: FleetMillis, offer: EnrolmentOffer, instance: Instance) -> Result<Offer, ReplyError> {
+    let EnrolmentOffer { secret_hash, device_serial, expires: Rfc3339(expires) } = offer;
+    if !is_device_serial(&device_serial) {
+        let text = "device_serial is no serial number of 1 to 64 printable characters";
+        return Err(error(RequestErrorCode::Malformed, text, "read it from the device's label"));
+    }
+    if expires <= now || expires - now > OFFER_MAX_MILLIS {
+        let days = OFFER_MAX_MILLIS / (24 * 60 * 60 * 1_000);
+        let text = format!("a token has to expire within {days} days from now");
+        return Err(error(RequestErrorCode::Malformed, text, "choose another --valid-for; compare the clocks"));
+    }
+    Ok(Offer { instance, secret: secret_hash, device_serial, expires, used: None })
 }
 
 fn check_text(field: &str, text: &str) -> Result<(), ReplyError> {

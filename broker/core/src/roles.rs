@@ -16,6 +16,7 @@ pub(crate) enum Right {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Op {
     CabinetAdd,
+    CabinetReplace,
     CabinetList,
     CabinetShow,
     OrderPut,
@@ -34,6 +35,7 @@ impl Op {
     pub(crate) fn of(request: &Request) -> Self {
         match request {
             Request::CabinetAdd { .. } => Self::CabinetAdd,
+            Request::CabinetReplace { .. } => Self::CabinetReplace,
             Request::CabinetList {} => Self::CabinetList,
             Request::CabinetShow { .. } => Self::CabinetShow,
             Request::OrderPut { .. } => Self::OrderPut,
@@ -52,6 +54,7 @@ impl Op {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::CabinetAdd => "cabinet.add",
+            Self::CabinetReplace => "cabinet.replace",
             Self::CabinetList => "cabinet.list",
             Self::CabinetShow => "cabinet.show",
             Self::OrderPut => "order.put",
@@ -73,7 +76,12 @@ impl Op {
         match self {
             Self::CabinetList | Self::CabinetShow => (&[Operator, Support, Technician, Auditor], false),
             Self::OrderList | Self::OrderShow => (&[Operator, Support, Auditor], true),
-            Self::CabinetAdd | Self::StaffAdd | Self::OrderPut | Self::Backup | Self::KeysetPut => (&[Operator], false),
+            Self::CabinetAdd
+            | Self::CabinetReplace
+            | Self::StaffAdd
+            | Self::OrderPut
+            | Self::Backup
+            | Self::KeysetPut => (&[Operator], false),
             Self::KeysetList => (&[Operator, Technician, Auditor], false),
             Self::OrderCancel => (&[Operator, Support], true),
             Self::Unlock => (&[Operator, Support], false),
@@ -109,16 +117,17 @@ mod tests {
             Op::Backup,
             Op::KeysetPut,
             Op::KeysetList,
+            Op::CabinetReplace,
         ];
         for (role, rights) in [
-            (Operator, "ttttttttt-ttt"),
-            (Support, "tttt---tt----"),
-            (Technician, "tt----------t"),
-            (Auditor, "tttt--------t"),
-            (Integration, "--oo---o-o---"),
-            (Staff, "-------------"),
-            (Cabinet, "-------------"),
-            (Server, "-------------"),
+            (Operator, "ttttttttt-tttt"),
+            (Support, "tttt---tt-----"),
+            (Technician, "tt----------t-"),
+            (Auditor, "tttt--------t-"),
+            (Integration, "--oo---o-o----"),
+            (Staff, "--------------"),
+            (Cabinet, "--------------"),
+            (Server, "--------------"),
         ] {
             let found: String = all
                 .iter()

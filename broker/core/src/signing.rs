@@ -2,7 +2,9 @@
 
 use schemas::cbor::Blob;
 use schemas::ids::{CabinetId, TenantId};
-use schemas::messages::{Book, Command, CredentialId, CredentialKind, FleetTime, Instance, PepperOffer, Verifier};
+use schemas::messages::{
+    Book, Command, CredentialId, CredentialKind, FleetMillis, FleetTime, Instance, PepperOffer, Verifier,
+};
 use schemas::{cbor_map, cbor_union};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
@@ -84,6 +86,18 @@ cbor_map! {
     }
 }
 
+cbor_map! {
+    /// Issue a certificate to a cabinet's key, with the cabinets' CA.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct IssueCertificate {
+        1 => tenant: TenantId,
+        2 => cabinet: CabinetId,
+        /// SubjectPublicKeyInfo in DER.
+        3 => key: Blob,
+        4 => now: FleetMillis,
+    }
+}
+
 cbor_union! {
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub enum SignerRequest {
@@ -93,6 +107,7 @@ cbor_union! {
         4 => MakeSecrets(MakeSecrets),
         5 => MakeSealed(MakeSealed),
         6 => Reveal(Reveal),
+        7 => IssueCertificate(IssueCertificate),
     }
 }
 
@@ -137,6 +152,12 @@ impl std::fmt::Debug for Revealed {
 }
 
 cbor_map! {
+    /// Answer to [`IssueCertificate`]: X.509 in DER.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Certificate { 1 => certificate: Blob }
+}
+
+cbor_map! {
     /// The signer did not do it. The reason holds no secret.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct Failed { 1 => reason: String }
@@ -150,6 +171,7 @@ cbor_union! {
         3 => Sealed(Sealed),
         4 => Revealed(Revealed),
         5 => Failed(Failed),
+        6 => Certificate(Certificate),
     }
 }
 

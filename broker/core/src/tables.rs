@@ -31,6 +31,10 @@ pub const ORDERS: Table = Table("orders");
 pub const STREAMS: Table = Table("streams");
 /// Integration, stream and number → a row.
 pub const STREAM: Table = Table("stream");
+/// Cabinet → the newest right to enrol it.
+pub const OFFERS: Table = Table("offers");
+/// Cabinet and number → a certificate that was issued to it.
+pub const ISSUED: Table = Table("issued");
 /// Tenant and name → a member of staff.
 pub const STAFF: Table = Table("staff");
 /// Tenant and version → a keyset that its cabinets have to take.

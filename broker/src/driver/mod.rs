@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use fleet_core::enrolment::Issue;
 use fleet_core::signing::{Reveal, SignerReply};
 use fleet_core::{Config, Effect, FleetCore, Input, Moment, OpenError, ROWS_PAGE, STREAM, status_page, stream_key};
 use fleet_store::{Reserved, Snapshots};
@@ -27,6 +28,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::admission::Registry;
 use crate::bus::{Bus, LivePacket};
+use crate::enrolment::EnrolmentAsk;
 use crate::gate::{Ack, AckRefusal, CloseReason, ConnId, DownToken, GateHandle, GateInput, Gone};
 use crate::signer::{SignerAnswer, SignerClient};
 
@@ -51,6 +53,13 @@ pub struct Surroundings {
     pub signer: SignerClient,
     pub backups: Backups,
     pub clock: Clock,
+}
+
+/// What the driver takes its work from. Outlives it.
+pub struct Sources {
+    pub gate: mpsc::Receiver<GateInput>,
+    pub signer: mpsc::UnboundedReceiver<SignerAnswer>,
+    pub enrolment: mpsc::Receiver<EnrolmentAsk>,
 }
 
 /// Why the driver stopped.
@@ -98,13 +107,9 @@ impl<S: Store + Snapshots + Reserved> Driver<S> {
     }
 
     /// Works until `stop`, and then on what has come in before it (`Ok`), or until the store fails.
-    pub async fn run(
-        &mut self,
-        gate: &mut mpsc::Receiver<GateInput>,
-        signer: &mut mpsc::UnboundedReceiver<SignerAnswer>,
-        stop: impl Future<Output = ()>,
-    ) -> Result<(), DriverError> {
+    pub async fn run(&mut self, sources: &mut Sources, stop: impl Future<Output = ()>) -> Result<(), DriverError> {
         let mut stop = std::pin::pin!(stop);
+        let Sources { gate, signer, enrolment } = sources;
         // What was under way with the signer when the last run ended is asked again by the core.
         self.work(vec![Work::Tick])?;
         loop {
@@ -114,6 +119,7 @@ impl<S: Store + Snapshots + Reserved> Driver<S> {
                 biased;
                 Some(input) = gate.recv() => batch.push(Work::Gate(Box::new(input))),
                 Some(answer) = signer.recv() => batch.push(Work::Signer(answer)),
+                Some(ask) = enrolment.recv() => batch.push(Work::Enrolment(ask)),
                 () = rested(due) => batch.push(Work::Tick),
                 () = rested(self.streams.wakes_at()) => {
                     self.pump_streams()?;
@@ -126,6 +132,8 @@ impl<S: Store + Snapshots + Reserved> Driver<S> {
                     batch.push(Work::Signer(answer));
                 } else if let Ok(input) = gate.try_recv() {
                     batch.push(Work::Gate(Box::new(input)));
+                } else if let Ok(ask) = enrolment.try_recv() {
+                    batch.push(Work::Enrolment(ask));
                 } else {
                     break;
                 }
@@ -153,6 +161,11 @@ impl<S: Store + Snapshots + Reserved> Driver<S> {
             match item {
                 Work::Tick => self.decide(Input::Tick, None, &mut batch)?,
                 Work::Signer(answer) => self.take_answer(answer, &mut batch)?,
+                Work::Enrolment(ask) => {
+                    let EnrolmentAsk { tenant, cabinet, right, key, reply } = ask;
+                    let issue = Issue { ticket: self.tickets.enrolling(reply), key };
+                    self.decide(Input::Enrol { tenant, cabinet, right, issue }, None, &mut batch)?;
+                }
                 Work::Gate(input) => self.take_input(*input, &mut batch)?,
             }
         }
@@ -196,6 +209,7 @@ impl<S: Store + Snapshots + Reserved> Driver<S> {
                     SignerReply::Envelope(_)
                     | SignerReply::Secrets(_)
                     | SignerReply::Sealed(_)
+                    | SignerReply::Certificate(_)
                     | SignerReply::Failed(_) => {
                         unavailable("the signer did not show the PIN", "add the member of staff again")
                     }
@@ -299,6 +313,7 @@ enum Work {
     Tick,
     Gate(Box<GateInput>),
     Signer(SignerAnswer),
+    Enrolment(EnrolmentAsk),
 }
 
 /// Acting after the commit.
@@ -377,6 +392,8 @@ impl<S: Store + Snapshots + Reserved> Driver<S> {
                 }
             }
             Effect::Registered { tenant, cabinet } => self.out.registry.register(tenant, cabinet),
+            Effect::Issued { ticket, certificate } => self.tickets.enrolled(ticket, Ok(certificate)),
+            Effect::NotIssued { ticket, refusal } => self.tickets.enrolled(ticket, Err(refusal)),
             Effect::Alarm { text } => warn!(text, "alarm"),
             Effect::Refuse { reason } => return Ok(Some(reason)),
         }

@@ -126,7 +126,10 @@ impl Streams {
                     warn!(%tenant, %integration, %stream, n, reason = failed.reason, "a code is not revealed; asked again");
                     None
                 }
-                SignerReply::Envelope(_) | SignerReply::Secrets(_) | SignerReply::Sealed(_) => None,
+                SignerReply::Envelope(_)
+                | SignerReply::Secrets(_)
+                | SignerReply::Sealed(_)
+                | SignerReply::Certificate(_) => None,
             };
             match secret {
                 Some(secret) => revealing.known.push((sealed, secret)),

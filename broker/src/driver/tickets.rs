@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
+use fleet_core::enrolment::EnrolRefusal;
 use schemas::ids::Name;
+use tokio::sync::oneshot;
 
 use crate::gate::ConnId;
 
@@ -31,13 +33,31 @@ pub(super) struct Tickets {
     next: u64,
     askers: HashMap<u64, Asker>,
     signer: HashMap<u64, Purpose>,
+    enrolling: HashMap<u64, oneshot::Sender<Issuance>>,
 }
+
+/// A certificate in DER, or why there is none.
+type Issuance = Result<Vec<u8>, EnrolRefusal>;
 
 impl Tickets {
     pub(super) fn asked(&mut self, asker: Asker) -> u64 {
         self.next += 1;
         self.askers.insert(self.next, asker);
         self.next
+    }
+
+    /// A device waits for its certificate.
+    pub(super) fn enrolling(&mut self, reply: oneshot::Sender<Issuance>) -> u64 {
+        self.next += 1;
+        self.enrolling.insert(self.next, reply);
+        self.next
+    }
+
+    pub(super) fn enrolled(&mut self, ticket: u64, issuance: Issuance) {
+        if let Some(reply) = self.enrolling.remove(&ticket) {
+            // A device that has gone asks again, and gets the same certificate.
+            let _ = reply.send(issuance);
+        }
     }
 
     /// The core answered; each ticket is answered once.

@@ -12,7 +12,7 @@ mod service;
 
 pub use client::{SignerAnswer, SignerClient};
 pub use frame::FrameError;
-pub use server::{ServeError, serve};
+pub use server::{Limits, ServeError, serve};
 pub use service::{Keys, Service};
 
 /// Argon2id evaluations (7 MiB each) that run at once, however many codes and PINs are asked for.

@@ -36,15 +36,23 @@ pub enum ServeError {
     },
 }
 
+/// What is done in a minute at most, whoever asks: so much a thief of the socket gets before he is noticed.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    pub commands_per_minute: u32,
+    pub certificates_per_minute: u32,
+}
+
 /// Serves until the future is dropped.
-pub async fn serve(service: Arc<Service>, socket: &Path, commands_per_minute: u32) -> Result<(), ServeError> {
+pub async fn serve(service: Arc<Service>, socket: &Path, limits: Limits) -> Result<(), ServeError> {
     let listener = listen(socket).await?;
     info!(socket = %socket.display(), "signer ready");
     let shared = Arc::new(Shared {
         service,
         clock: Clock::start(),
         derivations: Semaphore::new(DERIVATIONS_AT_ONCE),
-        commands: Mutex::new(Minute::new(commands_per_minute)),
+        commands: Mutex::new(Minute::new(limits.commands_per_minute)),
+        certificates: Mutex::new(Minute::new(limits.certificates_per_minute)),
         others: Mutex::new(Minute::new(OTHERS_PER_MINUTE)),
     });
     let connections = Arc::new(Semaphore::new(CONNECTIONS));
@@ -96,6 +104,7 @@ struct Shared {
     clock: Clock,
     derivations: Semaphore,
     commands: Mutex<Minute>,
+    certificates: Mutex<Minute>,
     others: Mutex<Minute>,
 }
 
@@ -149,6 +158,12 @@ impl Shared {
                 return Failed { reason: "limit of commands per minute reached".into() }.into();
             }
             info!(cabinet = %ask.cabinet, command = %ask.command.id, requester = ask.command.requester, "sign command");
+        } else if let SignerRequest::IssueCertificate(ask) = &request {
+            if !self.certificates.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now()) {
+                warn!(cabinet = %ask.cabinet, "limit of certificates per minute reached");
+                return Failed { reason: "limit of certificates per minute reached".into() }.into();
+            }
+            info!(cabinet = %ask.cabinet, "issue certificate");
         } else {
             if !self.others.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now()) {
                 warn!(kind, "limit of requests per minute reached");
@@ -176,6 +191,7 @@ fn kind(request: &SignerRequest) -> &'static str {
         SignerRequest::MakeSecrets(_) => "make secrets",
         SignerRequest::MakeSealed(_) => "make sealed",
         SignerRequest::Reveal(_) => "reveal",
+        SignerRequest::IssueCertificate(_) => "issue certificate",
     }
 }
 
@@ -185,6 +201,7 @@ fn cabinet_of(request: &SignerRequest) -> Option<&str> {
         SignerRequest::SignBook(ask) => Some(ask.cabinet.as_str()),
         SignerRequest::SignTime(ask) => Some(ask.cabinet.as_str()),
         SignerRequest::MakeSecrets(ask) => Some(ask.cabinet.as_str()),
+        SignerRequest::IssueCertificate(ask) => Some(ask.cabinet.as_str()),
         SignerRequest::MakeSealed(_) | SignerRequest::Reveal(_) => None,
     }
 }

@@ -2,17 +2,19 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, UNIX_EPOCH};
 
+use certs::{Authority, CertificateAuthority, LeafKey, LeafRequest};
 use ed25519_dalek::SigningKey;
 use fleet_core::signing::{
-    Envelope, Failed, MakeSealed, MakeSecrets, Reveal, Revealed, Sealed, SecretItem, SecretMade, Secrets, SignerReply,
-    SignerRequest,
+    Certificate, Envelope, Failed, IssueCertificate, MakeSealed, MakeSecrets, Reveal, Revealed, Sealed, SecretItem,
+    SecretMade, Secrets, SignerReply, SignerRequest,
 };
 use p256::SecretKey;
 use schemas::cbor::{self, Blob};
 use schemas::crypto::codes::{Pepper, Secret, TOKEN_BYTES};
 use schemas::crypto::{envelope, rest, seal};
-use schemas::ids::{CabinetId, TenantId};
+use schemas::ids::{CabinetId, Identity, TenantId};
 use schemas::messages::{CodesMessage, CredentialKind, FleetMillis, Instance, KeyPurpose, PepperOffer, Salt};
 use tracing::{info, warn};
 use zeroize::Zeroizing;
@@ -31,6 +33,7 @@ pub struct Keys {
     codes: SigningKey,
     pepper: Vec<SecretKey>,
     secrets: Zeroizing<[u8; 32]>,
+    cabinets: CertificateAuthority,
 }
 
 /// Why the keys cannot be used.
@@ -46,6 +49,10 @@ pub enum KeysError {
     Shared { one: PathBuf, other: PathBuf },
     #[error("no key of purpose {0} is named")]
     None(KeyPurpose),
+    #[error("open the cabinets' CA")]
+    Authority(#[from] certs::LoadError),
+    #[error("certificate `{path}` is that of the {found}, not of the cabinets' CA")]
+    OtherAuthority { path: PathBuf, found: Authority },
 }
 
 impl Keys {
@@ -73,7 +80,12 @@ impl Keys {
         }
         let codes = codes.into_iter().next().ok_or(KeysError::None(KeyPurpose::Codes))?;
         let secrets = Zeroizing::new(secrets.to_bytes());
-        Ok(Self { unlock, codes, pepper, secrets })
+        let cabinets = CertificateAuthority::open(&paths.cabinets_ca, &paths.cabinets_ca_key, None)?;
+        if cabinets.authority() != Authority::Cabinets {
+            let path = paths.cabinets_ca.clone();
+            return Err(KeysError::OtherAuthority { path, found: cabinets.authority() });
+        }
+        Ok(Self { unlock, codes, pepper, secrets, cabinets })
     }
 
     /// Ids of the keys that sign, as `fleet keys list` shows them.
@@ -106,6 +118,14 @@ enum Refusal {
     Random,
     #[error("this fleet has no unlock key: people open with keys of their own")]
     PeopleOnly,
+    #[error("{}", with_causes(.0))]
+    Issue(#[from] certs::IssueError),
+}
+
+/// An error and its causes in one line: the broker gets words and no error.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 impl Service {
@@ -151,6 +171,7 @@ impl Service {
             SignerRequest::MakeSecrets(ask) => self.make_secrets(&ask),
             SignerRequest::MakeSealed(ask) => self.make_sealed(&ask),
             SignerRequest::Reveal(ask) => self.reveal(&ask),
+            SignerRequest::IssueCertificate(ask) => self.issue(&ask, now),
         };
         result.unwrap_or_else(|refusal| Failed { reason: refusal.to_string() }.into())
     }
@@ -206,6 +227,16 @@ impl Service {
     fn reveal(&self, ask: &Reveal) -> Result<SignerReply, Refusal> {
         self.check(&ask.tenant)?;
         Ok(Revealed { text: self.unseal(&ask.sealed)?.reveal().to_owned() }.into())
+    }
+
+    /// Whose certificate it becomes is said by the fleet, what it may be used for by the profile, neither by the device.
+    fn issue(&self, ask: &IssueCertificate, now: FleetMillis) -> Result<SignerReply, Refusal> {
+        self.check(&ask.tenant)?;
+        close(ask.now, now)?;
+        let request = LeafRequest::client(Identity::cabinet(&self.tenant, &ask.cabinet));
+        let at = UNIX_EPOCH + Duration::from_millis(ask.now);
+        let issued = self.keys().cabinets.issue(&request, &LeafKey::from_spki_der(&ask.key.0)?, at)?;
+        Ok(Certificate { certificate: Blob(issued.certificate.to_vec()) }.into())
     }
 
     fn pepper(&self, cabinet: &CabinetId, instance: Instance, offer: &PepperOffer) -> Result<Pepper, Refusal> {
@@ -286,7 +317,15 @@ mod tests {
             codes: SigningKey::from_bytes(&[2; 32]),
             pepper: pepper.iter().map(|byte| SecretKey::from_slice(&[*byte; 32]).unwrap()).collect(),
             secrets: Zeroizing::new([4; 32]),
+            cabinets: authority(Authority::Cabinets),
         }
+    }
+
+    fn authority(which: Authority) -> CertificateAuthority {
+        let at = UNIX_EPOCH + Duration::from_millis(NOW);
+        let key = |byte| SecretKey::from_slice(&[byte; 32]).unwrap();
+        let root = CertificateAuthority::new_root(&"acme".parse().unwrap(), key(5), at).unwrap();
+        root.new_intermediate(which, key(6), at).unwrap()
     }
 
     fn challenge() -> Challenge {
@@ -371,6 +410,31 @@ mod tests {
         let time = FleetTime { challenge: challenge(), now: NOW + 86_400_000, mark: None };
         let time = SignTime { tenant: tenant(), cabinet: cabinet(), instance: INSTANCE, time };
         assert!(failed(service().answer(time.into(), NOW)).contains("clocks"));
+    }
+
+    #[test]
+    fn a_certificate_is_for_the_named_cabinet_and_the_key_that_was_shown() {
+        let key = LeafKey::from(&SecretKey::from_slice(&[7; 32]).unwrap());
+        let ask = |tenant: TenantId, key: Vec<u8>, now| {
+            IssueCertificate { tenant, cabinet: cabinet(), key: Blob(key), now }.into()
+        };
+        let spki = key.spki_der().unwrap();
+        let SignerReply::Certificate(made) = service().answer(ask(tenant(), spki.clone(), NOW), NOW) else {
+            panic!("not issued")
+        };
+        let summary = certs::Summary::read(&made.certificate.0.into()).unwrap();
+        let identity = Identity::cabinet(&tenant(), &cabinet());
+        assert_eq!(summary.subject, certs::Subject::Leaf(identity));
+        assert_eq!(summary.public_key, SecretKey::from_slice(&[7; 32]).unwrap().public_key());
+
+        assert!(
+            failed(service().answer(ask("umbra".parse().unwrap(), spki.clone(), NOW), NOW)).contains("another tenant")
+        );
+        let skewed = NOW + CLOCK_TOLERANCE_MILLIS + 1;
+        assert!(failed(service().answer(ask(tenant(), spki.clone(), skewed), NOW)).contains("clocks"));
+        assert!(failed(service().answer(ask(tenant(), vec![0x30], NOW), NOW)).contains("P-256"));
+        let ended = NOW + 7 * 365 * 86_400_000;
+        assert!(failed(service().answer(ask(tenant(), spki, ended), ended)).contains("expired"), "of the CA itself");
     }
 
     #[test]

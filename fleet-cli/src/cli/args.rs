@@ -17,8 +17,8 @@ use crate::setup::{Boards, ByteOrder, Compartments, Polarity};
 Examples:
   fleet init acme --tenant acme --host lockers.example.com
   fleet cabinet add berlin-01 --fleet acme --site berlin \\
-      --place 'Main station, north hall' --compartments 1-4:S,5-8:M,9:L \\
-      --board /dev/ttyUSB0
+      --place 'Main station, north hall' --serial LF-0007 \\
+      --compartments 1-4:S,5-8:M,9:L --board /dev/ttyUSB0
   fleet unlock berlin-01 4 --reason 'customer called, door stuck'
   fleet watch
 
@@ -110,6 +110,9 @@ pub(super) struct InitArgs {
     /// Port of the broker
     #[arg(long, default_value_t = 8883)]
     pub(super) port: u16,
+    /// Port at which cabinets enrol
+    #[arg(long, default_value_t = 8884, value_name = "PORT")]
+    pub(super) enrolment_port: u16,
     /// Where the broker listens [default: [::]:PORT]
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(super) listen: Option<SocketAddr>,
@@ -170,15 +173,14 @@ pub(super) struct FleetArgs {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum CabinetCommand {
-    /// Make a cabinet's folder, and make the cabinet known to the fleet
+    /// Make a cabinet's settings and its enrolment token, and make it known
     Add(Box<CabinetAddArgs>),
     /// Make a cabinet known to the fleet whose folder exists already
     #[command(override_usage = "\
-fleet cabinet register <CABINET> --fleet <DIR> --site <SITE>
-           --place <TEXT>")]
+fleet cabinet register <CABINET> --fleet <DIR> --place <TEXT>")]
     #[command(after_help = "\
 Example:
-  fleet cabinet register berlin-01 --fleet acme --site berlin \\
+  fleet cabinet register berlin-01 --fleet acme \\
       --place 'Main station, north hall'
 
 Repeating it with the same content does nothing.")]
@@ -187,13 +189,48 @@ Repeating it with the same content does nothing.")]
         /// Folder of the fleet, as made by `fleet init`
         #[arg(long = "fleet", value_name = "DIR")]
         dir: PathBuf,
+        /// Where it stands, for those who collect there
+        #[arg(long, value_name = "TEXT")]
+        place: String,
+    },
+    /// Make a new token: for other hardware, or after the old one was lost
+    #[command(override_usage = "\
+fleet cabinet replace <CABINET> --fleet <DIR> --serial <TEXT> [OPTIONS]")]
+    #[command(after_help = "\
+Example:
+  fleet cabinet replace berlin-01 --fleet acme --serial LF-0008
+
+Orders, codes and history stay with the cabinet. From the moment that the new
+device enrols, the former one is shut out, and what was signed for it is void.")]
+    Replace {
+        cabinet: CabinetId,
+        /// Folder of the fleet, as made by `fleet init`
+        #[arg(long = "fleet", value_name = "DIR")]
+        dir: PathBuf,
         #[command(flatten)]
-        place: PlaceArgs,
+        token: TokenArgs,
     },
     /// All cabinets
     List,
     /// One cabinet with its compartments
     Show { cabinet: CabinetId },
+}
+
+/// For whom an enrolment token is, and how long.
+#[derive(Debug, clap::Args)]
+pub(super) struct TokenArgs {
+    /// Of the cabinet's computer, as on its label
+    #[arg(long = "serial", value_name = "TEXT")]
+    pub(super) device_serial: String,
+    /// Days until the token expires [default: 14]
+    #[arg(
+        long,
+        value_name = "DAYS",
+        default_value_t = 14,
+        hide_default_value = true,
+        value_parser = clap::value_parser!(u16).range(1..=60)
+    )]
+    pub(super) valid_for: u16,
 }
 
 #[derive(Debug, clap::Args)]
@@ -210,11 +247,11 @@ pub(super) struct PlaceArgs {
 #[command(after_help = "\
 Examples:
   fleet cabinet add berlin-01 --fleet acme --site berlin \\
-      --place 'Main station, north hall' --compartments 1-4:S,5-8:M,9:L \\
-      --board /dev/ttyUSB0
+      --place 'Main station, north hall' --serial LF-0007 \\
+      --compartments 1-4:S,5-8:M,9:L --board /dev/ttyUSB0
   fleet cabinet add berlin-02 --fleet acme --site berlin --place 'Depot' \\
-      --compartments 1-20:S,21-30:M+refrigerated --boards 1x24,2x12 \\
-      --board /dev/ttyUSB0 --offline
+      --serial LF-0008 --compartments 1-20:S,21-30:M+refrigerated \\
+      --boards 1x24,2x12 --board /dev/ttyUSB0 --offline
 
 Sizes are S, M, L, XL; attributes are +refrigerated, +restricted, +accessible.
 Compartments take the locks of the boards in order of their numbers.
@@ -222,14 +259,18 @@ Polarities are short_when_locked, short_when_open; byte orders (where locks
 1 to 8 are in a board's status) are first_locks_last, first_locks_first.")]
 #[command(override_usage = "\
 fleet cabinet add <CABINET> --fleet <DIR> --site <SITE> --place <TEXT>
-           --compartments <LIST> --board <PORT> [OPTIONS]")]
+           --serial <TEXT> --compartments <LIST> --board <PORT>
+           [OPTIONS]")]
 pub(super) struct CabinetAddArgs {
     /// Short name: a-z, 0-9, `-`
     pub(super) cabinet: CabinetId,
-    #[command(flatten)]
-    pub(super) fleet: FleetArgs,
+    /// Folder of the fleet, as made by `fleet init`
+    #[arg(long = "fleet", value_name = "DIR")]
+    pub(super) dir: PathBuf,
     #[command(flatten)]
     pub(super) place: PlaceArgs,
+    #[command(flatten)]
+    pub(super) token: TokenArgs,
     /// Numbers and sizes, such as 1-4:S,5-8:M,9:L
     #[arg(long, value_name = "LIST")]
     pub(super) compartments: Compartments,

@@ -1,52 +1,61 @@
-//! `fleet cabinet add|register|list|show` and `fleet unlock`.
+//! `fleet cabinet add|register|replace|list|show` and `fleet unlock`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
-use schemas::api::{CabinetDetail, CabinetSummary, Reply, Request, UnlockResult};
+use fast_qr::QRBuilder;
+use schemas::api::{CabinetDetail, CabinetSummary, Reply, Request, Rfc3339, UnlockResult};
+use schemas::enrolment::Token;
 use schemas::ids::CabinetId;
 use schemas::messages::UnlockOutcome;
 use serde_json::json;
 
-use super::args::{CabinetAddArgs, CabinetCommand, PlaceArgs, UnlockArgs};
-use super::context::{Context, other_answer, passphrase};
+use super::args::{CabinetAddArgs, CabinetCommand, TokenArgs, UnlockArgs};
+use super::context::{Context, other_answer};
 use super::failure::Usage;
 use super::output::{self, table};
+use crate::folder::PersonFolder;
 use crate::setup::{self, CabinetFolder, CabinetOptions, Layout};
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 pub(super) fn run(context: &Context, command: CabinetCommand) -> anyhow::Result<ExitCode> {
     match command {
         CabinetCommand::Add(args) => add(context, *args),
         CabinetCommand::Register { cabinet, dir, place } => register(context, &cabinet, &dir, place),
+        CabinetCommand::Replace { cabinet, dir, token } => replace(context, cabinet, &dir, &token),
         CabinetCommand::List => list(context),
         CabinetCommand::Show { cabinet } => show(context, cabinet),
     }
 }
 
 fn add(context: &Context, args: CabinetAddArgs) -> anyhow::Result<ExitCode> {
-    let layout = Layout::open(&args.fleet.dir)?;
-    let passphrase = passphrase(args.fleet.passphrase_file.as_deref())?;
-    let mut options = CabinetOptions::new(&layout, args.cabinet, args.compartments, args.board);
+    let layout = Layout::open(&args.dir)?;
+    let named = (args.cabinet, args.place.site);
+    let mut options = CabinetOptions::new(&layout, named, args.token.device_serial, args.compartments, args.board);
     options.boards = args.boards;
     options.polarity = args.polarity;
     options.byte_order = args.byte_order;
     options.screen = args.screen;
-    options.passphrase = passphrase.as_ref();
+    options.valid_for = DAY * args.token.valid_for.into();
     let folder = setup::cabinet(&options)?;
-    let later = register_command(&folder, &args.fleet.dir, &args.place);
+    let later = register_command(&folder, &args.dir, &args.place.place);
     let registered = !args.offline;
     if registered {
-        enter(context, &folder, &args.fleet.dir, args.place).with_context(|| {
+        enter(context, &folder.registration(args.place.place), &args.dir).with_context(|| {
             format!("made {} but did not register it; register it later with: {later}", folder.path.display())
         })?;
     }
     if context.json {
         output::json(&json!({
-            "cabinet": folder.cabinet,
+            "cabinet": folder.cabinet(),
             "folder": folder.path,
-            "instance": folder.instance,
+            "instance": folder.instance(),
+            "token": folder.token.to_string(),
+            "expires": Rfc3339(folder.token.expires),
             "registered": registered,
         }))?;
     } else {
@@ -66,21 +75,44 @@ fn made_cabinet(folder: &CabinetFolder, options: &CabinetOptions<'_>, later: Opt
          \n\
          {known}\n\
          \n\
-         Next: copy the folder to the cabinet, delete it here (it holds the\n\
-         cabinet's private key), and there run\n\
+         {token}\n\
+         \n\
+         Next: copy the folder to the cabinet, and there run\n\
+         \x20 cabinet-agent enroll --settings {name}/agent.toml < {name}/enrolment.token\n\
          \x20 cabinet-agent --settings {name}/agent.toml\n\
          Before the first load, open each door once and see that the right one opens:\n\
          the locks are taken in order, polarity and byte order are in board.toml.",
-        cabinet = folder.cabinet,
+        cabinet = folder.cabinet(),
         compartments = options.compartments,
-        name = folder.cabinet,
+        token = shown_token(&folder.token),
+        name = folder.cabinet(),
     )
 }
 
-fn register(context: &Context, cabinet: &CabinetId, dir: &Path, place: PlaceArgs) -> anyhow::Result<ExitCode> {
+/// The token for a person: to be copied, or scanned from the screen.
+fn shown_token(token: &Token) -> String {
+    let text = token.to_string();
+    let lines: Vec<&str> = text.as_bytes().chunks(64).filter_map(|line| std::str::from_utf8(line).ok()).collect();
+    // Its alphabet is that of QR codes' dense mode, and its length is far below what they take.
+    let code = QRBuilder::new(text.as_str()).build().map(|code| code.to_str()).unwrap_or_default();
+    format!(
+        "Enrolment token, for the device {serial} only, once, until {until}:\n\
+         \n\
+         {lines}\n\
+         \n\
+         {code}\n\
+         Whoever has it can take this cabinet's place until it is used: hand it over\n\
+         like a key.",
+        serial = token.device_serial,
+        until = Rfc3339(token.expires),
+        lines = lines.join("\n"),
+    )
+}
+
+fn register(context: &Context, cabinet: &CabinetId, dir: &Path, place: String) -> anyhow::Result<ExitCode> {
     let layout = Layout::open(dir)?;
     let folder = CabinetFolder::open(&layout.cabinet(cabinet))?;
-    enter(context, &folder, dir, place)?;
+    enter(context, &folder.registration(place), dir)?;
     match context.json {
         true => output::json(&json!({ "cabinet": cabinet, "registered": true }))?,
         false => output::text(&format!("The fleet knows cabinet {cabinet}."))?,
@@ -88,14 +120,45 @@ fn register(context: &Context, cabinet: &CabinetId, dir: &Path, place: PlaceArgs
     Ok(ExitCode::SUCCESS)
 }
 
-/// Makes the cabinet known at the running broker.
-fn enter(context: &Context, folder: &CabinetFolder, fleet: &Path, place: PlaceArgs) -> anyhow::Result<()> {
-    let person = match context.person {
-        Some(_) => context.folder()?,
-        None => context.folder_or(&only_operator(fleet)?)?,
-    };
-    let reply = context.ask(&person, &folder.registration(place.site, place.place))?;
+fn replace(context: &Context, cabinet: CabinetId, dir: &Path, token: &TokenArgs) -> anyhow::Result<ExitCode> {
+    let layout = Layout::open(dir)?;
+    let person = asking(context, dir)?;
+    let reply = context.ask(&person, &Request::CabinetShow { cabinet: cabinet.clone() })?;
+    let Reply::Cabinet(known) = reply else { return Err(other_answer()) };
+    let valid_for = DAY * token.valid_for.into();
+    let named = (cabinet, known.summary.site);
+    let folder = setup::new_cabinet_token(&layout, named, &token.device_serial, valid_for, SystemTime::now())?;
+    enter(context, &folder.replacement(), dir)?;
+    if context.json {
+        output::json(&json!({
+            "cabinet": folder.cabinet(),
+            "instance": folder.instance(),
+            "token": folder.token.to_string(),
+            "expires": Rfc3339(folder.token.expires),
+        }))?;
+    } else {
+        output::text(&format!(
+            "{}\n\n\
+             Until it is used, the former device goes on. Next, on the new one:\n\
+             \x20 cabinet-agent enroll --settings agent.toml",
+            shown_token(&folder.token)
+        ))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Asks for what the operator of this fleet may.
+fn enter(context: &Context, request: &Request, fleet: &Path) -> anyhow::Result<()> {
+    let reply = context.ask(&asking(context, fleet)?, request)?;
     if reply == Reply::Done { Ok(()) } else { Err(other_answer()) }
+}
+
+/// Whoever was named, or else the only operator of the fleet's folder.
+fn asking(context: &Context, fleet: &Path) -> anyhow::Result<PersonFolder> {
+    match context.person {
+        Some(_) => context.folder(),
+        None => context.folder_or(&only_operator(fleet)?),
+    }
 }
 
 /// The operator of the fleet's folder, if there is exactly one.
@@ -116,13 +179,12 @@ pub(super) fn only_operator(fleet: &Path) -> anyhow::Result<PathBuf> {
     }
 }
 
-fn register_command(folder: &CabinetFolder, fleet: &Path, place: &PlaceArgs) -> String {
+fn register_command(folder: &CabinetFolder, fleet: &Path, place: &str) -> String {
     format!(
-        "fleet cabinet register {} --fleet {} --site {} --place {}",
-        folder.cabinet,
+        "fleet cabinet register {} --fleet {} --place {}",
+        folder.cabinet(),
         shell_word(&fleet.to_string_lossy()),
-        place.site,
-        shell_word(&place.place),
+        shell_word(place),
     )
 }
 

@@ -19,6 +19,7 @@ pub(super) fn init(context: &Context, args: InitArgs) -> anyhow::Result<ExitCode
     }
     options.other_hosts = args.other_host;
     options.port = args.port;
+    options.enrolment_port = args.enrolment_port;
     options.listen = args.listen;
     options.operator = args.operator;
     options.passphrase = passphrase(args.passphrase_file.as_deref())?;
@@ -58,11 +59,12 @@ fn made_fleet(layout: &Layout, operator: &Path, encrypted: bool) -> String {
          \n\
          offline/   root keys: carry them to a safe, then delete them here\n\
          ca/        issues certificates; for the machine where you add people\n\
-         signer/    signs commands and codes; a process of its own beside the broker\n\
-         broker/    the one port that cabinets, people and backends reach\n\
+         signer/    signs commands and codes, issues cabinets' certificates;\n\
+         \x20          a process of its own beside the broker\n\
+         broker/    the ports that cabinets, people and backends reach\n\
          public/    TLS root, keyset, public root keys: no secrets\n\
          people/    one folder for each person and integration\n\
-         cabinets/  one folder for each cabinet, to be copied there\n\
+         cabinets/  one folder for each cabinet, to be copied there: settings, a token\n\
          \n\
          {encryption}\n\
          \n\
@@ -70,7 +72,7 @@ fn made_fleet(layout: &Layout, operator: &Path, encrypted: bool) -> String {
          \x20 fleet-broker signer --settings {signer}\n\
          \x20 fleet-broker --settings {broker}\n\
          \x20 fleet cabinet add CABINET --fleet {dir} --site SITE --place TEXT \\\n\
-         \x20     --compartments 1-4:S,5-8:M --board /dev/ttyUSB0\n\
+         \x20     --serial TEXT --compartments 1-4:S,5-8:M --board /dev/ttyUSB0\n\
          \n\
          You are {operator}: give it with --as, or in FLEET_AS.",
         tenant = settings.tenant,

@@ -83,6 +83,7 @@ impl Client {
             Request::Unlock { .. } => UNLOCK_TIMEOUT,
             Request::Backup {} => BACKUP_TIMEOUT,
             Request::CabinetAdd { .. }
+            | Request::CabinetReplace { .. }
             | Request::CabinetList {}
             | Request::CabinetShow { .. }
             | Request::OrderPut { .. }

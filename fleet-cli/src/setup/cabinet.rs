@@ -1,34 +1,39 @@
-//! `fleet cabinet add`: the folder that is copied to a cabinet.
+//! `fleet cabinet add`: the settings that are copied to a cabinet, and the token by which it gets its certificate.
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use certs::{
-    Authority, LeafKey, LeafRequest, Passphrase, create_private, ensure_private_dir, generate_p256, write_p256,
-    write_public,
+    Fingerprint, create_private, ensure_private_dir, read_certificates, read_private, replace_private, write_public,
 };
-use schemas::api::Request;
-use schemas::ids::{CabinetId, Identity, SiteId};
+use schemas::api::{EnrolmentOffer, Request, Rfc3339};
+use schemas::enrolment::{Token, TokenSecret, is_device_serial};
+use schemas::ids::{CabinetId, SiteId};
 use schemas::messages::Instance;
-use serde::Deserialize;
 
 use super::SetupError;
 use super::boards::{Boards, ByteOrder, Lock, Polarity};
 use super::compartments::Compartments;
+use super::init::millis;
 use super::layout::Layout;
 use super::making::Making;
-use super::person::{copy_public, open_authority};
+use super::person::copy_public;
 use super::text::quoted;
+
+/// How long a token is good for, if nothing else is said: long enough to send a person there.
+pub const TOKEN_LIFE: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
 /// What a new cabinet is.
 #[derive(Debug)]
 pub struct CabinetOptions<'a> {
     pub layout: &'a Layout,
     pub cabinet: CabinetId,
+    pub site: SiteId,
+    /// Of the cabinet's computer, as on its label.
+    pub device_serial: String,
     pub compartments: Compartments,
     pub boards: Boards,
     /// The serial port of the lock boards, as the cabinet's computer calls it.
@@ -37,24 +42,32 @@ pub struct CabinetOptions<'a> {
     pub byte_order: ByteOrder,
     /// Where the cabinet's screen is served, on its loopback only.
     pub screen: SocketAddr,
-    /// Opens the key of the cabinets' CA, if it is encrypted.
-    pub passphrase: Option<&'a Passphrase>,
+    /// How long the token is good for.
+    pub valid_for: Duration,
     pub now: SystemTime,
 }
 
 impl<'a> CabinetOptions<'a> {
     /// A cabinet with one board of the commonest kind.
-    pub fn new(layout: &'a Layout, cabinet: CabinetId, compartments: Compartments, port: impl Into<PathBuf>) -> Self {
+    pub fn new(
+        layout: &'a Layout,
+        (cabinet, site): (CabinetId, SiteId),
+        device_serial: impl Into<String>,
+        compartments: Compartments,
+        port: impl Into<PathBuf>,
+    ) -> Self {
         Self {
             layout,
             cabinet,
+            site,
+            device_serial: device_serial.into(),
             compartments,
             boards: Boards::default(),
             port: port.into(),
             polarity: Polarity::default(),
             byte_order: ByteOrder::default(),
             screen: SocketAddr::from(([127, 0, 0, 1], 8080)),
-            passphrase: None,
+            valid_for: TOKEN_LIFE,
             now: SystemTime::now(),
         }
     }
@@ -64,28 +77,31 @@ impl<'a> CabinetOptions<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CabinetFolder {
     pub path: PathBuf,
-    pub cabinet: CabinetId,
-    pub instance: Instance,
+    pub token: Token,
 }
 
 impl CabinetFolder {
+    const TOKEN: &'static str = "enrolment.token";
+
     /// Finds a cabinet in a folder that `fleet cabinet add` made.
     pub fn open(path: &Path) -> Result<Self, SetupError> {
-        /// The part of `agent.toml` that the fleet has to know.
-        #[derive(Deserialize)]
-        struct Known {
-            cabinet: CabinetId,
-            instance: Instance,
+        let file = path.join(Self::TOKEN);
+        if !file.exists() {
+            return Err(SetupError::NotACabinet(path.into()));
         }
-        let file = path.join("agent.toml");
-        let text = match fs::read_to_string(&file) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(SetupError::NotACabinet(path.into())),
-            Err(source) => return Err(SetupError::Io { what: "read", path: file, source }),
-        };
-        let known: Known = toml::from_str(&text)
-            .map_err(|error| SetupError::Settings { path: file, what: error.message().to_owned() })?;
-        Ok(Self { path: path.into(), cabinet: known.cabinet, instance: known.instance })
+        let text = read_private(&file)?;
+        let wrong = |what: String| SetupError::Settings { path: file.clone(), what };
+        let text = std::str::from_utf8(&text).map_err(|error| wrong(error.to_string()))?;
+        let token = text.parse().map_err(|error| wrong(format!("{error}")))?;
+        Ok(Self { path: path.into(), token })
+    }
+
+    pub fn cabinet(&self) -> &CabinetId {
+        &self.token.cabinet
+    }
+
+    pub fn instance(&self) -> Instance {
+        self.token.instance
     }
 
     pub fn agent_toml(&self) -> PathBuf {
@@ -96,13 +112,29 @@ impl CabinetFolder {
         self.path.join("board.toml")
     }
 
-    /// What makes the cabinet known to the fleet.
-    pub fn registration(&self, site: SiteId, place: String) -> Request {
-        Request::CabinetAdd { cabinet: self.cabinet.clone(), site, place, instance: self.instance }
+    pub fn token_file(&self) -> PathBuf {
+        self.path.join(Self::TOKEN)
+    }
+
+    /// What makes the cabinet known to the fleet, and its token with it.
+    pub fn registration(&self, place: String) -> Request {
+        let (cabinet, site, instance) = (self.token.cabinet.clone(), self.token.site.clone(), self.token.instance);
+        Request::CabinetAdd { cabinet, site, place, instance, enrolment: Some(offer(&self.token)) }
+    }
+
+    /// What lets other hardware take this cabinet's place.
+    pub fn replacement(&self) -> Request {
+        let (cabinet, instance) = (self.token.cabinet.clone(), self.token.instance);
+        Request::CabinetReplace { cabinet, instance, enrolment: offer(&self.token) }
     }
 }
 
-/// Makes a cabinet's folder: its certificate and key, what it believes, its settings and the profile of its boards.
+fn offer(token: &Token) -> EnrolmentOffer {
+    let (secret_hash, device_serial) = (token.secret.hash(), token.device_serial.clone());
+    EnrolmentOffer { secret_hash, device_serial, expires: Rfc3339(token.expires) }
+}
+
+/// Makes a cabinet's folder: its settings, the profile of its boards, and a token. No key: that is made on the cabinet.
 pub fn cabinet(options: &CabinetOptions<'_>) -> Result<CabinetFolder, SetupError> {
     let layout = options.layout;
     let locks = check(options)?;
@@ -110,26 +142,65 @@ pub fn cabinet(options: &CabinetOptions<'_>) -> Result<CabinetFolder, SetupError
     if place.exists() {
         return Err(SetupError::Exists(place));
     }
-    let authority = open_authority(layout, Authority::Cabinets, options.passphrase)?;
+    let named = (options.cabinet.clone(), options.site.clone());
+    let token = new_token(layout, named, &options.device_serial, options.valid_for, options.now)?;
     ensure_private_dir(&layout.cabinets())?;
     let making = Making::at(&place)?;
     let folder = making.path();
-
-    let key = generate_p256()?;
-    let identity = Identity::cabinet(&layout.settings().tenant, &options.cabinet);
-    let issued = authority.issue(&LeafRequest::client(identity), &LeafKey::from(&key), options.now)?;
-    write_p256(&folder.join("cabinet.key"), &key, None)?;
-    write_public(&folder.join("cabinet.crt"), issued.pem().as_bytes())?;
-    copy_public(layout, "root.crt", &folder.join("root.crt"))?;
     copy_public(layout, "keyset.cose", &folder.join("keyset.cose"))?;
-
-    let mut instance = Instance([0; 16]);
-    getrandom::fill(&mut instance.0)?;
-    let roots = [read_root(layout, "keyset-root-1.pub")?, read_root(layout, "keyset-root-2.pub")?];
-    create_private(&folder.join("agent.toml"), agent_toml(options, instance, &roots).as_bytes())?;
+    create_private(&folder.join(CabinetFolder::TOKEN), format!("{token}\n").as_bytes())?;
+    write_public(&folder.join("agent.toml"), agent_toml(options).as_bytes())?;
     write_public(&folder.join("board.toml"), board_toml(options, &locks).as_bytes())?;
     making.finish()?;
-    Ok(CabinetFolder { path: place, cabinet: options.cabinet.clone(), instance })
+    Ok(CabinetFolder { path: place, token })
+}
+
+/// Makes a new token for a cabinet that the fleet knows, and keeps it in the cabinet's folder.
+pub fn new_cabinet_token(
+    layout: &Layout,
+    named: (CabinetId, SiteId),
+    device_serial: &str,
+    valid_for: Duration,
+    now: SystemTime,
+) -> Result<CabinetFolder, SetupError> {
+    let path = layout.cabinet(&named.0);
+    let token = new_token(layout, named, device_serial, valid_for, now)?;
+    ensure_private_dir(&layout.cabinets())?;
+    ensure_private_dir(&path)?;
+    replace_private(&path.join(CabinetFolder::TOKEN), format!("{token}\n").as_bytes())?;
+    Ok(CabinetFolder { path, token })
+}
+
+fn new_token(
+    layout: &Layout,
+    (cabinet, site): (CabinetId, SiteId),
+    device_serial: &str,
+    valid_for: Duration,
+    now: SystemTime,
+) -> Result<Token, SetupError> {
+    if !is_device_serial(device_serial) {
+        return Err(SetupError::DeviceSerial(device_serial.to_owned()));
+    }
+    let (mut instance, mut secret) = (Instance([0; 16]), [0; 16]);
+    getrandom::fill(&mut instance.0)?;
+    getrandom::fill(&mut secret)?;
+    let root = read_certificates(&layout.public().join("root.crt"))?;
+    let root = root.first().ok_or_else(|| SetupError::NotAFleet(layout.dir().into()))?;
+    let fleet = layout.settings();
+    Ok(Token {
+        tenant: fleet.tenant.clone(),
+        site,
+        cabinet,
+        device_serial: device_serial.to_owned(),
+        instance,
+        secret: TokenSecret::new(secret),
+        expires: millis(now + valid_for)?,
+        host: fleet.host.clone(),
+        mqtt_port: fleet.port,
+        enrolment_port: fleet.enrolment_port,
+        tls_root: Fingerprint::of(root).0,
+        keyset_roots: [read_root(layout, "keyset-root-1.pub")?, read_root(layout, "keyset-root-2.pub")?],
+    })
 }
 
 fn check(options: &CabinetOptions<'_>) -> Result<Vec<Lock>, SetupError> {
@@ -142,37 +213,21 @@ fn check(options: &CabinetOptions<'_>) -> Result<Vec<Lock>, SetupError> {
     Ok(options.boards.assign(&options.compartments)?)
 }
 
-fn read_root(layout: &Layout, name: &str) -> Result<String, SetupError> {
+fn read_root(layout: &Layout, name: &str) -> Result<[u8; 32], SetupError> {
     let path = layout.public().join(name);
     let text =
         fs::read_to_string(&path).map_err(|source| SetupError::Io { what: "read", path: path.clone(), source })?;
-    let text = text.trim();
-    match data_encoding::HEXLOWER.decode(text.as_bytes()) {
-        Ok(bytes) if bytes.len() == 32 => Ok(text.to_owned()),
-        Ok(_) | Err(_) => Err(SetupError::Settings { path, what: "is not 32 bytes in hexadecimal".to_owned() }),
-    }
+    let bytes = data_encoding::HEXLOWER.decode(text.trim().as_bytes()).ok();
+    let wrong = || SetupError::Settings { path, what: "is not 32 bytes in hexadecimal".to_owned() };
+    bytes.and_then(|bytes| bytes.try_into().ok()).ok_or_else(wrong)
 }
 
-fn agent_toml(options: &CabinetOptions<'_>, instance: Instance, roots: &[String; 2]) -> String {
-    let fleet = options.layout.settings();
+fn agent_toml(options: &CabinetOptions<'_>) -> String {
     let mut text = format!(
-        "# Settings of the agent on cabinet {cabinet}. Paths are relative to this file. What is not here has its default.\n\
-         \n\
-         tenant = {tenant}\n\
-         cabinet = {quoted_cabinet}\n\
-         # Random, of this installation: what the fleet signs for another one is refused.\n\
-         instance = \"{instance}\"\n\
-         \n\
-         [fleet]\n\
-         host = {host}\n\
-         port = {port}\n\
-         roots = \"root.crt\"\n\
-         certificate = \"cabinet.crt\"\n\
-         key = \"cabinet.key\"\n\
+        "# Settings of the agent on cabinet {cabinet}. Paths are relative to this file. What is not here has its default;\n\
+         # who the cabinet is and where its fleet, is in identity/identity.toml once it is enrolled.\n\
          \n\
          [keys]\n\
-         # The two public keys that say which keys may sign commands and codes.\n\
-         roots = [\n    \"{root_1}\",\n    \"{root_2}\",\n]\n\
          keyset = \"keyset.cose\"\n\
          # Made at the first start; never leaves the cabinet.\n\
          device = \"device.key\"\n\
@@ -192,12 +247,6 @@ fn agent_toml(options: &CabinetOptions<'_>, instance: Instance, roots: &[String;
          [log]\n\
          filter = \"info\"\n",
         cabinet = options.cabinet,
-        tenant = quoted(fleet.tenant.as_str()),
-        quoted_cabinet = quoted(options.cabinet.as_str()),
-        host = quoted(&fleet.host),
-        port = fleet.port,
-        root_1 = roots[0],
-        root_2 = roots[1],
         screen = quoted(&options.screen.to_string()),
     );
     for compartment in options.compartments.iter() {

@@ -26,6 +26,8 @@ pub enum SetupError {
     PortZero,
     #[error("serial port `{}` is not an absolute path such as /dev/ttyUSB0", .0.display())]
     SerialPort(PathBuf),
+    #[error("`{0}` is no serial number of a device: 1 to 64 printable characters without spaces, as on its label")]
+    DeviceSerial(String),
     #[error("screen address {0} is open to the network; it must be on 127.0.0.1 or [::1]")]
     Screen(std::net::SocketAddr),
     #[error(
@@ -104,6 +106,7 @@ impl SetupError {
             | Self::Host(_)
             | Self::PortZero
             | Self::SerialPort(_)
+            | Self::DeviceSerial(_)
             | Self::Screen(_)
             | Self::Role(_)
             | Self::Settings { .. }

@@ -19,7 +19,7 @@ use schemas::messages::{FleetMillis, Key, KeyPurpose, Keyset, Roots};
 use super::SetupError;
 use super::layout::{FleetSettings, Layout};
 use super::making::Making;
-use super::person::{PersonOptions, make_person};
+use super::person::{PersonOptions, copy_public, make_person};
 use super::text::quoted;
 
 /// What a new fleet is to be.
@@ -34,6 +34,8 @@ pub struct InitOptions {
     /// More names that the broker's certificate is to be good for.
     pub other_hosts: Vec<String>,
     pub port: u16,
+    /// Where cabinets enrol.
+    pub enrolment_port: u16,
     /// Where the broker listens; on all addresses if left out.
     pub listen: Option<SocketAddr>,
     /// The first operator.
@@ -57,6 +59,7 @@ impl InitOptions {
             host: host.into(),
             other_hosts: Vec::new(),
             port: 8883,
+            enrolment_port: 8884,
             listen: None,
             operator: "admin".parse()?,
             passphrase: None,
@@ -69,7 +72,7 @@ impl InitOptions {
 pub fn init(options: &InitOptions) -> Result<Layout, SetupError> {
     let names = server_names(options)?;
     refuse_occupied(&options.dir)?;
-    if options.port == 0 {
+    if options.port == 0 || options.enrolment_port == 0 {
         return Err(SetupError::PortZero);
     }
     let making = Making::at(&options.dir)?;
@@ -78,6 +81,7 @@ pub fn init(options: &InitOptions) -> Result<Layout, SetupError> {
         name: options.name.clone(),
         host: options.host.clone(),
         port: options.port,
+        enrolment_port: options.enrolment_port,
     };
     let layout = Layout::new(making.path(), settings);
     for folder in [layout.offline(), layout.ca(), layout.signer(), layout.broker(), layout.public(), layout.people()] {
@@ -85,7 +89,7 @@ pub fn init(options: &InitOptions) -> Result<Layout, SetupError> {
     }
     ensure_private_dir(&layout.cabinets())?;
     let authorities = Authorities::make(&layout, options)?;
-    make_signer(&layout, options)?;
+    make_signer(&layout, options, &authorities.cabinets)?;
     make_broker(&layout, options, &authorities, names)?;
     let (path, text) = layout.settings_file()?;
     write_public(&path, text.as_bytes())?;
@@ -142,7 +146,10 @@ impl Authorities {
         write_public(&layout.public().join("root.crt"), root.certificate_pem().as_bytes())?;
         let below = |authority: Authority| -> Result<CertificateAuthority, SetupError> {
             let made = root.new_intermediate(authority, generate_p256()?, options.now)?;
-            write_p256(&layout.ca().join(format!("{}.key", authority.as_str())), made.key(), passphrase)?;
+            // The key of the cabinets' CA is the signer's: cabinets enrol and renew without an operator.
+            if authority != Authority::Cabinets {
+                write_p256(&layout.ca().join(format!("{}.key", authority.as_str())), made.key(), passphrase)?;
+            }
             let certificate = layout.ca().join(format!("{}.crt", authority.as_str()));
             write_public(&certificate, made.certificate_pem().as_bytes())?;
             Ok(made)
@@ -156,7 +163,7 @@ impl Authorities {
 }
 
 /// The keys of the signer, and the keyset that tells cabinets to believe them.
-fn make_signer(layout: &Layout, options: &InitOptions) -> Result<(), SetupError> {
+fn make_signer(layout: &Layout, options: &InitOptions, cabinets: &CertificateAuthority) -> Result<(), SetupError> {
     let signer = layout.signer();
     // In plain: the signer has to start by itself after a power cut.
     let [unlock, codes, secrets] = [generate_ed25519()?, generate_ed25519()?, generate_ed25519()?];
@@ -165,6 +172,8 @@ fn make_signer(layout: &Layout, options: &InitOptions) -> Result<(), SetupError>
     write_ed25519(&signer.join("codes.key"), &codes, None)?;
     write_ed25519(&signer.join("secrets.key"), &secrets, None)?;
     write_p256(&signer.join("pepper.key"), &pepper, None)?;
+    write_p256(&signer.join("cabinets.key"), cabinets.key(), None)?;
+    create_private(&signer.join("cabinets.crt"), cabinets.certificate_pem().as_bytes())?;
     create_private(&layout.signer_toml(), signer_toml(&options.tenant).as_bytes())?;
 
     let pepper = pepper.public_key().to_sec1_bytes().into_vec();
@@ -206,18 +215,20 @@ fn make_broker(
         let path = broker.join(format!("{}.crt", authority.authority().as_str()));
         write_public(&path, authority.certificate_pem().as_bytes())?;
     }
+    copy_public(layout, "root.crt", &broker.join("root.crt"))?;
     let everywhere = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), options.port);
-    let text = broker_toml(options.listen.unwrap_or(everywhere));
+    let listen = options.listen.unwrap_or(everywhere);
+    let text = broker_toml(listen, SocketAddr::new(listen.ip(), options.enrolment_port));
     create_private(&layout.broker_toml(), text.as_bytes())?;
     Ok(())
 }
 
-fn broker_toml(listen: SocketAddr) -> String {
+fn broker_toml(listen: SocketAddr, enrolment: SocketAddr) -> String {
     format!(
         "# Settings of the broker. Paths are relative to this file. What is not here has its default.\n\
          \n\
          [gate]\n\
-         # The one port that the world can reach: MQTT 5 over mutual TLS 1.3.\n\
+         # MQTT 5 over mutual TLS 1.3. This port and that of enrolment are all that the world can reach.\n\
          listen = {listen}\n\
          \n\
          [tls]\n\
@@ -226,6 +237,13 @@ fn broker_toml(listen: SocketAddr) -> String {
          # Who may issue cabinets, and who may issue people and integrations. Never the same.\n\
          cabinets_ca = \"cabinets.crt\"\n\
          people_ca = \"people.crt\"\n\
+         \n\
+         [enrolment]\n\
+         # Where cabinets enrol with a token and renew their certificates (EST, RFC 7030).\n\
+         listen = {enrolment}\n\
+         root = \"root.crt\"\n\
+         # How long after its end a certificate is still good for renewing it, and for nothing else.\n\
+         grace_days = 180\n\
          \n\
          [store]\n\
          path = \"fleet.redb\"\n\
@@ -243,6 +261,7 @@ fn broker_toml(listen: SocketAddr) -> String {
          [log]\n\
          filter = \"info\"\n",
         listen = quoted(&listen.to_string()),
+        enrolment = quoted(&enrolment.to_string()),
     )
 }
 
@@ -255,6 +274,8 @@ fn signer_toml(tenant: &TenantId) -> String {
          socket = \"signer.sock\"\n\
          # However many are asked for, no more commands than these are signed in a minute.\n\
          commands_per_minute = 600\n\
+         # The same for certificates of cabinets.\n\
+         certificates_per_minute = 600\n\
          \n\
          [keys]\n\
          # Of unlock, codes and pepper one file or a list, the newest first: that one signs, and every pepper key opens.\n\
@@ -267,6 +288,9 @@ fn signer_toml(tenant: &TenantId) -> String {
          pepper = \"pepper.key\"\n\
          # Codes lie sealed with it in the broker's store.\n\
          secrets = \"secrets.key\"\n\
+         # Issues certificates to cabinets, and to nobody else.\n\
+         cabinets_ca = \"cabinets.crt\"\n\
+         cabinets_ca_key = \"cabinets.key\"\n\
          \n\
          [log]\n\
          filter = \"info\"\n",

@@ -19,6 +19,14 @@ pub struct FleetSettings {
     /// How cabinets and people reach the broker.
     pub host: String,
     pub port: u16,
+    /// Where cabinets enrol and renew their certificates, on the same host.
+    #[serde(default = "enrolment_port")]
+    pub enrolment_port: u16,
+}
+
+/// Of a fleet that was made without it.
+fn enrolment_port() -> u16 {
+    8884
 }
 
 /// The folder that `fleet init` makes.

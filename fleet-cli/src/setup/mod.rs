@@ -14,7 +14,7 @@ mod person;
 mod text;
 
 pub use boards::{Boards, ByteOrder, Polarity};
-pub use cabinet::{CabinetFolder, CabinetOptions, cabinet};
+pub use cabinet::{CabinetFolder, CabinetOptions, TOKEN_LIFE, cabinet, new_cabinet_token};
 pub use compartments::{Compartments, PlannedCompartment};
 pub use error::{PlanError, SetupError};
 pub use init::{InitOptions, init};

@@ -18,6 +18,9 @@ use crate::setup::{self, Boards, CabinetFolder, CabinetOptions, Compartments};
 use super::screen::Screen;
 use super::{PATIENCE, Process, Stage};
 
+/// What the machines of a stage would have on their labels.
+const DEVICE_SERIAL: &str = "LF-DEMO-0001";
+
 /// What a cabinet is to be like.
 #[derive(Debug, Clone)]
 pub struct CabinetPlan {
@@ -70,7 +73,8 @@ impl Cabinet {
         let config = SimConfig { link: Some(link.clone()), person: plan.person, ..SimConfig::new(boards) };
         let board = SimBus::start(config).context("start the simulated lock board")?;
         let compartments: Compartments = plan.compartments.parse().context("compartments of the stage")?;
-        let mut options = CabinetOptions::new(stage.layout(), id.clone(), compartments, link);
+        let named = (id.clone(), "demo-site".parse()?);
+        let mut options = CabinetOptions::new(stage.layout(), named, DEVICE_SERIAL, compartments, link);
         let written: Vec<String> =
             plan.boards.iter().map(|(address, channels)| format!("{address}x{channels}")).collect();
         options.boards = written.join(",").parse::<Boards>().context("boards of the stage")?;
@@ -79,12 +83,29 @@ impl Cabinet {
         options.now = SystemTime::now();
         let folder = setup::cabinet(&options)?;
         wire_sensors(&folder, &board, &plan.sensors)?;
-        let registration = folder.registration("demo-site".parse()?, "1 Market Square, main entrance".into());
+        let registration = folder.registration("1 Market Square, main entrance".into());
         let reply = operator.request(&registration).await?;
         anyhow::ensure!(reply == Reply::Done, "the broker did not register {id}: {reply:?}");
         let log = stage.log(&format!("agent-{id}"));
         let agent_program = stage.binaries().agent.clone();
-        Ok(Self { id, folder, plan, board, log, agent_program, agent: None })
+        let made = Self { id, folder, plan, board, log, agent_program, agent: None };
+        made.enroll().await?;
+        Ok(made)
+    }
+
+    /// Gets the cabinet its certificate, as an installer does.
+    async fn enroll(&self) -> anyhow::Result<()> {
+        let arguments = [
+            OsString::from("enroll"),
+            "--settings".into(),
+            self.folder.agent_toml().into(),
+            "--token-file".into(),
+            self.folder.token_file().into(),
+            "--serial".into(),
+            DEVICE_SERIAL.into(),
+        ];
+        let process = Process::start("enrolment", &self.agent_program, arguments, self.log.clone())?;
+        process.wait_for_success(PATIENCE).await
     }
 
     pub fn id(&self) -> &CabinetId {
@@ -102,7 +123,7 @@ impl Cabinet {
     }
 
     pub fn instance(&self) -> Instance {
-        self.folder.instance
+        self.folder.instance()
     }
 
     pub fn folder(&self) -> &CabinetFolder {

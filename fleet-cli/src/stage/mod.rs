@@ -52,6 +52,7 @@ impl Stage {
         let tenant: TenantId = tenant.parse()?;
         let mut options = InitOptions::new(folder.path().join("fleet"), tenant, "127.0.0.1")?;
         options.port = port;
+        options.enrolment_port = free_port()?;
         options.listen = Some((Ipv4Addr::LOCALHOST, port).into());
         let layout = setup::init(&options).context("make the fleet's files")?;
         Ok(Self { folder, binaries, layout, port, signer: None, broker: None, broker_launcher: Vec::new() })

@@ -92,17 +92,22 @@ impl Process {
             .with_context(|| format!("send SIGHUP to {}", self.name))
     }
 
+    /// Waits until a program that ends by itself has done its work.
+    pub async fn wait_for_success(mut self, patience: Duration) -> anyhow::Result<()> {
+        match self.exit_code(patience).await? {
+            Some(0) => Ok(()),
+            code => bail!("{} ended with {code:?}; it said:\n{}", self.name, tail(&self.output())),
+        }
+    }
+
     /// SIGTERM, then waits for an end in good order.
-    pub async fn stop(mut self, patience: Duration) -> anyhow::Result<()> {
+    pub async fn stop(self, patience: Duration) -> anyhow::Result<()> {
         if let Some(id) = self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw)
         {
             rustix::process::kill_process(id, rustix::process::Signal::TERM)
                 .with_context(|| format!("stop {}", self.name))?;
         }
-        match self.exit_code(patience).await? {
-            Some(0) => Ok(()),
-            code => bail!("{} ended with {code:?}; it said:\n{}", self.name, tail(&self.output())),
-        }
+        self.wait_for_success(patience).await
     }
 
     /// SIGKILL: no warning, no good order.

@@ -35,7 +35,7 @@ fn made() -> TempDir {
     folder
 }
 
-const ADD: [&str; 13] = [
+const ADD: [&str; 15] = [
     "cabinet",
     "add",
     "berlin-01",
@@ -45,6 +45,8 @@ const ADD: [&str; 13] = [
     "berlin",
     "--place",
     "Bob's hall",
+    "--serial",
+    "LF-0007",
     "--compartments",
     "1-4:S,5-8:M",
     "--board",
@@ -132,8 +134,14 @@ fn a_cabinet_is_made_without_the_broker_and_the_command_for_later_is_printed() {
     assert_eq!(code(&output), 0, "{}", stderr(&output));
     let said = stdout(&output);
     assert!(said.contains("4 S, 4 M"), "{said}");
-    let command = r"fleet cabinet register berlin-01 --fleet acme --site berlin --place 'Bob'\''s hall'";
+    let command = r"fleet cabinet register berlin-01 --fleet acme --place 'Bob'\''s hall'";
     assert!(said.contains(command), "{said}");
+    // The token in lines, and as a code that a phone reads.
+    let token: String =
+        said.lines().skip_while(|line| !line.starts_with("LF1")).take_while(|line| !line.is_empty()).collect();
+    let token: schemas::enrolment::Token = token.parse().unwrap();
+    assert_eq!((token.device_serial.as_str(), token.cabinet.as_str()), ("LF-0007", "berlin-01"));
+    assert!(said.contains("\u{2588}\u{2580}\u{2580}"), "{said}");
 }
 
 #[test]
@@ -160,6 +168,7 @@ fn programs_get_json() {
     let cabinet = document(&[&ADD[..], &["--offline", "--json"]].concat());
     assert_eq!((&cabinet["cabinet"], &cabinet["registered"]), (&"berlin-01".into(), &false.into()));
     assert_eq!(cabinet["instance"].as_str().map(str::len), Some(32));
+    assert!(cabinet["token"].as_str().unwrap().parse::<schemas::enrolment::Token>().is_ok());
 
     let output = fleet(folder.path(), &["--json", "--as", "acme/people/operator-admin", "order", "list"]);
     assert_eq!(code(&output), 1);

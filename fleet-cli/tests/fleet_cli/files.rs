@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use certs::{
-    ClientRoots, Passphrase, ServerRoots, TlsIdentity, is_encrypted, read_certificates, read_ed25519, read_p256,
+    CertificateAuthority, ClientRoots, LeafKey, LeafRequest, Passphrase, ServerRoots, TlsIdentity, is_encrypted,
+    read_certificates, read_ed25519, read_p256,
 };
 use fleet_cli::folder::{FolderError, PersonFolder};
 use fleet_cli::setup::{
@@ -196,8 +197,11 @@ fn certificates_are_for_whom_they_say_and_each_side_takes_the_other() {
     let operator = layout.person(Role::Operator, &"admin".parse().unwrap());
     let chain = read_certificates(&operator.join("person.crt")).unwrap();
     assert_eq!(clients.identity_of(&chain, now).unwrap().identity.to_string(), "operator:acme:admin");
-    let made = cabinet(&layout, "berlin-01");
-    let chain = read_certificates(&made.path.join("cabinet.crt")).unwrap();
+    let signer = layout.signer();
+    let online = CertificateAuthority::open(&signer.join("cabinets.crt"), &signer.join("cabinets.key"), None).unwrap();
+    let request = LeafRequest::client("cabinet:acme:berlin-01".parse().unwrap());
+    let issued = online.issue(&request, &LeafKey::from(&certs::generate_p256().unwrap()), now).unwrap();
+    let chain = [issued.certificate];
     assert_eq!(clients.identity_of(&chain, now).unwrap().identity.to_string(), "cabinet:acme:berlin-01");
 }
 
@@ -211,7 +215,7 @@ fn settings_of_broker_and_signer_are_toml_with_paths_that_exist() {
     }
     let signer = table(&layout.signer_toml());
     assert_eq!(signer["tenant"].as_str(), Some("acme"));
-    for key in ["unlock", "codes", "pepper", "secrets"] {
+    for key in ["unlock", "codes", "pepper", "secrets", "cabinets_ca", "cabinets_ca_key"] {
         assert!(layout.signer().join(signer["keys"][key].as_str().unwrap()).exists(), "{key}");
     }
     let seen_by_broker = layout.broker().join(broker["signer"]["socket"].as_str().unwrap());
@@ -309,7 +313,8 @@ fn a_folder_that_is_none_or_does_not_fit_is_named() {
 
 fn cabinet_options<'a>(layout: &'a Layout, name: &str) -> CabinetOptions<'a> {
     let compartments = "1-4:S,5-8:M,9:L+refrigerated".parse().unwrap();
-    CabinetOptions::new(layout, name.parse().unwrap(), compartments, "/dev/ttyUSB0")
+    let named = (name.parse().unwrap(), "berlin".parse().unwrap());
+    CabinetOptions::new(layout, named, "LF-0007", compartments, "/dev/ttyUSB0")
 }
 
 fn cabinet(layout: &Layout, name: &str) -> CabinetFolder {
@@ -323,19 +328,24 @@ fn a_cabinet_gets_a_folder_that_is_whole_on_its_own() {
     options.boards = "7x8,2x8".parse().unwrap();
     options.screen = "127.0.0.1:9090".parse().unwrap();
     let made = setup::cabinet(&options).unwrap();
-    assert_eq!(made.path, layout.cabinet(&made.cabinet));
-    assert_eq!(tree(&made.path), ["agent.toml", "board.toml", "cabinet.crt", "cabinet.key", "keyset.cose", "root.crt"]);
-    assert_eq!((mode(&made.path), mode(&made.path.join("cabinet.key"))), (0o700, 0o600));
+    assert_eq!(made.path, layout.cabinet(made.cabinet()));
+    assert_eq!(
+        tree(&made.path),
+        ["agent.toml", "board.toml", "enrolment.token", "keyset.cose"],
+        "no key, no certificate"
+    );
+    assert_eq!((mode(&made.path), mode(&made.token_file())), (0o700, 0o600));
     assert_eq!(CabinetFolder::open(&made.path).unwrap(), made);
 
     let agent = table(&made.agent_toml());
-    assert_eq!(agent["instance"].as_str(), Some(made.instance.to_string().as_str()));
-    assert_eq!(agent["fleet"]["host"].as_str(), Some("localhost"));
     assert_eq!(agent["screen"]["listen"].as_str(), Some("127.0.0.1:9090"));
-    let roots: Vec<_> = agent["keys"]["roots"].as_array().unwrap().iter().map(|root| root.as_str().unwrap()).collect();
-    let pinned: Vec<_> =
-        pinned_roots(&layout).iter().map(|root| data_encoding::HEXLOWER.encode(&root.public.0)).collect();
-    assert_eq!(roots, pinned);
+    let token = &made.token;
+    assert_eq!((token.host.as_str(), token.mqtt_port, token.enrolment_port), ("localhost", 8883, 8884));
+    assert_eq!((token.site.as_str(), token.device_serial.as_str()), ("berlin", "LF-0007"));
+    let root = read_certificates(&layout.public().join("root.crt")).unwrap();
+    assert_eq!(token.tls_root, certs::Fingerprint::of(&root[0]).0);
+    let pinned: Vec<_> = pinned_roots(&layout).iter().map(|root| root.public.0.clone()).collect();
+    assert_eq!(token.keyset_roots.map(Vec::from), *pinned);
     let compartments = agent["compartments"].as_array().unwrap();
     assert_eq!(compartments.len(), 9);
     assert_eq!(compartments[8].as_table().unwrap(), &"number = 9\nsize = 'L'\nrefrigerated = true".parse().unwrap());
@@ -353,14 +363,19 @@ fn a_cabinet_gets_a_folder_that_is_whole_on_its_own() {
 fn each_installation_is_another_instance_and_none_is_made_twice() {
     let (_folder, layout) = fleet();
     let (first, second) = (cabinet(&layout, "berlin-01"), cabinet(&layout, "berlin-02"));
-    assert_ne!(first.instance, second.instance);
+    assert_ne!(first.instance(), second.instance());
+    assert_ne!(first.token.secret, second.token.secret);
     let error = setup::cabinet(&cabinet_options(&layout, "berlin-01")).unwrap_err();
     assert!(matches!(error, SetupError::Exists(_)));
-    let site = "berlin".parse().unwrap();
-    let Request::CabinetAdd { instance, place, .. } = first.registration(site, "Depot".to_owned()) else {
+    let Request::CabinetAdd { instance, place, enrolment, .. } = first.registration("Depot".to_owned()) else {
         panic!("not a cabinet.add")
     };
-    assert_eq!((instance, place.as_str()), (first.instance, "Depot"));
+    assert_eq!((instance, place.as_str()), (first.instance(), "Depot"));
+    assert_eq!(enrolment.unwrap().secret_hash, first.token.secret.hash());
+    let named = ("berlin-01".parse().unwrap(), "berlin".parse().unwrap());
+    let again = setup::new_cabinet_token(&layout, named, "LF-0008", setup::TOKEN_LIFE, SystemTime::now()).unwrap();
+    assert_eq!(CabinetFolder::open(&first.path).unwrap(), again, "the newest token is the one that is kept");
+    assert_ne!(again.instance(), first.instance());
 }
 
 #[test]
@@ -375,6 +390,8 @@ fn a_cabinet_that_cannot_work_is_refused_before_anything_is_made() {
         error
     };
     assert!(matches!(refused(|options| options.port = PathBuf::from("ttyUSB0")), SetupError::SerialPort(_)));
+    let spaces = refused(|options| options.device_serial = "two words".into());
+    assert!(matches!(spaces, SetupError::DeviceSerial(_)));
     assert!(matches!(refused(|options| options.screen = "0.0.0.0:80".parse().unwrap()), SetupError::Screen(_)));
     let few = refused(|options| options.boards = "1x8".parse().unwrap());
     assert!(matches!(few, SetupError::Plan(PlanError::TooFewLocks { compartments: 9, locks: 8 })));

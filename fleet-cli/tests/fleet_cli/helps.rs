@@ -18,6 +18,7 @@ fn helps_fit_80_columns_and_stay_as_they_are() {
         "cabinet",
         "cabinet add",
         "cabinet register",
+        "cabinet replace",
         "cabinet list",
         "cabinet show",
         "order",

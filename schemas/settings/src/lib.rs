@@ -15,6 +15,9 @@ use serde::de::DeserializeOwned;
 #[derive(Debug, Default)]
 pub struct Sources<'a> {
     pub file: Option<&'a Path>,
+    /// A file that a program has written, if it is there. What people write wins over it; paths in it are relative to the
+    /// folder of `file`, too.
+    pub written: Option<&'a Path>,
     /// `FLEET_BROKER` reads `FLEET_BROKER__GATE__LISTEN` as `gate.listen`.
     pub env_prefix: Option<&'a str>,
     /// `key=value` from the command line.
@@ -125,7 +128,8 @@ type Given = (String, Map<String, Value>);
 /// What was given, by origin, later ones winning.
 fn collect(sources: &Sources<'_>) -> Result<Vec<Given>, Problems> {
     let mut all = Vec::new();
-    if let Some(path) = sources.file {
+    let written = sources.written.filter(|path| path.exists());
+    for path in written.into_iter().chain(sources.file) {
         let origin = path.display().to_string();
         let text =
             std::fs::read_to_string(path).map_err(|error| whole(&origin, &format!("cannot be read: {error}")))?;
@@ -246,7 +250,7 @@ mod tests {
         let file = folder.path().join("broker.toml");
         std::fs::write(&file, text).unwrap();
         let flags: Vec<String> = flags.iter().map(ToString::to_string).collect();
-        load(&Sources { file: Some(&file), env_prefix: None, flags: &flags })
+        load(&Sources { file: Some(&file), written: None, env_prefix: None, flags: &flags })
     }
 
     #[test]

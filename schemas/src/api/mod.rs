@@ -12,8 +12,8 @@ mod time;
 pub use keys::{HexBytes, KeysetHolders, KeysetKept, KeysetKey, KeysetList};
 pub use order::{AttributeFlags, OrderCancel, OrderPut, PHONE_MAX, Recipient};
 pub use request::{
-    BackupMade, CabinetDetail, CabinetSummary, CompartmentDetail, OrderDetail, OrderSummary, Reply, ReplyError,
-    Request, RequestErrorCode, StaffIssued, StatusPage, UnlockResult,
+    BackupMade, CabinetDetail, CabinetSummary, CompartmentDetail, EnrolmentOffer, OrderDetail, OrderSummary, Reply,
+    ReplyError, Request, RequestErrorCode, StaffIssued, StatusPage, UnlockResult,
 };
 pub use status::{
     LiveCompartment, LiveEvent, LivePresence, LiveTelemetry, Notification, NotificationKind, OrderState, RejectReason,

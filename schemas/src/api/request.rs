@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::cbor_code;
+use crate::enrolment::SecretHash;
 use crate::ids::{CabinetId, Name, SiteId};
 use crate::messages::{Compartment, DoorState, Instance, Occupancy, OrderKey, Size, UnlockOutcome};
 use crate::topics::Stream;
@@ -15,7 +16,19 @@ use super::{AttributeFlags, HexBytes, KeysetList, OrderPut, OrderState, Rfc3339,
 pub enum Request {
     /// Operator: makes a cabinet known, so that it may connect. Repeating it with the same content does nothing.
     #[serde(rename = "cabinet.add")]
-    CabinetAdd { cabinet: CabinetId, site: SiteId, place: String, instance: Instance },
+    CabinetAdd {
+        cabinet: CabinetId,
+        site: SiteId,
+        place: String,
+        instance: Instance,
+        /// By which its device gets its certificate.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        enrolment: Option<EnrolmentOffer>,
+    },
+    /// Operator: lets another device, or the same one with nothing left on it, enrol as this cabinet. From the moment that it
+    /// does, `instance` is the cabinet's, and what was signed for the former one is void.
+    #[serde(rename = "cabinet.replace")]
+    CabinetReplace { cabinet: CabinetId, instance: Instance, enrolment: EnrolmentOffer },
     #[serde(rename = "cabinet.list")]
     CabinetList {},
     #[serde(rename = "cabinet.show")]
@@ -49,6 +62,15 @@ pub enum Request {
     KeysetPut { envelope: HexBytes },
     #[serde(rename = "keyset.list")]
     KeysetList {},
+}
+
+/// What the fleet knows of an enrolment token (crate::enrolment). The newest of a cabinet counts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EnrolmentOffer {
+    pub secret_hash: SecretHash,
+    pub device_serial: String,
+    pub expires: Rfc3339,
 }
 
 cbor_code! {

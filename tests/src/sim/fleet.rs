@@ -417,6 +417,8 @@ impl World {
                 }
                 self.pump();
             }
+            Effect::Issued { .. } => self.coverage.count("certificates", "issued"),
+            Effect::NotIssued { refusal, .. } => self.coverage.count("certificates", format!("{refusal:?}")),
             Effect::Reply { ticket, reply } => {
                 if let Reply::Error(error) = &reply {
                     self.coverage.count("requests refused", error.code.as_str());
@@ -656,6 +658,7 @@ fn kind_of(input: &Input) -> &'static str {
         Input::Request { .. } => "request",
         Input::RowAcked { .. } => "row acknowledged",
         Input::Signer { .. } => "signer",
+        Input::Enrol { .. } => "enrol",
     }
 }
 

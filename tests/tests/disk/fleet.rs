@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use fleet_core::signing::{Envelope, Sealed, SecretMade, Secrets, SignerReply, SignerRequest};
+use fleet_core::signing::{Certificate, Envelope, Sealed, SecretMade, Secrets, SignerReply, SignerRequest};
 use fleet_core::{Config, Effect, FleetCore, Input, Moment};
 use schemas::api::{OrderState, Reply, Request};
 use schemas::cbor::{self, Blob};
@@ -130,6 +130,8 @@ impl<S: Store> Fleet<S> {
             | Effect::Live { .. }
             | Effect::Refuse { .. }
             | Effect::Registered { .. }
+            | Effect::Issued { .. }
+            | Effect::NotIssued { .. }
             | Effect::Alarm { .. } => {}
         }
         Ok(())
@@ -153,6 +155,7 @@ impl<S: Store> Fleet<S> {
                 Secrets { items: items.collect() }.into()
             }
             SignerRequest::MakeSealed(_) => Sealed { sealed: self.seal() }.into(),
+            SignerRequest::IssueCertificate(asked) => Certificate { certificate: asked.key.clone() }.into(),
             SignerRequest::Reveal(_) => panic!("the core never reveals"),
         }
     }
@@ -275,6 +278,7 @@ impl<S: Store> Fleet<S> {
             site: "mall".parse().unwrap(),
             place: "Main Street 1".into(),
             instance: INSTANCE,
+            enrolment: None,
         };
         assert_eq!(self.ask(&request)?, Some(Reply::Done));
         self.promise(Promise::Known);

@@ -81,6 +81,7 @@ async fn each_role_may_ask_what_the_protocol_says() -> anyhow::Result<()> {
             site: "berlin".parse()?,
             place: "somewhere".to_owned(),
             instance: Instance([1; 16]),
+            enrolment: None,
         },
         Request::StaffAdd { name: "kim".parse()? },
         Request::OrderPut { integration: "shop".parse()?, order: order("A18", "berlin-01", "S") },

@@ -32,6 +32,12 @@ pub(crate) fn faketime() -> anyhow::Result<Option<PathBuf>> {
     Ok(found)
 }
 
+/// Whether a program of this name can be started here.
+pub(crate) fn tool(name: &str) -> anyhow::Result<bool> {
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    usable(std::env::split_paths(&paths).any(|folder| folder.join(name).exists()), name)
+}
+
 /// A test without what it needs is skipped on a laptop and fails where all tools are required.
 fn usable(found: bool, what: &str) -> anyhow::Result<bool> {
     if !found {

@@ -6,10 +6,11 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use anyhow::ensure;
-use certs::{CertificateAuthority, LeafKey, LeafRequest};
-use fleet_cli::setup::{self, CabinetOptions, InitOptions};
+use certs::{CertificateAuthority, LeafKey, LeafRequest, TlsIdentity};
+use fleet_cli::setup::{self, CabinetFolder, CabinetOptions, InitOptions};
 use fleet_cli::stage::{Binaries, CabinetPlan, PATIENCE, Process, Stage};
 use fleet_tests::World;
+use schemas::ids::Identity;
 
 /// Runs a program to its end; returns its exit code and what it said.
 async fn ended(program: &Path, arguments: &[&str], log: &Path) -> anyhow::Result<(Option<i32>, String)> {
@@ -32,9 +33,31 @@ fn said((code, output): &(Option<i32>, String), expected: i32, texts: &[&str]) -
 /// A cabinet whose agent has never run and whose serial port is not there.
 fn cabinet_files(stage: &Stage, name: &str) -> anyhow::Result<String> {
     let port = stage.folder().join("no-such-port");
-    let mut options = CabinetOptions::new(stage.layout(), name.parse()?, "1-2:S".parse()?, port);
+    let named = (name.parse()?, "site".parse()?);
+    let mut options = CabinetOptions::new(stage.layout(), named, "LF-0001", "1-2:S".parse()?, port);
     options.screen = ([127, 0, 0, 1], 0).into();
-    Ok(setup::cabinet(&options)?.agent_toml().to_string_lossy().into_owned())
+    let made = setup::cabinet(&options)?;
+    enroll_by_hand(stage, &made)?;
+    Ok(made.agent_toml().to_string_lossy().into_owned())
+}
+
+/// What `cabinet-agent enroll` leaves behind, without a broker.
+fn enroll_by_hand(stage: &Stage, made: &CabinetFolder) -> anyhow::Result<()> {
+    let (signer, token) = (stage.layout().signer(), &made.token);
+    let authority = CertificateAuthority::open(&signer.join("cabinets.crt"), &signer.join("cabinets.key"), None)?;
+    let folder = made.path.join("identity");
+    certs::ensure_private_dir(&folder)?;
+    let key = certs::generate_p256()?;
+    let request = LeafRequest::client(Identity::cabinet(&token.tenant, &token.cabinet));
+    let issued = authority.issue(&request, &LeafKey::from(&key), SystemTime::now())?;
+    TlsIdentity::write_bundle(&folder.join("current.pem"), &key, &[issued.certificate])?;
+    std::fs::copy(stage.layout().public().join("root.crt"), folder.join("root.crt"))?;
+    let roots = token.keyset_roots.map(|root| data_encoding::HEXLOWER.encode(&root));
+    let text = format!(
+        "tenant = \"{}\"\ncabinet = \"{}\"\ninstance = \"{}\"\n[fleet]\nhost = \"{}\"\n[keys]\nroots = {roots:?}\n",
+        token.tenant, token.cabinet, token.instance, token.host
+    );
+    Ok(std::fs::write(folder.join("identity.toml"), text)?)
 }
 
 #[tokio::test]
@@ -87,7 +110,7 @@ async fn a_key_that_others_can_read_or_that_is_missing_stops_the_start() -> anyh
     for (key, program, arguments) in [
         (layout.broker().join("server.key"), &broker, vec!["--settings", &*broker_toml]),
         (layout.signer().join("unlock.key"), &broker, vec!["signer", "--settings", &*signer_toml]),
-        (Path::new(&cabinet).with_file_name("cabinet.key"), &agent, vec!["--settings", &*cabinet]),
+        (Path::new(&cabinet).with_file_name("identity/current.pem"), &agent, vec!["--settings", &*cabinet]),
     ] {
         let name = key.to_string_lossy().into_owned();
         std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o640))?;

@@ -3,6 +3,7 @@
 mod book;
 mod commands;
 mod describe;
+mod enrolment;
 mod events;
 mod hello;
 mod keysets;
@@ -25,6 +26,7 @@ use crate::tables::{BOOKED, CABINETS, COMPARTMENTS, CabinetRef, PROGRESS};
 use crate::turn::Turn;
 
 pub(crate) use commands::{Unlock, UnlockWish};
+pub(crate) use enrolment::{Enrolment, Issued, Offer};
 pub(crate) use records::{Booked, ChangeSet, CommandRow, Inside, Progress, Registration, Said, StaffAt};
 
 /// How the cabinet is connected.
@@ -65,6 +67,7 @@ pub(crate) struct Cabinet {
     sets: BTreeMap<u64, ChangeSet>,
     staff: BTreeMap<Name, StaffAt>,
     commands: BTreeMap<CommandId, CommandRow>,
+    enrolment: Enrolment,
     // What follows is of this run only.
     link: Link,
     doors: BTreeMap<Compartment, (DoorState, Occupancy)>,
@@ -90,6 +93,7 @@ impl Cabinet {
             sets: BTreeMap::new(),
             staff: BTreeMap::new(),
             commands: BTreeMap::new(),
+            enrolment: Enrolment::default(),
             link: Link::Offline,
             doors: BTreeMap::new(),
             unlocks: BTreeMap::new(),
@@ -134,6 +138,10 @@ impl Cabinet {
 
     pub(crate) fn restore_command(&mut self, command: CommandRow) {
         self.commands.insert(command.id, command);
+    }
+
+    pub(crate) fn enrolment(&mut self) -> &mut Enrolment {
+        &mut self.enrolment
     }
 
     /// Takes an intent of an order or of the tenant's staff list.

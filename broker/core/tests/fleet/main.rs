@@ -5,6 +5,7 @@
 mod books;
 mod cabinets;
 mod crashes;
+mod enrolment;
 mod handover;
 mod keysets;
 mod orders;

@@ -67,6 +67,7 @@ fn a_cabinet_is_registered_once_and_its_tenant_only_sees_it() {
         site: site.parse().unwrap(),
         place: "Main Street 1".into(),
         instance: cabinet.instance,
+        enrolment: None,
     };
     let cabinet = world.cabinets[&c1()].clone();
     assert_eq!(world.ask(EVE, &add("mall", &cabinet)), Some(Reply::Done));

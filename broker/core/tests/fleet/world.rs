@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use fleet_core::signing::{Envelope, Failed, Sealed, SecretMade, Secrets, SignerReply, SignerRequest};
+use fleet_core::signing::{Certificate, Envelope, Failed, Sealed, SecretMade, Secrets, SignerReply, SignerRequest};
 use fleet_core::{Config, Effect, FleetCore, INTENTS, Input, Moment, STREAM, render_row, stream_key};
 use schemas::api::{Notification, Reply, Request, Status};
 use schemas::cbor::{self, Blob};
@@ -235,6 +235,7 @@ impl World {
             site: "mall".parse().unwrap(),
             place: "Main Street 1".into(),
             instance: cabinet.instance,
+            enrolment: None,
         };
         assert_eq!(self.ask("operator:acme:eve", &request), Some(Reply::Done));
         self.cabinets.insert(cabinet.id.clone(), cabinet);
@@ -394,8 +395,23 @@ impl World {
                 Secrets { items }.into()
             }
             SignerRequest::MakeSealed(asked) => Sealed { sealed: self.make(asked.kind) }.into(),
+            SignerRequest::IssueCertificate(asked) => Certificate { certificate: asked.key.clone() }.into(),
             SignerRequest::Reveal(_) => panic!("the core never reveals"),
         }
+    }
+
+    pub(crate) fn signed_certificates(&self) -> usize {
+        self.signer_asked.iter().filter(|asked| matches!(asked, SignerRequest::IssueCertificate(_))).count()
+    }
+
+    pub(crate) fn row_count(&self, table: Table) -> usize {
+        self.store.scan(table, &[], usize::MAX).unwrap().len()
+    }
+
+    /// This device connects in the place of whatever was connected as this cabinet.
+    pub(crate) fn reconnect(&mut self, device: &FakeCabinet) {
+        self.cabinets.insert(device.id.clone(), device.clone());
+        self.connect(&device.id);
     }
 
     fn make(&mut self, kind: CredentialKind) -> Blob {
