@@ -220,6 +220,10 @@ impl World {
         let truthful = wiring.is_none();
         if open && !truthful {
             self.release(cab, at);
+            if self.ledger.awaits_opening((cab, at)) {
+                // The cabinet believes that people did there what they came for.
+                self.ledger.unnoticed.insert((cab, at));
+            }
         }
         self.cabs[cab].hear(at);
         if let Some(door) = self.cabs[cab].doors.get_mut(&at) {

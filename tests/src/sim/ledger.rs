@@ -639,6 +639,11 @@ impl Ledger {
         }
     }
 
+    /// Somebody has asked for this door, and it was not seen to open by that.
+    pub(super) fn awaits_opening(&self, at: At) -> bool {
+        self.last_use.get(&at).is_some_and(|by| !self.uses[*by].over)
+    }
+
     /// What the fleet and the cabinet say of an order may differ, and nobody but staff can find out.
     pub(super) fn is_beyond_knowing(&self, order: &OrderKey) -> bool {
         self.orders.get(order).is_some_and(|truth| truth.astray || truth.unheard)
