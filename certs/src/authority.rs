@@ -22,7 +22,7 @@ use crate::load::{LoadError, read_certificates};
 use crate::profile::{Authority, Usage, profile};
 
 /// A certificate starts this much before it is issued, for machines whose clock is behind.
-const BACKDATED: Duration = Duration::from_secs(60 * 60);
+pub(crate) const BACKDATED: Duration = Duration::from_secs(60 * 60);
 /// 2026-01-01: a clock before this was never set.
 const CLOCK_MIN: u64 = 1_767_225_600;
 /// 2200-01-01: a clock after this is wrong, and the dates of a certificate stay far from their end in 9999.

@@ -17,6 +17,7 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::parse_x509_certificate;
 use x509_parser::time::ASN1Time;
 
+use crate::authority::BACKDATED;
 use crate::profile::{Authority, Usage, profile};
 
 /// Prefix of the URI that marks a CA certificate: `urn:locker-fleet-ca:<authority>:<fleet>`.
@@ -197,6 +198,11 @@ impl Summary {
             public_key: PublicKey::from_public_key_der(parsed.public_key().raw)
                 .map_err(|_| CertificateError::PublicKey)?,
         })
+    }
+
+    /// When it was issued, to the second: an authority of ours lets each begin earlier than that.
+    pub fn issued(&self) -> SystemTime {
+        self.not_before + BACKDATED
     }
 }
 

@@ -69,6 +69,7 @@ impl From<IdentityError> for rustls::Error {
 pub struct PeerIdentity {
     pub identity: Identity,
     pub serial: Serial,
+    pub issued: SystemTime,
     pub not_after: SystemTime,
     pub fingerprint: Fingerprint,
 }
@@ -223,9 +224,11 @@ fn anchors(certificates: &[CertificateDer<'_>], authority: Authority) -> Result<
 
 fn read_leaf<'a, 'b>(chain: &'a [CertificateDer<'b>]) -> Result<(PeerIdentity, &'a CertificateDer<'b>), IdentityError> {
     let leaf = chain.first().ok_or(IdentityError::NoCertificate)?;
-    let Summary { subject, serial, not_after, fingerprint, .. } = Summary::read(leaf)?;
+    let summary = Summary::read(leaf)?;
+    let issued = summary.issued();
+    let Summary { subject, serial, not_after, fingerprint, .. } = summary;
     match subject {
-        Subject::Leaf(identity) => Ok((PeerIdentity { identity, serial, not_after, fingerprint }, leaf)),
+        Subject::Leaf(identity) => Ok((PeerIdentity { identity, serial, issued, not_after, fingerprint }, leaf)),
         Subject::Authority { .. } => Err(IdentityError::NotALeaf),
     }
 }

@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use certs::{LoadError, ServerRoots, TlsIdentity, check_certificate_file, client_config, system_clock};
 use schemas::ids::{Identity, TenantId};
@@ -64,6 +65,7 @@ pub struct PersonFolder {
     path: PathBuf,
     settings: PersonSettings,
     identity: Identity,
+    ends: SystemTime,
 }
 
 impl PersonFolder {
@@ -80,11 +82,11 @@ impl PersonFolder {
         let settings: PersonSettings = toml::from_str(&text)
             .map_err(|error| FolderError::Settings { path: file.clone(), what: error.message().to_owned() })?;
         let folder = Self::read_identity(path, &settings)?;
-        let identity = folder.identity().clone();
+        let (identity, ends) = (folder.identity().clone(), folder.summary().not_after);
         if identity.tenant != settings.tenant {
             return Err(FolderError::OtherTenant { path: path.into(), identity, tenant: settings.tenant });
         }
-        Ok(Self { path: path.into(), settings, identity })
+        Ok(Self { path: path.into(), settings, identity, ends })
     }
 
     fn read_identity(path: &Path, settings: &PersonSettings) -> Result<TlsIdentity, LoadError> {
@@ -97,6 +99,11 @@ impl PersonFolder {
 
     pub fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    /// When the certificate ends.
+    pub fn ends(&self) -> SystemTime {
+        self.ends
     }
 
     pub fn host(&self) -> &str {
@@ -116,7 +123,7 @@ impl PersonFolder {
 
     /// Settings of the TLS connection; refuses a certificate that is not valid now.
     pub(crate) fn tls(&self) -> Result<Arc<rustls::ClientConfig>, LoadError> {
-        check_certificate_file(&self.path.join(&self.settings.certificate), std::time::SystemTime::now())?;
+        check_certificate_file(&self.path.join(&self.settings.certificate), SystemTime::now())?;
         let own = Self::read_identity(&self.path, &self.settings)?;
         let roots = ServerRoots::from_file(&self.path.join(&self.settings.roots), self.settings.tenant.clone())?;
         Ok(Arc::new(client_config(&own, &roots, system_clock())?))

@@ -260,7 +260,7 @@ fn certificate_has_ended(error: &ConnectionError) -> bool {
 fn describe(error: &ConnectionError) -> String {
     if let ConnectionError::ConnectionRefused(code) = error {
         let hint = if *code == ConnectReturnCode::NotAuthorized {
-            "; is this cabinet registered? (`fleet cabinet add`)"
+            "; is this cabinet registered (`fleet cabinet add`), or was its certificate revoked?"
         } else if *code == ConnectReturnCode::ClientIdentifierNotValid {
             "; does `cabinet` in agent.toml match the certificate?"
         } else {

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use schemas::api::Rfc3339;
+use schemas::api::{Rfc3339, Scope};
 use schemas::cbor::CborError;
-use schemas::ids::{CabinetId, Name, TenantId};
+use schemas::ids::{CabinetId, Identity, Name, SiteId, TenantId};
 use schemas::messages::FleetMillis;
 use schemas::step::{RESTORED, Step, Store, StoreError};
 use schemas::topics::Stream;
@@ -13,6 +13,7 @@ use crate::cabinet::Cabinet;
 use crate::config::Config;
 use crate::deadlines::Deadline;
 use crate::effect::Effect;
+use crate::identities::Identities;
 use crate::input::{Input, Moment};
 use crate::intents::Intent;
 use crate::jobs::Job;
@@ -51,6 +52,7 @@ pub struct FleetCore {
     pub(crate) orders: Orders,
     pub(crate) staff: StaffList,
     pub(crate) keysets: Keysets,
+    pub(crate) identities: Identities,
     pub(crate) agenda: Agenda,
     pub(crate) is_new: bool,
     /// The store was put back to this moment, and nobody has been told yet.
@@ -89,9 +91,19 @@ impl FleetCore {
         self.agenda.deadlines.first()
     }
 
-    /// Registered cabinets, for the gate's admission.
-    pub fn cabinets(&self) -> impl Iterator<Item = (&TenantId, &CabinetId)> {
-        self.cabinets.keys().map(|at| (&at.tenant, &at.cabinet))
+    /// Registered cabinets and where they stand, for the gate's admission.
+    pub fn cabinets(&self) -> impl Iterator<Item = (&TenantId, &CabinetId, &SiteId)> {
+        self.cabinets.iter().map(|(at, cabinet)| (&at.tenant, &at.cabinet, &cabinet.registration().site))
+    }
+
+    /// What each person who has not the whole tenant sees, for the gate's live topics.
+    pub fn scopes(&self) -> impl Iterator<Item = (&Identity, Scope)> {
+        self.identities.scopes()
+    }
+
+    /// Certificates issued up to a moment are void, by identity: for the gate's admission.
+    pub fn revocations(&self) -> impl Iterator<Item = (&Identity, FleetMillis)> {
+        self.identities.revocations()
     }
 
     /// Cursor (newest acknowledged row) and newest row of a stream; 0 for none.
@@ -103,6 +115,7 @@ impl FleetCore {
     fn take(&mut self, turn: &mut Turn<'_>, input: Input) {
         match input {
             Input::Tick => self.tick(turn),
+            Input::Admitted { who, certificate } => self.identities.admitted(turn, who, certificate),
             Input::CabinetConnected { tenant, cabinet } => {
                 self.with_cabinet(turn, tenant, cabinet, Cabinet::connected);
             }
@@ -146,7 +159,8 @@ impl FleetCore {
         let (table, key) = RESTORED;
         turn.remove(table, key);
         turn.alarm(format!(
-            "the fleet's store was restored from a backup of {}: every cabinet is compared when it connects",
+            "the fleet's store was restored from a backup of {}: every cabinet is compared when it connects; revoke again \
+             whoever was revoked since",
             Rfc3339(taken)
         ));
         self.cabinets.values_mut().for_each(|cabinet| cabinet.fleet_put_back(turn));

@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use schemas::api::Reply;
+use schemas::api::{Reply, Scope};
 use schemas::cbor::Blob;
-use schemas::ids::{CabinetId, Name, TenantId};
+use schemas::ids::{CabinetId, Identity, Name, SiteId, TenantId};
+use schemas::messages::FleetMillis;
 use schemas::topics::{Live, Stream};
 
 use crate::enrolment::EnrolRefusal;
@@ -75,6 +76,17 @@ pub enum Effect {
     Registered {
         tenant: TenantId,
         cabinet: CabinetId,
+        site: SiteId,
+    },
+    /// From now on a person sees this much live.
+    Scoped {
+        identity: Identity,
+        scope: Scope,
+    },
+    /// Certificates of `identity` that were issued up to `until` are void: nobody gets in with one, and whoever is in is cut.
+    Revoked {
+        identity: Identity,
+        until: FleetMillis,
     },
     /// The certificate (X.509, DER) that a device asked for.
     Issued {
@@ -111,9 +123,11 @@ impl fmt::Debug for Effect {
                 write!(f, "Live({tenant}/{cabinet} {}, {} bytes)", live.as_str(), payload.len())
             }
             Self::Refuse { reason } => write!(f, "Refuse({reason})"),
-            Self::Registered { tenant, cabinet } => write!(f, "Registered({tenant}/{cabinet})"),
             Self::Issued { ticket, certificate } => write!(f, "Issued({ticket}, {} bytes)", certificate.len()),
             Self::NotIssued { ticket, refusal } => write!(f, "NotIssued({ticket}, {refusal:?})"),
+            Self::Registered { tenant, cabinet, site } => write!(f, "Registered({tenant}/{cabinet} at {site})"),
+            Self::Scoped { identity, scope } => write!(f, "Scoped({identity} to {scope:?})"),
+            Self::Revoked { identity, until } => write!(f, "Revoked({identity} up to {until})"),
             Self::Alarm { text } => write!(f, "Alarm({text})"),
         }
     }

@@ -2,7 +2,7 @@
 
 use schemas::cbor::Blob;
 use schemas::enrolment::SecretHash;
-use schemas::ids::{CabinetId, TenantId};
+use schemas::ids::{CabinetId, Identity, TenantId};
 
 use crate::core::FleetCore;
 use crate::effect::Effect;
@@ -38,6 +38,8 @@ pub enum EnrolRefusal {
     UsedToken,
     #[error("the enrolment token was made for a device with another serial number")]
     OtherDevice,
+    #[error("the cabinet's certificates are revoked; `fleet cabinet replace` makes a token for a new one")]
+    Revoked,
     #[error("a certificate for this cabinet is being made; ask again in a moment")]
     Busy,
     #[error("the certificate cannot be made now: {0}")]
@@ -53,10 +55,13 @@ impl FleetCore {
         issue: Issue,
     ) {
         let ticket = issue.ticket;
+        let shut_out = self.identities.is_shut_out(&Identity::cabinet(&tenant, &cabinet));
         let taken = match (self.cabinets.get_mut(&CabinetRef::new(tenant, cabinet)), right) {
             (Some(cabinet), Right::Token { secret, device_serial }) => {
                 cabinet.enrol(turn, secret, device_serial.as_deref(), issue)
             }
+            // Whoever was let in just before it was revoked gets no successor that is good again.
+            (Some(_), Right::Certificate) if shut_out => Err(EnrolRefusal::Revoked),
             (Some(cabinet), Right::Certificate) => cabinet.renew(turn, issue),
             // Whether a cabinet of that name exists is nobody's business who has no token for it.
             (None, _) => Err(EnrolRefusal::UnknownToken),

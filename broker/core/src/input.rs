@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use schemas::api::CertificateId;
 use schemas::ids::{CabinetId, Identity, Name, TenantId};
 use schemas::messages::FleetMillis;
 use schemas::topics::{Stream, Up};
@@ -23,11 +24,24 @@ impl fmt::Debug for Moment {
     }
 }
 
+/// A certificate that somebody was let in with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CertificateSeen {
+    pub id: CertificateId,
+    pub issued: FleetMillis,
+    pub expires: FleetMillis,
+}
+
 /// A fact that the shell hands in. Identities come from certificates, never from a payload.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Input {
     /// The deadline of [`FleetCore::poll_timeout`](crate::FleetCore::poll_timeout) has come.
     Tick,
+    /// The gate let somebody in. Comes before anything else of the connection.
+    Admitted {
+        who: Identity,
+        certificate: CertificateSeen,
+    },
     CabinetConnected {
         tenant: TenantId,
         cabinet: CabinetId,
@@ -84,6 +98,7 @@ impl fmt::Debug for Input {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tick => f.write_str("Tick"),
+            Self::Admitted { who, .. } => write!(f, "Admitted({who})"),
             Self::CabinetConnected { tenant, cabinet } => write!(f, "CabinetConnected({tenant}/{cabinet})"),
             Self::CabinetGone { tenant, cabinet, reason } => write!(f, "CabinetGone({tenant}/{cabinet}: {reason})"),
             Self::CabinetUp { tenant, cabinet, up, payload } => {

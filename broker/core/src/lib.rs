@@ -14,6 +14,7 @@ mod core;
 mod deadlines;
 mod effect;
 pub mod enrolment;
+mod identities;
 mod input;
 mod intents;
 mod jobs;
@@ -33,11 +34,11 @@ pub use crate::core::{FleetCore, OpenError};
 pub use clock::{ClockNotice, GuardedClock, JUMP_MILLIS, Reading};
 pub use config::Config;
 pub use effect::Effect;
-pub use input::{Input, Moment};
+pub use input::{CertificateSeen, Input, Moment};
 pub use keysets::ROOT_CHANGES_MAX;
 pub use rows::{ROWS_PAGE, RenderError, render_row, sealed_in_row, status_page};
 pub use streams::LEAP;
 pub use tables::{
-    BOOK, BOOKED, CABINETS, COMMANDS, COMPARTMENTS, EVENTS, INTENTS, ISSUED, KEYSETS, META, OFFERS, ORDERS, PROGRESS,
-    SAID, STAFF, STAFF_AT, STREAM, STREAMS, event_key, stream_key,
+    BOOK, BOOKED, CABINETS, COMMANDS, COMPARTMENTS, EVENTS, IDENTITIES, INTENTS, ISSUED, KEYSETS, META, OFFERS, ORDERS,
+    PROGRESS, SAID, STAFF, STAFF_AT, STREAM, STREAMS, event_key, stream_key,
 };

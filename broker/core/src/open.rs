@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use schemas::cbor;
-use schemas::ids::TenantId;
+use schemas::ids::{Identity, TenantId};
 use schemas::messages::{Compartment, OrderKey};
 use schemas::step::{RESTORED, Store, Table, number_of_key};
 use schemas::topics::Stream;
@@ -15,6 +15,7 @@ use crate::cabinet::{
 use crate::config::Config;
 use crate::core::{FleetCore, OpenError};
 use crate::deadlines::Deadline;
+use crate::identities::{Identities, IdentityRow};
 use crate::intents::{Intent, Intents};
 use crate::jobs::Job;
 use crate::keysets::{KeysetRow, Keysets};
@@ -22,8 +23,8 @@ use crate::order::{Order, Orders};
 use crate::staff::{Staff, StaffList};
 use crate::streams::Head;
 use crate::tables::{
-    BOOK, BOOKED, CABINETS, COMMANDS, COMPARTMENTS, CabinetRef, FORMAT, FORMAT_KEY, INTENTS, ISSUED, KEYSETS,
-    LANDED_KEY, META, OFFERS, ORDERS, OrderRef, PROGRESS, SAID, STAFF, STAFF_AT, STREAMS, StreamRef,
+    BOOK, BOOKED, CABINETS, COMMANDS, COMPARTMENTS, CabinetRef, FORMAT, FORMAT_KEY, IDENTITIES, INTENTS, ISSUED,
+    KEYSETS, LANDED_KEY, META, OFFERS, ORDERS, OrderRef, PROGRESS, SAID, STAFF, STAFF_AT, STREAMS, StreamRef,
 };
 use crate::turn::Agenda;
 
@@ -37,6 +38,7 @@ pub(crate) fn open(config: Config, store: &dyn Store) -> Result<FleetCore, OpenE
         orders: Orders::default(),
         staff: StaffList::default(),
         keysets: Keysets::default(),
+        identities: Identities::default(),
         agenda: Agenda::default(),
         is_new,
         restored,
@@ -46,6 +48,7 @@ pub(crate) fn open(config: Config, store: &dyn Store) -> Result<FleetCore, OpenE
     read_orders(&mut core, store)?;
     read_staff(&mut core, store)?;
     read_keysets(&mut core, store)?;
+    read_identities(&mut core, store)?;
     let mut intents = Vec::new();
     each::<Intent>(store, INTENTS, |key, intent| {
         intents.push((number_of_key(key.bytes).ok_or_else(|| key.stray())?, intent));
@@ -144,6 +147,16 @@ fn read_keysets(core: &mut FleetCore, store: &dyn Store) -> Result<(), OpenError
     each::<KeysetRow>(store, KEYSETS, |key, row| {
         let (tenant, _) = key.tenant()?;
         core.keysets.restore(tenant, row);
+        Ok(())
+    })
+}
+
+fn read_identities(core: &mut FleetCore, store: &dyn Store) -> Result<(), OpenError> {
+    each::<IdentityRow>(store, IDENTITIES, |key, row| {
+        let (tenant, rest) = key.tenant()?;
+        let (role, name) = rest.split_once('/').ok_or_else(|| key.stray())?;
+        let (role, name) = (role.parse().map_err(|_| key.stray())?, name.parse().map_err(|_| key.stray())?);
+        core.identities.restore(Identity::new(role, tenant, name), row);
         Ok(())
     })
 }

@@ -1,7 +1,7 @@
 //! Requests of people and integrations, and their answers.
 
 use schemas::api::{
-    EnrolmentOffer, OrderState, RejectReason, Reply, ReplyError, Request, RequestErrorCode, Rfc3339, parse,
+    EnrolmentOffer, OrderState, RejectReason, Reply, ReplyError, Request, RequestErrorCode, Rfc3339, Scope, parse,
 };
 use schemas::enrolment::is_device_serial;
 use schemas::ids::{CabinetId, Identity, Name};
@@ -14,7 +14,7 @@ use crate::effect::Effect;
 use crate::intents::Intent;
 use crate::keysets::{Chain, Put};
 use crate::order::Order;
-use crate::roles::{Op, Right, authorise};
+use crate::roles::{Op, Reach, Right, authorise};
 use crate::tables::{CabinetRef, OrderRef};
 use crate::turn::Turn;
 
@@ -27,6 +27,7 @@ const OFFER_MAX_MILLIS: FleetMillis = 60 * 24 * 60 * 60 * 1_000;
 struct Asker {
     who: Identity,
     right: Right,
+    scope: Scope,
     ticket: u64,
 }
 
@@ -79,7 +80,13 @@ impl FleetCore {
             let text = format!("role {} may not ask for {}", who.role, op.as_str());
             return Err(error(RequestErrorCode::Forbidden, text, "PROTOCOL.md lists who may ask what"));
         };
-        let asker = Asker { who, right, ticket };
+        if self.identities.is_shut_out(&who) {
+            let text = format!("certificates of {who} are revoked");
+            return Err(error(RequestErrorCode::Forbidden, text, "ask an operator for a new one"));
+        }
+        let scope = self.identities.scope(&who);
+        let asker = Asker { who, right, scope, ticket };
+        self.check_scope(&asker, op, &request)?;
         match request {
             Request::CabinetAdd { cabinet, site, place, instance, enrolment } => {
                 let registration = Registration { site, place, instance };
@@ -96,7 +103,9 @@ impl FleetCore {
             Request::OrderPut { integration, order } => self.put_for(turn, &asker, integration, order).map(Some),
             Request::OrderList { cabinet } => {
                 let own = (asker.right == Right::Own).then_some(&asker.who.name);
-                Ok(Some(Reply::Orders(self.orders.list(&asker.who.tenant, own, cabinet.as_ref()))))
+                let listed =
+                    |at: &CabinetId| cabinet.as_ref().is_none_or(|only| only == at) && self.is_in_scope(&asker, at);
+                Ok(Some(Reply::Orders(self.orders.list(&asker.who.tenant, own, listed))))
             }
             Request::OrderShow { order } => self.show_order(&asker, order).map(Some),
             Request::OrderCancel { order } => self.cancel_for(turn, &asker, order).map(Some),
@@ -107,6 +116,18 @@ impl FleetCore {
                 self.cabinet(&at)?.unlock(turn, wish).map(|()| None)
             }
             Request::StaffAdd { name } => self.staff.add(turn, &asker.who.tenant, &name, asker.ticket).map(|()| None),
+            Request::IdentityRevoke { identity, reason } => {
+                check_text("reason", &reason)?;
+                let revoked = self.identities.revoke(turn, &asker.who, identity, reason)?;
+                Ok(Some(Reply::Identity(Box::new(revoked))))
+            }
+            Request::IdentityList { role, after } => {
+                Ok(Some(Reply::Identities(self.identities.page(&asker.who.tenant, role, after.as_ref()))))
+            }
+            Request::PersonScope { identity, scope } => {
+                let scoped = self.identities.set_scope(turn, &asker.who, identity, scope)?;
+                Ok(Some(Reply::Identity(Box::new(scoped))))
+            }
             Request::Rows { stream: Stream::Status, after } => {
                 let Asker { who: Identity { tenant, name, .. }, .. } = asker;
                 turn.effect(Effect::ReplyRows { ticket, tenant, integration: name, after });
@@ -143,6 +164,51 @@ impl FleetCore {
         Ok(Reply::Done)
     }
 
+    /// Refuses whatever reaches beyond what the asker sees. A list leaves it out instead.
+    fn check_scope(&self, asker: &Asker, op: Op, request: &Request) -> Result<(), ReplyError> {
+        if asker.scope.is_tenant() {
+            return Ok(());
+        }
+        if op.reach() == Reach::Tenant {
+            return Err(out_of_scope("the whole tenant", asker));
+        }
+        let (covered, what) = match request {
+            Request::CabinetList {} | Request::OrderList { cabinet: None } => return Ok(()),
+            Request::CabinetAdd { cabinet, site, .. } => {
+                (asker.scope.covers(cabinet, Some(site)), format!("cabinet {cabinet} at {site}"))
+            }
+            Request::CabinetShow { cabinet }
+            | Request::CabinetReplace { cabinet, .. }
+            | Request::Unlock { cabinet, .. }
+            | Request::OrderList { cabinet: Some(cabinet) } => {
+                (self.is_in_scope(asker, cabinet), format!("cabinet {cabinet}"))
+            }
+            Request::OrderPut { order, .. } => {
+                (self.is_in_scope(asker, &order.cabinet), format!("cabinet {}", order.cabinet))
+            }
+            Request::OrderShow { order } | Request::OrderCancel { order } => {
+                let found = self.orders.find(&asker.order(order.clone()));
+                // One that is unknown is said to be unknown.
+                let covered = found.is_none_or(|found| self.is_in_scope(asker, &found.cabinet));
+                (covered, format!("order {order}"))
+            }
+            Request::StaffAdd { .. }
+            | Request::IdentityRevoke { .. }
+            | Request::IdentityList { .. }
+            | Request::PersonScope { .. }
+            | Request::Rows { .. }
+            | Request::KeysetPut { .. }
+            | Request::KeysetList {}
+            | Request::Backup {} => return Ok(()),
+        };
+        if covered { Ok(()) } else { Err(out_of_scope(&what, asker)) }
+    }
+
+    fn is_in_scope(&self, asker: &Asker, cabinet: &CabinetId) -> bool {
+        let known = self.cabinets.get(&asker.cabinet(cabinet.clone()));
+        asker.scope.covers(cabinet, known.map(|known| &known.registration().site))
+    }
+
     fn cabinet(&mut self, at: &CabinetRef) -> Result<&mut Cabinet, ReplyError> {
         self.cabinets.get_mut(at).ok_or_else(|| {
             let text = format!("there is no cabinet {}", at.cabinet);
@@ -160,6 +226,7 @@ impl FleetCore {
     ) -> Result<Reply, ReplyError> {
         check_text("place", &registration.place)?;
         let at = asker.cabinet(cabinet);
+        let site = registration.site.clone();
         let offer = enrolment.map(|offer| checked_offer(turn.now, offer, registration.instance)).transpose()?;
         if let Some(known) = self.cabinets.get_mut(&at) {
             // The same request again: its answer was lost.
@@ -175,7 +242,7 @@ impl FleetCore {
             cabinet.put_offer(turn, offer);
         }
         self.cabinets.insert(at.clone(), cabinet);
-        turn.effect(Effect::Registered { tenant: at.tenant.clone(), cabinet: at.cabinet.clone() });
+        turn.effect(Effect::Registered { tenant: at.tenant.clone(), cabinet: at.cabinet.clone(), site });
         for employ in self.staff.of(&at.tenant) {
             turn.send(Intent::to_cabinet(&at, employ));
         }
@@ -199,7 +266,9 @@ impl FleetCore {
     }
 
     fn cabinet_list(&self, asker: &Asker) -> Vec<schemas::api::CabinetSummary> {
-        let own = self.cabinets.iter().filter(|(at, _)| at.tenant == asker.who.tenant);
+        let own = self.cabinets.iter().filter(|(at, cabinet)| {
+            at.tenant == asker.who.tenant && asker.scope.covers(&at.cabinet, Some(&cabinet.registration().site))
+        });
         own.map(|(_, cabinet)| cabinet.summary()).collect()
     }
 
@@ -267,6 +336,11 @@ fn check_text(field: &str, text: &str) -> Result<(), ReplyError> {
     }
     let message = format!("{field} is empty, longer than {TEXT_MAX} bytes, or has control characters");
     Err(error(RequestErrorCode::Malformed, message, "write it as one short line"))
+}
+
+fn out_of_scope(what: &str, asker: &Asker) -> ReplyError {
+    let text = format!("{what} is outside the scope of {}", asker.who);
+    error(RequestErrorCode::Forbidden, text, "an operator of the whole tenant can widen it: `fleet person scope`")
 }
 
 fn unknown_order(order: &OrderKey) -> ReplyError {

@@ -1,4 +1,4 @@
-//! Who may ask what: the table of PROTOCOL.md as data.
+//! Who may ask what: one table, from which that of PROTOCOL.md is made.
 
 use schemas::api::Request;
 use schemas::ids::Role;
@@ -6,88 +6,81 @@ use schemas::ids::Role;
 /// What a role may do with an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Right {
-    /// Anything of the tenant.
+    /// Anything of the tenant, as far as the person's scope reaches.
     Tenant,
     /// What belongs to the integration that asks.
     Own,
 }
 
-/// The operations, by the name that is on the wire.
+/// How far an operation reaches, and so what a person with a scope may do with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Op {
-    CabinetAdd,
-    CabinetReplace,
-    CabinetList,
-    CabinetShow,
-    OrderPut,
-    OrderList,
-    OrderShow,
-    OrderCancel,
-    Unlock,
-    StaffAdd,
-    Rows,
-    Backup,
-    KeysetPut,
-    KeysetList,
+pub(crate) enum Reach {
+    /// One cabinet, or an order that is at one. A list leaves out what is outside the scope.
+    Cabinet,
+    /// The whole tenant: nobody with a scope may.
+    Tenant,
 }
 
-impl Op {
-    pub(crate) fn of(request: &Request) -> Self {
-        match request {
-            Request::CabinetAdd { .. } => Self::CabinetAdd,
-            Request::CabinetReplace { .. } => Self::CabinetReplace,
-            Request::CabinetList {} => Self::CabinetList,
-            Request::CabinetShow { .. } => Self::CabinetShow,
-            Request::OrderPut { .. } => Self::OrderPut,
-            Request::OrderList { .. } => Self::OrderList,
-            Request::OrderShow { .. } => Self::OrderShow,
-            Request::OrderCancel { .. } => Self::OrderCancel,
-            Request::Unlock { .. } => Self::Unlock,
-            Request::StaffAdd { .. } => Self::StaffAdd,
-            Request::Rows { .. } => Self::Rows,
-            Request::Backup {} => Self::Backup,
-            Request::KeysetPut { .. } => Self::KeysetPut,
-            Request::KeysetList {} => Self::KeysetList,
+macro_rules! ops {
+    ($($op:ident = $name:literal, $people:expr, $own:literal, $reach:ident;)*) => {
+        /// The operations, by the name that is on the wire.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(crate) enum Op {
+            $($op,)*
         }
-    }
 
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::CabinetAdd => "cabinet.add",
-            Self::CabinetReplace => "cabinet.replace",
-            Self::CabinetList => "cabinet.list",
-            Self::CabinetShow => "cabinet.show",
-            Self::OrderPut => "order.put",
-            Self::OrderList => "order.list",
-            Self::OrderShow => "order.show",
-            Self::OrderCancel => "order.cancel",
-            Self::Unlock => "unlock",
-            Self::StaffAdd => "staff.add",
-            Self::Rows => "rows",
-            Self::Backup => "backup",
-            Self::KeysetPut => "keyset.put",
-            Self::KeysetList => "keyset.list",
-        }
-    }
+        impl Op {
+            pub(crate) fn of(request: &Request) -> Self {
+                match request {
+                    $(Request::$op { .. } => Self::$op,)*
+                }
+            }
 
-    /// People's roles that may, and whether integrations may for what is theirs.
-    fn granted(self) -> (&'static [Role], bool) {
-        use Role::{Auditor, Operator, Support, Technician};
-        match self {
-            Self::CabinetList | Self::CabinetShow => (&[Operator, Support, Technician, Auditor], false),
-            Self::OrderList | Self::OrderShow => (&[Operator, Support, Auditor], true),
-            Self::CabinetAdd
-            | Self::CabinetReplace
-            | Self::StaffAdd
-            | Self::OrderPut
-            | Self::Backup
-            | Self::KeysetPut => (&[Operator], false),
-            Self::KeysetList => (&[Operator, Technician, Auditor], false),
-            Self::OrderCancel => (&[Operator, Support], true),
-            Self::Unlock => (&[Operator, Support], false),
-            Self::Rows => (&[], true),
+            pub(crate) fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$op => $name,)*
+                }
+            }
+
+            pub(crate) fn reach(self) -> Reach {
+                match self {
+                    $(Self::$op => Reach::$reach,)*
+                }
+            }
+
+            /// People's roles that may, and whether integrations may for what is theirs.
+            fn granted(self) -> (&'static [Role], bool) {
+                use Role::{Auditor, Operator, Support, Technician};
+                match self {
+                    $(Self::$op => (&$people, $own),)*
+                }
+            }
+
+            #[cfg(test)]
+            const ALL: &[Self] = &[$(Self::$op,)*];
         }
-    }
+    };
+}
+
+ops! {
+    // operation, people who may, integrations for their own, how far it reaches
+    CabinetList = "cabinet.list", [Operator, Support, Technician, Auditor], false, Cabinet;
+    CabinetShow = "cabinet.show", [Operator, Support, Technician, Auditor], false, Cabinet;
+    CabinetAdd = "cabinet.add", [Operator], false, Cabinet;
+    CabinetReplace = "cabinet.replace", [Operator], false, Cabinet;
+    OrderList = "order.list", [Operator, Support, Auditor], true, Cabinet;
+    OrderShow = "order.show", [Operator, Support, Auditor], true, Cabinet;
+    OrderPut = "order.put", [Operator], false, Cabinet;
+    OrderCancel = "order.cancel", [Operator, Support], true, Cabinet;
+    Unlock = "unlock", [Operator, Support], false, Cabinet;
+    StaffAdd = "staff.add", [Operator], false, Tenant;
+    IdentityList = "identity.list", [Operator, Auditor], false, Tenant;
+    IdentityRevoke = "identity.revoke", [Operator], false, Tenant;
+    PersonScope = "person.scope", [Operator], false, Tenant;
+    Rows = "rows", [], true, Tenant;
+    Backup = "backup", [Operator], false, Tenant;
+    KeysetPut = "keyset.put", [Operator], false, Tenant;
+    KeysetList = "keyset.list", [Operator, Technician, Auditor], false, Tenant;
 }
 
 /// What `role` may do with `op`, if anything.
@@ -100,44 +93,39 @@ pub(crate) fn authorise(role: Role, op: Op) -> Option<Right> {
 mod tests {
     use super::*;
 
+    const PROTOCOL: &str = include_str!("../../../PROTOCOL.md");
+    const COLUMNS: [Role; 6] =
+        [Role::Operator, Role::Support, Role::Technician, Role::Auditor, Role::Staff, Role::Integration];
+
+    fn cell(role: Role, op: Op) -> &'static str {
+        match (authorise(role, op), op.reach()) {
+            (Some(Right::Tenant), Reach::Cabinet) => " ✓ |",
+            (Some(Right::Tenant), Reach::Tenant) => " whole |",
+            (Some(Right::Own), _) => " own |",
+            (None, _) => " |",
+        }
+    }
+
+    /// The table as PROTOCOL.md has it.
+    fn table() -> String {
+        let names = COLUMNS.map(|role| format!(" {role} |")).concat();
+        let mut table = format!("| op |{names}\n|{}\n", "---|".repeat(COLUMNS.len() + 1));
+        for op in Op::ALL {
+            let cells = COLUMNS.map(|role| cell(role, *op)).concat();
+            table.push_str(&format!("| `{}` |{cells}\n", op.as_str()));
+        }
+        table
+    }
+
     #[test]
-    fn each_role_may_do_exactly_what_the_protocol_says() {
-        use Role::{Auditor, Cabinet, Integration, Operator, Server, Staff, Support, Technician};
-        let all = [
-            Op::CabinetList,
-            Op::CabinetShow,
-            Op::OrderList,
-            Op::OrderShow,
-            Op::CabinetAdd,
-            Op::StaffAdd,
-            Op::OrderPut,
-            Op::OrderCancel,
-            Op::Unlock,
-            Op::Rows,
-            Op::Backup,
-            Op::KeysetPut,
-            Op::KeysetList,
-            Op::CabinetReplace,
-        ];
-        for (role, rights) in [
-            (Operator, "ttttttttt-tttt"),
-            (Support, "tttt---tt-----"),
-            (Technician, "tt----------t-"),
-            (Auditor, "tttt--------t-"),
-            (Integration, "--oo---o-o----"),
-            (Staff, "--------------"),
-            (Cabinet, "--------------"),
-            (Server, "--------------"),
-        ] {
-            let found: String = all
-                .iter()
-                .map(|op| match authorise(role, *op) {
-                    Some(Right::Tenant) => 't',
-                    Some(Right::Own) => 'o',
-                    None => '-',
-                })
-                .collect();
-            assert_eq!(found, rights, "{role}");
+    fn the_protocol_has_this_table() {
+        assert!(PROTOCOL.contains(&table()), "PROTOCOL.md does not have the table of this file:\n{}", table());
+    }
+
+    #[test]
+    fn machines_that_are_no_integration_may_ask_nothing() {
+        for op in Op::ALL {
+            assert_eq!([Role::Cabinet, Role::Server].map(|role| authorise(role, *op)), [None, None], "{op:?}");
         }
     }
 }

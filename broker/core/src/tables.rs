@@ -39,6 +39,8 @@ pub const ISSUED: Table = Table("issued");
 pub const STAFF: Table = Table("staff");
 /// Tenant and version → a keyset that its cabinets have to take.
 pub const KEYSETS: Table = Table("keysets");
+/// Tenant, role and name → certificates that were seen, and those that are void.
+pub const IDENTITIES: Table = Table("identities");
 /// Receiver and number → a message from one aggregate to another that is not taken yet.
 pub const INTENTS: Table = Table("intents");
 

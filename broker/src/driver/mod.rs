@@ -17,16 +17,19 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use fleet_core::enrolment::Issue;
 use fleet_core::signing::{Reveal, SignerReply};
-use fleet_core::{Config, Effect, FleetCore, Input, Moment, OpenError, ROWS_PAGE, STREAM, status_page, stream_key};
+use fleet_core::{
+    CertificateSeen, Config, Effect, FleetCore, Input, Moment, OpenError, ROWS_PAGE, STREAM, status_page, stream_key,
+};
 use fleet_store::{Reserved, Snapshots};
-use schemas::api::{Reply, ReplyError, RequestErrorCode, StaffIssued};
+use schemas::api::{CertificateId, Reply, ReplyError, RequestErrorCode, StaffIssued};
 use schemas::ids::{CabinetId, Identity, TenantId};
+use schemas::messages::FleetMillis;
 use schemas::step::{Store, StoreError};
 use schemas::topics::Stream;
 use tokio::sync::mpsc;
 use tracing::{debug, error, info, warn};
 
-use crate::admission::Registry;
+use crate::admission::{Registry, millis, moment};
 use crate::bus::{Bus, LivePacket};
 use crate::enrolment::EnrolmentAsk;
 use crate::gate::{Ack, AckRefusal, CloseReason, ConnId, DownToken, GateHandle, GateInput, Gone};
@@ -53,6 +56,17 @@ pub struct Surroundings {
     pub signer: SignerClient,
     pub backups: Backups,
     pub clock: Clock,
+}
+
+impl Surroundings {
+    /// Nobody gets in with a certificate of `identity` that was issued up to `until`, and whoever is in is cut.
+    fn shut_out(&self, identity: &Identity, until: FleetMillis) {
+        self.registry.revoke(identity.clone(), until);
+        let cut = self.gate.close_revoked(identity, moment(until));
+        if cut > 0 {
+            info!(%identity, cut, "sessions with a revoked certificate are cut");
+        }
+    }
 }
 
 /// What the driver takes its work from. Outlives it.
@@ -90,8 +104,14 @@ pub struct Driver<S> {
 impl<S: Store + Snapshots + Reserved> Driver<S> {
     pub fn open(config: Config, store: S, out: Surroundings) -> Result<Self, DriverError> {
         let core = FleetCore::open(config, &store)?;
-        for (tenant, cabinet) in core.cabinets() {
-            out.registry.register(tenant.clone(), cabinet.clone());
+        for (tenant, cabinet, site) in core.cabinets() {
+            out.registry.register(tenant.clone(), cabinet.clone(), site.clone());
+        }
+        for (identity, scope) in core.scopes() {
+            out.registry.scope(identity.clone(), scope);
+        }
+        for (identity, until) in core.revocations() {
+            out.shut_out(identity, until);
         }
         Ok(Self {
             core,
@@ -228,6 +248,14 @@ impl<S: Store + Snapshots + Reserved> Driver<S> {
 
     fn take_input(&mut self, input: GateInput, batch: &mut Batch) -> Result<(), DriverError> {
         match input {
+            GateInput::Admitted { peer, .. } => {
+                let certificate = CertificateSeen {
+                    id: CertificateId(peer.fingerprint.0),
+                    issued: millis(peer.issued),
+                    expires: millis(peer.expires),
+                };
+                self.decide(Input::Admitted { who: peer.identity, certificate }, None, batch)
+            }
             GateInput::CabinetConnected { conn, tenant, cabinet, peer, .. } => {
                 // Two came at once, and the one that was taken over is told last.
                 if self.cabinets.get(&(tenant.clone(), cabinet.clone())).is_some_and(|newer| *newer > conn) {
@@ -391,9 +419,11 @@ impl<S: Store + Snapshots + Reserved> Driver<S> {
                     debug!(%error, "live packet dropped");
                 }
             }
-            Effect::Registered { tenant, cabinet } => self.out.registry.register(tenant, cabinet),
             Effect::Issued { ticket, certificate } => self.tickets.enrolled(ticket, Ok(certificate)),
             Effect::NotIssued { ticket, refusal } => self.tickets.enrolled(ticket, Err(refusal)),
+            Effect::Registered { tenant, cabinet, site } => self.out.registry.register(tenant, cabinet, site),
+            Effect::Scoped { identity, scope } => self.out.registry.scope(identity, scope),
+            Effect::Revoked { identity, until } => self.out.shut_out(&identity, until),
             Effect::Alarm { text } => warn!(text, "alarm"),
             Effect::Refuse { reason } => return Ok(Some(reason)),
         }

@@ -45,9 +45,10 @@ impl Refused {
             Self::NotAdmitted(_) => StatusCode::FORBIDDEN,
             Self::Core(refusal) => match refusal {
                 EnrolRefusal::UnknownToken => StatusCode::UNAUTHORIZED,
-                EnrolRefusal::ExpiredToken | EnrolRefusal::UsedToken | EnrolRefusal::OtherDevice => {
-                    StatusCode::FORBIDDEN
-                }
+                EnrolRefusal::ExpiredToken
+                | EnrolRefusal::UsedToken
+                | EnrolRefusal::OtherDevice
+                | EnrolRefusal::Revoked => StatusCode::FORBIDDEN,
                 EnrolRefusal::Busy | EnrolRefusal::NotSigned(_) => StatusCode::SERVICE_UNAVAILABLE,
             },
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,

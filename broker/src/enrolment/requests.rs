@@ -7,7 +7,7 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, header};
 use axum::response::Response;
-use certs::{CertificateDer, CertificationRequest, ClientRoots, LeafKey};
+use certs::{CertificateDer, CertificationRequest, ClientRoots, LeafKey, PeerIdentity};
 use fleet_core::enrolment::Right;
 use schemas::enrolment::{TokenSecret, from_user_name};
 use schemas::ids::{CabinetId, TenantId};
@@ -20,7 +20,7 @@ use super::answer::{Refused, certificates};
 use super::connections::Peer;
 use crate::admission::Registry;
 use crate::driver::Clock;
-use crate::gate::Admission as _;
+use crate::gate::{self, Admission as _};
 
 /// Largest body in bytes: base64 of the largest certification request, and line breaks.
 pub(super) const BODY_MAX: usize = certs::CSR_MAX * 3 / 2;
@@ -80,8 +80,10 @@ impl Desk {
         let now: SystemTime = self.clock.system_time();
         let shown = self.clients.renewing(&peer.chain, now, self.grace);
         let shown = shown.map_err(|error| Refused::NotAdmitted(error.to_string()))?;
-        let admitted = self.registry.admit(&shown.identity, &shown.fingerprint);
-        admitted.map_err(|refused| Refused::NotAdmitted(refused.reason))?;
+        let PeerIdentity { identity, fingerprint, issued, not_after, .. } = shown;
+        // A certificate that is revoked renews nothing: its successor would be good again.
+        let shown = gate::Peer { identity, fingerprint, issued, expires: not_after };
+        self.registry.admit(&shown).map_err(|refused| Refused::NotAdmitted(refused.reason))?;
         let cabinet = shown.identity.as_cabinet().ok_or(Refused::NoCertificate)?;
         Ok((shown.identity.tenant, cabinet))
     }

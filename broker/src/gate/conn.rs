@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 use certs::Fingerprint;
@@ -36,6 +36,8 @@ pub(super) struct Claim {
     pub(super) who: Arc<Identity>,
     pub(super) suffix: Option<SessionSuffix>,
     pub(super) fingerprint: Fingerprint,
+    /// When the certificate was issued.
+    pub(super) issued: SystemTime,
     pub(super) peer: SocketAddr,
 }
 

@@ -87,7 +87,7 @@ async fn shake_hands(shared: &Arc<Shared>, tcp: TcpStream, address: SocketAddr) 
         }
     };
     match admit(shared, &peer, address, &greeting) {
-        Ok(registered) => begin(shared, wire, registered, &greeting),
+        Ok(registered) => begin(shared, wire, peer, registered, &greeting),
         Err((rule, reason)) => refuse(shared, wire, &peer, rule, &reason),
     }
 }
@@ -130,7 +130,7 @@ fn admit(shared: &Shared, peer: &Peer, address: SocketAddr, greeting: &Greeting)
         return Err((Rule::PacketMaximumTooSmall, format!("maximum packet size must be {CLIENT_PACKET_MIN} or more")));
     }
     let ask = || {
-        let answer = shared.admission.admit(&peer.identity, &peer.fingerprint);
+        let answer = shared.admission.admit(peer);
         answer.map_err(|refused| (Rule::NotAdmitted, refused.reason))
     };
     ask()?;
@@ -138,6 +138,7 @@ fn admit(shared: &Shared, peer: &Peer, address: SocketAddr, greeting: &Greeting)
         who: Arc::new(client_id.identity),
         suffix: client_id.suffix,
         fingerprint: peer.fingerprint,
+        issued: peer.issued,
         peer: address,
     };
     let terms = Terms {
@@ -171,7 +172,7 @@ fn own_client_id(identity: &Identity, text: &str) -> Result<ClientId, Rule> {
     if client_id.identity == *identity { Ok(client_id) } else { Err(Rule::ClientIdForeign) }
 }
 
-fn begin(shared: &Arc<Shared>, mut wire: Wire, registered: Registered, greeting: &Greeting) -> Parting {
+fn begin(shared: &Arc<Shared>, mut wire: Wire, peer: Peer, registered: Registered, greeting: &Greeting) -> Parting {
     let Registered { conn, quota, replaced } = registered;
     let claim = &conn.claim;
     let keep_alive = match greeting.keep_alive {
@@ -190,7 +191,7 @@ fn begin(shared: &Arc<Shared>, mut wire: Wire, registered: Registered, greeting:
     }
     shared.counters.add(Count::Connected);
     tracing::debug!(who = %claim.who, peer = %claim.peer, conn = %conn.id, "connected");
-    let mut first = Vec::new();
+    let mut first = vec![GateInput::Admitted { conn: conn.id, peer }];
     if let Some(cabinet) = claim.who.as_cabinet() {
         let tenant = claim.who.tenant.clone();
         if let Some(replaced) = replaced {

@@ -1,7 +1,7 @@
 //! What the driver can ask of the gate, from any thread and without waiting.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 use schemas::ids::{CabinetId, Identity, TenantId};
@@ -74,6 +74,9 @@ impl GateHandle {
         let message = Arc::new(LiveMessage { topic, payload });
         let size = live_publish(&message).size_bound();
         for conn in watchers {
+            if !self.shared.admission.sees(&conn.claim.who, cabinet) {
+                continue;
+            }
             let fits = size <= conn.terms.packet_max;
             if !fits || !conn.queue_live(Arc::clone(&message), self.shared.settings.live_queue_max) {
                 self.shared.counters.add(Count::LiveDropped);
@@ -86,10 +89,11 @@ impl GateHandle {
         self.shared.table.main_session(who).is_some()
     }
 
-    /// Closes all sessions of an identity and says how many there were.
-    pub fn close_identity(&self, who: &Identity, reason: CloseReason) -> usize {
-        let conns = self.shared.table.sessions_of(who);
-        conns.iter().for_each(|conn| conn.close(Gone::Closed(reason)));
+    /// Closes those sessions of an identity whose certificate was issued up to `until`, and says how many there were.
+    pub fn close_revoked(&self, who: &Identity, until: SystemTime) -> usize {
+        let mut conns = self.shared.table.sessions_of(who);
+        conns.retain(|conn| conn.claim.issued <= until);
+        conns.iter().for_each(|conn| conn.close(Gone::Closed(CloseReason::Revoked)));
         conns.len()
     }
 

@@ -30,6 +30,9 @@ impl fmt::Display for ConnId {
 pub struct Peer {
     pub identity: Identity,
     pub fingerprint: Fingerprint,
+    /// When the certificate was issued, and when it ends.
+    pub issued: SystemTime,
+    pub expires: SystemTime,
 }
 
 /// Reads the identity out of a peer's certificate chain, and verifies it again: a resumed TLS session has skipped that.
@@ -39,16 +42,20 @@ pub type Identify = Arc<dyn Fn(&[CertificateDer<'_>]) -> Result<Peer, String> + 
 pub fn identify_with(roots: ClientRoots, now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Identify {
     Arc::new(move |chain| {
         let peer = roots.identity_of(chain, now()).map_err(|error| error.to_string())?;
-        Ok(Peer { identity: peer.identity, fingerprint: peer.fingerprint })
+        let certs::PeerIdentity { identity, fingerprint, issued, not_after, .. } = peer;
+        Ok(Peer { identity, fingerprint, issued, expires: not_after })
     })
 }
 
 /// Decides on every CONNECT, resumed TLS included. Asked twice, so it answers from memory.
 ///
-/// To shut somebody out: make `admit` refuse, then call [`super::GateHandle::close_identity`]. The gate asks again after
+/// To shut somebody out: make `admit` refuse, then call [`super::GateHandle::close_revoked`]. The gate asks again after
 /// it has registered a connection, so one that is in mid-handshake is caught by one of the two.
 pub trait Admission: Send + Sync {
-    fn admit(&self, identity: &Identity, fingerprint: &Fingerprint) -> Result<(), Refused>;
+    fn admit(&self, peer: &Peer) -> Result<(), Refused>;
+
+    /// Whether somebody of the cabinet's tenant may see it live. Asked for each message: a scope may shrink.
+    fn sees(&self, who: &Identity, cabinet: &CabinetId) -> bool;
 }
 
 /// Why somebody is not admitted. The client gets to read it.
@@ -64,6 +71,11 @@ pub struct Refused {
 /// `CabinetConnected` of the new one: compare `conn`.
 #[derive(Debug)]
 pub enum GateInput {
+    /// Somebody was let in, with this certificate: before anything else of the connection.
+    Admitted {
+        conn: ConnId,
+        peer: Peer,
+    },
     CabinetConnected {
         conn: ConnId,
         tenant: TenantId,
@@ -155,7 +167,8 @@ impl GateInput {
     /// The connection that it came from, unless it is about two.
     pub fn conn(&self) -> Option<ConnId> {
         match self {
-            Self::CabinetConnected { conn, .. }
+            Self::Admitted { conn, .. }
+            | Self::CabinetConnected { conn, .. }
             | Self::CabinetUp { conn, .. }
             | Self::CabinetAcked { conn, .. }
             | Self::CabinetGone { conn, .. }

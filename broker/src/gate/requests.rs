@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use rumqttd::protocol::{PubAckReason, SubscribeReasonCode, UnsubAckReason};
 use schemas::ids::Identity;
-use schemas::topics::{Filter, Topic, Up};
+use schemas::topics::{Filter, LiveFilter, Topic, Up};
 
 use super::acl::{self, Publication, Subscription};
 use super::codec::encode;
@@ -128,6 +128,11 @@ impl Session {
         let filter = Filter::parse(&wish.filter).map_err(|_| FilterRefusal::Code(unreadable))?;
         let subscription = acl::subscribe(&self.conn.claim.who, self.conn.claim.suffix.is_some(), filter)
             .map_err(FilterRefusal::Code)?;
+        if let Subscription::Live(LiveFilter { cabinet: Some(cabinet), .. }) = &subscription
+            && !self.shared.admission.sees(&self.conn.claim.who, cabinet)
+        {
+            return Err(FilterRefusal::Code(Rule::OutOfScope));
+        }
         let durable = own_topic(&subscription).is_some();
         if durable && !wish.at_least_once {
             return Err(FilterRefusal::Code(Rule::WrongQos));

@@ -74,6 +74,8 @@ rules! {
     ForeignTenant => "foreign-tenant", NotAuthorized;
     ForeignTopic => "foreign-topic", NotAuthorized;
     NotForRole => "not-for-role", NotAuthorized;
+    /// A cabinet that the person's scope leaves out.
+    OutOfScope => "out-of-scope", NotAuthorized;
     WrongQos => "wrong-qos", NotAuthorized;
     ForeignResponseTopic => "foreign-response-topic", NotAuthorized;
     UnknownFilter => "unknown-filter", TopicFilterInvalid;
@@ -114,6 +116,7 @@ impl Rule {
             | Self::ForeignTenant
             | Self::ForeignTopic
             | Self::NotForRole
+            | Self::OutOfScope
             | Self::WrongQos
             | Self::ForeignResponseTopic
             | Self::UnknownFilter

@@ -1,6 +1,7 @@
 //! Who gets in: certificate, client id, protocol version, admission; and what CONNACK announces.
 
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use fleet_broker::gate::{CloseReason, Count, GateInput, Gone, Rule};
 use rumqttc::v5::mqttbytes::v5::ConnectReturnCode;
@@ -198,7 +199,7 @@ async fn an_identity_that_is_not_admitted_stays_out_on_a_resumed_session_too() {
 
     // ... and is worth nothing to somebody who is not: neither in mid-handshake ...
     world.doorman.bar(CABINET);
-    assert_eq!(world.handle.close_identity(&CABINET.parse().unwrap(), CloseReason::Revoked), 1);
+    assert_eq!(world.handle.close_revoked(&CABINET.parse().unwrap(), SystemTime::now()), 1);
     first.expect_disconnect(0x87).await;
     assert_eq!(world.cabinet_gone().await, (conn, Gone::Closed(CloseReason::Revoked)));
     resumed.send(&connect(CABINET)).await;
@@ -214,6 +215,38 @@ async fn an_identity_that_is_not_admitted_stays_out_on_a_resumed_session_too() {
     assert!(world.is_quiet());
     assert_eq!(world.broken(Rule::NotAdmitted), 2);
     assert!(!world.handle.connected(&CABINET.parse().unwrap()));
+}
+
+#[tokio::test]
+async fn the_driver_hears_first_with_which_certificate_somebody_was_let_in() {
+    let mut world = World::new().await;
+    for identity in [EVE, SHOP, CABINET] {
+        let mut client = Client::connect(&world, identity).await;
+        match world.any_input().await {
+            GateInput::Admitted { peer, .. } => {
+                assert_eq!((peer.identity.to_string().as_str(), peer.fingerprint), (identity, fingerprint(identity)));
+                let age = SystemTime::now().duration_since(peer.issued).unwrap();
+                assert!(age < Duration::from_secs(600), "issued {age:?} ago, and not when its validity began");
+                assert!(peer.expires > SystemTime::now() + Duration::from_secs(30 * 86_400));
+            }
+            other => panic!("{other:?}"),
+        }
+        client.ping().await;
+    }
+}
+
+#[tokio::test]
+async fn only_sessions_with_a_certificate_from_before_are_cut() {
+    let world = World::new().await;
+    let mut eve = Client::connect(&world, EVE).await;
+    let mut second = Client::connect_as(&world, EVE, &format!("{EVE}~tui")).await;
+    let hour = Duration::from_secs(3_600);
+    assert_eq!(world.handle.close_revoked(&EVE.parse().unwrap(), SystemTime::now() - hour), 0);
+    eve.ping().await;
+    second.ping().await;
+    assert_eq!(world.handle.close_revoked(&EVE.parse().unwrap(), SystemTime::now()), 2);
+    eve.expect_disconnect(0x87).await;
+    second.expect_disconnect(0x87).await;
 }
 
 #[tokio::test]

@@ -10,8 +10,9 @@ use certs::{
     Authority, CertificateAuthority, ClientRoots, Fingerprint, LeafKey, LeafRequest, ServerName, ServerRoots,
     TlsIdentity, generate_p256, system_clock, write_p256, write_public,
 };
+use fleet_broker::admission::Registry;
 use fleet_broker::gate::{
-    Ack, Admission, ConnId, Count, Gate, GateHandle, GateInput, GateSettings, Gone, Refused, Rule, identify_with,
+    Ack, Admission, ConnId, Count, Gate, GateHandle, GateInput, GateSettings, Gone, Peer, Refused, Rule, identify_with,
 };
 use schemas::ids::{CabinetId, Identity, TenantId};
 use tokio::sync::mpsc;
@@ -48,7 +49,7 @@ impl Fleet {
 
     fn identity(&self, text: &str) -> Arc<TlsIdentity> {
         let mut issued = self.issued.lock().unwrap();
-        let issue = || Arc::new(self.issue(text));
+        let issue = || Arc::new(self.issue(text, SystemTime::now()));
         Arc::clone(issued.entry(text.to_owned()).or_insert_with(issue))
     }
 
@@ -56,7 +57,7 @@ impl Fleet {
         ClientRoots::new(&[self.cabinets.certificate().clone()], &[self.people.certificate().clone()]).unwrap()
     }
 
-    fn issue(&self, text: &str) -> TlsIdentity {
+    fn issue(&self, text: &str, now: SystemTime) -> TlsIdentity {
         let identity: Identity = text.parse().unwrap();
         let authority = match Authority::of(identity.role) {
             Authority::Root | Authority::Servers => &self.servers,
@@ -70,8 +71,8 @@ impl Fleet {
             Authority::Cabinets | Authority::People => LeafRequest::client(identity),
         };
         let key = generate_p256().unwrap();
-        let issued = authority.issue(&request, &LeafKey::from(&key), SystemTime::now()).unwrap();
-        let stem = text.replace(':', "-");
+        let issued = authority.issue(&request, &LeafKey::from(&key), now).unwrap();
+        let stem = format!("{}-{}", text.replace(':', "-"), issued.summary.serial);
         let (chain, secret) =
             (self.folder.path().join(format!("{stem}.pem")), self.folder.path().join(format!("{stem}.key")));
         write_public(&chain, issued.pem().as_bytes()).unwrap();
@@ -82,9 +83,18 @@ impl Fleet {
 
 /// The TLS settings of a client with this identity; each call starts without a session to resume.
 pub(crate) fn client_tls(identity: &str) -> ClientConfig {
+    tls_of(&FLEET.identity(identity))
+}
+
+/// The same with a certificate that is issued at `now`.
+pub(crate) fn client_tls_issued(identity: &str, now: SystemTime) -> ClientConfig {
+    tls_of(&FLEET.issue(identity, now))
+}
+
+fn tls_of(identity: &TlsIdentity) -> ClientConfig {
     // The gate's certificate is of `acme`; clients of another tenant are here only to be kept apart.
     let roots = ServerRoots::new(&[FLEET.root.certificate().clone()], "acme".parse().unwrap()).unwrap();
-    certs::client_config(&FLEET.identity(identity), &roots, system_clock()).unwrap()
+    certs::client_config(identity, &roots, system_clock()).unwrap()
 }
 
 /// The gate's settings after a renewal of its certificate.
@@ -107,11 +117,15 @@ impl Doorman {
 }
 
 impl Admission for Doorman {
-    fn admit(&self, identity: &Identity, _: &Fingerprint) -> Result<(), Refused> {
-        if self.0.lock().unwrap().contains(identity) {
+    fn admit(&self, peer: &Peer) -> Result<(), Refused> {
+        if self.0.lock().unwrap().contains(&peer.identity) {
             return Err(Refused { reason: "certificate is revoked".to_owned() });
         }
         Ok(())
+    }
+
+    fn sees(&self, _: &Identity, _: &CabinetId) -> bool {
+        true
     }
 }
 
@@ -136,6 +150,21 @@ impl World {
 
     /// The same, with a driver's queue of this length.
     pub(crate) async fn with_queue(queue: usize, change: impl FnOnce(&mut GateSettings)) -> Self {
+        let doorman = Arc::new(Doorman::default());
+        Self::build(queue, change, Arc::clone(&doorman), doorman).await
+    }
+
+    /// A gate with the broker's own admission.
+    pub(crate) async fn with_registry(registry: &Arc<Registry>) -> Self {
+        Self::build(256, |_| {}, Arc::default(), Arc::<Registry>::clone(registry)).await
+    }
+
+    async fn build(
+        queue: usize,
+        change: impl FnOnce(&mut GateSettings),
+        doorman: Arc<Doorman>,
+        admission: Arc<dyn Admission>,
+    ) -> Self {
         let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let mut settings = GateSettings {
             listen: SocketAddr::new(loopback, 0),
@@ -145,9 +174,7 @@ impl World {
         change(&mut settings);
         let roots = FLEET.client_roots();
         let tls = certs::server_config(&FLEET.identity("server:acme:gate"), &roots, system_clock()).unwrap();
-        let doorman = Arc::new(Doorman::default());
         let (sender, inputs) = mpsc::channel(queue);
-        let admission: Arc<dyn Admission> = Arc::<Doorman>::clone(&doorman);
         let gate = Gate::bind(settings, Arc::new(tls), identify_with(roots, SystemTime::now), admission, sender)
             .await
             .unwrap();
@@ -155,15 +182,30 @@ impl World {
         Self { handle, address, doorman, inputs, running: tokio::spawn(gate.run()) }
     }
 
-    /// The next input.
+    /// The next input that is not the news that somebody was let in.
     pub(crate) async fn input(&mut self) -> GateInput {
+        loop {
+            match self.any_input().await {
+                GateInput::Admitted { .. } => {}
+                other => return other,
+            }
+        }
+    }
+
+    /// The next input.
+    pub(crate) async fn any_input(&mut self) -> GateInput {
         let input = tokio::time::timeout(PATIENCE, self.inputs.recv()).await;
         input.expect("no input came in time").expect("the gate is gone")
     }
 
-    /// True if no input waits.
+    /// True if no input waits but the news that somebody was let in.
     pub(crate) fn is_quiet(&mut self) -> bool {
-        self.inputs.try_recv().is_err()
+        while let Ok(input) = self.inputs.try_recv() {
+            if !matches!(input, GateInput::Admitted { .. }) {
+                return false;
+            }
+        }
+        true
     }
 
     /// The next input has to be a cabinet's arrival.

@@ -15,5 +15,6 @@ mod fixture;
 mod library_client;
 mod misbehaviour;
 mod overload;
+mod revocation;
 mod streams;
 mod takeover;

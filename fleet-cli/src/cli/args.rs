@@ -45,10 +45,16 @@ pub(super) struct Args {
 pub(super) enum Command {
     /// Make a new fleet: keys, CAs, settings, first operator
     Init(InitArgs),
-    /// People and integrations: their certificates
+    /// People and integrations: their certificates and scopes
     #[command(subcommand)]
     Person(PersonCommand),
-    /// Cabinets: add, list, show
+    /// The same for operators
+    #[command(subcommand)]
+    Operator(RoleCommand),
+    /// The same for integrations
+    #[command(subcommand)]
+    Integration(RoleCommand),
+    /// Cabinets: add, list, show, revoke
     #[command(subcommand)]
     Cabinet(CabinetCommand),
     /// Orders: put, list, show, cancel
@@ -73,7 +79,7 @@ The file is written on the broker's host, into the folder `store.backups` of
 broker.toml. It holds orders, and codes that only the signer can open. Copy it
 to another machine. Keys and settings are not in it: keep the fleet's folder.")]
     Backup,
-    /// Check a backup, or make a store of it for a broker that is stopped
+    /// Check a backup, or make a store of it for a stopped broker
     Restore(RestoreArgs),
     /// See a whole fleet at work on this machine
     Demo {
@@ -158,6 +164,111 @@ Hand the folder over; its owner then uses `fleet --as FOLDER ...`.")]
         #[command(flatten)]
         fleet: FleetArgs,
     },
+    /// Make a new key and certificate in the folder of somebody known
+    #[command(after_help = "\
+Example:
+  fleet person renew --fleet acme technician tom
+
+Hand the new person.key and person.crt over. What its owner has now works until
+it ends, or until it is revoked.")]
+    Renew {
+        /// operator, staff, support, technician, auditor or integration
+        role: Role,
+        name: Name,
+        #[command(flatten)]
+        fleet: FleetArgs,
+    },
+    /// Who connected, with which certificate, and until when it is good
+    List {
+        /// Only these: operator, staff, support, ...
+        #[arg(long)]
+        role: Option<Role>,
+    },
+    /// Set what of the tenant somebody sees and touches
+    #[command(after_help = "\
+Examples:
+  fleet person scope technician tom --sites berlin,potsdam
+  fleet person scope support sue --cabinets berlin-01
+  fleet person scope technician tom --tenant")]
+    #[command(override_usage = "\
+fleet person scope <ROLE> <NAME>
+           <--sites <SITES>|--cabinets <CABINETS>|--tenant>")]
+    Scope {
+        /// operator, staff, support, technician or auditor
+        role: Role,
+        name: Name,
+        #[command(flatten)]
+        scope: ScopeArgs,
+    },
+    /// Make every certificate of somebody void, and cut what is open
+    #[command(after_help = "\
+Example:
+  fleet person revoke technician tom --reason 'laptop stolen'
+
+Certificates issued up to now are void; a new one works again, which `fleet
+person renew` makes. Nobody can revoke himself.")]
+    Revoke {
+        /// operator, staff, support, technician, auditor or integration
+        role: Role,
+        name: Name,
+        /// Why; it is recorded
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
+}
+
+/// What of the tenant a person is to see.
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+pub(super) struct ScopeArgs {
+    /// These sites, with commas between them
+    #[arg(long, value_delimiter = ',', value_name = "SITES")]
+    pub(super) sites: Option<Vec<SiteId>>,
+    /// These cabinets, with commas between them
+    #[arg(long, value_delimiter = ',', value_name = "CABINETS")]
+    pub(super) cabinets: Option<Vec<CabinetId>>,
+    /// Everything
+    #[arg(long)]
+    pub(super) tenant: bool,
+}
+
+/// What [`PersonCommand`] offers, for one role.
+#[derive(Debug, Subcommand)]
+pub(super) enum RoleCommand {
+    /// Make a folder with a certificate
+    Add {
+        /// Short name: a-z, 0-9, `-`
+        name: Name,
+        #[command(flatten)]
+        fleet: FleetArgs,
+    },
+    /// Make a new key and certificate in the folder of somebody known
+    Renew {
+        name: Name,
+        #[command(flatten)]
+        fleet: FleetArgs,
+    },
+    /// Who connected, with which certificate, and until when it is good
+    List,
+    /// Make every certificate of somebody void, and cut what is open
+    Revoke {
+        name: Name,
+        /// Why; it is recorded
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
+}
+
+impl RoleCommand {
+    /// The same as a command that names the role.
+    pub(super) fn of(self, role: Role) -> PersonCommand {
+        match self {
+            Self::Add { name, fleet } => PersonCommand::Add { role, name, fleet },
+            Self::Renew { name, fleet } => PersonCommand::Renew { role, name, fleet },
+            Self::List => PersonCommand::List { role: Some(role) },
+            Self::Revoke { name, reason } => PersonCommand::Revoke { role, name, reason },
+        }
+    }
 }
 
 /// The fleet's folder, for commands that issue certificates.
@@ -214,6 +325,19 @@ device enrols, the former one is shut out, and what was signed for it is void.")
     List,
     /// One cabinet with its compartments
     Show { cabinet: CabinetId },
+    /// Make every certificate of a cabinet void, and cut it off
+    #[command(after_help = "\
+Example:
+  fleet cabinet revoke berlin-01 --reason 'cabinet stolen'
+
+It stays registered, and is let in again with a certificate issued later. Codes
+that it holds open its doors until it gets a book without them.")]
+    Revoke {
+        cabinet: CabinetId,
+        /// Why; it is recorded
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
 }
 
 /// For whom an enrolment token is, and how long.

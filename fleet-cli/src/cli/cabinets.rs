@@ -1,4 +1,4 @@
-//! `fleet cabinet add|register|replace|list|show` and `fleet unlock`.
+//! `fleet cabinet add|register|replace|list|show|revoke` and `fleet unlock`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,9 +14,10 @@ use schemas::messages::UnlockOutcome;
 use serde_json::json;
 
 use super::args::{CabinetAddArgs, CabinetCommand, TokenArgs, UnlockArgs};
-use super::context::{Context, other_answer};
+use super::context::{Context, check_reason, other_answer};
 use super::failure::Usage;
 use super::output::{self, table};
+use super::people;
 use crate::folder::PersonFolder;
 use crate::setup::{self, CabinetFolder, CabinetOptions, Layout};
 
@@ -29,6 +30,7 @@ pub(super) fn run(context: &Context, command: CabinetCommand) -> anyhow::Result<
         CabinetCommand::Replace { cabinet, dir, token } => replace(context, cabinet, &dir, &token),
         CabinetCommand::List => list(context),
         CabinetCommand::Show { cabinet } => show(context, cabinet),
+        CabinetCommand::Revoke { cabinet, reason } => people::revoke_cabinet(context, &cabinet, reason),
     }
 }
 
@@ -308,9 +310,7 @@ fn compartment_table(detail: &CabinetDetail) -> comfy_table::Table {
 
 pub(super) fn unlock(context: &Context, args: UnlockArgs) -> anyhow::Result<ExitCode> {
     let UnlockArgs { cabinet, compartment, reason } = args;
-    if reason.trim().is_empty() {
-        return Err(Usage("the reason is empty; say why, it is recorded".to_owned()).into());
-    }
+    check_reason(&reason)?;
     let reply = context.ask(&context.folder()?, &Request::Unlock { cabinet, compartment, reason })?;
     let Reply::Unlock(result) = &reply else { return Err(other_answer()) };
     if context.json {

@@ -1,6 +1,7 @@
 //! What every command needs: who asks, and in which form to answer.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
 use certs::Passphrase;
@@ -25,7 +26,18 @@ impl Context {
 
     /// The same with another folder to fall back to.
     pub(super) fn folder_or(&self, default: &Path) -> anyhow::Result<PersonFolder> {
-        Ok(PersonFolder::open(self.person.as_deref().unwrap_or(default))?)
+        let folder = PersonFolder::open(self.person.as_deref().unwrap_or(default))?;
+        let now = SystemTime::now();
+        if let Some(days) = days_left(folder.ends(), now) {
+            let identity = folder.identity();
+            let (role, name) = (identity.role, &identity.name);
+            let text = format!(
+                "your certificate ends {}: have a new one made with `fleet person renew {role} {name} --fleet DIR`",
+                in_days(days)
+            );
+            output::warning(&text, self.json);
+        }
+        Ok(folder)
     }
 
     /// Asks the fleet one thing. An error in the answer is an error here.
@@ -36,12 +48,42 @@ impl Context {
             client.close().await;
             reply
         })??;
+        self.taken(reply)
+    }
+
+    /// An error in the answer is an error here.
+    pub(super) fn taken(&self, reply: Reply) -> anyhow::Result<Reply> {
         let Reply::Error(error) = &reply else { return Ok(reply) };
         if self.json {
             output::json(&reply)?;
         }
         let hint = error.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
         Err(anyhow::anyhow!("{} ({}){hint}", error.message, error.code))
+    }
+}
+
+/// A certificate that ends within this is worth a reminder.
+const REMIND_WITHIN: Duration = Duration::from_secs(30 * DAY_SECONDS);
+const DAY_SECONDS: u64 = 24 * 60 * 60;
+
+/// Whole days that a certificate is still good, if it is time for a reminder and not too late for one.
+pub(super) fn days_left(ends: SystemTime, now: SystemTime) -> Option<u64> {
+    let left = ends.duration_since(now).ok().filter(|left| *left <= REMIND_WITHIN)?;
+    Some(left.as_secs() / DAY_SECONDS)
+}
+
+pub(super) fn in_days(days: u64) -> String {
+    match days {
+        0 => "within a day".to_owned(),
+        1 => "tomorrow".to_owned(),
+        days => format!("in {days} days"),
+    }
+}
+
+pub(super) fn check_reason(reason: &str) -> Result<(), Usage> {
+    match reason.trim().is_empty() {
+        true => Err(Usage("the reason is empty; say why, it is recorded".to_owned())),
+        false => Ok(()),
     }
 }
 
@@ -68,4 +110,26 @@ pub(super) fn passphrase(path: Option<&Path>) -> anyhow::Result<Option<Passphras
         return Err(Usage(format!("passphrase file `{}` has more than one line", path.display())).into());
     }
     Ok(Some(Passphrase::new(text)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_is_worth_a_reminder_in_its_last_thirty_days() {
+        let now = SystemTime::now();
+        let day = Duration::from_secs(DAY_SECONDS);
+        for (left, expected) in [
+            (day * 31, None),
+            (day * 30 + Duration::from_secs(1), None),
+            (day * 30, Some(30)),
+            (day * 2 - Duration::from_secs(1), Some(1)),
+            (Duration::from_secs(1), Some(0)),
+        ] {
+            assert_eq!(days_left(now + left, now), expected, "{left:?}");
+        }
+        assert_eq!(days_left(now - day, now), None, "it has ended, which is said elsewhere");
+        assert_eq!([0, 1, 12].map(in_days), ["within a day", "tomorrow", "in 12 days"]);
+    }
 }

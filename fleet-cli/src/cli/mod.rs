@@ -15,6 +15,7 @@ mod watch;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use schemas::ids::Role;
 
 use args::{Args, Command};
 use context::Context;
@@ -37,11 +38,13 @@ fn dispatch(args: Args) -> anyhow::Result<ExitCode> {
     let context = Context { json: args.json, person: args.person };
     match args.command {
         Command::Init(init) => setup::init(&context, init),
-        Command::Person(person) => setup::person(&context, person),
+        Command::Person(person) => people::person(&context, person),
+        Command::Operator(operator) => people::person(&context, operator.of(Role::Operator)),
+        Command::Integration(integration) => people::person(&context, integration.of(Role::Integration)),
         Command::Cabinet(cabinet) => cabinets::run(&context, cabinet),
         Command::Order(order) => orders::run(&context, order),
         Command::Unlock(unlock) => cabinets::unlock(&context, unlock),
-        Command::Staff(staff) => people::run(&context, staff),
+        Command::Staff(staff) => people::staff(&context, staff),
         Command::Keys(keys) => keys::run(&context, keys),
         Command::Watch(watch) => watch::run(&context, watch),
         Command::Backup => backups::backup(&context),

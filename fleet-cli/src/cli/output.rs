@@ -45,6 +45,16 @@ pub(super) fn note(text: &str) {
     let _ = writeln!(io::stderr(), "{}", plain(text));
 }
 
+/// Something that a person should do soon, beside the output.
+pub(super) fn warning(text: &str, json: bool) {
+    let text = plain(text);
+    let line = match json {
+        true => serde_json::json!({ "warning": text }).to_string(),
+        false => format!("warning: {text}"),
+    };
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
 /// A time for a person: UTC, to the second.
 pub(super) fn time(at: Rfc3339) -> String {
     let text = at.to_string();

@@ -1,16 +1,15 @@
-//! `fleet init` and `fleet person add`.
+//! `fleet init`.
 
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::SystemTime;
 
 use schemas::ids::Role;
 use serde_json::json;
 
-use super::args::{InitArgs, PersonCommand};
+use super::args::InitArgs;
 use super::context::{Context, passphrase};
 use super::output;
-use crate::setup::{self, InitOptions, Layout, PersonOptions};
+use crate::setup::{self, InitOptions, Layout};
 
 pub(super) fn init(context: &Context, args: InitArgs) -> anyhow::Result<ExitCode> {
     let mut options = InitOptions::new(args.dir, args.tenant, args.host)?;
@@ -82,28 +81,4 @@ fn made_fleet(layout: &Layout, operator: &Path, encrypted: bool) -> String {
         broker = layout.broker_toml().display(),
         operator = operator.display(),
     )
-}
-
-pub(super) fn person(context: &Context, command: PersonCommand) -> anyhow::Result<ExitCode> {
-    let PersonCommand::Add { role, name, fleet } = command;
-    let layout = Layout::open(&fleet.dir)?;
-    let passphrase = passphrase(fleet.passphrase_file.as_deref())?;
-    let folder = setup::person(&PersonOptions {
-        layout: &layout,
-        role,
-        name,
-        passphrase: passphrase.as_ref(),
-        now: SystemTime::now(),
-    })?;
-    if context.json {
-        output::json(&json!({ "identity": folder.identity(), "folder": folder.path() }))?;
-    } else {
-        let path = folder.path().display();
-        output::text(&format!(
-            "Made {identity} in {path}\n\nHand the folder over; it holds a private key. Its owner then uses\n\
-             \x20 fleet --as {path} ...",
-            identity = folder.identity(),
-        ))?;
-    }
-    Ok(ExitCode::SUCCESS)
 }

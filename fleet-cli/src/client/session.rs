@@ -93,6 +93,9 @@ impl Client {
             | Request::StaffAdd { .. }
             | Request::KeysetPut { .. }
             | Request::KeysetList {}
+            | Request::IdentityRevoke { .. }
+            | Request::IdentityList { .. }
+            | Request::PersonScope { .. }
             | Request::Rows { .. } => REPLY_TIMEOUT,
         };
         self.request_within(request, timeout).await

@@ -20,6 +20,8 @@ pub enum SetupError {
     NotAFleet(PathBuf),
     #[error("`{}` is no cabinet's folder: it has no agent.toml; make one with `fleet cabinet add`", .0.display())]
     NotACabinet(PathBuf),
+    #[error("`{}` is no person's folder: it has no fleet.toml; make one with `fleet person add`", .0.display())]
+    NoPerson(PathBuf),
     #[error("host `{0}` is neither a DNS name nor an IPv4 address")]
     Host(String),
     #[error("port 0 cannot be reached; the usual one is 8883")]
@@ -103,6 +105,7 @@ impl SetupError {
             | Self::Exists(_)
             | Self::NotAFleet(_)
             | Self::NotACabinet(_)
+            | Self::NoPerson(_)
             | Self::Host(_)
             | Self::PortZero
             | Self::SerialPort(_)

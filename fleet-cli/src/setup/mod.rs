@@ -22,4 +22,4 @@ pub use keys::{
     Change, KeysError, Root, RootKeys, SignedKeyset, change, forget_key, keysets, newest_keyset, settle_signer,
 };
 pub use layout::{FleetSettings, Layout};
-pub use person::{PersonOptions, person};
+pub use person::{PersonOptions, person, renew_person};

@@ -1,7 +1,8 @@
-//! `fleet person add`: the folder with which a person or an integration reaches the fleet.
+//! `fleet person add` and `renew`: the folder with which a person or an integration reaches the fleet.
 
 use std::fs;
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use certs::{
@@ -46,7 +47,7 @@ pub(super) fn make_person(
     }
     ensure_private_dir(&layout.people())?;
     let making = Making::at(&place)?;
-    let identity = Identity::new(role, layout.settings().tenant.clone(), options.name.clone());
+    let identity = options.identity();
     let settings = PersonSettings::new(layout.settings());
     let header = format!("# How {identity} reaches the fleet: `fleet --as <this folder>`.\n");
     let text = toml::to_string(&settings)
@@ -60,6 +61,47 @@ pub(super) fn make_person(
     write_public(&making.path().join(PersonSettings::FILE), format!("{header}{text}").as_bytes())?;
     making.finish()?;
     Ok(PersonFolder::open(&place)?)
+}
+
+/// A new key and certificate for somebody who has a folder here. The old ones go on working until they end or are
+/// revoked.
+pub fn renew_person(options: &PersonOptions<'_>) -> Result<PersonFolder, SetupError> {
+    let place = options.layout.person(options.role, &options.name);
+    if !place.join(PersonSettings::FILE).exists() {
+        return Err(SetupError::NoPerson(place));
+    }
+    let authority = open_authority(options.layout, Authority::People, options.passphrase)?;
+    let settings = PersonSettings::new(options.layout.settings());
+    let (key_file, certificate) = (place.join(&settings.key), place.join(&settings.certificate));
+    let key = generate_p256()?;
+    let issued = authority.issue(&LeafRequest::client(options.identity()), &LeafKey::from(&key), options.now)?;
+    let (new_key, new_certificate) = (with_suffix(&key_file), with_suffix(&certificate));
+    // What a renewal left that was cut off.
+    match fs::remove_file(&new_key) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            return Err(SetupError::Io { what: "remove", path: new_key, source });
+        }
+        Ok(()) | Err(_) => {}
+    }
+    write_p256(&new_key, &key, None)?;
+    write_public(&new_certificate, issued.pem().as_bytes())?;
+    // Cut off between the two, the folder is refused because they do not fit, and renewing again mends it.
+    for (from, to) in [(new_key, key_file), (new_certificate, certificate)] {
+        fs::rename(&from, &to).map_err(|source| SetupError::Io { what: "replace", path: to, source })?;
+    }
+    Ok(PersonFolder::open(&place)?)
+}
+
+impl PersonOptions<'_> {
+    fn identity(&self) -> Identity {
+        Identity::new(self.role, self.layout.settings().tenant.clone(), self.name.clone())
+    }
+}
+
+fn with_suffix(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".new");
+    name.into()
 }
 
 /// Opens a CA of the fleet.

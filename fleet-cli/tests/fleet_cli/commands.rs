@@ -4,7 +4,10 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::{Duration, SystemTime};
 
+use fleet_cli::setup::{self, Layout, PersonOptions};
+use schemas::ids::Role;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -200,4 +203,41 @@ fn fleet_as_names_the_folder_too() {
         .output()
         .unwrap();
     failed(&output, 1, "nothing answers");
+}
+
+#[test]
+fn every_command_warns_when_the_own_certificate_ends_soon() {
+    let folder = made();
+    let layout = Layout::open(&folder.path().join("acme")).unwrap();
+    let day = Duration::from_secs(24 * 60 * 60);
+    for (name, age, warned) in [("late", day * 70, true), ("early", day * 50, false)] {
+        let (name, now) = (name.parse().unwrap(), SystemTime::now() - age);
+        let options = PersonOptions { layout: &layout, role: Role::Technician, name, passphrase: None, now };
+        let made = setup::person(&options).unwrap();
+        let output = fleet(folder.path(), &["--as", made.path().to_str().unwrap(), "order", "list"]);
+        let said = stderr(&output);
+        assert_eq!((code(&output), said.lines().count()), (1, 1 + usize::from(warned)), "{said}");
+        let text =
+            "warning: your certificate ends in 19 days: have a new one made with `fleet person renew technician late";
+        assert_eq!(said.contains(text), warned, "{said}");
+        let json = fleet(folder.path(), &["--json", "--as", made.path().to_str().unwrap(), "order", "list"]);
+        for line in stderr(&json).lines() {
+            serde_json::from_str::<Value>(line).unwrap();
+        }
+    }
+}
+
+#[test]
+fn who_may_be_revoked_is_checked_before_anybody_is_asked() {
+    let folder = made();
+    let revoke = |arguments: &[&str]| {
+        let all = [&["--as", "acme/people/operator-admin"], arguments].concat();
+        fleet(folder.path(), &all)
+    };
+    failed(&revoke(&["person", "revoke", "cabinet", "c1", "--reason", "x"]), 2, "fleet cabinet revoke");
+    failed(&revoke(&["person", "revoke", "server", "gate", "--reason", "x"]), 2, "is no person");
+    failed(&revoke(&["operator", "revoke", "bob", "--reason", " "]), 2, "the reason is empty");
+    failed(&revoke(&["cabinet", "revoke", "c1", "--reason", "stolen"]), 1, "nothing answers");
+    let renew = ["person", "renew", "--fleet", "acme", "operator", "bob"];
+    failed(&revoke(&renew), 2, "make one with `fleet person add`");
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use certs::{
     CertificateAuthority, ClientRoots, LeafKey, LeafRequest, Passphrase, ServerRoots, TlsIdentity, is_encrypted,
@@ -288,6 +288,42 @@ fn people_and_integrations_get_folders_and_machines_do_not() {
         }
     }
     assert!(matches!(person(&layout, Role::Support, "kim"), Err(SetupError::Exists(_))), "never made twice");
+}
+
+#[test]
+fn a_renewed_person_has_a_new_key_and_whatever_else_was_in_the_folder() {
+    let (_folder, layout) = fleet();
+    let made = person(&layout, Role::Technician, "tom").unwrap();
+    fs::write(made.path().join("notes.txt"), "keep").unwrap();
+    // A renewal before was cut off.
+    fs::write(made.path().join("person.key.new"), "half a key").unwrap();
+    let key = |folder: &PersonFolder| fs::read(folder.path().join("person.key")).unwrap();
+    let (old, ends) = (key(&made), made.ends());
+    let renew = |name: &str| {
+        let now = SystemTime::now() + Duration::from_secs(60);
+        let name = name.parse().unwrap();
+        setup::renew_person(&PersonOptions { layout: &layout, role: Role::Technician, name, passphrase: None, now })
+    };
+    let renewed = renew("tom").unwrap();
+    assert_eq!((renewed.path(), renewed.identity()), (made.path(), made.identity()));
+    assert!(key(&renewed) != old && renewed.ends() > ends);
+    assert_eq!(mode(&renewed.path().join("person.key")), 0o600);
+    assert_eq!(tree(renewed.path()), ["fleet.toml", "notes.txt", "person.crt", "person.key", "root.crt"]);
+    let error = renew("nobody").unwrap_err();
+    assert!(matches!(error, SetupError::NoPerson(_)) && error.is_usage(), "{error}");
+}
+
+#[test]
+fn a_renewal_that_was_cut_off_between_its_files_is_mended_by_another() {
+    let (_folder, layout) = fleet();
+    let made = person(&layout, Role::Technician, "tom").unwrap();
+    let other = person(&layout, Role::Technician, "tim").unwrap();
+    fs::copy(other.path().join("person.key"), made.path().join("person.key")).unwrap();
+    assert!(PersonFolder::open(made.path()).is_err());
+    let (role, name) = (Role::Technician, "tom".parse().unwrap());
+    let options = PersonOptions { layout: &layout, role, name, passphrase: None, now: SystemTime::now() };
+    setup::renew_person(&options).unwrap();
+    PersonFolder::open(made.path()).unwrap();
 }
 
 #[test]

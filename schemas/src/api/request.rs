@@ -4,11 +4,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::cbor_code;
 use crate::enrolment::SecretHash;
-use crate::ids::{CabinetId, Name, SiteId};
+use crate::ids::{CabinetId, Identity, Name, Role, SiteId};
 use crate::messages::{Compartment, DoorState, Instance, Occupancy, OrderKey, Size, UnlockOutcome};
 use crate::topics::Stream;
 
-use super::{AttributeFlags, HexBytes, KeysetList, OrderPut, OrderState, Rfc3339, Status};
+use super::{
+    AttributeFlags, HexBytes, IdentityDetail, IdentityPage, KeysetList, OrderPut, OrderState, Rfc3339, Scope, Status,
+};
 
 /// What is asked, by `op`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +53,21 @@ pub enum Request {
     /// Operator: gives a member of staff a PIN for all cabinets of the tenant. The reply shows it once.
     #[serde(rename = "staff.add")]
     StaffAdd { name: Name },
+    /// Operator: every certificate of this identity that was issued up to now is void. One that is issued later works.
+    #[serde(rename = "identity.revoke")]
+    IdentityRevoke { identity: Identity, reason: String },
+    /// Operator or auditor: who connected with which certificate, and who was revoked. A page at a time.
+    #[serde(rename = "identity.list")]
+    IdentityList {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        role: Option<Role>,
+        /// Only those behind this one: the last one of the page before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<Identity>,
+    },
+    /// Operator: what of the tenant a person sees and touches from now on. Everything, as long as nobody said.
+    #[serde(rename = "person.scope")]
+    PersonScope { identity: Identity, scope: Scope },
     /// Integration: rows of an own stream behind number `after`, without moving the cursor.
     #[serde(rename = "rows")]
     Rows { stream: Stream, after: u64 },
@@ -204,6 +221,8 @@ pub enum Reply {
     Order(Box<OrderDetail>),
     Unlock(UnlockResult),
     Staff(StaffIssued),
+    Identity(Box<IdentityDetail>),
+    Identities(IdentityPage),
     Statuses(StatusPage),
     Backup(BackupMade),
     Keysets(Box<KeysetList>),

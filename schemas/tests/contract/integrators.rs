@@ -184,6 +184,7 @@ fn every_list_of_words_is_that_of_the_code() {
     let expected = BTreeMap::from([
         ("Size", words(Size::ALL)),
         ("Category", words(Category::ALL)),
+        ("Role", words(&Role::ALL)),
         ("OrderState", words(OrderState::ALL)),
         ("RejectReason", words(RejectReason::ALL)),
         ("NotificationKind", words(NotificationKind::ALL)),

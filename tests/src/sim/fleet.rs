@@ -443,7 +443,9 @@ impl World {
             | Effect::Backup { .. }
             | Effect::Live { .. }
             | Effect::Refuse { .. }
-            | Effect::Registered { .. } => {}
+            | Effect::Registered { .. }
+            | Effect::Scoped { .. }
+            | Effect::Revoked { .. } => {}
         }
     }
 
@@ -650,6 +652,7 @@ fn claim_book(payload: Vec<u8>, up: Up, signed: u64) -> Vec<u8> {
 fn kind_of(input: &Input) -> &'static str {
     match input {
         Input::Tick => "tick",
+        Input::Admitted { .. } => "admitted",
         Input::CabinetConnected { .. } => "connected",
         Input::CabinetGone { .. } => "gone",
         Input::CabinetUp { up, .. } => up.as_str(),

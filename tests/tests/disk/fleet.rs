@@ -24,6 +24,8 @@ pub(crate) enum Promise {
     Events(u64),
     /// The stream has rows up to here.
     Rows(Stream, u64),
+    /// Certificates of this identity are void.
+    Revoked(String),
 }
 
 /// What the cabinet would know.
@@ -123,6 +125,7 @@ impl<S: Store> Fleet<S> {
             Effect::Reply { ticket, reply } => {
                 self.replies.insert(ticket, reply);
             }
+            Effect::Revoked { identity, .. } => self.promise(Promise::Revoked(identity.to_string())),
             Effect::Down { .. }
             | Effect::ReplyPin { .. }
             | Effect::ReplyRows { .. }
@@ -132,6 +135,7 @@ impl<S: Store> Fleet<S> {
             | Effect::Registered { .. }
             | Effect::Issued { .. }
             | Effect::NotIssued { .. }
+            | Effect::Scoped { .. }
             | Effect::Alarm { .. } => {}
         }
         Ok(())
@@ -303,6 +307,17 @@ impl<S: Store> Fleet<S> {
         let reply = self.ask(&request)?;
         assert!(matches!(reply, Some(Reply::Unlock(_))), "{reply:?}");
         Ok(())
+    }
+
+    pub(crate) fn revoke(&mut self, identity: &str) -> Done<()> {
+        let request = Request::IdentityRevoke { identity: identity.parse().unwrap(), reason: "stolen".into() };
+        let reply = self.ask(&request)?;
+        assert!(matches!(reply, Some(Reply::Identity(_))), "{reply:?}");
+        Ok(())
+    }
+
+    pub(crate) fn has_revoked(&self, identity: &str) -> bool {
+        self.core.revocations().any(|(known, _)| known.to_string() == identity)
     }
 
     pub(crate) fn load(&mut self, id: &str, n: u16) -> Done<()> {

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use fleet_core::{
-    BOOK, BOOKED, CABINETS, COMMANDS, COMPARTMENTS, EVENTS, INTENTS, KEYSETS, META, ORDERS, PROGRESS, SAID, STAFF,
-    STAFF_AT, STREAM, STREAMS,
+    BOOK, BOOKED, CABINETS, COMMANDS, COMPARTMENTS, EVENTS, IDENTITIES, INTENTS, KEYSETS, META, ORDERS, PROGRESS, SAID,
+    STAFF, STAFF_AT, STREAM, STREAMS,
 };
 use fleet_store::RedbStore;
 use schemas::api::OrderState;
@@ -16,7 +16,7 @@ use crate::fleet::{FakeCabinet, Fleet, Promise};
 use crate::forgetful::{Chance, Fault, Honesty, Kept};
 use crate::witness::{Witness, images_wanted, open_image};
 
-const TABLES: [Table; 16] = [
+const TABLES: [Table; 17] = [
     META,
     ORDERS,
     CABINETS,
@@ -26,6 +26,7 @@ const TABLES: [Table; 16] = [
     PROGRESS,
     COMMANDS,
     EVENTS,
+    IDENTITIES,
     INTENTS,
     KEYSETS,
     SAID,
@@ -57,6 +58,7 @@ fn live(fleet: &mut Fleet<Witness>, seed: u64) -> Result<(), StoreError> {
     }
     fleet.take_rows(Stream::Status)?;
     fleet.unlock(4)?;
+    fleet.revoke("support:acme:ben")?;
     fleet.disconnect()?;
     fleet.pass(5_000)?;
     fleet.put("A4")?;
@@ -89,6 +91,7 @@ fn keeps_promises(day: &Fleet<Witness>, operation: usize, store: RedbStore) -> R
             Promise::Rows(stream, n) => fleet.newest(*stream).1 >= *n,
             Promise::Known => fleet.knows_cabinet().map_err(failed)?,
             Promise::Order(id) => fleet.state_of(id).map_err(failed)?.is_some(),
+            Promise::Revoked(identity) => fleet.has_revoked(identity),
             Promise::Events(_) => true,
         };
         if !kept {

@@ -24,5 +24,6 @@ mod power;
 mod processes;
 mod renewal;
 mod restore;
+mod revocation;
 mod secrets;
 mod shell;

@@ -12,17 +12,17 @@ use crate::tables::OrderRef;
 const LIST_MAX: usize = 100;
 
 impl Orders {
-    /// Newest orders of a tenant, perhaps of one integration or one cabinet only.
+    /// Newest orders of a tenant, perhaps of one integration only, at cabinets that pass.
     pub(crate) fn list(
         &self,
         tenant: &TenantId,
         integration: Option<&Name>,
-        cabinet: Option<&CabinetId>,
+        cabinet: impl Fn(&CabinetId) -> bool,
     ) -> Vec<OrderSummary> {
         let listed = self.rows.iter().filter(|(at, order)| {
             at.tenant == *tenant
                 && integration.is_none_or(|only| at.order.integration == *only)
-                && cabinet.is_none_or(|only| order.cabinet == *only)
+                && cabinet(&order.cabinet)
         });
         let mut newest = BTreeSet::new();
         for (at, order) in listed {

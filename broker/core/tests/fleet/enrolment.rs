@@ -90,6 +90,22 @@ fn a_certificate_is_on_disk_before_it_is_handed_out() {
 }
 
 #[test]
+fn a_revoked_cabinet_renews_nothing_and_enrols_with_a_new_token() {
+    let mut world = world();
+    assert_eq!(ask(&mut world, token(1), 5), Ok(vec![5; 91]));
+    assert_eq!(ask(&mut world, Right::Certificate, 6), Ok(vec![6; 91]));
+    let revoke = Request::IdentityRevoke { identity: "cabinet:acme:c1".parse().unwrap(), reason: "stolen".into() };
+    assert!(matches!(world.ask(EVE, &revoke), Some(Reply::Identity(_))));
+    // Neither a new one nor, for a lost answer, the newest one again.
+    for key in [6, 7] {
+        assert_eq!(ask(&mut world, Right::Certificate, key), Err(EnrolRefusal::Revoked), "key {key}");
+    }
+    let instance = world.cabinets[&c1()].instance;
+    assert_eq!(replace(&mut world, 2, instance), Some(Reply::Done));
+    assert_eq!(ask(&mut world, token(2), 8), Ok(vec![8; 91]));
+}
+
+#[test]
 fn foreign_expired_and_misdirected_tokens_are_refused_and_reported() {
     let mut world = world();
     assert_eq!(ask(&mut world, token(9), 5), Err(EnrolRefusal::UnknownToken));
