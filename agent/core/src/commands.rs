@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use schemas::cbor;
 use schemas::crypto::envelope::{self, Scope};
 use schemas::messages::{
-    Action, COMMAND_AGE_MAX_MILLIS, Command, CommandId, CommandRefused, Expect, KeyPurpose, RefusalReason, Unlock,
+    Action, COMMAND_AGE_MAX_MILLIS, Command, CommandId, CommandRefused, Expect, Key, KeyPurpose, RefusalReason, Unlock,
 };
 use schemas::step::number_of_key;
 
@@ -74,18 +74,28 @@ impl Commands {
 
 impl CabinetCore {
     pub(crate) fn handle_command(&mut self, turn: &mut Turn, bytes: &[u8]) {
-        match self.verified(bytes) {
+        match self.verified(bytes, self.keys.keys()) {
             Err(reason) => self.refuse_command(turn, None, reason),
-            Ok(command) => match self.acceptable(&command, turn.now) {
-                Err(reason) => self.refuse_command(turn, Some(command.id), reason),
-                Ok(not_after) => self.carry_out(turn, command, not_after),
-            },
+            Ok(command) => self.take_command(turn, command),
         }
     }
 
-    fn verified(&self, bytes: &[u8]) -> Result<Command, RefusalReason> {
+    /// A command of somebody who may give it.
+    pub(crate) fn take_command(&mut self, turn: &mut Turn, command: Command) {
+        match self.acceptable(&command, turn.now) {
+            Err(reason) => self.refuse_command(turn, Some(command.id), reason),
+            Ok(not_after) => self.carry_out(turn, command, not_after),
+        }
+    }
+
+    /// What one of `keys` has signed for this cabinet.
+    pub(crate) fn verified<'k>(
+        &self,
+        bytes: &[u8],
+        keys: impl IntoIterator<Item = &'k Key>,
+    ) -> Result<Command, RefusalReason> {
         let scope = self.scope(KeyPurpose::Unlock);
-        let opened = envelope::open(bytes, scope, self.keys.keys()).map_err(refusal)?;
+        let opened = envelope::open(bytes, scope, keys).map_err(refusal)?;
         let command: Command = cbor::decode(&opened.payload).map_err(|_| RefusalReason::Malformed)?;
         if command.requester.len() > REQUESTER_MAX { Err(RefusalReason::Malformed) } else { Ok(command) }
     }

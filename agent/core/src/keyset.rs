@@ -16,6 +16,8 @@ pub(crate) struct Keys {
     /// A root that was in force has signed `envelope`.
     believed: bool,
     keys: Vec<Key>,
+    /// Delegations of a lower one are void.
+    epoch: u64,
     /// Of the settings.
     pinned: Roots,
     /// In force when `envelope` was taken: one of them has signed it.
@@ -56,6 +58,7 @@ impl Keys {
             envelope: Vec::new(),
             believed: false,
             keys: Vec::new(),
+            epoch: 0,
             under: pinned.clone(),
             roots: pinned.clone(),
             pinned,
@@ -68,7 +71,7 @@ impl Keys {
             (keys.under, keys.roots) = (row.under, row.held);
         }
         if let Ok((keyset, _)) = verify(&keys.envelope, tenant, &keys.under) {
-            (keys.believed, keys.keys) = (true, keyset.keys);
+            (keys.believed, keys.epoch, keys.keys) = (true, keyset.epoch.unwrap_or(0), keyset.keys);
         }
         keys
     }
@@ -79,6 +82,10 @@ impl Keys {
 
     pub(crate) fn keys(&self) -> &[Key] {
         &self.keys
+    }
+
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch
     }
 
     /// The key of the codes signer to which the pepper is sealed.
@@ -107,6 +114,7 @@ impl Keys {
             self.roots = roots;
         }
         (self.version, self.believed, self.keys) = (keyset.version, true, keyset.keys);
+        self.epoch = keyset.epoch.unwrap_or(0);
         self.envelope.clone_from(&bytes);
         Ok(Some(Applied {
             version: self.version,

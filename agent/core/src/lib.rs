@@ -16,7 +16,7 @@
 //! | rows to a core, first start, power cuts | `open` |
 //! | hello, welcome, telemetry, events on their way | `link`, `outbox` |
 //! | freshness and time | `challenges`, `time` |
-//! | who may sign what | `keyset`, `commands`, `codes`, `refusals` |
+//! | who may sign what | `keyset`, `commands`, `people`, `codes`, `refusals` |
 //! | what may be loaded and what opens it | `book` |
 //! | one pulse for one use, one outcome for each | `uses` |
 //! | doors, and what they say about the content | `bay`, `doors`, `contents` |
@@ -40,6 +40,7 @@ mod link;
 mod lockout;
 mod open;
 mod outbox;
+mod people;
 mod records;
 mod refusals;
 mod staff;

@@ -68,6 +68,7 @@ impl CabinetCore {
         match down {
             Some(Down::Welcome(welcome)) => self.handle_welcome(turn, &welcome),
             Some(Down::Command(signed)) => self.handle_command(turn, &signed.envelope.0),
+            Some(Down::Personal(personal)) => self.handle_personal(turn, &personal),
             Some(Down::Codes(signed)) => self.handle_codes(turn, &signed.envelope.0),
             Some(Down::Ask(_)) => self.handle_ask(turn),
             Some(Down::Keyset(update)) => {

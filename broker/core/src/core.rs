@@ -211,6 +211,7 @@ impl FleetCore {
                 Deadline::Time(at) => self.at(&at, |cabinet| cabinet.time_due(turn)),
                 Deadline::Asked(at, id) => self.at(&at, |cabinet| cabinet.not_challenged(turn, &id)),
                 Deadline::Unlocked(at, id) => self.at(&at, |cabinet| cabinet.not_unlocked(turn, &id)),
+                Deadline::Challenge(at, ticket) => self.at(&at, |cabinet| cabinet.challenge_late(turn, ticket)),
                 Deadline::Pin(tenant, name) => self.staff.pin_late(turn, tenant, name),
                 Deadline::Retention => self.orders.forget_finished(turn, &self.config),
             }

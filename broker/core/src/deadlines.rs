@@ -21,6 +21,8 @@ pub(crate) enum Deadline {
     Asked(CabinetRef, CommandId),
     /// The outcome of this unlock should have come.
     Unlocked(CabinetRef, CommandId),
+    /// A challenge for the person with this ticket should have come.
+    Challenge(CabinetRef, u64),
     /// A PIN should have been made.
     Pin(TenantId, Name),
     /// The order that was finished first is to be forgotten.

@@ -91,6 +91,11 @@ impl Chain {
         self.rows.values().next_back()
     }
 
+    /// What the newest says.
+    pub(crate) fn newest_keyset(&self) -> Option<Keyset> {
+        read(&self.newest()?.envelope.0).ok()
+    }
+
     /// Keysets that a cabinet with version `held` has to take, in their order.
     pub(crate) fn after(&self, held: u64) -> impl Iterator<Item = &KeysetRow> {
         self.rows.range(held.saturating_add(1)..).map(|(_, row)| row)
@@ -131,7 +136,7 @@ impl Chain {
     /// `keyset.list`: `held` are the cabinets of the tenant with the version that each said last.
     pub(crate) fn list<'c>(&self, held: impl Iterator<Item = (&'c CabinetId, u64)>) -> KeysetList {
         let newest = self.newest();
-        let keyset = newest.and_then(|row| read(&row.envelope.0).ok());
+        let keyset = self.newest_keyset();
         let keys = keyset.iter().flat_map(|keyset| &keyset.keys);
         let kept = |row: &KeysetRow| KeysetKept {
             version: row.version,

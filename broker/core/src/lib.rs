@@ -12,6 +12,7 @@ mod clock;
 mod config;
 mod core;
 mod deadlines;
+mod delegations;
 mod effect;
 pub mod enrolment;
 mod identities;

@@ -3,13 +3,15 @@
 use schemas::api::{
     EnrolmentOffer, OrderState, RejectReason, Reply, ReplyError, Request, RequestErrorCode, Rfc3339, Scope, parse,
 };
+use schemas::cbor::Blob;
 use schemas::enrolment::is_device_serial;
 use schemas::ids::{CabinetId, Identity, Name};
-use schemas::messages::{FleetMillis, Instance, OrderKey};
+use schemas::messages::{FleetMillis, Instance, OrderKey, PersonalCommand};
 use schemas::topics::Stream;
 
 use crate::cabinet::{Cabinet, Offer, Registration, UnlockWish};
 use crate::core::FleetCore;
+use crate::delegations::Signed;
 use crate::effect::Effect;
 use crate::intents::Intent;
 use crate::keysets::{Chain, Put};
@@ -137,6 +139,13 @@ impl FleetCore {
                 turn.effect(Effect::Backup { ticket });
                 Ok(None)
             }
+            Request::Challenge { cabinet, compartment } => {
+                self.cabinet(&asker.cabinet(cabinet))?.challenge_for(turn, ticket, compartment).map(|()| None)
+            }
+            Request::UnlockSigned { cabinet, envelope, delegation, reason } => {
+                check_text("reason", &reason)?;
+                self.unlock_signed(turn, asker, cabinet, (envelope.0, delegation.0, reason)).map(|()| None)
+            }
             Request::KeysetPut { envelope } => self.put_keyset(turn, &asker, envelope.0).map(Some),
             Request::KeysetList {} => {
                 let own = self.cabinets.iter().filter(|(at, _)| at.tenant == asker.who.tenant);
@@ -152,6 +161,28 @@ impl FleetCore {
                 Err(error(RequestErrorCode::Forbidden, text, "each is sent until it is acknowledged"))
             }
         }
+    }
+
+    fn unlock_signed(
+        &mut self,
+        turn: &mut Turn<'_>,
+        asker: Asker,
+        cabinet: CabinetId,
+        (envelope, delegation, reason): (Vec<u8>, Vec<u8>, String),
+    ) -> Result<(), ReplyError> {
+        let Asker { who, ticket, .. } = asker;
+        let at = CabinetRef::new(who.tenant.clone(), cabinet);
+        let keyset = self.keysets.of(&who.tenant).and_then(Chain::newest_keyset).ok_or_else(|| {
+            let text = "the fleet was given no keyset, so nobody can open with a key of his own";
+            error(RequestErrorCode::Refused, text, "`fleet keys rotate admin` makes a key that delegates")
+        })?;
+        let now = turn.now;
+        let instance = self.cabinet(&at)?.instance();
+        let signed = Signed { who: &who, at: &at, instance, now };
+        let (command, compartment) = signed.judge(&keyset, &envelope, &delegation)?;
+        let wish = UnlockWish { ticket, who, compartment, reason };
+        let message = PersonalCommand { envelope: Blob(envelope), delegation: Blob(delegation) };
+        self.cabinet(&at)?.unlock_signed(turn, wish, &command, message)
     }
 
     fn put_keyset(&mut self, turn: &mut Turn<'_>, asker: &Asker, envelope: Vec<u8>) -> Result<Reply, ReplyError> {
@@ -180,6 +211,8 @@ impl FleetCore {
             Request::CabinetShow { cabinet }
             | Request::CabinetReplace { cabinet, .. }
             | Request::Unlock { cabinet, .. }
+            | Request::Challenge { cabinet, .. }
+            | Request::UnlockSigned { cabinet, .. }
             | Request::OrderList { cabinet: Some(cabinet) } => {
                 (self.is_in_scope(asker, cabinet), format!("cabinet {cabinet}"))
             }

@@ -73,6 +73,8 @@ ops! {
     OrderPut = "order.put", [Operator], false, Cabinet;
     OrderCancel = "order.cancel", [Operator, Support], true, Cabinet;
     Unlock = "unlock", [Operator, Support], false, Cabinet;
+    Challenge = "challenge", [Operator, Support], false, Cabinet;
+    UnlockSigned = "unlock.signed", [Operator, Support], false, Cabinet;
     StaffAdd = "staff.add", [Operator], false, Tenant;
     IdentityList = "identity.list", [Operator, Auditor], false, Tenant;
     IdentityRevoke = "identity.revoke", [Operator], false, Tenant;

@@ -492,7 +492,8 @@ Example:
   fleet unlock berlin-01 4 --reason 'customer called, door stuck'
 
 Signed for this cabinet, carried out at most once, and recorded with your name
-and the reason.")]
+and the reason. If your folder has a key of your own (`fleet keys own`) and its
+delegation, you sign it yourself.")]
 pub(super) struct UnlockArgs {
     pub(super) cabinet: CabinetId,
     /// Number on the door
@@ -501,6 +502,12 @@ pub(super) struct UnlockArgs {
     /// Why; it is recorded
     #[arg(long, value_name = "TEXT")]
     pub(super) reason: String,
+    /// Sign it with the own key of the folder, or fail
+    #[arg(long)]
+    pub(super) own_key: bool,
+    /// Private file that opens the own key
+    #[arg(long, value_name = "FILE")]
+    pub(super) passphrase_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]

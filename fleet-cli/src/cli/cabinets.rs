@@ -14,9 +14,10 @@ use schemas::messages::UnlockOutcome;
 use serde_json::json;
 
 use super::args::{CabinetAddArgs, CabinetCommand, TokenArgs, UnlockArgs};
-use super::context::{Context, check_reason, other_answer};
+use super::context::{Context, check_reason, other_answer, passphrase};
 use super::failure::Usage;
 use super::output::{self, table};
+use super::own_keys::{self, Wish};
 use super::people;
 use crate::folder::PersonFolder;
 use crate::setup::{self, CabinetFolder, CabinetOptions, Layout};
@@ -309,9 +310,15 @@ fn compartment_table(detail: &CabinetDetail) -> comfy_table::Table {
 }
 
 pub(super) fn unlock(context: &Context, args: UnlockArgs) -> anyhow::Result<ExitCode> {
-    let UnlockArgs { cabinet, compartment, reason } = args;
+    let UnlockArgs { cabinet, compartment, reason, own_key, passphrase_file } = args;
     check_reason(&reason)?;
-    let reply = context.ask(&context.folder()?, &Request::Unlock { cabinet, compartment, reason })?;
+    let folder = context.folder()?;
+    let reply = if own_key || setup::has_own_key(folder.path()) {
+        let passphrase = passphrase(passphrase_file.as_deref())?;
+        own_keys::unlock(context, &folder, Wish { cabinet, compartment, reason }, passphrase.as_ref())?
+    } else {
+        context.ask(&folder, &Request::Unlock { cabinet, compartment, reason })?
+    };
     let Reply::Unlock(result) = &reply else { return Err(other_answer()) };
     if context.json {
         output::json(&reply)?;

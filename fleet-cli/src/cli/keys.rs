@@ -15,6 +15,7 @@ use super::cabinets::only_operator;
 use super::context::{Context, block_on, other_answer, passphrase};
 use super::failure::Usage;
 use super::output::{self, table};
+use super::own_keys::{self, DelegateArgs, OwnArgs};
 use crate::client::Client;
 use crate::folder::PersonFolder;
 use crate::setup::{self, Change, Layout, Root, RootKeys, SignedKeyset};
@@ -41,7 +42,7 @@ both. Connected cabinets get it at once, the others when they come back. Then
 let the signer read its settings again (SIGHUP, or a restart): from there on it
 signs with the new key. The old one works until `fleet keys retire`.")]
     Rotate {
-        /// unlock, codes or pepper
+        /// unlock, codes, pepper or admin
         purpose: KeyPurpose,
         #[command(flatten)]
         keys: KeysArgs,
@@ -60,6 +61,35 @@ key's file in signer/ is deleted; let the signer read its settings again.")]
         /// Although cabinets are named that still need it
         #[arg(long)]
         force: bool,
+        #[command(flatten)]
+        keys: KeysArgs,
+    },
+    /// Make a key that opens doors in the folder of whoever asks
+    Own(OwnArgs),
+    /// Let a person open doors with an own key
+    Delegate(Box<DelegateArgs>),
+    /// Make every delegation void that was made so far
+    #[command(override_usage = "fleet keys void --fleet <DIR> [OPTIONS]")]
+    #[command(after_help = "\
+Example:
+  fleet keys void --fleet acme --roots /media/safe
+
+Signs a keyset with the next epoch. Whoever is to go on needs another
+`fleet keys delegate`. A cabinet that is away learns of it when it is back.")]
+    Void {
+        #[command(flatten)]
+        keys: KeysArgs,
+    },
+    /// Let only people's own keys open doors remotely
+    #[command(override_usage = "fleet keys people-only --fleet <DIR> [OPTIONS]")]
+    #[command(after_help = "\
+Example:
+  fleet keys people-only --fleet acme --roots /media/safe
+
+Signs a keyset without the fleet's unlock keys, and deletes their files: not
+even who owns broker and signer opens a door remotely. Codes are made by the
+fleet as before. `fleet keys rotate unlock` goes back.")]
+    PeopleOnly {
         #[command(flatten)]
         keys: KeysArgs,
     },
@@ -129,6 +159,10 @@ pub(super) fn run(context: &Context, command: KeysCommand) -> anyhow::Result<Exi
         KeysCommand::Rotate { purpose, keys } => sign(context, &keys, Change::Rotate(purpose), false),
         KeysCommand::Retire { key, force, keys } => sign(context, &keys, Change::Retire(key), force),
         KeysCommand::Root(RootCommand::Replace { root, keys }) => sign(context, &keys, Change::Replace(root), false),
+        KeysCommand::Own(args) => own_keys::own(context, &args),
+        KeysCommand::Delegate(args) => own_keys::delegate(context, *args),
+        KeysCommand::Void { keys } => sign(context, &keys, Change::Void, false),
+        KeysCommand::PeopleOnly { keys } => sign(context, &keys, Change::PeopleOnly, false),
         KeysCommand::Push { dir } => push(context, &dir),
     }
 }
@@ -182,11 +216,7 @@ fn sign(context: &Context, args: &KeysArgs, change: Change, force: bool) -> anyh
     let known = block_on(bring_up_to_date(&operator, &layout))??;
     let newest = before.keyset.version;
     refuse_older_folder(&known, newest, args.above)?;
-    let retired = match change {
-        Change::Retire(id) => before.keyset.keys.iter().find(|key| key.id == id),
-        Change::Rotate(_) | Change::Replace(_) => None,
-    };
-    if retired.is_some() && !force {
+    if matches!(change, Change::Retire(_)) && !force {
         refuse_behind(&known, newest)?;
     }
     let signed = setup::change(&layout, change, args.above.saturating_add(1), &root_keys, SystemTime::now())?;
@@ -203,7 +233,7 @@ fn sign(context: &Context, args: &KeysArgs, change: Change, force: bool) -> anyh
     // They verify with a new key only once they hold the keyset, so the signer may use it from here on.
     let mut changed = setup::settle_signer(&layout, &signed.keyset, &[KeyPurpose::Unlock, KeyPurpose::Codes])?;
     changed.extend(pepper_first);
-    if let Some(key) = retired {
+    for key in before.keyset.keys.iter().filter(|key| !signed.keyset.keys.contains(key)) {
         setup::forget_key(&layout, key)?;
     }
     tell(context, &layout, change, &signed, &known, !changed.is_empty())?;
@@ -374,7 +404,9 @@ fn tell(
             let id = signed.keyset.keys_for(purpose).next().map(|key| key.id.to_string()).unwrap_or_default();
             format!("{purpose} key {id} is new; the older ones work until they are retired.")
         }
-        Change::Retire(id) => format!("Key {id} is out, and its file deleted."),
+        Change::Retire(id) => format!("Key {id} is out."),
+        Change::PeopleOnly => "Only people's own keys open doors remotely.".to_owned(),
+        Change::Void => "Every delegation that was made so far is void.".to_owned(),
         Change::Replace(root) => {
             let place = match root {
                 Root::First => 1,

@@ -8,6 +8,7 @@ mod failure;
 mod keys;
 mod orders;
 mod output;
+mod own_keys;
 mod people;
 mod setup;
 mod watch;

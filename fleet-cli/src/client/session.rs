@@ -80,7 +80,7 @@ impl Client {
     /// Asks, and waits for the answer as long as the question deserves. A [`Reply::Error`] is an answer.
     pub async fn request(&self, request: &Request) -> Result<Reply, ClientError> {
         let timeout = match request {
-            Request::Unlock { .. } => UNLOCK_TIMEOUT,
+            Request::Unlock { .. } | Request::UnlockSigned { .. } => UNLOCK_TIMEOUT,
             Request::Backup {} => BACKUP_TIMEOUT,
             Request::CabinetAdd { .. }
             | Request::CabinetReplace { .. }
@@ -96,6 +96,7 @@ impl Client {
             | Request::IdentityRevoke { .. }
             | Request::IdentityList { .. }
             | Request::PersonScope { .. }
+            | Request::Challenge { .. }
             | Request::Rows { .. } => REPLY_TIMEOUT,
         };
         self.request_within(request, timeout).await

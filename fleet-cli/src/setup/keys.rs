@@ -20,6 +20,7 @@ use schemas::crypto::envelope::{self, Scope, key_id, public_entry};
 use schemas::messages::{Key, KeyId, KeyPurpose, Keyset, Roots};
 
 use super::SetupError;
+use super::delegations::make_admin_key;
 use super::init::millis;
 use super::layout::Layout;
 
@@ -69,8 +70,18 @@ pub enum KeysError {
     NoSuchKey { version: u64, id: KeyId },
     #[error("{id} is the only {purpose} key; `fleet keys rotate {purpose}` puts another beside it first")]
     OnlyOne { id: KeyId, purpose: KeyPurpose },
-    #[error("keys of purpose {0} are not rotated; choose unlock, codes or pepper")]
+    #[error("keys of purpose {0} are not rotated; choose unlock, codes, pepper or admin")]
     Purpose(KeyPurpose),
+    #[error("no admin key of the newest keyset is in `{}`; `fleet keys rotate admin` makes one", .0.display())]
+    NoAdmin(PathBuf),
+    #[error("`{}` is not there; whoever keeps the admin key makes it with `fleet keys delegate`", .0.display())]
+    NoDelegation(PathBuf),
+    #[error("`{}` is not there; give the public half of the person's key with --public", .0.display())]
+    NoPerson(PathBuf),
+    #[error("the public key is not 32 bytes in hexadecimal; `fleet keys own` shows it")]
+    PublicKey,
+    #[error("such a delegation is refused: {0}")]
+    Delegation(schemas::messages::DelegationError),
     #[error("`{}` has no file of {purpose} key {id}, which the keyset names", folder.display())]
     NoFile { purpose: KeyPurpose, id: KeyId, folder: PathBuf },
     #[error("`{}` has no line `{key} = ...` under [keys] that can be changed; write `{key} = {value}` there", path.display())]
@@ -174,6 +185,10 @@ pub enum Change {
     Retire(KeyId),
     /// Another key in the place of this root; the other root signs.
     Replace(Root),
+    /// No unlock key: only people's own keys open doors remotely.
+    PeopleOnly,
+    /// The next epoch: every delegation that was made before is void.
+    Void,
 }
 
 /// Makes what the change needs and signs the next keyset, with a version of at least `version_min`. It lies in the folder
@@ -192,13 +207,24 @@ pub fn change(
     let staying: Vec<&Key> = match change {
         Change::Replace(Root::First) => vec![&in_force.second],
         Change::Replace(Root::Second) => vec![&in_force.first],
-        Change::Rotate(_) | Change::Retire(_) => in_force.both().to_vec(),
+        Change::Rotate(_) | Change::Retire(_) | Change::PeopleOnly | Change::Void => in_force.both().to_vec(),
     };
     let signer = root_keys.signer_of(&staying)?;
     let mut keyset = Keyset { version, issued: millis(now)?, roots: Some(in_force.clone()), ..before.keyset.clone() };
     match change {
+        Change::Rotate(KeyPurpose::Admin) => {
+            keyset.keys.insert(0, make_admin_key(layout, version, root_keys.passphrase)?);
+        }
         Change::Rotate(purpose) => keyset.keys.insert(0, make_key(layout, purpose, version)?),
         Change::Retire(id) => retire(&mut keyset, id, before.keyset.version)?,
+        Change::PeopleOnly => {
+            // Else nobody could open anything remotely.
+            if keyset.keys_for(KeyPurpose::Admin).next().is_none() {
+                return Err(KeysError::NoAdmin(layout.ca()).into());
+            }
+            keyset.keys.retain(|key| key.purpose != KeyPurpose::Unlock);
+        }
+        Change::Void => keyset.epoch = Some(keyset.epoch.unwrap_or(0) + 1),
         Change::Replace(root) => keyset.roots = Some(replace(in_force.clone(), root, version, root_keys)?),
     }
     keyset
@@ -235,7 +261,9 @@ fn make_key(layout: &Layout, purpose: KeyPurpose, version: u64) -> Result<Key, S
             let public = key.public_key().to_sec1_bytes().into_vec();
             Ok(Key { id: key_id(&public), purpose, public: Blob(public) })
         }
-        KeyPurpose::Config | KeyPurpose::Update | KeyPurpose::Keyset => Err(KeysError::Purpose(purpose).into()),
+        KeyPurpose::Config | KeyPurpose::Update | KeyPurpose::Keyset | KeyPurpose::Admin => {
+            Err(KeysError::Purpose(purpose).into())
+        }
     }
 }
 
@@ -301,6 +329,9 @@ pub fn settle_signer(layout: &Layout, keyset: &Keyset, purposes: &[KeyPurpose]) 
 
 /// Removes the file of a key that is retired. Cabinets that were not reached still believe it.
 pub fn forget_key(layout: &Layout, retired: &Key) -> Result<(), SetupError> {
+    if retired.purpose == KeyPurpose::Admin {
+        return Ok(());
+    }
     for (path, id) in files_of(layout, retired.purpose)? {
         if id == retired.id {
             fs::remove_file(&path).map_err(|source| SetupError::Io { what: "remove", path, source })?;
@@ -327,9 +358,12 @@ fn files_of(layout: &Layout, purpose: KeyPurpose) -> Result<Vec<(PathBuf, KeyId)
         }
         let id = match purpose {
             KeyPurpose::Pepper => key_id(&read_p256(&path, None)?.public_key().to_sec1_bytes()),
-            KeyPurpose::Unlock | KeyPurpose::Codes | KeyPurpose::Config | KeyPurpose::Update | KeyPurpose::Keyset => {
-                key_id(&read_ed25519(&path, None)?.verifying_key().to_bytes())
-            }
+            KeyPurpose::Unlock
+            | KeyPurpose::Codes
+            | KeyPurpose::Config
+            | KeyPurpose::Update
+            | KeyPurpose::Keyset
+            | KeyPurpose::Admin => key_id(&read_ed25519(&path, None)?.verifying_key().to_bytes()),
         };
         found.push((path, id));
     }

@@ -5,6 +5,7 @@
 mod boards;
 mod cabinet;
 mod compartments;
+mod delegations;
 mod error;
 mod init;
 mod keys;
@@ -16,6 +17,7 @@ mod text;
 pub use boards::{Boards, ByteOrder, Polarity};
 pub use cabinet::{CabinetFolder, CabinetOptions, TOKEN_LIFE, cabinet, new_cabinet_token};
 pub use compartments::{Compartments, PlannedCompartment};
+pub use delegations::{DelegationOptions, MadeDelegation, OwnKey, delegate, has_own_key, make_own_key, own_key};
 pub use error::{PlanError, SetupError};
 pub use init::{InitOptions, init};
 pub use keys::{

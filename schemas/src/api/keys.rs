@@ -1,9 +1,9 @@
-//! Keysets as people put and list them.
+//! Keysets as people put and list them, and what they sign themselves.
 
 use serde::{Deserialize, Serialize};
 
 use crate::ids::CabinetId;
-use crate::messages::{KeyId, KeyPurpose};
+use crate::messages::{BootId, Challenge, Compartment, Instance, KeyId, KeyPurpose, Nonce, OrderKey};
 
 use super::Rfc3339;
 
@@ -31,6 +31,38 @@ impl<'de> Deserialize<'de> for HexBytes {
             Ok(_) | Err(_) => Err(serde::de::Error::custom("not bytes in hexadecimal")),
         }
     }
+}
+
+/// A [`Challenge`] in JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChallengeText {
+    pub boot: BootId,
+    pub counter: u64,
+    pub nonce: Nonce,
+}
+
+impl From<Challenge> for ChallengeText {
+    fn from(Challenge { boot, counter, nonce }: Challenge) -> Self {
+        Self { boot, counter, nonce }
+    }
+}
+
+impl From<ChallengeText> for Challenge {
+    fn from(ChallengeText { boot, counter, nonce }: ChallengeText) -> Self {
+        Self { boot, counter, nonce }
+    }
+}
+
+/// What an unlock has to name that somebody signs within the next seconds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChallengeIssued {
+    pub cabinet: CabinetId,
+    pub compartment: Compartment,
+    pub instance: Instance,
+    pub challenge: ChallengeText,
+    /// What the compartment holds as far as the fleet knows; left out: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<OrderKey>,
 }
 
 /// A key of the newest keyset.

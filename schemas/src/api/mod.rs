@@ -11,7 +11,7 @@ mod status;
 mod time;
 
 pub use identity::{CertificateDetail, CertificateId, IdentityDetail, IdentityPage, RevocationDetail, Scope};
-pub use keys::{HexBytes, KeysetHolders, KeysetKept, KeysetKey, KeysetList};
+pub use keys::{ChallengeIssued, ChallengeText, HexBytes, KeysetHolders, KeysetKept, KeysetKey, KeysetList};
 pub use order::{AttributeFlags, OrderCancel, OrderPut, PHONE_MAX, Recipient};
 pub use request::{
     BackupMade, CabinetDetail, CabinetSummary, CompartmentDetail, EnrolmentOffer, OrderDetail, OrderSummary, Reply,

@@ -9,7 +9,8 @@ use crate::messages::{Compartment, DoorState, Instance, Occupancy, OrderKey, Siz
 use crate::topics::Stream;
 
 use super::{
-    AttributeFlags, HexBytes, IdentityDetail, IdentityPage, KeysetList, OrderPut, OrderState, Rfc3339, Scope, Status,
+    AttributeFlags, ChallengeIssued, HexBytes, IdentityDetail, IdentityPage, KeysetList, OrderPut, OrderState, Rfc3339,
+    Scope, Status,
 };
 
 /// What is asked, by `op`.
@@ -79,6 +80,12 @@ pub enum Request {
     KeysetPut { envelope: HexBytes },
     #[serde(rename = "keyset.list")]
     KeysetList {},
+    /// Operator or support: what has to be named in an unlock that is signed with an own key.
+    #[serde(rename = "challenge")]
+    Challenge { cabinet: CabinetId, compartment: Compartment },
+    /// Operator or support: opens one compartment now, by a command that the asker has signed.
+    #[serde(rename = "unlock.signed")]
+    UnlockSigned { cabinet: CabinetId, envelope: HexBytes, delegation: HexBytes, reason: String },
 }
 
 /// What the fleet knows of an enrolment token (crate::enrolment). The newest of a cabinet counts.
@@ -226,4 +233,5 @@ pub enum Reply {
     Statuses(StatusPage),
     Backup(BackupMade),
     Keysets(Box<KeysetList>),
+    Challenge(ChallengeIssued),
 }

@@ -39,6 +39,17 @@ cbor_map! {
     }
 }
 
+cbor_map! {
+    /// A command that a person has signed with a key of their own.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct PersonalCommand {
+        /// Purpose `unlock`: a [`Command`](super::Command).
+        1 => envelope: Blob,
+        /// Purpose `admin`, for the whole tenant: a [`Delegation`](super::Delegation) of that key.
+        2 => delegation: Blob,
+    }
+}
+
 cbor_union! {
     /// Payload of the cabinet's `down` topic.
     #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +61,7 @@ cbor_union! {
         3 => Codes(CodesEnvelope),
         4 => Ask(Ask),
         5 => Keyset(KeysetUpdate),
+        6 => Personal(PersonalCommand),
     }
 }
 

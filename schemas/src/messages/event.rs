@@ -88,6 +88,8 @@ cbor_code! {
         14 => TimeUnknown = "time_unknown",
         15 => StorageFailed = "storage_failed",
         16 => AlreadyOpen = "already_open",
+        /// The delegation is for another cabinet or another person.
+        17 => OutOfScope = "out_of_scope",
     }
 }
 

@@ -25,6 +25,8 @@ cbor_code! {
         4 => Pepper = "pepper",
         /// Signs keysets; never inside one.
         5 => Keyset = "keyset",
+        /// Signs delegations: which person opens doors with a key of their own.
+        6 => Admin = "admin",
     }
 }
 
@@ -79,6 +81,8 @@ cbor_map! {
         4 => keys: Vec<Key>,
         /// In force from this version on, when it is taken; left out: those before stay.
         5 opt => roots: Option<Roots>,
+        /// Delegations of a lower one are void; left out: 0.
+        6 opt => epoch: Option<u64>,
     }
 }
 
@@ -105,7 +109,7 @@ impl Keyset {
 
     /// One that leaves the roots as they are.
     pub fn new(tenant: TenantId, version: u64, issued: FleetMillis, keys: Vec<Key>) -> Self {
-        Self { tenant, version, issued, keys, roots: None }
+        Self { tenant, version, issued, keys, roots: None, epoch: None }
     }
 
     pub fn keys_for(&self, purpose: KeyPurpose) -> impl Iterator<Item = &Key> {
@@ -144,7 +148,12 @@ impl Key {
     pub fn has_its_form(&self) -> bool {
         let form = match self.purpose {
             KeyPurpose::Pepper => self.public.0.len() == 65 && PublicKey::from_sec1_bytes(&self.public.0).is_ok(),
-            KeyPurpose::Unlock | KeyPurpose::Codes | KeyPurpose::Config | KeyPurpose::Update | KeyPurpose::Keyset => {
+            KeyPurpose::Unlock
+            | KeyPurpose::Codes
+            | KeyPurpose::Config
+            | KeyPurpose::Update
+            | KeyPurpose::Keyset
+            | KeyPurpose::Admin => {
                 let bytes = <&[u8; 32]>::try_from(self.public.0.as_slice()).ok();
                 bytes.is_some_and(|bytes| VerifyingKey::from_bytes(bytes).is_ok_and(|key| !key.is_weak()))
             }

@@ -2,6 +2,7 @@
 
 mod book;
 mod command;
+mod delegation;
 mod domain;
 mod down;
 mod event;
@@ -14,11 +15,14 @@ pub use book::{
     PutCredential, PutOrder, PutStaff, Rules,
 };
 pub use command::{Action, COMMAND_AGE_MAX_MILLIS, Command, Expect, Unlock};
+pub use delegation::{
+    DELEGATED_CABINETS_MAX, DelegatedCabinets, DelegatedTenant, Delegation, DelegationError, DelegationScope,
+};
 pub use domain::{
     Attributes, BootId, Category, Challenge, CommandId, Compartment, CredentialId, Epoch, FleetMillis, Instance, Nonce,
     Occupancy, OrderKey, Salt, Size, Stamp, Verifier,
 };
-pub use down::{Ask, CodesEnvelope, Down, KeysetUpdate, Signed, Welcome};
+pub use down::{Ask, CodesEnvelope, Down, KeysetUpdate, PersonalCommand, Signed, Welcome};
 pub use event::{
     Actor, ActorCommand, ActorCredential, ActorNobody, ActorStaff, AuditRequired, BoardHealth, BookApplied,
     BookRefused, Collected, CommandRefused, CredentialRefused, DoorClosed, DoorFault, DoorForced, DoorHeldOpen,

@@ -136,6 +136,7 @@ fn downlinks() -> Vec<Example> {
         down("down/codes", CodesEnvelope { envelope: envelope() }.into()),
         down("down/ask", Ask {}.into()),
         down("down/keyset", KeysetUpdate { envelope: envelope() }.into()),
+        down("down/personal", PersonalCommand { envelope: envelope(), delegation: envelope() }.into()),
     ]
 }
 
@@ -156,6 +157,15 @@ fn signed() -> Vec<Example> {
         key(0x05, KeyPurpose::Pepper, 65),
     ];
     let keyset = Keyset::new("acme".parse().unwrap(), 2, NOW, keys);
+    let delegation = Delegation {
+        tenant: "acme".parse().unwrap(),
+        person: REQUESTER.parse().unwrap(),
+        public: Blob(vec![0x08; 32]),
+        scope: DelegatedTenant {}.into(),
+        epoch: 3,
+        not_after: NOW,
+    };
+    let some = DelegatedCabinets { cabinets: vec!["berlin-01".parse().unwrap()] };
     let roots = Roots { first: key(0x06, KeyPurpose::Keyset, 32), second: key(0x07, KeyPurpose::Keyset, 32) };
     vec![
         Example::new("command", &command()),
@@ -176,6 +186,9 @@ fn signed() -> Vec<Example> {
         ),
         Example::new("keyset", &keyset),
         Example::new("keyset/with-roots", &Keyset { roots: Some(roots), ..keyset.clone() }),
+        Example::new("keyset/with-epoch", &Keyset { epoch: Some(3), ..keyset }),
+        Example::new("delegation", &delegation),
+        Example::new("delegation/cabinets", &Delegation { scope: some.into(), ..delegation.clone() }),
     ]
 }
 

@@ -45,6 +45,7 @@ fn refusals() -> Vec<&'static str> {
 const OF_A_CREDENTIAL: &str = "said of a credential";
 const OF_A_COMMAND: &str = "said of a command";
 const OF_A_BOOK: &str = "said of a book";
+const OF_A_PERSON: &str = "said of a command by a person's own key, which no schedule has";
 const NOBODY: &str = "no rule says it";
 
 /// All groups in which every name is accounted for.
@@ -146,6 +147,7 @@ pub const REACH: &[Reach] = &[
             ("out_of_service", OF_A_CREDENTIAL),
             ("storage_failed", NOBODY),
             ("already_open", NOBODY),
+            ("out_of_scope", OF_A_PERSON),
         ],
         all: refusals,
     },
@@ -164,6 +166,7 @@ pub const REACH: &[Reach] = &[
             ("out_of_service", OF_A_CREDENTIAL),
             ("storage_failed", NOBODY),
             ("already_open", NOBODY),
+            ("out_of_scope", OF_A_PERSON),
         ],
         all: refusals,
     },
@@ -184,6 +187,7 @@ pub const REACH: &[Reach] = &[
             ("wrong_base", OF_A_BOOK),
             ("storage_failed", NOBODY),
             ("already_open", NOBODY),
+            ("out_of_scope", OF_A_PERSON),
         ],
         all: refusals,
     },

@@ -191,7 +191,7 @@ impl<S: Store> Fleet<S> {
                 SignerRequest::SignTime(_) => Ok(()),
                 other => panic!("{other:?} as a message of the codes key"),
             },
-            Down::Keyset(_) => panic!("the core sends no keyset"),
+            Down::Keyset(_) | Down::Personal(_) => panic!("nobody has put a keyset or signed a command"),
         }
     }
 

@@ -9,6 +9,7 @@ mod link;
 mod loading;
 mod lockout;
 mod month;
+mod people;
 mod pickup;
 mod random;
 mod restarts;

@@ -23,7 +23,7 @@ use crate::tables::COMMANDS;
 use crate::turn::Turn;
 
 /// Unlocks of one cabinet that are asked for and have no outcome.
-const COMMANDS_MAX: usize = 32;
+pub(super) const COMMANDS_MAX: usize = 32;
 /// How long a requester waits for the outcome.
 const OUTCOME_WITHIN_MILLIS: u64 = 40_000;
 /// No outcome comes any more after this time.
@@ -44,20 +44,17 @@ pub(crate) struct Unlock {
     sent: bool,
 }
 
+impl Unlock {
+    /// One that goes out at once.
+    pub(super) fn sent(wish: UnlockWish) -> Self {
+        Self { wish, sent: true }
+    }
+}
+
 impl Cabinet {
     /// Starts an unlock. The answer comes by the wish's ticket.
     pub(crate) fn unlock(&mut self, turn: &mut Turn<'_>, wish: UnlockWish) -> Result<(), ReplyError> {
-        if self.info(wish.compartment).is_none() {
-            let text = format!("cabinet {} has no compartment {}", self.at.cabinet, wish.compartment);
-            return Err(error(RequestErrorCode::Unknown, text, "`fleet cabinet show` lists its compartments"));
-        }
-        if !self.is_online() {
-            return Err(self.offline());
-        }
-        if self.unlocks.len() >= COMMANDS_MAX {
-            let text = format!("{COMMANDS_MAX} unlocks of cabinet {} have no outcome yet", self.at.cabinet);
-            return Err(error(RequestErrorCode::Unavailable, text, "wait for their outcomes, then ask again"));
-        }
+        self.can_unlock(wish.compartment)?;
         let id = CommandId(turn.draw());
         self.unlocks.insert(id, Unlock { wish, sent: false });
         if self.fresh_challenge(turn.now).is_some() {
@@ -69,26 +66,45 @@ impl Cabinet {
         Ok(())
     }
 
+    /// Whether an unlock of this compartment could go out now.
+    pub(super) fn can_unlock(&self, compartment: Compartment) -> Result<(), ReplyError> {
+        if self.info(compartment).is_none() {
+            let text = format!("cabinet {} has no compartment {compartment}", self.at.cabinet);
+            return Err(error(RequestErrorCode::Unknown, text, "`fleet cabinet show` lists its compartments"));
+        }
+        if !self.is_online() {
+            return Err(self.offline());
+        }
+        if self.unlocks.len() >= COMMANDS_MAX {
+            let text = format!("{COMMANDS_MAX} unlocks of cabinet {} have no outcome yet", self.at.cabinet);
+            return Err(error(RequestErrorCode::Unavailable, text, "wait for their outcomes, then ask again"));
+        }
+        Ok(())
+    }
+
     /// A fresh challenge is known: sends the unlocks that waited for one to the signer.
     pub(super) fn sign_waiting_unlocks(&mut self, turn: &mut Turn<'_>) {
         if self.fresh_challenge(turn.now).is_none() {
             return;
         }
-        for (id, unlock) in self.unlocks.iter_mut().filter(|(_, unlock)| !unlock.sent) {
-            unlock.sent = true;
-            let row = CommandRow {
-                id: *id,
-                compartment: unlock.wish.compartment,
-                requester: unlock.wish.who.to_string(),
-                reason: unlock.wish.reason.clone(),
-                issued: turn.now,
-            };
-            turn.put(COMMANDS, self.at.key_of(&id.to_string()), &row);
-            self.commands.insert(*id, row);
-            turn.not_due(&Deadline::Asked(self.at.clone(), *id));
-            turn.due(Deadline::Unlocked(self.at.clone(), *id), turn.now.saturating_add(OUTCOME_WITHIN_MILLIS));
-            turn.want(Job::Command(self.at.clone(), *id));
+        for (id, mut unlock) in std::mem::take(&mut self.unlocks) {
+            if !unlock.sent {
+                unlock.sent = true;
+                self.record_command(turn, id, &unlock.wish);
+                turn.not_due(&Deadline::Asked(self.at.clone(), id));
+                turn.want(Job::Command(self.at.clone(), id));
+            }
+            self.unlocks.insert(id, unlock);
         }
+    }
+
+    /// Who opens what, and why, is on disk before the command goes out.
+    pub(super) fn record_command(&mut self, turn: &mut Turn<'_>, id: CommandId, wish: &UnlockWish) {
+        let (compartment, requester, reason) = (wish.compartment, wish.who.to_string(), wish.reason.clone());
+        let row = CommandRow { id, compartment, requester, reason, issued: turn.now };
+        turn.put(COMMANDS, self.at.key_of(&id.to_string()), &row);
+        self.commands.insert(id, row);
+        turn.due(Deadline::Unlocked(self.at.clone(), id), turn.now.saturating_add(OUTCOME_WITHIN_MILLIS));
         while self.commands.len() > COMMANDS_MAX {
             self.forget_oldest_command(turn);
         }
@@ -205,7 +221,7 @@ impl Cabinet {
         }
     }
 
-    fn offline(&self) -> ReplyError {
+    pub(super) fn offline(&self) -> ReplyError {
         let text = format!("cabinet {} is not connected, nothing was sent", self.at.cabinet);
         let hint = "an unlock is never kept for later: ask again when it is back (`fleet cabinet list`)";
         error(RequestErrorCode::CabinetOffline, text, hint)

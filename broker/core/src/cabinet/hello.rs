@@ -45,6 +45,7 @@ impl Cabinet {
         if was_online {
             turn.not_due(&Deadline::Time(self.at.clone()));
             self.abandon_unsent_unlocks(turn);
+            self.abandon_challenges(turn);
             self.tell_presence(turn, Some(reason.to_owned()));
         }
     }
@@ -236,6 +237,7 @@ impl Cabinet {
         if open.time_due {
             turn.want(Job::Time(self.at.clone()));
         }
+        self.hand_out_challenge(turn);
         self.sign_waiting_unlocks(turn);
     }
 

@@ -7,6 +7,7 @@ mod enrolment;
 mod events;
 mod hello;
 mod keysets;
+mod people;
 mod records;
 mod reservations;
 mod secrets;
@@ -72,6 +73,8 @@ pub(crate) struct Cabinet {
     link: Link,
     doors: BTreeMap<Compartment, (DoorState, Occupancy)>,
     unlocks: BTreeMap<CommandId, Unlock>,
+    /// People who wait for a challenge, by ticket.
+    asking: BTreeMap<u64, Compartment>,
     /// By the newest sample.
     disk_low: bool,
     /// A keyset there that the fleet does not have, once it was told.
@@ -97,6 +100,7 @@ impl Cabinet {
             link: Link::Offline,
             doors: BTreeMap::new(),
             unlocks: BTreeMap::new(),
+            asking: BTreeMap::new(),
             disk_low: false,
             keyset_ahead: 0,
             unreadable: BTreeSet::new(),

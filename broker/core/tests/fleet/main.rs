@@ -10,6 +10,7 @@ mod handover;
 mod identities;
 mod keysets;
 mod orders;
+mod people;
 mod requests;
 mod restore;
 mod roles;

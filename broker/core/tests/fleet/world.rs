@@ -10,7 +10,8 @@ use schemas::crypto::codes::{NotASecret, Secret};
 use schemas::ids::{CabinetId, Identity, Name, TenantId};
 use schemas::messages::{
     Attributes, Book, BootId, Challenge, Command, CommandId, Compartment, CompartmentInfo, CredentialKind, Down, Epoch,
-    Event, Fact, Hello, Instance, Nonce, OrderKey, PepperOffer, Salt, Size, Stamp, Uplink, Verifier, Welcome,
+    Event, Fact, Hello, Instance, Nonce, OrderKey, PepperOffer, PersonalCommand, Salt, Size, Stamp, Uplink, Verifier,
+    Welcome,
 };
 use schemas::step::{Row, Step, Store, StoreError, Table, Write};
 use schemas::topics::{Stream, Up};
@@ -82,6 +83,7 @@ pub(crate) struct FakeCabinet {
     pub(crate) attributes: Attributes,
     pub(crate) pepper: Option<u32>,
     pub(crate) keyset: u64,
+    pub(crate) personal: Vec<PersonalCommand>,
     /// Every keyset that came, applied or not.
     pub(crate) keysets: Vec<Vec<u8>>,
     pub(crate) online: bool,
@@ -110,6 +112,7 @@ impl FakeCabinet {
             attributes: Attributes::default(),
             pepper: Some(1),
             keyset: 1,
+            personal: Vec::new(),
             keysets: Vec::new(),
             online: false,
             applies: true,
@@ -439,6 +442,7 @@ impl World {
                 self.send_events(id);
             }
             Down::Ask(_) => cabinet.asks += 1,
+            Down::Personal(personal) => cabinet.personal.push(personal),
             Down::Keyset(update) => cabinet.keysets.push(update.envelope.0),
             Down::Command(signed) => {
                 let SignerRequest::SignCommand(signed) = cbor::decode(&signed.envelope.0).unwrap() else { panic!() };
