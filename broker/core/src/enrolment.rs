@@ -4,6 +4,7 @@ use schemas::cbor::Blob;
 use schemas::enrolment::SecretHash;
 use schemas::ids::{CabinetId, Identity, TenantId};
 
+use crate::cabinet::Replaced;
 use crate::core::FleetCore;
 use crate::effect::Effect;
 use crate::tables::CabinetRef;
@@ -75,9 +76,10 @@ impl FleetCore {
         let Some(cabinet) = self.cabinets.get_mut(at) else {
             return;
         };
-        if cabinet.certificate_made(turn, certificate) {
+        if let Some(Replaced { by, until }) = cabinet.certificate_made(turn, certificate) {
             let reason = "another device is this cabinet now".to_owned();
             let (tenant, cabinet) = (at.tenant.clone(), at.cabinet.clone());
+            self.identities.void(turn, &by, Identity::cabinet(&tenant, &cabinet), reason.clone(), until);
             turn.effect(Effect::CloseCabinet { tenant, cabinet, reason });
         }
     }

@@ -139,6 +139,29 @@ impl Identities {
         Ok(known.row.detail(&identity))
     }
 
+    /// Other hardware has the place of a cabinet: what was issued before it is void. A cabinet that cannot be remembered is kept out
+    /// by its instance alone.
+    pub(crate) fn void(
+        &mut self,
+        turn: &mut Turn<'_>,
+        by: &Identity,
+        identity: Identity,
+        reason: String,
+        until: FleetMillis,
+    ) {
+        if !self.known.contains_key(&identity) && !self.make_room(turn) {
+            return turn.alarm(full().message);
+        }
+        let now = turn.now;
+        let known =
+            self.known.entry(identity.clone()).or_insert_with(|| Known { row: IdentityRow::default(), written: now });
+        let until = known.row.revocation.as_ref().map_or(until, |revocation| revocation.until.max(until));
+        known.row.revocation = Some(Revocation { until, at: now, by: by.clone(), reason });
+        known.written = now;
+        turn.put(IDENTITIES, row_key(&identity), &known.row);
+        turn.effect(Effect::Revoked { identity, until });
+    }
+
     /// `person.scope`.
     pub(crate) fn set_scope(
         &mut self,

@@ -260,7 +260,8 @@ impl FleetCore {
         check_text("place", &registration.place)?;
         let at = asker.cabinet(cabinet);
         let site = registration.site.clone();
-        let offer = enrolment.map(|offer| checked_offer(turn.now, offer, registration.instance)).transpose()?;
+        let offer =
+            enrolment.map(|offer| checked_offer(turn.now, &asker.who, offer, registration.instance)).transpose()?;
         if let Some(known) = self.cabinets.get_mut(&at) {
             // The same request again: its answer was lost.
             if *known.registration() == registration && known.has_offer(offer.as_ref()) {
@@ -290,7 +291,7 @@ impl FleetCore {
         instance: Instance,
         enrolment: EnrolmentOffer,
     ) -> Result<Reply, ReplyError> {
-        let offer = checked_offer(turn.now, enrolment, instance)?;
+        let offer = checked_offer(turn.now, &asker.who, enrolment, instance)?;
         let cabinet = self.cabinet(&asker.cabinet(cabinet))?;
         if !cabinet.has_offer(Some(&offer)) {
             cabinet.put_offer(turn, offer);
@@ -349,7 +350,12 @@ impl FleetCore {
 }
 
 /// A token that is good for years is a key under a doormat.
-fn checked_offer(now: FleetMillis, offer: EnrolmentOffer, instance: Instance) -> Result<Offer, ReplyError> {
+fn checked_offer(
+    now: FleetMillis,
+    by: &Identity,
+    offer: EnrolmentOffer,
+    instance: Instance,
+) -> Result<Offer, ReplyError> {
     let EnrolmentOffer { secret_hash, device_serial, expires: Rfc3339(expires) } = offer;
     if !is_device_serial(&device_serial) {
         let text = "device_serial is no serial number of 1 to 64 printable characters";
@@ -360,7 +366,7 @@ fn checked_offer(now: FleetMillis, offer: EnrolmentOffer, instance: Instance) ->
         let text = format!("a token has to expire within {days} days from now");
         return Err(error(RequestErrorCode::Malformed, text, "choose another --valid-for; compare the clocks"));
     }
-    Ok(Offer { instance, secret: secret_hash, device_serial, expires, used: None })
+    Ok(Offer { instance, secret: secret_hash, device_serial, expires, used: None, by: by.clone() })
 }
 
 fn check_text(field: &str, text: &str) -> Result<(), ReplyError> {

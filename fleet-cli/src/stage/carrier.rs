@@ -79,7 +79,7 @@ impl Carrier {
         let roots = ClientRoots::from_files(&broker.join("cabinets.crt"), &broker.join("people.crt"))?;
         let server = TlsIdentity::read(&broker.join("server.crt"), &broker.join("server.key"), None)?;
         let client = TlsIdentity::read_bundle(&cabinet.join("identity/current.pem"))?;
-        let server_roots = ServerRoots::from_file(&cabinet.join("root.crt"), tenant.clone())?;
+        let server_roots = ServerRoots::from_file(&layout.public().join("root.crt"), tenant.clone())?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("open the carrier's port")?;
         let port = listener.local_addr().context("read the carrier's port")?.port();
         let shared = Arc::new(Shared {

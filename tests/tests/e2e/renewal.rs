@@ -193,6 +193,11 @@ async fn other_hardware_takes_over_and_the_former_finds_no_way_back() -> anyhow:
 
     // The former agent is cut, and what it says is not heard any more.
     world.until_alone(&former).await?;
+    until("the former one is told that it is shut out", async || {
+        let log = std::fs::read_to_string(former.cabinet.log())?;
+        Ok(Look::at(log.contains("NotAuthorized").then_some(()), || log.lines().last().unwrap_or_default().to_owned()))
+    })
+    .await?;
     former.cabinet.stop_agent().await?;
     let arguments = ["--settings", settings.to_str().context("a path")?, "--set", "fleet.backoff_max_seconds=1"];
     let running =

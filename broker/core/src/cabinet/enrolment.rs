@@ -3,6 +3,7 @@
 use schemas::cbor::Blob;
 use schemas::cbor_map;
 use schemas::enrolment::SecretHash;
+use schemas::ids::Identity;
 use schemas::messages::{FleetMillis, Instance};
 use sha2::{Digest as _, Sha256};
 
@@ -31,6 +32,8 @@ cbor_map! {
         3 => device_serial: String,
         4 => expires: FleetMillis,
         5 opt => used: Option<FleetMillis>,
+        /// Who offered it.
+        6 => by: Identity,
     }
 }
 
@@ -55,6 +58,14 @@ struct Issuing {
     at: FleetMillis,
     /// Of the token; none for a renewal.
     secret: Option<SecretHash>,
+}
+
+/// Whose certificates are void because another device has the cabinet's place.
+#[derive(Debug)]
+pub(crate) struct Replaced {
+    pub(crate) by: Identity,
+    /// Those issued up to here.
+    pub(crate) until: FleetMillis,
 }
 
 /// Of this cabinet's certificates.
@@ -95,7 +106,7 @@ fn key_hash(key: &[u8]) -> Blob {
 impl Cabinet {
     /// Whether `offer` is the newest one of this cabinet, used or not; none fits any.
     pub(crate) fn has_offer(&self, offer: Option<&Offer>) -> bool {
-        let same = |known: &Offer, offer: &Offer| Offer { used: None, ..known.clone() } == *offer;
+        let same = |known: &Offer, offer: &Offer| Offer { used: None, by: offer.by.clone(), ..known.clone() } == *offer;
         offer.is_none_or(|offer| self.enrolment.offer.as_ref().is_some_and(|known| same(known, offer)))
     }
 
@@ -190,15 +201,13 @@ impl Cabinet {
         Some(IssueCertificate { tenant, cabinet, key: Blob(key), now: at }.into())
     }
 
-    /// The signer made it: first into the store, then to whoever asked. True: another device is this cabinet now.
-    pub(crate) fn certificate_made(&mut self, turn: &mut Turn<'_>, certificate: Blob) -> bool {
-        let Some(Issuing { ticket, key, at, secret }) = self.enrolment.issuing.take() else {
-            return false;
-        };
+    /// The signer made it: first into the store, then to whoever asked. Returns whom another device has replaced.
+    pub(crate) fn certificate_made(&mut self, turn: &mut Turn<'_>, certificate: Blob) -> Option<Replaced> {
+        let Issuing { ticket, key, at, secret } = self.enrolment.issuing.take()?;
         if secret.is_some_and(|secret| !self.enrolment.is_open(secret)) {
             // Another token was made meanwhile. Nobody has seen the certificate, and nobody will.
             turn.effect(Effect::NotIssued { ticket, refusal: EnrolRefusal::UnknownToken });
-            return false;
+            return None;
         }
         let n = self.enrolment.issued.last().map_or(1, |(n, _)| n.saturating_add(1));
         let issued = Issued { at, key: key_hash(&key), certificate: certificate.clone(), renewal: secret.is_none() };
@@ -208,21 +217,19 @@ impl Cabinet {
             let (old, _) = self.enrolment.issued.remove(0);
             turn.remove(ISSUED, self.at.numbered(old));
         }
-        let replaced = secret.is_some() && self.use_offer(turn);
+        let replaced = if secret.is_some() { self.use_offer(turn, at) } else { None };
         turn.effect(Effect::Issued { ticket, certificate: certificate.0 });
         replaced
     }
 
-    /// True: the cabinet was enrolled before, as another instance.
-    fn use_offer(&mut self, turn: &mut Turn<'_>) -> bool {
-        let Some(offer) = &mut self.enrolment.offer else {
-            return false;
-        };
+    /// `Some`: the cabinet was another instance before.
+    fn use_offer(&mut self, turn: &mut Turn<'_>, issued: FleetMillis) -> Option<Replaced> {
+        let offer = self.enrolment.offer.as_mut()?;
         offer.used = Some(turn.now);
         turn.put(OFFERS, self.at.key(), offer);
-        let instance = offer.instance;
+        let (instance, by) = (offer.instance, offer.by.clone());
         if instance == self.registration.instance {
-            return false;
+            return None;
         }
         self.registration.instance = instance;
         turn.put(CABINETS, self.at.key(), &self.registration);
@@ -231,7 +238,8 @@ impl Cabinet {
         turn.put(SAID, self.at.key(), &self.said);
         self.forget_verifiers(turn);
         turn.alarm(format!("cabinet {} has other hardware now; the former one is shut out", self.at));
-        true
+        // A certificate says in whole seconds when it was issued.
+        Some(Replaced { by, until: issued.saturating_sub(1_000) })
     }
 
     pub(crate) fn certificate_failed(&mut self, turn: &mut Turn<'_>, why: &str) {

@@ -27,7 +27,7 @@ use crate::tables::{BOOKED, CABINETS, COMPARTMENTS, CabinetRef, PROGRESS};
 use crate::turn::Turn;
 
 pub(crate) use commands::{Unlock, UnlockWish};
-pub(crate) use enrolment::{Enrolment, Issued, Offer};
+pub(crate) use enrolment::{Enrolment, Issued, Offer, Replaced};
 pub(crate) use records::{Booked, ChangeSet, CommandRow, Inside, Progress, Registration, Said, StaffAt};
 
 /// How the cabinet is connected.

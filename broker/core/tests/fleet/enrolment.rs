@@ -132,6 +132,19 @@ fn the_newest_token_counts_also_while_a_certificate_is_made_for_an_older_one() {
 }
 
 #[test]
+fn a_certificate_that_is_made_when_a_newer_token_comes_is_thrown_away() {
+    let mut world = world();
+    let instance = world.cabinets[&c1()].instance;
+    let issue = Issue { ticket: 77, key: vec![5; 91] };
+    let step = world.step(Input::Enrol { tenant: tenant(), cabinet: c1(), right: token(1), issue });
+    assert_eq!(replace(&mut world, 2, instance), Some(Reply::Done));
+    world.run(step.effects);
+    let refused = Effect::NotIssued { ticket: 77, refusal: EnrolRefusal::UnknownToken };
+    assert!(world.seen.contains(&refused) && world.row_count(fleet_core::ISSUED) == 0);
+    assert_eq!(ask(&mut world, token(2), 6), Ok(vec![6; 91]));
+}
+
+#[test]
 fn a_renewal_repeats_its_answer_to_the_same_key_and_makes_a_new_one_for_another() {
     let mut world = world();
     assert_eq!(ask(&mut world, token(1), 5), Ok(vec![5; 91]));
@@ -157,6 +170,15 @@ fn other_hardware_takes_the_cabinets_place_and_what_was_signed_for_the_former_is
     assert!(world.cabinets[&c1()].online, "until the token is used the former device goes on");
     assert_eq!(ask(&mut world, token(2), 6), Ok(vec![6; 91]));
     assert!(world.seen.iter().any(|effect| matches!(effect, Effect::CloseCabinet { .. })), "the former one is cut");
+    let void = world.seen.iter().find_map(|effect| match effect {
+        Effect::Revoked { identity, until } => Some((identity.to_string(), *until)),
+        _ => None,
+    });
+    assert_eq!(
+        void,
+        Some(("cabinet:acme:c1".to_owned(), world.now - 1_000)),
+        "its certificate is void, the new one's is not"
+    );
 
     let former = world.cabinets[&c1()].clone();
     world.reconnect(&former);
