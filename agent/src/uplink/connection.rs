@@ -111,7 +111,7 @@ impl<'a> Connection<'a> {
                         Err(reason) => break Some(reason),
                     },
                     Some(Err(error)) => {
-                        if certificate_has_ended(&error) {
+                        if self.slot == Slot::Current && certificate_has_ended(&error) {
                             self.endpoint.credentials.has_ended();
                         }
                         break Some(describe(&error));
