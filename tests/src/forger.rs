@@ -21,6 +21,8 @@ pub struct Target {
     pub tenant: TenantId,
     pub cabinet: CabinetId,
     pub instance: Instance,
+    /// In whose name.
+    pub requester: String,
 }
 
 impl Target {
@@ -30,6 +32,7 @@ impl Target {
             tenant: stage.layout().settings().tenant.clone(),
             cabinet: site.cabinet.id().clone(),
             instance: site.cabinet.instance(),
+            requester: "operator:acme:admin".into(),
         }
     }
 
@@ -52,7 +55,7 @@ impl Target {
             challenge,
             issued: 0,
             action: Action::Unlock(Unlock { compartment, expects }),
-            requester: "operator:acme:admin".into(),
+            requester: self.requester.clone(),
         };
         let envelope = Blob(envelope::sign(cbor::encode(&command), self.scope(KeyPurpose::Unlock), key));
         Ok(cbor::encode(&Down::Command(Signed { envelope })))

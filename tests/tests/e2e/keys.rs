@@ -10,25 +10,28 @@ use fleet_tests::{Look, Site, Target, World, order, until};
 use schemas::cbor::{self, Blob};
 use schemas::crypto::envelope::{self, Scope, public_entry};
 use schemas::ids::Role;
-use schemas::messages::{Compartment, Down, Expect, KeyPurpose, Keyset, KeysetUpdate, UnlockOutcome};
+use schemas::messages::{
+    Compartment, DelegatedTenant, Delegation, Down, Expect, KeyPurpose, Keyset, KeysetUpdate, PersonalCommand,
+    UnlockOutcome,
+};
 use serde_json::Value;
 
 use crate::shell::Shell;
 
 /// An operator with the fleet's folder.
-struct Keeper<'w> {
+pub(crate) struct Keeper<'w> {
     world: &'w World,
     shell: Shell,
     fleet: String,
 }
 
 impl<'w> Keeper<'w> {
-    fn of(world: &'w World) -> anyhow::Result<Self> {
+    pub(crate) fn of(world: &'w World) -> anyhow::Result<Self> {
         let fleet = world.stage.layout().dir().to_str().context("the folder has a name")?.to_owned();
         Ok(Self { world, shell: Shell::of(world, Role::Operator, "admin")?, fleet })
     }
 
-    async fn keys(&self, arguments: &[&str]) -> anyhow::Result<Value> {
+    pub(crate) async fn keys(&self, arguments: &[&str]) -> anyhow::Result<Value> {
         self.shell.json(&[&["keys"], arguments, &["--fleet", &self.fleet]].concat()).await
     }
 
@@ -41,7 +44,7 @@ impl<'w> Keeper<'w> {
     }
 
     /// Rotates, and the signer takes the new key up. Returns its id.
-    async fn rotate(&self, purpose: KeyPurpose) -> anyhow::Result<String> {
+    pub(crate) async fn rotate(&self, purpose: KeyPurpose) -> anyhow::Result<String> {
         let made = self.keys(&["rotate", purpose.as_str()]).await?;
         ensure!(made["signer_must_reload"] == true, "{made}");
         let id = ids(&made, purpose).first().context("no key of the purpose")?.clone();
@@ -65,14 +68,14 @@ fn ids(made: &Value, purpose: KeyPurpose) -> Vec<String> {
 }
 
 /// Opens door `number` as the `number`th of this cabinet.
-async fn opens(world: &World, site: &Site, number: u16) -> anyhow::Result<()> {
+pub(crate) async fn opens(world: &World, site: &Site, number: u16) -> anyhow::Result<()> {
     let door = Compartment::new(number).context("a door")?;
     let result = world.unlock(site, door).await?.map_err(|error| anyhow::anyhow!("{error:?}"))?;
     ensure!(result.outcome == UnlockOutcome::Opened, "{result:?}");
     site.until_opened_remotely(door, number.into()).await
 }
 
-async fn until_keyset(world: &World, site: &Site, version: u64) -> anyhow::Result<()> {
+pub(crate) async fn until_keyset(world: &World, site: &Site, version: u64) -> anyhow::Result<()> {
     until(&format!("{} holds keyset {version}", site.name()), async || {
         let held = world.show(site).await?.keyset_held;
         Ok(Look::at((held == version).then_some(()), || format!("keyset {held}")))
@@ -227,4 +230,76 @@ async fn a_restored_fleet_that_is_behind_its_cabinets_gets_its_keysets_again() -
     fs::remove_dir_all(public.join("keysets"))?;
     fs::write(public.join("keyset.cose"), first)?;
     shell.fails(&["keys", "rotate", "unlock", "--fleet", &fleet], 2, "it is an old copy").await
+}
+
+#[tokio::test]
+async fn where_only_people_sign_the_owner_of_broker_and_signer_opens_nothing_remotely() -> anyhow::Result<()> {
+    let world = World::start().await?;
+    let site = world.cabinet_behind_carrier(CabinetPlan::new("berlin-01", "1-4:S")).await?;
+    let keeper = Keeper::of(&world)?;
+    // What the owner of the hosts copied while it was good.
+    let stolen = world.stage.signing_key(KeyPurpose::Unlock)?;
+    let codes = world.stage.signing_key(KeyPurpose::Codes)?;
+    keeper.misuse(&["people-only"], "fleet keys rotate admin").await?;
+    keeper.keys(&["rotate", "admin"]).await?;
+    keeper.keys(&["people-only"]).await?;
+    world.stage.reload_signer().await?;
+    ensure!(keeper.signer_files(KeyPurpose::Unlock)?.is_empty());
+    until_keyset(&world, &site, 3).await?;
+
+    // With every right at the broker, and the signer at hand.
+    let door = Compartment::new(1).context("a door")?;
+    let refused = world.unlock(&site, door).await?.err().context("the fleet opened it")?;
+    ensure!(refused.message.contains("keys of their own"), "{refused:?}");
+    let target = Target::of(&world.stage, &site);
+    let ben = Shell::of(&world, Role::Support, "ben")?;
+    keeper.keys(&["delegate", "support", "ben"]).await?;
+    let delegation = fs::read(ben.folder.join("delegation.cose"))?;
+    for key in [&stolen, &codes] {
+        let challenge = site.carrier()?.until_challenge(None).await?;
+        let alone = target.unlock(key, challenge, door, Expect::empty())?;
+        let Down::Command(signed) = cbor::decode(&alone)? else { anyhow::bail!("no command") };
+        let own = Delegation {
+            tenant: target.tenant.clone(),
+            person: "operator:acme:admin".parse()?,
+            public: Blob(key.verifying_key().to_bytes().to_vec()),
+            scope: DelegatedTenant {}.into(),
+            epoch: 9,
+            not_after: u64::MAX,
+        };
+        let scope = Scope::Tenant { tenant: &target.tenant, purpose: KeyPurpose::Admin };
+        let forged = Blob(envelope::sign(cbor::encode(&own), scope, key));
+        for delegation in [forged, Blob(delegation.clone())] {
+            let before = world.watch.of_kind("command_refused").len();
+            let envelope = signed.envelope.clone();
+            let attack = cbor::encode(&Down::from(PersonalCommand { envelope, delegation }));
+            until("the forged command is refused", async || {
+                site.carrier()?.inject(&attack).await?;
+                let texts = world.watch.of_kind("command_refused");
+                Ok(Look::at((texts.len() > before).then_some(()), || format!("{texts:?}")))
+            })
+            .await?;
+        }
+        site.carrier()?.inject(&alone).await?;
+    }
+    ensure!(world.watch.of_kind("command_refused").iter().all(|event| event.text.ends_with("unknown_key")));
+    site.no_more_pulses()?;
+
+    // The person does.
+    let opened = ben.json(&["unlock", "berlin-01", "1", "--reason", "lost code"]).await?;
+    ensure!(opened["unlock"]["outcome"] == "opened", "{opened}");
+    site.until_opened_remotely(door, 1).await?;
+    let said = world.watch.of_kind("door_opened");
+    ensure!(said.iter().any(|event| event.text.contains("support:acme:ben")), "{said:?}");
+    // A new epoch ends it.
+    keeper.keys(&["void"]).await?;
+    until_keyset(&world, &site, 4).await?;
+    ben.fails(&["unlock", "berlin-01", "2", "--reason", "lost code"], 1, "void").await?;
+    // Somebody without a delegation is told how to get one.
+    let eve = Shell::of(&world, Role::Support, "eve")?;
+    eve.fails(&["unlock", "berlin-01", "2", "--reason", "x", "--own-key"], 2, "fleet keys delegate").await?;
+    // And the way back.
+    keeper.rotate(KeyPurpose::Unlock).await?;
+    until_keyset(&world, &site, 5).await?;
+    opens(&world, &site, 2).await
 }

@@ -26,4 +26,5 @@ mod renewal;
 mod restore;
 mod revocation;
 mod secrets;
+mod security;
 mod shell;
