@@ -163,19 +163,19 @@ async fn open_ports(
         connections_max: settings.enrolment.connections_max,
         grace_days: settings.enrolment.grace_days,
     };
-    let known = (Arc::clone(&registry), clock.clone());
-    let enrolment = EnrolmentPort::bind(&enrolling, &identity, &roots, known, asks).await?;
-    let clock = clock.clone();
+    let judging = clock.clone();
     let listen = settings.gate.listen;
     let gate = Gate::bind(
         settings.gate.to_gate(),
         Arc::new(tls),
-        identify_with(roots, move || clock.system_time()),
+        identify_with(roots.clone(), move || judging.system_time()),
         Arc::clone(&registry) as Arc<_>,
         inputs,
     )
     .await
     .with_context(|| format!("listen on {listen}; if the port is in use, stop the other process or set gate.listen"))?;
+    let known = (Arc::clone(&registry), clock.clone());
+    let enrolment = EnrolmentPort::bind(&enrolling, &identity, &roots, known, asks).await?;
     Ok(Ports { gate, enrolment, registry })
 }
 

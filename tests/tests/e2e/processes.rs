@@ -54,8 +54,8 @@ fn enroll_by_hand(stage: &Stage, made: &CabinetFolder) -> anyhow::Result<()> {
     std::fs::copy(stage.layout().public().join("root.crt"), folder.join("root.crt"))?;
     let roots = token.keyset_roots.map(|root| data_encoding::HEXLOWER.encode(&root));
     let text = format!(
-        "tenant = \"{}\"\ncabinet = \"{}\"\ninstance = \"{}\"\n[fleet]\nhost = \"{}\"\n[keys]\nroots = {roots:?}\n",
-        token.tenant, token.cabinet, token.instance, token.host
+        "tenant = \"{}\"\ncabinet = \"{}\"\ninstance = \"{}\"\n[fleet]\nhost = \"{}\"\nport = {}\n[keys]\nroots = {roots:?}\n",
+        token.tenant, token.cabinet, token.instance, token.host, token.mqtt_port
     );
     Ok(std::fs::write(folder.join("identity.toml"), text)?)
 }
@@ -154,6 +154,9 @@ async fn what_is_in_use_is_not_shared() -> anyhow::Result<()> {
     let output = ended(&broker, &["--settings", &broker_toml.to_string_lossy()], &log).await?;
     said(&output, 1, &[&port, "stop the other process or set gate.listen"])?;
     let elsewhere = ["--settings", &broker_toml.to_string_lossy(), "--set", "gate.listen=127.0.0.1:0"];
+    let output = ended(&broker, &elsewhere, &log).await?;
+    said(&output, 1, &["for enrolment; if the port is in use, set enrolment.listen to another one"])?;
+    let elsewhere = [&elsewhere[..], &["--set", "enrolment.listen=127.0.0.1:0"]].concat();
     let output = ended(&broker, &elsewhere, &log).await?;
     said(&output, 1, &["fleet.redb` is in use by another process; stop that one first"])?;
     let output = ended(&broker, &["signer", "--settings", &signer_toml.to_string_lossy()], &log).await?;
