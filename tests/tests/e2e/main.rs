@@ -25,6 +25,7 @@ mod processes;
 mod renewal;
 mod restore;
 mod revocation;
+mod runbooks;
 mod secrets;
 mod security;
 mod shell;
