@@ -13,6 +13,8 @@ tools=(
     "mount:mount"
     "mkfs.ext4:e2fsprogs"
     "strace:strace"
+    "curl:curl"
+    "openssl:openssl"
 )
 
 # Debian keeps daemons where only root's PATH looks.
