@@ -94,6 +94,12 @@ impl Enrolment {
         self.offer.as_ref().is_some_and(|offer| offer.secret == secret && offer.used.is_none())
     }
 
+    /// A certificate says in whole seconds when it was issued: two of one second could not be told apart when one of them is to
+    /// be void. At most a second ahead of the clock.
+    fn second_after_newest(&self) -> FleetMillis {
+        self.newest().map_or(0, |newest| (newest.at / 1_000).saturating_add(1).saturating_mul(1_000))
+    }
+
     fn newest(&self) -> Option<&Issued> {
         self.issued.last().map(|(_, issued)| issued)
     }
@@ -188,7 +194,9 @@ impl Cabinet {
             }
             Some(_) => return Err(EnrolRefusal::Busy),
             None => {
-                self.enrolment.issuing = Some(Issuing { ticket, key, at: turn.now, secret });
+                let after = secret.map_or(0, |_| self.enrolment.second_after_newest());
+                let at = turn.now.max(after);
+                self.enrolment.issuing = Some(Issuing { ticket, key, at, secret });
                 turn.want(Job::Certificate(self.at.clone()));
             }
         }
@@ -238,7 +246,7 @@ impl Cabinet {
         turn.put(SAID, self.at.key(), &self.said);
         self.forget_verifiers(turn);
         turn.alarm(format!("cabinet {} has other hardware now; the former one is shut out", self.at));
-        // A certificate says in whole seconds when it was issued.
+        // Up to the second before the new one's.
         Some(Replaced { by, until: issued.saturating_sub(1_000) })
     }
 
