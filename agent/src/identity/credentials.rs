@@ -57,6 +57,8 @@ impl Credentials {
             }
             (Err(error), Some(Ok(next))) => {
                 warn!(error = %format!("{:#}", anyhow::Error::new(error)), "the current certificate cannot be used");
+                // A renewal must not write over the only one that works.
+                slots.promote()?;
                 (next, None)
             }
             (Err(error), _) => return Err(error),
@@ -97,9 +99,11 @@ impl Credentials {
         match slot {
             Slot::Next => {
                 let Some(next) = state.next.take() else { return };
-                // On failure the file stays: it is tried and given its place at the next start.
+                // On failure it stays on trial: it gets its place with the next connection.
                 if let Err(error) = self.slots.promote() {
                     warn!(error = %format!("{:#}", anyhow::Error::new(error)), "keep the new certificate");
+                    state.next = Some(next);
+                    return;
                 }
                 info!(not_after = ?next.summary.not_after, "the new certificate works and is in use");
                 state.current = next;

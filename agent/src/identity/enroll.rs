@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use certs::{
     CertificateDer, CertificationRequest, ClientClock, FileError, Fingerprint, IssueError, KeyError, LoadError,
-    ServerRoots, Subject, Summary, enrolment_client_config, ensure_private_dir, first_contact_config, generate_p256,
-    read_p256, replace_private, to_pem, write_p256, write_public,
+    ServerRoots, Subject, Summary, enrolment_client_config, ensure_private_dir, first_contact_config, replace_private,
+    to_pem, write_public,
 };
 use data_encoding::HEXLOWER;
 use p256::SecretKey;
@@ -74,13 +74,14 @@ pub async fn enroll(ask: &Enrollment) -> Result<Summary, EnrollError> {
     }
     let slots = Slots::new(ask.base.join(FOLDER));
     ensure_private_dir(slots.folder())?;
-    let key = request_key(&slots)?;
+    let key = slots.request_key(None)?;
     let root = root_of(token).await?;
     let leaf = certificate(ask, &root, &key).await?;
     write_public(&slots.folder().join("root.crt"), to_pem(&root).as_bytes())?;
     let own = slots.write(Slot::Current, &key, &[leaf])?;
-    // Last: with it the cabinet is enrolled.
+    // With it the cabinet is enrolled; until then the token is good for this key, and no other.
     replace_private(&settings, identity_toml(token).as_bytes())?;
+    slots.forget_request()?;
     Ok(own.summary().clone())
 }
 
@@ -89,17 +90,6 @@ const FOLDER: &str = "identity";
 /// Settings that enrolment wrote, beside the settings that people write.
 pub fn identity_file(base: &Path) -> PathBuf {
     base.join(FOLDER).join("identity.toml")
-}
-
-/// The key of an attempt that was stopped, or a new one.
-pub(super) fn request_key(slots: &Slots) -> Result<SecretKey, KeyError> {
-    let path = slots.request_key();
-    if path.exists() {
-        return read_p256(&path, None);
-    }
-    let key = generate_p256()?;
-    write_p256(&path, &key, None)?;
-    Ok(key)
 }
 
 /// The fleet's root: whatever server answers, it has to be the one with the token's fingerprint.

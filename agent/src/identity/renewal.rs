@@ -11,10 +11,10 @@ use tokio::time::sleep;
 use tracing::{info, warn};
 
 use super::credentials::Credentials;
-use super::enroll::{own_leaf, request_key};
+use super::enroll::own_leaf;
 use super::est::Fleet;
 use super::slots::Slot;
-use crate::uplink::{Order, Uplink};
+use crate::uplink::{Order, Uplink, random};
 
 /// Over which cabinets spread that got their certificates in the same minute.
 const SPREAD: Duration = Duration::from_secs(60 * 60);
@@ -93,25 +93,21 @@ impl Renewal {
 
     async fn renew(&self) -> anyhow::Result<()> {
         let slots = self.credentials.slots();
-        let key = request_key(slots)?;
-        let own = slots.read(Slot::Current).or_else(|_| slots.read(Slot::Next))?;
+        let own = slots.read(Slot::Current)?;
+        let key = slots.request_key(Some(&own.summary().public_key))?;
         let tls = enrolment_client_config(Some(&own), self.credentials.servers(), self.credentials.clock())?;
         let csr = CertificationRequest::make(&key, None)?;
         let told = self.fleet.post(Arc::new(tls), SIMPLE_REENROLL, None, &csr).await?;
         let leaf = own_leaf(told, &self.identity, &key);
         let leaf = leaf.ok_or_else(|| anyhow::anyhow!("the fleet issued no certificate for {}", self.identity))?;
         let next = slots.write(Slot::Next, &key, &[leaf])?;
+        slots.forget_request()?;
         self.credentials.try_next(&next)?;
         info!(not_after = ?next.summary().not_after, "a new certificate has come; it is tried now");
         // A connection that has ended by then takes the new certificate anyway.
         let _ = self.orders.send(Order { connection: 0, uplink: Uplink::Restart }).await;
         Ok(())
     }
-}
-
-/// 0 to 1. Without random numbers every cabinet would come at once; half is as good as any.
-fn random() -> f64 {
-    getrandom::u32().map_or(0.5, |number| f64::from(number) / f64::from(u32::MAX))
 }
 
 #[cfg(test)]

@@ -157,7 +157,7 @@ fn options(endpoint: &Endpoint, attempt: &Attempt) -> MqttOptions {
 }
 
 /// A number in 0..1 for the jitter. Without random numbers every cabinet would come back at once; half is as good as any.
-fn random() -> f64 {
+pub(crate) fn random() -> f64 {
     let mut bytes = [0; 4];
     match getrandom::fill(&mut bytes) {
         Ok(()) => f64::from(u32::from_be_bytes(bytes)) / f64::from(u32::MAX),

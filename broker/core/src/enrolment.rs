@@ -79,7 +79,11 @@ impl FleetCore {
         if let Some(Replaced { by, until }) = cabinet.certificate_made(turn, certificate) {
             let reason = "another device is this cabinet now".to_owned();
             let (tenant, cabinet) = (at.tenant.clone(), at.cabinet.clone());
-            self.identities.void(turn, &by, Identity::cabinet(&tenant, &cabinet), reason.clone(), until);
+            let identity = Identity::cabinet(&tenant, &cabinet);
+            if let Err(error) = self.identities.void(turn, &by, identity, reason.clone(), until) {
+                // Its instance alone keeps the former one out.
+                turn.alarm(error.message);
+            }
             turn.effect(Effect::CloseCabinet { tenant, cabinet, reason });
         }
     }

@@ -101,16 +101,11 @@ impl Identities {
 
     /// Somebody was let in with this certificate.
     pub(crate) fn admitted(&mut self, turn: &mut Turn<'_>, who: Identity, seen: CertificateSeen) {
-        if !self.known.contains_key(&who) && !self.make_room(turn) {
-            return;
-        }
         let now = turn.now;
-        let known =
-            self.known.entry(who.clone()).or_insert_with(|| Known { row: IdentityRow::default(), written: now });
+        let Some(known) = self.remember(turn, &who) else { return };
         let is_new = known.row.see(seen, now);
         if is_new || now.saturating_sub(known.written) >= SEEN_EVERY_MILLIS {
-            known.written = now;
-            turn.put(IDENTITIES, row_key(&who), &known.row);
+            known.write(turn, &who);
         }
     }
 
@@ -123,24 +118,13 @@ impl Identities {
         reason: String,
     ) -> Result<IdentityDetail, ReplyError> {
         check_revocable(by, &identity)?;
-        if !self.known.contains_key(&identity) && !self.make_room(turn) {
-            return Err(full());
-        }
-        let now = turn.now;
-        let known =
-            self.known.entry(identity.clone()).or_insert_with(|| Known { row: IdentityRow::default(), written: now });
         // The clock that issues may be ahead of the fleet's: a certificate that was seen is void in any case.
-        let before = known.row.revocation.as_ref().map(|revocation| revocation.until);
-        let until = now.max(known.row.newest_issue().unwrap_or(0)).max(before.unwrap_or(0));
-        known.row.revocation = Some(Revocation { until, at: now, by: by.clone(), reason });
-        known.written = now;
-        turn.put(IDENTITIES, row_key(&identity), &known.row);
-        turn.effect(Effect::Revoked { identity: identity.clone(), until });
-        Ok(known.row.detail(&identity))
+        let seen = self.known.get(&identity).and_then(|known| known.row.newest_issue()).unwrap_or(0);
+        let until = turn.now.max(seen);
+        self.void(turn, by, identity, reason, until)
     }
 
-    /// Other hardware has the place of a cabinet: what was issued before it is void. A cabinet that cannot be remembered is kept out
-    /// by its instance alone.
+    /// What was issued to `identity` up to `until` is void; an earlier word takes back nothing of a later one.
     pub(crate) fn void(
         &mut self,
         turn: &mut Turn<'_>,
@@ -148,18 +132,13 @@ impl Identities {
         identity: Identity,
         reason: String,
         until: FleetMillis,
-    ) {
-        if !self.known.contains_key(&identity) && !self.make_room(turn) {
-            return turn.alarm(full().message);
-        }
-        let now = turn.now;
-        let known =
-            self.known.entry(identity.clone()).or_insert_with(|| Known { row: IdentityRow::default(), written: now });
-        let until = known.row.revocation.as_ref().map_or(until, |revocation| revocation.until.max(until));
-        known.row.revocation = Some(Revocation { until, at: now, by: by.clone(), reason });
-        known.written = now;
-        turn.put(IDENTITIES, row_key(&identity), &known.row);
-        turn.effect(Effect::Revoked { identity, until });
+    ) -> Result<IdentityDetail, ReplyError> {
+        let known = self.remember(turn, &identity).ok_or_else(full)?;
+        let until = known.row.revocation.as_ref().map_or(until, |before| before.until.max(until));
+        known.row.revocation = Some(Revocation { until, at: turn.now, by: by.clone(), reason });
+        known.write(turn, &identity);
+        turn.effect(Effect::Revoked { identity: identity.clone(), until });
+        Ok(known.row.detail(&identity))
     }
 
     /// `person.scope`.
@@ -172,19 +151,13 @@ impl Identities {
     ) -> Result<IdentityDetail, ReplyError> {
         check_scopable(by, &identity)?;
         check_scope(&scope)?;
-        if !self.known.contains_key(&identity) && !self.make_room(turn) {
-            return Err(full());
-        }
-        let now = turn.now;
-        let known =
-            self.known.entry(identity.clone()).or_insert_with(|| Known { row: IdentityRow::default(), written: now });
+        let known = self.remember(turn, &identity).ok_or_else(full)?;
         (known.row.sites, known.row.cabinets) = match scope.clone() {
             Scope::Tenant => (None, None),
             Scope::Sites(sites) => (Some(sites), None),
             Scope::Cabinets(cabinets) => (None, Some(cabinets)),
         };
-        known.written = now;
-        turn.put(IDENTITIES, row_key(&identity), &known.row);
+        known.write(turn, &identity);
         turn.effect(Effect::Scoped { identity: identity.clone(), scope });
         Ok(known.row.detail(&identity))
     }
@@ -201,6 +174,15 @@ impl Identities {
         IdentityPage { identities, more }
     }
 
+    /// The row of `identity`, a new one if there is none; `None` if there is no room for it.
+    fn remember(&mut self, turn: &mut Turn<'_>, identity: &Identity) -> Option<&mut Known> {
+        if !self.known.contains_key(identity) && !self.make_room(turn) {
+            return None;
+        }
+        let fresh = || Known { row: IdentityRow::default(), written: turn.now };
+        Some(self.known.entry(identity.clone()).or_insert_with(fresh))
+    }
+
     /// Forgets whoever was away for longest, if there are too many; false if nobody may be forgotten.
     fn make_room(&mut self, turn: &mut Turn<'_>) -> bool {
         if self.known.len() < IDENTITIES_MAX {
@@ -215,6 +197,13 @@ impl Identities {
         turn.remove(IDENTITIES, row_key(&idle));
         self.known.remove(&idle);
         true
+    }
+}
+
+impl Known {
+    fn write(&mut self, turn: &mut Turn<'_>, identity: &Identity) {
+        self.written = turn.now;
+        turn.put(IDENTITIES, row_key(identity), &self.row);
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context as _, ensure};
 use fleet_cli::setup::{self, CabinetFolder, CabinetOptions};
 use fleet_cli::stage::{PATIENCE, Process};
-use fleet_tests::World;
+use fleet_tests::{Look, World, until};
 use schemas::api::Reply;
 use schemas::enrolment::{CACERTS, SIMPLE_ENROLL, SIMPLE_REENROLL, user_name};
 use tokio::io::AsyncWriteExt as _;
@@ -92,9 +92,11 @@ async fn a_token_enrols_one_device_once() -> anyhow::Result<()> {
 async fn an_expired_token_and_one_of_another_fleet_are_refused() -> anyhow::Result<()> {
     let (world, other) = (World::start().await?, World::start().await?);
     let short = offered(&world, "berlin-01", Duration::from_secs(2)).await?;
-    while SystemTime::now() <= SystemTime::UNIX_EPOCH + Duration::from_millis(short.token.expires) {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    let expires = SystemTime::UNIX_EPOCH + Duration::from_millis(short.token.expires);
+    until("the token has expired", async || {
+        Ok(Look::at((SystemTime::now() > expires).then_some(()), || "it is good yet".to_owned()))
+    })
+    .await?;
     let (code, said) = enroll(&world, &short.path, &short.token.to_string(), SERIAL).await?;
     ensure!(code == Some(1) && said.contains("has expired"), "{said}");
 
