@@ -170,6 +170,10 @@ async fn supervise(
     let mut driver = open(store, out)?;
     let mut sources = Sources { bus, uplink, screen };
     info!(cabinet = %cabinet.cabinet, "agent ready");
+    // Elsewhere than under systemd this does nothing.
+    if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
+        warn!(%error, "systemd cannot be told that the agent is ready");
+    }
     loop {
         match driver.run(&mut sources, stopped(stop.clone())).await {
             Ok(()) => return Ok(()),

@@ -5,6 +5,8 @@ pub mod bus;
 pub mod driver;
 pub mod enrolment;
 pub mod gate;
+mod places;
 pub mod process;
 pub mod settings;
 pub mod signer;
+mod supervisor;

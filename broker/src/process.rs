@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use certs::{ClientRoots, TlsIdentity};
 use fleet_core::Config;
 use fleet_store::{OpenError, RedbStore};
+use schemas::ids::{Identity, Role};
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -17,11 +18,12 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::admission::Registry;
 use crate::bus::{Bus, RouterBus, Timing};
-use crate::driver::{Backups, Clock, Driver, Sources, Surroundings};
+use crate::driver::{Backups, Clock, Driver, Sources, Surroundings, rested};
 use crate::enrolment::{EnrolmentAsk, EnrolmentPort, EnrolmentSettings};
 use crate::gate::{CloseReason, Gate, GateHandle, GateInput, identify_with};
-use crate::settings::{BrokerSettings, SignerSettings, StoreSection, TlsSection};
-use crate::signer::{Keys, Limits, Service, SignerClient, serve};
+use crate::settings::{BrokerSettings, SignerSection, SignerSettings, StoreSection, TlsSection, host_of};
+use crate::signer::{Door, Keys, Limits, Listener, Route, Service, SignerClient, serve};
+use crate::supervisor::{self, Pulse};
 
 /// Inputs that wait for the driver before the gate stops reading sockets.
 const INPUTS_WAITING: usize = 4_096;
@@ -44,15 +46,16 @@ pub fn run_broker(settings: BrokerSettings) -> anyhow::Result<()> {
     let address = gate.local_addr().context("read the gate's address")?;
     let handle = gate.handle();
 
+    let route = signer_route(&settings, &clock)?;
     let (answers, answered) = mpsc::unbounded_channel();
-    let mut sources = Sources { gate: received, signer: answered, enrolment: asked };
+    let mut sources = Sources { gate: received, signer: answered, enrolment: asked, pulse: Pulse::start() };
     let surroundings = Surroundings {
         gate: handle.clone(),
         bus: start_bus(handle.clone())?,
         registry,
         clock,
         backups: Backups::new(settings.store.backups.clone(), settings.store.backups_kept),
-        signer: runtime.block_on(async { SignerClient::start(&settings.signer.socket, answers) }),
+        signer: runtime.block_on(async { SignerClient::start(route, answers) }),
     };
     let store = settings.store.clone();
     let driver = Driver::open(Config::default(), store.open()?, surroundings).with_context(|| using(&store))?;
@@ -68,12 +71,14 @@ pub fn run_broker(settings: BrokerSettings) -> anyhow::Result<()> {
         })
         .context("start the driver")?;
     info!(%address, enrolment = %enrolment.local_addr(), "broker ready");
+    supervisor::ready();
     runtime.block_on(async {
         let stop = handle.clone();
         let enrolling = tokio::spawn(enrolment.serve());
         tokio::spawn(async move {
             signalled().await;
             info!("stopping");
+            supervisor::stopping();
             stop.shutdown();
         });
         gate.run().await;
@@ -101,20 +106,26 @@ pub fn run_signer(settings: SignerSettings, reread: impl Fn() -> anyhow::Result<
     let tenant = settings.tenant.parse().context("read the tenant")?;
     let service = Arc::new(Service::new(tenant, Keys::read(&settings.keys)?));
     service.tell_keys();
+    let door = Door::of(&settings)?;
     let limits = Limits {
         commands_per_minute: settings.commands_per_minute,
         certificates_per_minute: settings.certificates_per_minute,
+        codes_per_minute: settings.codes_per_minute,
+        reveals_per_minute: settings.reveals_per_minute,
+        signatures_per_minute: settings.signatures_per_minute,
     };
     runtime()?.block_on(async {
         let mut hangups = signal(SignalKind::hangup()).context("receive SIGHUP")?;
-        let serving = serve(Arc::clone(&service), &settings.socket, limits);
+        let listener = Listener::open(door.clone()).await?;
+        let serving = serve(Arc::clone(&service), listener, &limits);
+        supervisor::ready();
+        let mut pulse = Pulse::start();
         let (mut serving, mut stop) = (std::pin::pin!(serving), std::pin::pin!(signalled()));
         loop {
+            pulse.beat();
             tokio::select! {
-                ended = &mut serving => {
-                    ended?;
-                    break;
-                }
+                () = &mut serving => break,
+                () = rested(pulse.due()) => {}
                 () = &mut stop => break,
                 Some(()) = hangups.recv() => match reread().and_then(|settings| Ok(Keys::read(&settings.keys)?)) {
                     Ok(keys) => service.take_up(keys),
@@ -123,9 +134,25 @@ pub fn run_signer(settings: SignerSettings, reread: impl Fn() -> anyhow::Result<
             }
         }
         // The socket file would otherwise look like a signer that hangs.
-        let _ = std::fs::remove_file(&settings.socket);
+        if let Door::Socket(door) = door {
+            let _ = std::fs::remove_file(&door.path);
+        }
         Ok(())
     })
+}
+
+/// How the broker reaches its signer.
+fn signer_route(settings: &BrokerSettings, clock: &Clock) -> anyhow::Result<Route> {
+    let SignerSection { socket, address, name } = &settings.signer;
+    if address.is_empty() {
+        return Ok(Route::Socket(socket.clone()));
+    }
+    let own = server_identity(&settings.tls)?;
+    let signer = Identity::new(Role::Server, own.identity().tenant.clone(), name.parse().context("read signer.name")?);
+    let peer = certs::ServerPeer::from_file(&settings.enrolment.root, signer)?;
+    let tls = Arc::new(certs::signer_client_config(&own, &peer, Arc::new(clock.clone()))?);
+    let name = host_of(address).map_err(anyhow::Error::msg).context("read signer.address")?;
+    Ok(Route::Tls { address: address.clone(), name, tls })
 }
 
 fn start_log(filter: &str) -> anyhow::Result<()> {
@@ -235,8 +262,10 @@ async fn drive(
 async fn pause(wait: Duration, sources: &mut Sources, gate: &GateHandle, stop: watch::Receiver<bool>) -> bool {
     let until = tokio::time::Instant::now() + wait;
     loop {
+        sources.pulse.beat();
         tokio::select! {
             () = stopped(stop.clone()) => return false,
+            () = rested(sources.pulse.due()) => {}
             () = tokio::time::sleep_until(until) => return true,
             // The device asks again.
             Some(ask) = sources.enrolment.recv() => drop(ask),

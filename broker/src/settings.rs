@@ -33,7 +33,7 @@ pub struct GateSection {
     pub sessions_per_identity: usize,
     /// Packets per second of one identity.
     pub packets_per_second: u32,
-    /// Addresses without a bound on half-open connections: a carrier's NAT puts a whole fleet behind one.
+    /// Addresses without a bound on half-open connections, here and at the enrolment port: a carrier's NAT puts a whole fleet behind one.
     pub address_allow_list: Vec<IpAddr>,
 }
 
@@ -125,11 +125,15 @@ impl Default for StoreSection {
 pub struct SignerSection {
     /// The Unix socket of the signer.
     pub socket: PathBuf,
+    /// `host:port` of a signer on another host, in place of the socket. It shows a certificate for that host, below the TLS root.
+    pub address: String,
+    /// The signer's name in that certificate.
+    pub name: String,
 }
 
 impl Default for SignerSection {
     fn default() -> Self {
-        Self { socket: "signer.sock".into() }
+        Self { socket: "signer.sock".into(), address: String::new(), name: "signer".to_owned() }
     }
 }
 
@@ -179,6 +183,12 @@ impl Settings for BrokerSettings {
         problems.path("store.path", &mut self.store.path, base);
         problems.path("store.backups", &mut self.store.backups, base);
         problems.path("signer.socket", &mut self.signer.socket, base);
+        if !self.signer.address.is_empty()
+            && let Err(what) = host_of(&self.signer.address)
+        {
+            problems.problem("signer.address", what);
+        }
+        check_name("signer.name", &self.signer.name, problems);
         problems.path("enrolment.root", &mut self.enrolment.root, base);
         for (key, zero) in [
             ("gate.connections_max", self.gate.connections_max == 0),
@@ -202,12 +212,50 @@ pub struct SignerSettings {
     /// The tenant that the keys belong to; requests for another one are refused.
     pub tenant: String,
     pub socket: PathBuf,
+    /// The group, by name or number, that may open the socket beside its owner; empty: nobody else.
+    pub socket_group: String,
+    /// The one user, by name or number, whose connections are heard: the broker's. Empty: the signer's own.
+    pub peer_user: String,
+    pub tcp: SignerTcp,
     pub keys: SignerKeys,
     /// Commands that it signs in a minute, at most, whoever asks.
     pub commands_per_minute: u32,
     /// Certificates that it issues in a minute, at most.
     pub certificates_per_minute: u32,
+    /// Codes and PINs that it makes, or derives for another pepper, in a minute.
+    pub codes_per_minute: u32,
+    /// Codes and PINs that it shows, for notifications, in a minute.
+    pub reveals_per_minute: u32,
+    /// Books and times that it signs in a minute: a time for every cabinet that connects.
+    pub signatures_per_minute: u32,
     pub log: LogSection,
+}
+
+/// For a broker on another host: TLS with certificates on both sides, in place of the socket.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignerTcp {
+    /// Address and port; empty: the socket.
+    pub listen: String,
+    /// The signer's own certificate and key, from the servers' CA.
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+    /// The TLS root, below which the broker's certificate has to be.
+    pub root: PathBuf,
+    /// The name in the broker's certificate. No other server, person or cabinet is heard.
+    pub broker: String,
+}
+
+impl Default for SignerTcp {
+    fn default() -> Self {
+        Self {
+            listen: String::new(),
+            certificate: "signer.crt".into(),
+            key: "signer.key".into(),
+            root: "root.crt".into(),
+            broker: "broker".to_owned(),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -261,6 +309,9 @@ impl Default for SignerSettings {
         Self {
             tenant: String::new(),
             socket: "signer.sock".into(),
+            socket_group: String::new(),
+            peer_user: String::new(),
+            tcp: SignerTcp::default(),
             keys: SignerKeys {
                 unlock: "unlock.key".into(),
                 codes: "codes.key".into(),
@@ -271,6 +322,9 @@ impl Default for SignerSettings {
             },
             commands_per_minute: 600,
             certificates_per_minute: 600,
+            codes_per_minute: 6_000,
+            reveals_per_minute: 3_000,
+            signatures_per_minute: 60_000,
             log: LogSection::default(),
         }
     }
@@ -282,6 +336,14 @@ impl Settings for SignerSettings {
             problems.problem("tenant", format!("is no tenant: {error}"));
         }
         problems.path("socket", &mut self.socket, base);
+        let tcp = &mut self.tcp;
+        if !tcp.listen.is_empty() && tcp.listen.parse::<SocketAddr>().is_err() {
+            problems.problem("tcp.listen", "has to be `address:port`");
+        }
+        problems.path("tcp.certificate", &mut tcp.certificate, base);
+        problems.path("tcp.key", &mut tcp.key, base);
+        problems.path("tcp.root", &mut tcp.root, base);
+        check_name("tcp.broker", &tcp.broker, problems);
         let keys = &mut self.keys;
         for (key, files) in
             [("keys.unlock", &mut keys.unlock), ("keys.codes", &mut keys.codes), ("keys.pepper", &mut keys.pepper)]
@@ -294,11 +356,16 @@ impl Settings for SignerSettings {
         problems.path("keys.secrets", &mut self.keys.secrets, base);
         problems.path("keys.cabinets_ca", &mut self.keys.cabinets_ca, base);
         problems.path("keys.cabinets_ca_key", &mut self.keys.cabinets_ca_key, base);
-        if self.certificates_per_minute == 0 {
-            problems.problem("certificates_per_minute", "must be at least 1");
-        }
-        if self.commands_per_minute == 0 {
-            problems.problem("commands_per_minute", "must be at least 1");
+        for (key, limit) in [
+            ("commands_per_minute", self.commands_per_minute),
+            ("certificates_per_minute", self.certificates_per_minute),
+            ("codes_per_minute", self.codes_per_minute),
+            ("reveals_per_minute", self.reveals_per_minute),
+            ("signatures_per_minute", self.signatures_per_minute),
+        ] {
+            if limit == 0 {
+                problems.problem(key, "must be at least 1");
+            }
         }
         check_filter("log.filter", &self.log.filter, problems);
     }
@@ -307,5 +374,38 @@ impl Settings for SignerSettings {
 fn check_filter(key: &str, filter: &str, problems: &mut Checks) {
     if let Err(error) = filter.parse::<tracing_subscriber::filter::Targets>() {
         problems.problem(key, format!("is no log filter: {error}"));
+    }
+}
+
+fn check_name(key: &str, name: &str, problems: &mut Checks) {
+    if let Err(error) = name.parse::<schemas::ids::Name>() {
+        problems.problem(key, format!("is no name: {error}"));
+    }
+}
+
+/// The host in `host:port`, as a certificate names it.
+pub(crate) fn host_of(address: &str) -> Result<certs::ServerName<'static>, String> {
+    let (host, port) = address.rsplit_once(':').ok_or("has to be `host:port`")?;
+    if port.parse::<u16>().map_or(true, |port| port == 0) {
+        return Err(format!("`{port}` is no port"));
+    }
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    certs::ServerName::try_from(host.to_owned()).map_err(|_| format!("`{host}` is no host name and no address"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signers_address_is_a_host_and_a_port() {
+        for (address, host) in
+            [("signer.internal:8885", "signer.internal"), ("10.0.0.7:1", "10.0.0.7"), ("[::1]:9", "::1")]
+        {
+            assert_eq!(host_of(address).unwrap().to_str(), host);
+        }
+        for wrong in ["", "signer", "signer:", "signer:0", "signer:65536", ":8885", "a b:1", "::1:x"] {
+            assert!(host_of(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -44,6 +44,7 @@ pub use pkcs7::{BUNDLE_MAX, BundleError, bundle, unbundle};
 pub use profile::{Authority, Profile, Usage, profile};
 pub use rustls_pki_types::{CertificateDer, ServerName};
 pub use tls::{
-    ALPN_HTTP, ALPN_MQTT, ClientClock, client_config, client_config_without_time, enrolment_client_config,
-    enrolment_server_config, first_contact_config, server_config, system_clock,
+    ALPN_HTTP, ALPN_MQTT, ALPN_SIGNER, ClientClock, ServerPeer, client_config, client_config_without_time,
+    enrolment_client_config, enrolment_server_config, first_contact_config, server_config, signer_client_config,
+    signer_server_config, system_clock,
 };

@@ -35,6 +35,8 @@ pub enum IdentityError {
     NotACabinet(Identity),
     #[error("{found} is not a server of tenant {expected}")]
     OtherTenant { found: Identity, expected: TenantId },
+    #[error("{found} is not {expected}")]
+    OtherServer { found: Identity, expected: Identity },
     #[error("the certificate of the {authority} expired on {}; trust a newer one", day(*not_after))]
     AuthorityExpired { authority: Authority, not_after: SystemTime },
     #[error("{identity} is not vouched for by the authority of its role")]

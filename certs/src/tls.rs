@@ -207,6 +207,11 @@ macro_rules! tls13_signatures {
     };
 }
 
+// Below the macro, which it uses.
+mod between;
+
+pub use between::{ALPN_SIGNER, ServerPeer, signer_client_config, signer_server_config};
+
 #[derive(Debug)]
 struct ClientVerifier {
     clients: ClientRoots,

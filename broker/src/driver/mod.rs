@@ -34,6 +34,7 @@ use crate::bus::{Bus, LivePacket};
 use crate::enrolment::EnrolmentAsk;
 use crate::gate::{Ack, AckRefusal, CloseReason, ConnId, DownToken, GateHandle, GateInput, Gone};
 use crate::signer::{SignerAnswer, SignerClient};
+use crate::supervisor::Pulse;
 
 pub use backups::Backups;
 use batch::Batch;
@@ -74,6 +75,8 @@ pub struct Sources {
     pub gate: mpsc::Receiver<GateInput>,
     pub signer: mpsc::UnboundedReceiver<SignerAnswer>,
     pub enrolment: mpsc::Receiver<EnrolmentAsk>,
+    /// Given from here: a driver that hangs is what a watchdog is for.
+    pub(crate) pulse: Pulse,
 }
 
 /// Why the driver stopped.
@@ -129,10 +132,11 @@ impl<S: Store + Snapshots + Reserved> Driver<S> {
     /// Works until `stop`, and then on what has come in before it (`Ok`), or until the store fails.
     pub async fn run(&mut self, sources: &mut Sources, stop: impl Future<Output = ()>) -> Result<(), DriverError> {
         let mut stop = std::pin::pin!(stop);
-        let Sources { gate, signer, enrolment } = sources;
+        let Sources { gate, signer, enrolment, pulse } = sources;
         // What was under way with the signer when the last run ended is asked again by the core.
         self.work(vec![Work::Tick])?;
         loop {
+            pulse.beat();
             let mut batch = Vec::new();
             let due = self.until_due();
             tokio::select! {
@@ -145,6 +149,7 @@ impl<S: Store + Snapshots + Reserved> Driver<S> {
                     self.pump_streams()?;
                     continue;
                 }
+                () = rested(pulse.due()) => continue,
                 () = &mut stop => return Ok(()),
             }
             while batch.len() < BATCH_MAX {
@@ -496,7 +501,7 @@ fn spoken(reason: Gone) -> String {
     }
 }
 
-async fn rested(until: Option<Instant>) {
+pub(crate) async fn rested(until: Option<Instant>) {
     match until {
         Some(at) => tokio::time::sleep_until(at.into()).await,
         None => std::future::pending().await,

@@ -1,24 +1,65 @@
-//! The broker's side of the signer's socket: asks without waiting, answers arrive with the ticket of the question.
+//! The broker's side of the connection to the signer: asks without waiting, answers arrive with the ticket of the question.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use certs::ServerName;
 use fleet_core::signing::{Failed, SignerReply, SignerRequest};
-use tokio::net::UnixStream;
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use rustls::ClientConfig;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
+use tokio_rustls::TlsConnector;
 use tracing::{info, warn};
 
 use super::frame;
+use super::listener::Stream;
 
 const BACKOFF_FIRST: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 /// Questions are open and nothing is answered: the signer hangs.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
+
+/// From a connection to a signer on another host until it can be asked.
+const CONNECT_MAX: Duration = Duration::from_secs(10);
+
+/// Where the signer is.
+#[derive(Clone)]
+pub enum Route {
+    /// On this host, behind a Unix socket.
+    Socket(PathBuf),
+    /// On another one, over TLS.
+    Tls { address: String, name: ServerName<'static>, tls: Arc<ClientConfig> },
+}
+
+impl Route {
+    async fn connect(&self) -> io::Result<Stream> {
+        match self {
+            Self::Socket(path) => Ok(Box::new(UnixStream::connect(path).await?)),
+            Self::Tls { address, name, tls } => {
+                let connected = async {
+                    let tcp = TcpStream::connect(address).await?;
+                    // Questions are small, and an unlock waits for each.
+                    tcp.set_nodelay(true)?;
+                    let stream = TlsConnector::from(Arc::clone(tls)).connect(name.clone(), tcp).await?;
+                    Ok::<_, io::Error>(Box::new(stream) as Stream)
+                };
+                tokio::time::timeout(CONNECT_MAX, connected).await.map_err(|_| io::ErrorKind::TimedOut)?
+            }
+        }
+    }
+
+    fn place(&self) -> String {
+        match self {
+            Self::Socket(path) => path.display().to_string(),
+            Self::Tls { address, .. } => address.clone(),
+        }
+    }
+}
 
 /// The signer's answer to the question with this ticket.
 #[derive(Debug)]
@@ -38,9 +79,9 @@ pub struct SignerClient {
 
 impl SignerClient {
     /// Starts the connection, which keeps itself up. Answers go to `answers`.
-    pub fn start(socket: &Path, answers: mpsc::UnboundedSender<SignerAnswer>) -> Self {
+    pub fn start(route: Route, answers: mpsc::UnboundedSender<SignerAnswer>) -> Self {
         let (questions, asked) = mpsc::unbounded_channel();
-        let link = Link { socket: socket.to_owned(), asked, answers, open: Open::default() };
+        let link = Link { route, asked, answers, open: Open::default() };
         tokio::spawn(link.run());
         Self { questions, next: Arc::default() }
     }
@@ -63,7 +104,7 @@ enum Heard {
 }
 
 struct Link {
-    socket: PathBuf,
+    route: Route,
     asked: mpsc::UnboundedReceiver<(u64, SignerRequest)>,
     answers: mpsc::UnboundedSender<SignerAnswer>,
     open: Open,
@@ -105,11 +146,10 @@ impl Link {
     async fn run(mut self) {
         let mut backoff = BACKOFF_FIRST;
         loop {
-            match UnixStream::connect(&self.socket).await {
-                Ok(stream) => {
+            match self.connect().await {
+                Some(Ok(stream)) => {
                     info!("signer connected");
-                    let (reader, writer) = stream.into_split();
-                    match self.converse(reader, writer).await {
+                    match self.converse(stream).await {
                         None => return,
                         Some(Heard::Answers) => backoff = BACKOFF_FIRST,
                         Some(Heard::Nothing) => {}
@@ -117,7 +157,8 @@ impl Link {
                     warn!("signer connection lost");
                     self.fail_open();
                 }
-                Err(error) => warn!(%error, socket = %self.socket.display(), "signer is not reachable"),
+                Some(Err(error)) => warn!(%error, at = self.route.place(), "signer is not reachable"),
+                None => return,
             }
             if !self.wait(backoff).await {
                 return;
@@ -126,8 +167,24 @@ impl Link {
         }
     }
 
+    /// Answers what is asked meanwhile. `None` when nobody asks any more.
+    async fn connect(&mut self) -> Option<io::Result<Stream>> {
+        let route = self.route.clone();
+        let mut connecting = std::pin::pin!(route.connect());
+        loop {
+            tokio::select! {
+                connected = &mut connecting => return Some(connected),
+                asked = self.asked.recv() => match asked {
+                    Some((ticket, _)) => self.say(ticket, unreachable_signer()),
+                    None => return None,
+                },
+            }
+        }
+    }
+
     /// `None` when nobody asks any more.
-    async fn converse(&mut self, mut reader: OwnedReadHalf, mut writer: OwnedWriteHalf) -> Option<Heard> {
+    async fn converse(&mut self, stream: Stream) -> Option<Heard> {
+        let (mut reader, mut writer) = tokio::io::split(stream);
         // Reading is a task of its own: half a frame must not be lost when a question comes in between.
         let (replies, mut replied) = mpsc::channel(64);
         let reading = tokio::spawn(async move {

@@ -1,5 +1,7 @@
 //! Frames on the signer's socket: four bytes of length (big-endian), then the CBOR of `[id, body]`.
 
+use std::time::Duration;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -8,13 +10,19 @@ use zeroize::Zeroizing;
 use schemas::cbor::{self, CborError};
 
 /// Largest frame in bytes. A book of 40 KiB is the largest thing in one.
-const FRAME_MAX: usize = 128 * 1024;
+pub(super) const FRAME_MAX: usize = 128 * 1024;
+/// How long a frame may take once its first byte is there. Between two frames a connection may rest for ever.
+const FRAME_TIME: Duration = Duration::from_secs(10);
 
 /// Why a frame cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum FrameError {
     #[error("signer connection")]
     Io(#[from] std::io::Error),
+    #[error("a frame was begun and not ended within {} s", FRAME_TIME.as_secs())]
+    Half,
+    #[error("nobody takes the answers")]
+    NotTaken,
     #[error("frame of {0} bytes is larger than {FRAME_MAX}")]
     TooLarge(usize),
     #[error("frame is not a message of the signer's protocol")]
@@ -25,19 +33,35 @@ pub enum FrameError {
 pub(crate) async fn read<T: DeserializeOwned>(
     stream: &mut (impl AsyncRead + Unpin),
 ) -> Result<Option<(u64, T)>, FrameError> {
+    match read_length(stream).await? {
+        Some(length) => Ok(Some(read_body(stream, length).await?)),
+        None => Ok(None),
+    }
+}
+
+/// Waits for the beginning of a frame, and says how long it is; `None` when the peer closed between two frames.
+pub(super) async fn read_length(stream: &mut (impl AsyncRead + Unpin)) -> Result<Option<usize>, FrameError> {
     let mut length = [0; 4];
-    match stream.read_exact(&mut length).await {
-        Ok(_) => {}
-        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(None),
-        Err(error) => return Err(error.into()),
+    if stream.read(&mut length[..1]).await? == 0 {
+        return Ok(None);
     }
+    in_time(stream.read_exact(&mut length[1..])).await?;
     let length = u32::from_be_bytes(length) as usize;
-    if length > FRAME_MAX {
-        return Err(FrameError::TooLarge(length));
-    }
+    if length > FRAME_MAX { Err(FrameError::TooLarge(length)) } else { Ok(Some(length)) }
+}
+
+/// Reads what follows the length.
+pub(super) async fn read_body<T: DeserializeOwned>(
+    stream: &mut (impl AsyncRead + Unpin),
+    length: usize,
+) -> Result<(u64, T), FrameError> {
     let mut bytes = Zeroizing::new(vec![0; length]);
-    stream.read_exact(&mut bytes).await?;
-    Ok(Some(cbor::decode(&bytes)?))
+    in_time(stream.read_exact(&mut bytes)).await?;
+    Ok(cbor::decode(&bytes)?)
+}
+
+async fn in_time<T>(read: impl Future<Output = std::io::Result<T>>) -> Result<T, FrameError> {
+    Ok(tokio::time::timeout(FRAME_TIME, read).await.map_err(|_| FrameError::Half)??)
 }
 
 pub(crate) async fn write<T: Serialize>(

@@ -122,6 +122,9 @@ pub(super) struct InitArgs {
     /// Where the broker listens [default: [::]:PORT]
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(super) listen: Option<SocketAddr>,
+    /// The signer's place, if it is another host
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(super) signer: Option<String>,
     /// Name of the first operator
     #[arg(long, default_value = "admin", value_name = "NAME")]
     pub(super) operator: Name,

@@ -20,6 +20,7 @@ pub(super) fn init(context: &Context, args: InitArgs) -> anyhow::Result<ExitCode
     options.port = args.port;
     options.enrolment_port = args.enrolment_port;
     options.listen = args.listen;
+    options.signer = args.signer;
     options.operator = args.operator;
     options.passphrase = passphrase(args.passphrase_file.as_deref())?;
     let layout = setup::init(&options)?;
@@ -37,15 +38,16 @@ pub(super) fn init(context: &Context, args: InitArgs) -> anyhow::Result<ExitCode
             "encrypted": options.passphrase.is_some(),
         }))?;
     } else {
-        output::text(&made_fleet(&layout, &operator, options.passphrase.is_some()))?;
+        output::text(&made_fleet(&layout, &operator, &options))?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn made_fleet(layout: &Layout, operator: &Path, encrypted: bool) -> String {
+fn made_fleet(layout: &Layout, operator: &Path, options: &InitOptions) -> String {
     let settings = layout.settings();
     let dir = layout.dir().display();
-    let encryption = if encrypted {
+    let beside = if options.signer.is_some() { "on a host of its own" } else { "beside the broker" };
+    let encryption = if options.passphrase.is_some() {
         "The keys in offline/ and ca/ are encrypted with your passphrase.\n\
          Those in signer/ and broker/ are plain, 0600: both start unattended."
     } else {
@@ -59,7 +61,7 @@ fn made_fleet(layout: &Layout, operator: &Path, encrypted: bool) -> String {
          offline/   root keys: carry them to a safe, then delete them here\n\
          ca/        issues certificates; for the machine where you add people\n\
          signer/    signs commands and codes, issues cabinets' certificates;\n\
-         \x20          a process of its own beside the broker\n\
+         \x20          a process of its own {beside}\n\
          broker/    the ports that cabinets, people and backends reach\n\
          public/    TLS root, keyset, public root keys: no secrets\n\
          people/    one folder for each person and integration\n\

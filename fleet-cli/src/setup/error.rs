@@ -24,6 +24,8 @@ pub enum SetupError {
     NoPerson(PathBuf),
     #[error("host `{0}` is neither a DNS name nor an IPv4 address")]
     Host(String),
+    #[error("signer `{0}` is not `host:port`, such as signer.internal:8885")]
+    SignerAddress(String),
     #[error("port 0 cannot be reached; the usual one is 8883")]
     PortZero,
     #[error("serial port `{}` is not an absolute path such as /dev/ttyUSB0", .0.display())]
@@ -107,6 +109,7 @@ impl SetupError {
             | Self::NotACabinet(_)
             | Self::NoPerson(_)
             | Self::Host(_)
+            | Self::SignerAddress(_)
             | Self::PortZero
             | Self::SerialPort(_)
             | Self::DeviceSerial(_)

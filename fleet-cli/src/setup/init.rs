@@ -38,6 +38,8 @@ pub struct InitOptions {
     pub enrolment_port: u16,
     /// Where the broker listens; on all addresses if left out.
     pub listen: Option<SocketAddr>,
+    /// `host:port` at which the broker reaches a signer on another host; beside it, behind a socket, if left out.
+    pub signer: Option<String>,
     /// The first operator.
     pub operator: Name,
     /// Encrypts the keys in `offline/` and `ca/`.
@@ -61,6 +63,7 @@ impl InitOptions {
             port: 8883,
             enrolment_port: 8884,
             listen: None,
+            signer: None,
             operator: "admin".parse()?,
             passphrase: None,
             now: SystemTime::now(),
@@ -71,6 +74,7 @@ impl InitOptions {
 /// Makes a fleet in a folder that does not exist yet, or is empty.
 pub fn init(options: &InitOptions) -> Result<Layout, SetupError> {
     let names = server_names(options)?;
+    let remote = options.signer.as_deref().map(RemoteSigner::parse).transpose()?;
     refuse_occupied(&options.dir)?;
     if options.port == 0 || options.enrolment_port == 0 {
         return Err(SetupError::PortZero);
@@ -89,7 +93,7 @@ pub fn init(options: &InitOptions) -> Result<Layout, SetupError> {
     }
     ensure_private_dir(&layout.cabinets())?;
     let authorities = Authorities::make(&layout, options)?;
-    make_signer(&layout, options, &authorities.cabinets)?;
+    make_signer(&layout, options, &authorities, remote.as_ref())?;
     make_broker(&layout, options, &authorities, names)?;
     let (path, text) = layout.settings_file()?;
     write_public(&path, text.as_bytes())?;
@@ -131,6 +135,24 @@ fn server_name(host: &str) -> Result<ServerName<'static>, SetupError> {
     Ok(name)
 }
 
+/// A signer on another host.
+struct RemoteSigner {
+    name: ServerName<'static>,
+    listen: SocketAddr,
+}
+
+impl RemoteSigner {
+    fn parse(address: &str) -> Result<Self, SetupError> {
+        let wrong = || SetupError::SignerAddress(address.to_owned());
+        let (host, port) = address.rsplit_once(':').ok_or_else(wrong)?;
+        let port = port.parse().ok().filter(|port| *port != 0).ok_or_else(wrong)?;
+        let name = server_name(host)?;
+        let listen =
+            if let ServerName::IpAddress(address) = name { address.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        Ok(Self { name, listen: SocketAddr::new(listen, port) })
+    }
+}
+
 /// The root, gone after `init`, and the authorities below it that go on working.
 struct Authorities {
     servers: CertificateAuthority,
@@ -163,8 +185,13 @@ impl Authorities {
 }
 
 /// The keys of the signer, and the keyset that tells cabinets to believe them.
-fn make_signer(layout: &Layout, options: &InitOptions, cabinets: &CertificateAuthority) -> Result<(), SetupError> {
-    let signer = layout.signer();
+fn make_signer(
+    layout: &Layout,
+    options: &InitOptions,
+    authorities: &Authorities,
+    remote: Option<&RemoteSigner>,
+) -> Result<(), SetupError> {
+    let (signer, cabinets) = (layout.signer(), &authorities.cabinets);
     // In plain: the signer has to start by itself after a power cut.
     let [unlock, codes, secrets] = [generate_ed25519()?, generate_ed25519()?, generate_ed25519()?];
     let pepper = generate_p256()?;
@@ -174,7 +201,10 @@ fn make_signer(layout: &Layout, options: &InitOptions, cabinets: &CertificateAut
     write_p256(&signer.join("pepper.key"), &pepper, None)?;
     write_p256(&signer.join("cabinets.key"), cabinets.key(), None)?;
     create_private(&signer.join("cabinets.crt"), cabinets.certificate_pem().as_bytes())?;
-    create_private(&layout.signer_toml(), signer_toml(&options.tenant).as_bytes())?;
+    if let Some(remote) = remote {
+        make_signer_certificate(layout, options, &authorities.servers, remote)?;
+    }
+    create_private(&layout.signer_toml(), signer_toml(&options.tenant, remote).as_bytes())?;
 
     let pepper = pepper.public_key().to_sec1_bytes().into_vec();
     let keys = vec![
@@ -198,6 +228,24 @@ fn make_signer(layout: &Layout, options: &InitOptions, cabinets: &CertificateAut
     Ok(())
 }
 
+/// By which a broker on another host knows its signer. A server's certificate, as the broker has one.
+fn make_signer_certificate(
+    layout: &Layout,
+    options: &InitOptions,
+    servers: &CertificateAuthority,
+    remote: &RemoteSigner,
+) -> Result<(), SetupError> {
+    let signer = layout.signer();
+    let key = generate_p256()?;
+    let name = "signer".parse().map_err(|_| SetupError::Host("signer".to_owned()))?;
+    let identity = Identity::new(Role::Server, options.tenant.clone(), name);
+    let request = LeafRequest::server(identity, vec![remote.name.clone()]);
+    let issued = servers.issue(&request, &LeafKey::from(&key), options.now)?;
+    write_public(&signer.join("signer.crt"), issued.pem().as_bytes())?;
+    write_p256(&signer.join("signer.key"), &key, None)?;
+    copy_public(layout, "root.crt", &signer.join("root.crt"))
+}
+
 fn make_broker(
     layout: &Layout,
     options: &InitOptions,
@@ -218,12 +266,22 @@ fn make_broker(
     copy_public(layout, "root.crt", &broker.join("root.crt"))?;
     let everywhere = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), options.port);
     let listen = options.listen.unwrap_or(everywhere);
-    let text = broker_toml(listen, SocketAddr::new(listen.ip(), options.enrolment_port));
+    let text = broker_toml(listen, SocketAddr::new(listen.ip(), options.enrolment_port), options.signer.as_deref());
     create_private(&layout.broker_toml(), text.as_bytes())?;
     Ok(())
 }
 
-fn broker_toml(listen: SocketAddr, enrolment: SocketAddr) -> String {
+fn broker_toml(listen: SocketAddr, enrolment: SocketAddr, signer: Option<&str>) -> String {
+    let signer = match signer {
+        None => "# The signer runs beside the broker, as a process of its own: the broker process holds no key that opens a door.\n\
+                 socket = \"../signer/signer.sock\"\n"
+            .to_owned(),
+        Some(address) => format!(
+            "# The signer runs on another host and is reached over TLS. Both sides show certificates of the servers' CA.\n\
+             address = {}\n",
+            quoted(address)
+        ),
+    };
     format!(
         "# Settings of the broker. Paths are relative to this file. What is not here has its default.\n\
          \n\
@@ -255,8 +313,7 @@ fn broker_toml(listen: SocketAddr, enrolment: SocketAddr) -> String {
          reserve_kilobytes = 65536\n\
          \n\
          [signer]\n\
-         # The signer runs beside the broker, as a process of its own: the broker process holds no key that opens a door.\n\
-         socket = \"../signer/signer.sock\"\n\
+         {signer}\
          \n\
          [log]\n\
          filter = \"info\"\n",
@@ -265,17 +322,39 @@ fn broker_toml(listen: SocketAddr, enrolment: SocketAddr) -> String {
     )
 }
 
-fn signer_toml(tenant: &TenantId) -> String {
+fn signer_toml(tenant: &TenantId, remote: Option<&RemoteSigner>) -> String {
+    let door = match remote {
+        None => "# Of its owner alone. With a user of its own for each process: `socket_group` may open it, `peer_user` is heard.\n\
+                 socket = \"signer.sock\"\n"
+            .to_owned(),
+        Some(_) => String::new(),
+    };
+    let tcp = remote.map_or_else(String::new, |remote| {
+        format!(
+            "\n\
+             [tcp]\n\
+             # For the broker on another host, in place of a socket. Nobody but the server of this name is heard.\n\
+             listen = {listen}\n\
+             broker = \"broker\"\n\
+             certificate = \"signer.crt\"\n\
+             key = \"signer.key\"\n\
+             root = \"root.crt\"\n",
+            listen = quoted(&remote.listen.to_string())
+        )
+    });
     format!(
         "# Settings of the signer. Paths are relative to this file.\n\
          \n\
          # Requests for another tenant are refused.\n\
          tenant = {tenant}\n\
-         socket = \"signer.sock\"\n\
+         {door}\
          # However many are asked for, no more commands than these are signed in a minute.\n\
          commands_per_minute = 600\n\
          # The same for certificates of cabinets.\n\
          certificates_per_minute = 600\n\
+         # For codes and PINs that are made, and for those that are shown.\n\
+         codes_per_minute = 6000\n\
+         reveals_per_minute = 3000\n\
          \n\
          [keys]\n\
          # Of unlock, codes and pepper one file or a list, the newest first: that one signs, and every pepper key opens.\n\
@@ -291,6 +370,7 @@ fn signer_toml(tenant: &TenantId) -> String {
          # Issues certificates to cabinets, and to nobody else.\n\
          cabinets_ca = \"cabinets.crt\"\n\
          cabinets_ca_key = \"cabinets.key\"\n\
+         {tcp}\
          \n\
          [log]\n\
          filter = \"info\"\n",

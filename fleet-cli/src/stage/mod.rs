@@ -41,11 +41,20 @@ pub struct Stage {
     signer: Option<Process>,
     broker: Option<Process>,
     broker_launcher: Vec<OsString>,
+    signer_launcher: Vec<OsString>,
 }
 
 impl Stage {
     /// Makes the fleet's files. Nothing runs yet.
     pub fn set_up(tenant: &str) -> anyhow::Result<Self> {
+        Self::set_up_with(tenant, |_| Ok(()))
+    }
+
+    /// The same with other options for `fleet init`.
+    pub fn set_up_with(
+        tenant: &str,
+        choose: impl FnOnce(&mut InitOptions) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Self> {
         let binaries = Binaries::find()?;
         let folder = tempfile::Builder::new().prefix("locker-fleet-").tempdir().context("make a temporary folder")?;
         let port = free_port()?;
@@ -54,8 +63,10 @@ impl Stage {
         options.port = port;
         options.enrolment_port = free_port()?;
         options.listen = Some((Ipv4Addr::LOCALHOST, port).into());
+        choose(&mut options)?;
         let layout = setup::init(&options).context("make the fleet's files")?;
-        Ok(Self { folder, binaries, layout, port, signer: None, broker: None, broker_launcher: Vec::new() })
+        let (broker_launcher, signer_launcher) = (Vec::new(), Vec::new());
+        Ok(Self { folder, binaries, layout, port, signer: None, broker: None, broker_launcher, signer_launcher })
     }
 
     pub fn folder(&self) -> &Path {
@@ -83,7 +94,7 @@ impl Stage {
     pub async fn start_signer(&mut self) -> anyhow::Result<()> {
         let settings = self.layout.signer_toml();
         let arguments = ["signer".into(), "--settings".into(), settings.into_os_string()];
-        let process = Process::start("signer", &self.binaries.broker, arguments, self.log("signer"))?;
+        let process = self.launch("signer", &self.signer_launcher, arguments)?;
         process.wait_for_line("signer ready", PATIENCE).await?;
         self.signer = Some(process);
         Ok(())
@@ -108,16 +119,36 @@ impl Stage {
         self.broker_launcher = launcher.into_iter().collect();
     }
 
+    /// The next start of the signer goes through this program.
+    pub fn launch_signer_through(&mut self, launcher: impl IntoIterator<Item = OsString>) {
+        self.signer_launcher = launcher.into_iter().collect();
+    }
+
+    /// From now on the broker's program, which is the signer's too, is started from there.
+    pub fn broker_program(&mut self, program: PathBuf) {
+        self.binaries.broker = program;
+    }
+
     pub async fn start_broker(&mut self) -> anyhow::Result<()> {
         let settings = self.layout.broker_toml();
         let arguments = ["--settings".into(), settings.into_os_string()];
-        let broker = self.binaries.broker.clone().into_os_string();
-        let mut words = self.broker_launcher.iter().cloned().chain([broker]);
-        let program = PathBuf::from(words.next().unwrap_or_default());
-        let process = Process::start("broker", &program, words.chain(arguments), self.log("broker"))?;
+        let process = self.launch("broker", &self.broker_launcher, arguments)?;
         process.wait_for_line("broker ready", PATIENCE).await?;
         self.broker = Some(process);
         Ok(())
+    }
+
+    /// Starts the broker's program, behind a launcher if there is one.
+    fn launch(
+        &self,
+        name: &str,
+        launcher: &[OsString],
+        arguments: impl IntoIterator<Item = OsString>,
+    ) -> anyhow::Result<Process> {
+        let broker = self.binaries.broker.clone().into_os_string();
+        let mut words = launcher.iter().cloned().chain([broker]);
+        let program = PathBuf::from(words.next().unwrap_or_default());
+        Process::start(name, &program, words.chain(arguments), self.log(name))
     }
 
     /// Stops the broker in good order and waits for its end.
@@ -141,6 +172,10 @@ impl Stage {
             Some(process) => process.kill().await,
             None => Ok(()),
         }
+    }
+
+    pub fn signer(&self) -> Option<&Process> {
+        self.signer.as_ref()
     }
 
     pub fn broker(&self) -> Option<&Process> {
@@ -186,7 +221,7 @@ impl Stage {
 
 /// A port below those that the system hands out by itself, so that no other process gets it between a stop and a start
 /// of the broker.
-pub(crate) fn free_port() -> anyhow::Result<u16> {
+pub fn free_port() -> anyhow::Result<u16> {
     for _ in 0..200 {
         let mut random = [0; 2];
         getrandom::fill(&mut random).context("no random numbers from the operating system")?;

@@ -46,3 +46,8 @@ fn usable(found: bool, what: &str) -> anyhow::Result<bool> {
     }
     Ok(found)
 }
+
+/// Whether a test may start programs as other users here.
+pub(crate) fn root() -> anyhow::Result<bool> {
+    usable(rustix::process::geteuid().is_root(), "right to be another user")
+}

@@ -29,3 +29,8 @@ mod runbooks;
 mod secrets;
 mod security;
 mod shell;
+mod signer_over_tls;
+mod signer_talk;
+mod taken_over_gate;
+mod two_users;
+mod units;
