@@ -168,7 +168,9 @@ mod tests {
             assert!(!waits(&places).await, "address {last} has to wait");
             others.push(places.enter(address(last)));
             // And takes the next place at once, of which there is none but its own.
-            greedy.push(places.enter(address(1)));
+            if !waits(&places).await {
+                greedy.push(places.enter(address(1)));
+            }
         }
         assert_eq!(out_of(&mut others), 0);
         assert_eq!(greedy.len() - out_of(&mut greedy), 1);

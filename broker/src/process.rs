@@ -188,6 +188,7 @@ async fn open_ports(
         root: settings.enrolment.root.clone(),
         cabinets_ca: settings.tls.cabinets_ca.clone(),
         connections_max: settings.enrolment.connections_max,
+        address_allow_list: settings.gate.address_allow_list.clone(),
         grace_days: settings.enrolment.grace_days,
     };
     let judging = clock.clone();

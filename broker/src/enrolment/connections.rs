@@ -1,7 +1,8 @@
-//! Bounded connections: TLS handshakes beside each other, a number of places, and an end to each however slowly it drips.
+//! Bounded connections: TLS handshakes beside each other, a number of places, and an end to each however slowly it drips. Who takes
+//! many places makes room for others (see [`Places`]).
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -13,12 +14,16 @@ use certs::CertificateDer;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::{Sleep, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tracing::debug;
 
+use crate::places::{Place, Places};
+
+/// How long a connection is let alone while others wait, if it is the only one of its address.
+const PATIENCE: Duration = Duration::from_secs(5);
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 /// All requests of one connection together. An enrolment takes one and well below a second.
 const LIFE_MAX: Duration = Duration::from_secs(40);
@@ -44,10 +49,16 @@ pub(super) struct Handshaken {
 }
 
 impl Handshaken {
-    pub(super) fn start(inner: TcpListener, tls: Arc<ServerConfig>, places: usize) -> io::Result<Self> {
+    pub(super) fn start(
+        inner: TcpListener,
+        tls: Arc<ServerConfig>,
+        places: usize,
+        allow_list: &[IpAddr],
+    ) -> io::Result<Self> {
         let local = inner.local_addr()?;
         let (handshaken, done) = mpsc::channel(places);
-        tokio::spawn(accept(inner, TlsAcceptor::from(tls), Arc::new(Semaphore::new(places)), handshaken));
+        let places = Places::new(places, PATIENCE, allow_list);
+        tokio::spawn(accept(inner, TlsAcceptor::from(tls), places, handshaken));
         Ok(Self { done, local })
     }
 }
@@ -55,19 +66,26 @@ impl Handshaken {
 async fn accept(
     mut inner: TcpListener,
     tls: TlsAcceptor,
-    places: Arc<Semaphore>,
+    places: Arc<Places>,
     handshaken: mpsc::Sender<(Connection, Peer)>,
 ) {
     loop {
-        // Full: the next one waits in the kernel's queue.
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         let (tcp, address) = tokio::select! {
-            accepted = Listener::accept(&mut inner) => accepted,
+            accepted = async {
+                // Full of others that all have one: the next one waits in the kernel's queue.
+                places.room().await;
+                Listener::accept(&mut inner).await
+            } => accepted,
             () = handshaken.closed() => return,
         };
+        let mut place = places.enter(address.ip());
         let (tls, handshaken) = (tls.clone(), handshaken.clone());
         tokio::spawn(async move {
-            match timeout(HANDSHAKE_MAX, tls.accept(tcp)).await {
+            let shaken = tokio::select! {
+                shaken = timeout(HANDSHAKE_MAX, tls.accept(tcp)) => shaken,
+                () = place.evicted() => return debug!(%address, "enrolment: others need its place"),
+            };
+            match shaken {
                 Ok(Ok(stream)) => {
                     let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
                     let peer = Peer { address, chain: chain.iter().cloned().map(CertificateDer::into_owned).collect() };
@@ -98,23 +116,21 @@ impl Listener for Handshaken {
     }
 }
 
-/// A connection that ends after [`LIFE_MAX`], whatever moves on it.
+/// A connection that ends after [`LIFE_MAX`], or when somebody else gets its place, whatever moves on it.
 pub(super) struct Connection {
     stream: TlsStream<TcpStream>,
     end: Pin<Box<Sleep>>,
-    _place: OwnedSemaphorePermit,
+    place: Place,
 }
 
 impl Connection {
-    fn new(stream: TlsStream<TcpStream>, place: OwnedSemaphorePermit) -> Self {
-        Self { stream, end: Box::pin(sleep(LIFE_MAX)), _place: place }
+    fn new(stream: TlsStream<TcpStream>, place: Place) -> Self {
+        Self { stream, end: Box::pin(sleep(LIFE_MAX)), place }
     }
 
     fn check_end(&mut self, context: &mut Context<'_>) -> io::Result<()> {
-        match self.end.as_mut().poll(context) {
-            Poll::Ready(()) => Err(io::ErrorKind::TimedOut.into()),
-            Poll::Pending => Ok(()),
-        }
+        let over = self.end.as_mut().poll(context).is_ready() || self.place.poll_evicted(context).is_ready();
+        if over { Err(io::ErrorKind::TimedOut.into()) } else { Ok(()) }
     }
 }
 

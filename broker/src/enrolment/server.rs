@@ -1,6 +1,6 @@
 //! Opens the enrolment port and serves it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +28,8 @@ pub struct EnrolmentSettings {
     pub root: PathBuf,
     pub cabinets_ca: PathBuf,
     pub connections_max: usize,
+    /// Addresses behind which many are at home: having many connections is no reason to lose one.
+    pub address_allow_list: Vec<IpAddr>,
     pub grace_days: u32,
 }
 
@@ -55,7 +57,8 @@ impl EnrolmentPort {
             format!("listen on {listen} for enrolment; if the port is in use, set enrolment.listen to another one")
         })?;
         let address = tcp.local_addr().context("read the enrolment port's address")?;
-        let listener = Handshaken::start(tcp, Arc::new(tls), settings.connections_max).context("accept enrolments")?;
+        let listener = Handshaken::start(tcp, Arc::new(tls), settings.connections_max, &settings.address_allow_list)
+            .context("accept enrolments")?;
         let desk = Arc::new(Desk { asks, registry, clients: clients.clone(), clock, grace, authorities });
         let routes = Router::new()
             .route(CACERTS, get(ca_certs))

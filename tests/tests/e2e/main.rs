@@ -13,6 +13,7 @@ mod commands;
 mod crashes;
 mod disks;
 mod enrolment;
+mod enrolment_flood;
 mod handover;
 mod input;
 mod isolation;
