@@ -58,7 +58,8 @@ pub fn run_broker(settings: BrokerSettings) -> anyhow::Result<()> {
         signer: runtime.block_on(async { SignerClient::start(route, answers) }),
     };
     let store = settings.store.clone();
-    let driver = Driver::open(Config::default(), store.open()?, surroundings).with_context(|| using(&store))?;
+    let config = Config { quota: settings.quotas, ..Config::default() };
+    let driver = Driver::open(config.clone(), store.open()?, surroundings).with_context(|| using(&store))?;
 
     let (stopping, stop) = watch::channel(false);
     let ending = handle.clone();
@@ -67,7 +68,7 @@ pub fn run_broker(settings: BrokerSettings) -> anyhow::Result<()> {
         .name("driver".into())
         .spawn(move || {
             let _end = ShutDownOnDrop(ending);
-            on.block_on(drive(driver, &store, &mut sources, stop))
+            on.block_on(drive(driver, (&config, &store), &mut sources, stop))
         })
         .context("start the driver")?;
     info!(%address, enrolment = %enrolment.local_addr(), "broker ready");
@@ -227,7 +228,7 @@ fn start_bus(gate: GateHandle) -> anyhow::Result<Arc<dyn Bus>> {
 /// with a store that no waiting mends.
 async fn drive(
     mut driver: Driver<RedbStore>,
-    store: &StoreSection,
+    (config, store): (&Config, &StoreSection),
     sources: &mut Sources,
     stop: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
@@ -244,7 +245,7 @@ async fn drive(
             if !pause(wait, sources, &surroundings.gate, stop.clone()).await {
                 return Ok(());
             }
-            match reopen(store, surroundings) {
+            match reopen((config, store), surroundings) {
                 Ok(driver) => break driver,
                 Err((_, failure)) if matches!(failure.downcast_ref(), Some(OpenError::Damaged { .. })) => {
                     return Err(failure);
@@ -280,11 +281,11 @@ async fn pause(wait: Duration, sources: &mut Sources, gate: &GateHandle, stop: w
 }
 
 fn reopen(
-    store: &StoreSection,
+    (config, store): (&Config, &StoreSection),
     surroundings: Surroundings,
 ) -> Result<Driver<RedbStore>, (Surroundings, anyhow::Error)> {
     match store.reopen() {
-        Ok(opened) => Driver::open(Config::default(), opened, surroundings.clone())
+        Ok(opened) => Driver::open(config.clone(), opened, surroundings.clone())
             .with_context(|| using(store))
             .map_err(|failure| (surroundings, failure)),
         Err(failure) => Err((surroundings, failure.into())),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use fleet_settings::{Checks, Settings};
 use fleet_store::{OpenError, RedbStore};
+use schemas::api::QuotaLimits;
 use serde::{Deserialize, Serialize};
 
 use crate::gate::GateSettings;
@@ -21,6 +22,8 @@ pub struct BrokerSettings {
     pub store: StoreSection,
     pub signer: SignerSection,
     pub enrolment: EnrolmentSection,
+    /// Of each integration; `fleet integration quota` changes them for one.
+    pub quotas: QuotaLimits,
     pub log: LogSection,
 }
 

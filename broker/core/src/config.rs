@@ -1,10 +1,14 @@
 //! Limits and periods that an operator may set.
 
+use schemas::api::QuotaLimits;
+
 /// Settings of the core; the defaults serve a fleet of thousands of cabinets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// Most orders of one integration that are kept, finished ones included.
     pub orders_per_integration: usize,
+    /// How much one integration may ask for, unless an operator has said otherwise for it.
+    pub quota: QuotaLimits,
     /// How long a reservation is safe from an order that finds no other compartment.
     pub reservation_millis: u64,
     /// How long a finished order is remembered, so that its id cannot be used again by mistake.
@@ -17,6 +21,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             orders_per_integration: 1_000_000,
+            quota: QuotaLimits::default(),
             reservation_millis: 30 * 60 * 1_000,
             order_retention_millis: 90 * 24 * 60 * 60 * 1_000,
             acked_rows_kept: 10_000,

@@ -22,6 +22,7 @@ mod jobs;
 mod keysets;
 mod open;
 mod order;
+mod quotas;
 mod requests;
 mod roles;
 mod rows;
@@ -41,5 +42,5 @@ pub use rows::{ROWS_PAGE, RenderError, render_row, sealed_in_row, status_page};
 pub use streams::LEAP;
 pub use tables::{
     BOOK, BOOKED, CABINETS, COMMANDS, COMPARTMENTS, EVENTS, IDENTITIES, INTENTS, ISSUED, KEYSETS, META, OFFERS, ORDERS,
-    PROGRESS, SAID, STAFF, STAFF_AT, STREAM, STREAMS, event_key, stream_key,
+    PROGRESS, QUOTAS, SAID, STAFF, STAFF_AT, STREAM, STREAMS, event_key, stream_key,
 };

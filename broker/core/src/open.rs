@@ -20,11 +20,12 @@ use crate::intents::{Intent, Intents};
 use crate::jobs::Job;
 use crate::keysets::{KeysetRow, Keysets};
 use crate::order::{Order, Orders};
+use crate::quotas::QuotaRow;
 use crate::staff::{Staff, StaffList};
 use crate::streams::Head;
 use crate::tables::{
     BOOK, BOOKED, CABINETS, COMMANDS, COMPARTMENTS, CabinetRef, FORMAT, FORMAT_KEY, IDENTITIES, INTENTS, ISSUED,
-    KEYSETS, LANDED_KEY, META, OFFERS, ORDERS, OrderRef, PROGRESS, SAID, STAFF, STAFF_AT, STREAMS, StreamRef,
+    KEYSETS, LANDED_KEY, META, OFFERS, ORDERS, OrderRef, PROGRESS, QUOTAS, SAID, STAFF, STAFF_AT, STREAMS, StreamRef,
 };
 use crate::turn::Agenda;
 
@@ -49,6 +50,7 @@ pub(crate) fn open(config: Config, store: &dyn Store) -> Result<FleetCore, OpenE
     read_staff(&mut core, store)?;
     read_keysets(&mut core, store)?;
     read_identities(&mut core, store)?;
+    read_quotas(&mut core, store)?;
     let mut intents = Vec::new();
     each::<Intent>(store, INTENTS, |key, intent| {
         intents.push((number_of_key(key.bytes).ok_or_else(|| key.stray())?, intent));
@@ -157,6 +159,15 @@ fn read_identities(core: &mut FleetCore, store: &dyn Store) -> Result<(), OpenEr
         let (role, name) = rest.split_once('/').ok_or_else(|| key.stray())?;
         let (role, name) = (role.parse().map_err(|_| key.stray())?, name.parse().map_err(|_| key.stray())?);
         core.identities.restore(Identity::new(role, tenant, name), row);
+        Ok(())
+    })
+}
+
+fn read_quotas(core: &mut FleetCore, store: &dyn Store) -> Result<(), OpenError> {
+    each::<QuotaRow>(store, QUOTAS, |key, row| {
+        let (tenant, integration) = key.tenant()?;
+        let integration = integration.parse().map_err(|_| key.stray())?;
+        core.orders.quotas.restore(tenant, integration, row);
         Ok(())
     })
 }

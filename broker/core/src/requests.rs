@@ -5,7 +5,7 @@ use schemas::api::{
 };
 use schemas::cbor::Blob;
 use schemas::enrolment::is_device_serial;
-use schemas::ids::{CabinetId, Identity, Name};
+use schemas::ids::{CabinetId, Identity, Name, Role};
 use schemas::messages::{FleetMillis, Instance, OrderKey, PersonalCommand};
 use schemas::topics::Stream;
 
@@ -75,6 +75,10 @@ impl FleetCore {
         who: Identity,
         payload: &[u8],
     ) -> Result<Option<Reply>, ReplyError> {
+        if who.role == Role::Integration {
+            let key = (who.tenant.clone(), who.name.clone());
+            self.orders.quotas.request(&self.config.quota, key, turn.now)?;
+        }
         let request: Request = parse(payload)
             .map_err(|why| error(RequestErrorCode::Malformed, why.to_string(), "asyncapi.yaml shows every request"))?;
         let op = Op::of(&request);
@@ -129,6 +133,15 @@ impl FleetCore {
             Request::PersonScope { identity, scope } => {
                 let scoped = self.identities.set_scope(turn, &asker.who, identity, scope)?;
                 Ok(Some(Reply::Identity(Box::new(scoped))))
+            }
+            Request::IntegrationQuota { integration, limits } => {
+                let tenant = &asker.who.tenant;
+                if let Some(limits) = limits {
+                    self.orders.quotas.set(turn, tenant, &integration, &limits);
+                }
+                let key = (tenant.clone(), integration);
+                let (_, open) = self.orders.counts_of(&key);
+                Ok(Some(Reply::Quota(self.orders.quotas.detail(&self.config.quota, key, open))))
             }
             Request::Rows { stream: Stream::Status, after } => {
                 let Asker { who: Identity { tenant, name, .. }, .. } = asker;
@@ -229,6 +242,7 @@ impl FleetCore {
             | Request::IdentityRevoke { .. }
             | Request::IdentityList { .. }
             | Request::PersonScope { .. }
+            | Request::IntegrationQuota { .. }
             | Request::Rows { .. }
             | Request::KeysetPut { .. }
             | Request::KeysetList {}
@@ -396,7 +410,9 @@ fn rejected(reason: RejectReason) -> ReplyError {
         RejectReason::UnknownOrder => (RequestErrorCode::Unknown, "`fleet order list` shows the newest ones"),
         RejectReason::TooLate => (RequestErrorCode::Conflict, "`fleet order show` tells how far it is"),
         RejectReason::Malformed => (RequestErrorCode::Malformed, "asyncapi.yaml shows the fields"),
-        RejectReason::Quota => (RequestErrorCode::Unavailable, "raise `orders_per_integration` in the settings"),
+        RejectReason::Quota => {
+            (RequestErrorCode::Unavailable, "`fleet integration quota` shows its limits, and changes them")
+        }
     };
     error(code, format!("the order is rejected: {reason}"), hint)
 }

@@ -79,6 +79,7 @@ ops! {
     IdentityList = "identity.list", [Operator, Auditor], false, Tenant;
     IdentityRevoke = "identity.revoke", [Operator], false, Tenant;
     PersonScope = "person.scope", [Operator], false, Tenant;
+    IntegrationQuota = "integration.quota", [Operator], false, Tenant;
     Rows = "rows", [], true, Tenant;
     Backup = "backup", [Operator], false, Tenant;
     KeysetPut = "keyset.put", [Operator], false, Tenant;

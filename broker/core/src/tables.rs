@@ -41,6 +41,8 @@ pub const STAFF: Table = Table("staff");
 pub const KEYSETS: Table = Table("keysets");
 /// Tenant, role and name → certificates that were seen, and those that are void.
 pub const IDENTITIES: Table = Table("identities");
+/// Tenant and integration → limits of its own.
+pub const QUOTAS: Table = Table("quotas");
 /// Receiver and number → a message from one aggregate to another that is not taken yet.
 pub const INTENTS: Table = Table("intents");
 
@@ -91,6 +93,11 @@ pub(crate) struct OrderRef {
 impl OrderRef {
     pub(crate) fn key(&self) -> String {
         format!("{}/{}", self.tenant, self.order)
+    }
+
+    /// Whose it is.
+    pub(crate) fn integration(&self) -> (TenantId, Name) {
+        (self.tenant.clone(), self.order.integration.clone())
     }
 }
 

@@ -51,9 +51,9 @@ pub(super) enum Command {
     /// The same for operators
     #[command(subcommand)]
     Operator(RoleCommand),
-    /// The same for integrations
+    /// The same for integrations, and how much each may ask for
     #[command(subcommand)]
-    Integration(RoleCommand),
+    Integration(IntegrationCommand),
     /// Cabinets: add, list, show, revoke
     #[command(subcommand)]
     Cabinet(CabinetCommand),
@@ -260,6 +260,45 @@ pub(super) enum RoleCommand {
         #[arg(long, value_name = "TEXT")]
         reason: String,
     },
+}
+
+/// What [`RoleCommand`] offers, and what only integrations have.
+#[derive(Debug, Subcommand)]
+pub(super) enum IntegrationCommand {
+    #[command(flatten)]
+    Role(RoleCommand),
+    /// Show or set how much an integration may ask for
+    #[command(after_help = "\
+Examples:
+  fleet integration quota shop
+  fleet integration quota shop --orders-per-minute 60 --open-orders 500
+  fleet integration quota shop --default
+
+Limits that are set replace all that were set before; what is left out is as in
+the broker's settings.")]
+    Quota(QuotaArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct QuotaArgs {
+    pub(super) name: Name,
+    /// Orders that it puts in a minute
+    #[arg(long, value_name = "N")]
+    pub(super) orders_per_minute: Option<u32>,
+    /// Orders that it puts in a day
+    #[arg(long, value_name = "N")]
+    pub(super) orders_per_day: Option<u32>,
+    /// Orders that are not over
+    #[arg(long, value_name = "N")]
+    pub(super) open_orders: Option<u32>,
+    /// Requests in a minute
+    #[arg(long, value_name = "N")]
+    pub(super) requests_per_minute: Option<u32>,
+    /// As in the broker's settings again
+    #[arg(long, conflicts_with_all = [
+        "orders_per_minute", "orders_per_day", "open_orders", "requests_per_minute",
+    ])]
+    pub(super) default: bool,
 }
 
 impl RoleCommand {

@@ -10,6 +10,7 @@ mod orders;
 mod output;
 mod own_keys;
 mod people;
+mod quotas;
 mod setup;
 mod watch;
 
@@ -18,7 +19,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use schemas::ids::Role;
 
-use args::{Args, Command};
+use args::{Args, Command, IntegrationCommand};
 use context::Context;
 use failure::exit_code;
 
@@ -41,7 +42,10 @@ fn dispatch(args: Args) -> anyhow::Result<ExitCode> {
         Command::Init(init) => setup::init(&context, init),
         Command::Person(person) => people::person(&context, person),
         Command::Operator(operator) => people::person(&context, operator.of(Role::Operator)),
-        Command::Integration(integration) => people::person(&context, integration.of(Role::Integration)),
+        Command::Integration(IntegrationCommand::Role(integration)) => {
+            people::person(&context, integration.of(Role::Integration))
+        }
+        Command::Integration(IntegrationCommand::Quota(quota)) => quotas::quota(&context, quota),
         Command::Cabinet(cabinet) => cabinets::run(&context, cabinet),
         Command::Order(order) => orders::run(&context, order),
         Command::Unlock(unlock) => cabinets::unlock(&context, unlock),

@@ -96,6 +96,7 @@ impl Client {
             | Request::IdentityRevoke { .. }
             | Request::IdentityList { .. }
             | Request::PersonScope { .. }
+            | Request::IntegrationQuota { .. }
             | Request::Challenge { .. }
             | Request::Rows { .. } => REPLY_TIMEOUT,
         };

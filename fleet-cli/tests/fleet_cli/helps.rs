@@ -21,6 +21,7 @@ fn helps_fit_80_columns_and_stay_as_they_are() {
         "person revoke",
         "operator",
         "integration",
+        "integration quota",
         "integration revoke",
         "cabinet",
         "cabinet add",

@@ -6,6 +6,7 @@
 mod identity;
 mod keys;
 mod order;
+mod quota;
 mod request;
 mod status;
 mod time;
@@ -13,6 +14,7 @@ mod time;
 pub use identity::{CertificateDetail, CertificateId, IdentityDetail, IdentityPage, RevocationDetail, Scope};
 pub use keys::{ChallengeIssued, ChallengeText, HexBytes, KeysetHolders, KeysetKept, KeysetKey, KeysetList};
 pub use order::{AttributeFlags, OrderCancel, OrderPut, PHONE_MAX, Recipient};
+pub use quota::{QuotaDetail, QuotaLimits, QuotaOverrides};
 pub use request::{
     BackupMade, CabinetDetail, CabinetSummary, CompartmentDetail, EnrolmentOffer, OrderDetail, OrderSummary, Reply,
     ReplyError, Request, RequestErrorCode, StaffIssued, StatusPage, UnlockResult,

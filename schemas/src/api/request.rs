@@ -9,8 +9,8 @@ use crate::messages::{Compartment, DoorState, Instance, Occupancy, OrderKey, Siz
 use crate::topics::Stream;
 
 use super::{
-    AttributeFlags, ChallengeIssued, HexBytes, IdentityDetail, IdentityPage, KeysetList, OrderPut, OrderState, Rfc3339,
-    Scope, Status,
+    AttributeFlags, ChallengeIssued, HexBytes, IdentityDetail, IdentityPage, KeysetList, OrderPut, OrderState,
+    QuotaDetail, QuotaOverrides, Rfc3339, Scope, Status,
 };
 
 /// What is asked, by `op`.
@@ -69,6 +69,14 @@ pub enum Request {
     /// Operator: what of the tenant a person sees and touches from now on. Everything, as long as nobody said.
     #[serde(rename = "person.scope")]
     PersonScope { identity: Identity, scope: Scope },
+    /// Operator: how much an integration may ask for, and where it stands. With `limits` these are its own from now on; what
+    /// they leave out, be it everything, is as in the settings.
+    #[serde(rename = "integration.quota")]
+    IntegrationQuota {
+        integration: Name,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        limits: Option<QuotaOverrides>,
+    },
     /// Integration: rows of an own stream behind number `after`, without moving the cursor.
     #[serde(rename = "rows")]
     Rows { stream: Stream, after: u64 },
@@ -234,4 +242,5 @@ pub enum Reply {
     Backup(BackupMade),
     Keysets(Box<KeysetList>),
     Challenge(ChallengeIssued),
+    Quota(QuotaDetail),
 }

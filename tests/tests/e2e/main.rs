@@ -23,6 +23,7 @@ mod machine;
 mod offline;
 mod power;
 mod processes;
+mod quotas;
 mod renewal;
 mod restore;
 mod revocation;

@@ -16,6 +16,7 @@ use schemas::topics::Stream;
 
 use crate::config::Config;
 use crate::deadlines::Deadline;
+use crate::quotas::Quotas;
 use crate::rows::{RecipientRow, StatusRow};
 use crate::streams::Streams;
 use crate::tables::{ORDERS, OrderRef, StreamRef};
@@ -74,9 +75,47 @@ impl Happened {
 pub(crate) struct Orders {
     rows: BTreeMap<OrderRef, Order>,
     counts: BTreeMap<(TenantId, Name), usize>,
-    finished: BTreeSet<(FleetMillis, OrderRef)>,
+    finished: Finished,
     age: Age,
     pub(crate) streams: Streams,
+    pub(crate) quotas: Quotas,
+}
+
+/// Orders that are over, by the moment when they were.
+#[derive(Default)]
+struct Finished {
+    by_age: BTreeSet<(FleetMillis, OrderRef)>,
+    counts: BTreeMap<(TenantId, Name), usize>,
+}
+
+impl Finished {
+    fn insert(&mut self, since: FleetMillis, at: &OrderRef) {
+        if self.by_age.insert((since, at.clone())) {
+            *self.counts.entry(at.integration()).or_default() += 1;
+        }
+    }
+
+    fn remove(&mut self, since: FleetMillis, at: &OrderRef) {
+        if self.by_age.remove(&(since, at.clone())) {
+            self.gone(at);
+        }
+    }
+
+    fn first(&self) -> Option<FleetMillis> {
+        self.by_age.first().map(|(since, _)| *since)
+    }
+
+    fn pop_first(&mut self) -> Option<OrderRef> {
+        let (_, at) = self.by_age.pop_first()?;
+        self.gone(&at);
+        Some(at)
+    }
+
+    fn gone(&mut self, at: &OrderRef) {
+        if let Some(count) = self.counts.get_mut(&at.integration()) {
+            *count = count.saturating_sub(1);
+        }
+    }
 }
 
 /// The time by which orders grow old. It goes on from the newest time in the store and not from the clock: a clock that was
@@ -114,7 +153,7 @@ impl Orders {
 
     /// When the order that was finished first may be forgotten.
     pub(crate) fn retention_ends(&self, config: &Config) -> Option<FleetMillis> {
-        self.finished.first().map(|(since, _)| since.saturating_add(config.order_retention_millis))
+        self.finished.first().map(|since| since.saturating_add(config.order_retention_millis))
     }
 
     /// Forgets orders that were finished long ago.
@@ -124,10 +163,10 @@ impl Orders {
             if self.retention_ends(config).is_none_or(|at| at > age) {
                 break;
             }
-            if let Some((_, at)) = self.finished.pop_first() {
+            if let Some(at) = self.finished.pop_first() {
                 turn.remove(ORDERS, at.key());
                 self.rows.remove(&at);
-                if let Some(count) = self.counts.get_mut(&(at.tenant, at.order.integration)) {
+                if let Some(count) = self.counts.get_mut(&at.integration()) {
                     *count = count.saturating_sub(1);
                 }
             }
@@ -136,10 +175,17 @@ impl Orders {
     }
 
     fn count(&mut self, at: &OrderRef, order: &Order) {
-        *self.counts.entry((at.tenant.clone(), at.order.integration.clone())).or_default() += 1;
+        *self.counts.entry(at.integration()).or_default() += 1;
         if order.state.is_final() {
-            self.finished.insert((order.since, at.clone()));
+            self.finished.insert(order.since, at);
         }
+    }
+
+    /// Orders of an integration that are kept, and how many of them are not over.
+    pub(crate) fn counts_of(&self, integration: &(TenantId, Name)) -> (usize, usize) {
+        let of = |counts: &BTreeMap<(TenantId, Name), usize>| counts.get(integration).copied().unwrap_or(0);
+        let kept = of(&self.counts);
+        (kept, kept.saturating_sub(of(&self.finished.counts)))
     }
 
     fn watch_retention(&self, turn: &mut Turn<'_>, config: &Config) {
@@ -158,7 +204,7 @@ impl Orders {
         let Some(order) = self.rows.get_mut(at) else {
             return;
         };
-        self.finished.remove(&(order.since, at.clone()));
+        self.finished.remove(order.since, at);
         order.state = state;
         order.since = turn.now;
         order.history.push(Passed { state, at: when.at });
@@ -166,7 +212,7 @@ impl Orders {
             order.history.remove(0);
         }
         if state.is_final() {
-            self.finished.insert((order.since, at.clone()));
+            self.finished.insert(order.since, at);
             // Personal data of an order that is over. A rejected one that is put again brings its recipient again.
             order.recipient = None;
         }

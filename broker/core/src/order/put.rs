@@ -51,15 +51,38 @@ impl Orders {
                 return Err(RejectReason::OtherContent);
             }
             // A rejected order is tried anew; one that waits for its backend may be ready now.
-            let again = order.state == OrderState::Rejected || order.state == OrderState::Created && put.ready;
-            if !again {
-                return Ok(());
+            match order.state {
+                OrderState::Rejected => self.check_quota(turn, config, &at)?,
+                OrderState::Created if put.ready => {}
+                OrderState::Created
+                | OrderState::Ready
+                | OrderState::Reserved
+                | OrderState::Loading
+                | OrderState::Stored
+                | OrderState::Collecting
+                | OrderState::Collected
+                | OrderState::CollectedUnconfirmed
+                | OrderState::Cancelled
+                | OrderState::Retrieved
+                | OrderState::Recalled
+                | OrderState::Disputed => return Ok(()),
             }
-        } else if self.count_of(&at) >= config.orders_per_integration {
-            self.reject(turn, &at, RejectReason::Quota, None);
-            return Err(RejectReason::Quota);
+        } else {
+            self.check_quota(turn, config, &at)?;
         }
         self.begin(turn, config, at, put, content, known_cabinet)
+    }
+
+    /// Counts an order that is new, or tried anew. One that is repeated costs nothing.
+    fn check_quota(&mut self, turn: &mut Turn<'_>, config: &Config, at: &OrderRef) -> Result<(), RejectReason> {
+        let integration = at.integration();
+        let (kept, open) = self.counts_of(&integration);
+        let full = kept >= config.orders_per_integration && !self.rows.contains_key(at);
+        if full || self.quotas.put(&config.quota, integration, open, turn.now).is_err() {
+            self.reject(turn, at, RejectReason::Quota, None);
+            return Err(RejectReason::Quota);
+        }
+        Ok(())
     }
 
     fn begin(
@@ -209,16 +232,12 @@ impl Orders {
     /// Takes a new order, or the new try of a rejected one.
     fn replace(&mut self, at: &OrderRef, mut order: Order) {
         if let Some(old) = self.rows.remove(at) {
-            self.finished.remove(&(old.since, at.clone()));
+            self.finished.remove(old.since, at);
             order.history = old.history;
             self.rows.insert(at.clone(), order);
         } else {
             self.restore(at.clone(), order);
         }
-    }
-
-    fn count_of(&self, at: &OrderRef) -> usize {
-        self.counts.get(&(at.tenant.clone(), at.order.integration.clone())).copied().unwrap_or(0)
     }
 }
 

@@ -11,6 +11,7 @@ mod identities;
 mod keysets;
 mod orders;
 mod people;
+mod quotas;
 mod requests;
 mod restore;
 mod roles;

@@ -37,6 +37,7 @@ fn requests(cabinet: &str, site: &str, n: usize) -> Vec<(&'static str, Request)>
         ("identity.list", Request::IdentityList { role: None, after: None }),
         ("identity.revoke", Request::IdentityRevoke { identity: who("support:acme:gone"), reason: "x".into() }),
         ("person.scope", Request::PersonScope { identity: who("support:acme:gone"), scope: Scope::Tenant }),
+        ("integration.quota", Request::IntegrationQuota { integration: shop(), limits: None }),
         ("rows", Request::Rows { stream: Stream::Status, after: 0 }),
         ("backup", Request::Backup {}),
         ("keyset.list", Request::KeysetList {}),
@@ -92,14 +93,14 @@ fn mall() -> Scope {
 #[test]
 fn each_role_does_what_the_table_says() {
     for (role, expected) in [
-        ("operator", "+++++++++++++-++!"),
-        ("support", "++-+++-++--------"),
-        ("technician", "++-------------+-"),
-        ("auditor", "++-+++----+----+-"),
-        ("staff", "-----------------"),
-        ("integration", "---+++--+----+---"),
-        ("cabinet", "-----------------"),
-        ("server", "-----------------"),
+        ("operator", "++++++++++++++-++!"),
+        ("support", "++-+++-++---------"),
+        ("technician", "++--------------+-"),
+        ("auditor", "++-+++----+-----+-"),
+        ("staff", "------------------"),
+        ("integration", "---+++--+-----+---"),
+        ("cabinet", "------------------"),
+        ("server", "------------------"),
     ] {
         let name = if role == "integration" { "shop" } else { "kim" };
         assert_eq!(row(&format!("{role}:acme:{name}"), "c1", "mall", |_| {}), expected, "{role}");
@@ -126,6 +127,8 @@ fn nobody_reaches_another_tenant() {
                     assert_eq!((list.newest, list.kept.len()), (0, 0), "{role}")
                 }
                 ("keyset.put", Some(Reply::Error(_))) => {}
+                // Of the integration of that name in the own tenant.
+                ("integration.quota", Some(Reply::Quota(detail))) => assert_eq!(detail.open_orders, 0, "{role}"),
                 (op, reply) => {
                     let Some(Reply::Error(error)) = reply else { panic!("{role}: {op} gave {reply:?}") };
                     let codes = [RequestErrorCode::Forbidden, RequestErrorCode::Unknown, RequestErrorCode::Refused];
@@ -145,11 +148,11 @@ fn a_scope_takes_away_whatever_is_outside_it() {
     let cabinets = || Scope::Cabinets(vec!["c1".parse().unwrap()]);
     for limit in [mall as fn() -> Scope, cabinets] {
         for (role, inside, outside) in [
-            ("operator", "+++++++++--------", "+--+-------------"),
-            ("support", "++-+++-++--------", "+--+-------------"),
-            ("technician", "++---------------", "+----------------"),
-            ("auditor", "++-+++-----------", "+--+-------------"),
-            ("staff", "-----------------", "-----------------"),
+            ("operator", "+++++++++---------", "+--+--------------"),
+            ("support", "++-+++-++---------", "+--+--------------"),
+            ("technician", "++----------------", "+-----------------"),
+            ("auditor", "++-+++------------", "+--+--------------"),
+            ("staff", "------------------", "------------------"),
         ] {
             let by = format!("{role}:acme:kim");
             let limited = |world: &mut World| {
