@@ -11,7 +11,7 @@ use schemas::cbor::Blob;
 use schemas::crypto::envelope::key_id;
 use schemas::ids::{CabinetId, Identity, TenantId};
 use schemas::messages::{Attributes, BootId, CompartmentInfo, Key, KeyPurpose};
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Handle};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -60,10 +60,23 @@ pub fn run(settings: AgentSettings) -> Result<(), RunError> {
         .enable_all()
         .build()
         .context("start the runtime")?;
-    runtime.block_on(serve(settings, profile)).map_err(Into::into)
+    // A token that does not answer holds up whoever asks it: the way to the fleet, and never a door.
+    let apart = match settings.fleet.key_place() {
+        Some(_) => {
+            let outward = Builder::new_multi_thread().worker_threads(2).enable_all().build();
+            Some(outward.context("start the runtime of the connection")?)
+        }
+        None => None,
+    };
+    let outward = apart.as_ref().map_or_else(|| runtime.handle().clone(), |apart| apart.handle().clone());
+    let ended = runtime.block_on(serve(settings, profile, outward));
+    if let Some(apart) = apart {
+        apart.shutdown_background();
+    }
+    ended.map_err(Into::into)
 }
 
-async fn serve(settings: AgentSettings, profile: Profile) -> anyhow::Result<()> {
+async fn serve(settings: AgentSettings, profile: Profile, outward: Handle) -> anyhow::Result<()> {
     let cabinet = Installed::read(&settings)?;
     let clock = boards::boot_clock();
     let time = Arc::new(FleetTime::new(Arc::clone(&clock)));
@@ -78,14 +91,14 @@ async fn serve(settings: AgentSettings, profile: Profile) -> anyhow::Result<()> 
     let (orders, ordered) = mpsc::channel::<Order>(CHANNEL);
     let (events, uplink) = mpsc::channel(CHANNEL);
     let endpoint = endpoint(&settings, &cabinet, Arc::clone(&credentials));
-    let mut link = tokio::spawn(uplink::run(endpoint, ordered, events));
+    let mut link = outward.spawn(uplink::run(endpoint, ordered, events));
     let renewal = Renewal {
         credentials,
         fleet: Fleet { host: settings.fleet.host.clone(), port: settings.fleet.enrolment_port },
         identity: cabinet.identity(),
         orders: orders.clone(),
     };
-    let mut renewing = tokio::spawn(renewal.run());
+    let mut renewing = outward.spawn(renewal.run());
 
     let (stopping, stop) = watch::channel(false);
     tokio::spawn(async move {
@@ -319,7 +332,11 @@ fn credentials(
 ) -> anyhow::Result<Arc<Credentials>> {
     let fleet = &settings.fleet;
     let roots = ServerRoots::from_file(&fleet.roots, cabinet.tenant.clone())?;
-    let opened = Credentials::open(Slots::new(&fleet.identity), roots, time)
+    let mut slots = Slots::new(&fleet.identity);
+    if let Some(token) = fleet.key_place() {
+        slots = slots.with_token(&token.context("read fleet.pkcs11")?, &cabinet.identity()).context("name keys")?;
+    }
+    let opened = Credentials::open(slots, roots, time)
         .context("read this cabinet's certificate; `cabinet-agent enroll` gets one")?;
     let own = opened.current();
     let expected = cabinet.identity();

@@ -4,10 +4,13 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use certs::TokenUri;
 use fleet_settings::{Checks, Settings};
 use schemas::ids::{CabinetId, TenantId};
 use schemas::messages::{Compartment, Instance, Size};
 use serde::{Deserialize, Serialize};
+
+use crate::identity::{KeyPlaceError, key_place};
 
 /// `agent.toml`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -36,6 +39,9 @@ pub struct FleetSection {
     pub roots: PathBuf,
     /// Folder of the cabinet's key and certificate, made by `cabinet-agent enroll`.
     pub identity: PathBuf,
+    /// A token in which this cabinet's keys are made, as a PKCS#11 URI; empty: files. Enrolment writes it, and a change
+    /// takes effect with the next renewal.
+    pub pkcs11: String,
     /// Port at which the certificate is renewed.
     pub enrolment_port: u16,
     /// Seconds between MQTT pings. A cabinet that is silent for one and a half times that is taken for offline.
@@ -51,10 +57,18 @@ impl Default for FleetSection {
             port: 8883,
             roots: "identity/root.crt".into(),
             identity: "identity".into(),
+            pkcs11: String::new(),
             enrolment_port: 8884,
             keep_alive_seconds: 200,
             backoff_max_seconds: 60,
         }
+    }
+}
+
+impl FleetSection {
+    /// The token of new keys.
+    pub fn key_place(&self) -> Option<Result<TokenUri, KeyPlaceError>> {
+        (!self.pkcs11.is_empty()).then(|| key_place(&self.pkcs11))
     }
 }
 
@@ -170,6 +184,9 @@ impl Settings for AgentSettings {
         }
         if self.fleet.backoff_max_seconds == 0 {
             problems.problem("fleet.backoff_max_seconds", "must be at least 1");
+        }
+        if let Some(Err(error)) = self.fleet.key_place() {
+            problems.problem("fleet.pkcs11", error.to_string());
         }
         problems.path("fleet.roots", &mut self.fleet.roots, base);
         problems.path("fleet.identity", &mut self.fleet.identity, base);

@@ -10,7 +10,7 @@ use tokio::runtime::Builder;
 
 use crate::boards;
 use crate::fleet_time::FleetTime;
-use crate::identity::{Enrollment, enroll};
+use crate::identity::{Enrollment, enroll, key_place};
 use crate::process::RunError;
 
 /// Where a machine tells its serial number: device tree (ARM boards), and DMI (PCs; for root only).
@@ -22,6 +22,8 @@ const SERIAL_FILES: [&str; 2] = ["/proc/device-tree/serial-number", "/sys/class/
 Examples:
   cabinet-agent enroll --settings /etc/cabinet-agent/agent.toml < token.txt
   cabinet-agent enroll --settings agent.toml --serial LF-0007 --token-file token.txt
+  cabinet-agent enroll --settings agent.toml --pkcs11 \\
+      'pkcs11:token=cabinet?module-path=/usr/lib/p11.so&pin-source=file:/etc/cabinet-agent/pin' < token.txt
 
 The token is read from standard input, so that it does not stand in the list of
 processes. Interrupted, the command can be given again with the same token.")]
@@ -32,6 +34,9 @@ pub struct SetupArguments {
     /// Serial number of this machine [default: what the machine itself says]
     #[arg(long, value_name = "TEXT")]
     serial: Option<String>,
+    /// Hardware in which the key is made and stays, a URI that begins with `pkcs11:` [default: a file]
+    #[arg(long, value_name = "URI")]
+    pkcs11: Option<String>,
 }
 
 /// Enrols this machine. The identity goes into the folder of the settings file.
@@ -41,6 +46,7 @@ pub fn run(arguments: &SetupArguments, settings: Option<&Path>) -> Result<(), Ru
     let ask = Enrollment {
         device_serial: device_serial(arguments.serial.as_deref())?,
         base: base.to_owned(),
+        pkcs11: pkcs11(arguments.pkcs11.as_deref())?,
         clock: Arc::new(FleetTime::new(boards::boot_clock())),
         token,
     };
@@ -55,6 +61,12 @@ pub fn run(arguments: &SetupArguments, settings: Option<&Path>) -> Result<(), Ru
         println!("Next: start the agent, `cabinet-agent --settings {}`.", base.join("agent.toml").display());
     }
     Ok(())
+}
+
+/// Not read by clap: its error repeats what was typed, and somebody may have typed a PIN.
+fn pkcs11(given: Option<&str>) -> Result<Option<certs::TokenUri>, RunError> {
+    let wrong = |error| RunError::Settings(format!("--pkcs11 {error}"));
+    given.map(|text| key_place(text).map_err(wrong)).transpose()
 }
 
 fn read_token(file: Option<&Path>) -> Result<Token, RunError> {

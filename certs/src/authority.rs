@@ -20,6 +20,7 @@ use crate::certificate::{CertificateError, Fingerprint, SERIAL_MAX, Subject, Sum
 use crate::keys::{Passphrase, read_p256};
 use crate::load::{LoadError, read_certificates};
 use crate::profile::{Authority, Usage, profile};
+use crate::token::TokenError;
 
 /// A certificate starts this much before it is issued, for machines whose clock is behind.
 pub(crate) const BACKDATED: Duration = Duration::from_secs(60 * 60);
@@ -49,6 +50,8 @@ pub enum IssueError {
     NoRandom(#[from] getrandom::Error),
     #[error("encode certificate")]
     Encode(#[from] rcgen::Error),
+    #[error(transparent)]
+    Token(#[from] TokenError),
     #[error("the issued certificate cannot be read back")]
     ReadBack(#[from] CertificateError),
 }
@@ -352,10 +355,10 @@ pub fn to_pem(certificate: &CertificateDer<'_>) -> String {
 
 /// A public key as rcgen wants it: the uncompressed point.
 #[derive(Debug, Clone)]
-struct Point(Box<[u8]>);
+pub(crate) struct Point(Box<[u8]>);
 
 impl Point {
-    fn of(key: &PublicKey) -> Self {
+    pub(crate) fn of(key: &PublicKey) -> Self {
         Self(key.to_sec1_point(false).as_bytes().into())
     }
 }
@@ -370,14 +373,14 @@ impl PublicKeyData for Point {
     }
 }
 
-/// A private key as rcgen wants it, of a CA or of a device that asks for a certificate. Not rcgen's own key pair, which leaves its bytes in memory.
-pub(crate) struct CaKey {
+/// The private key of a CA as rcgen wants it. Not rcgen's own key pair, which leaves its bytes in memory.
+struct CaKey {
     key: SigningKey,
     point: Point,
 }
 
 impl CaKey {
-    pub(crate) fn of(key: &SecretKey) -> Self {
+    fn of(key: &SecretKey) -> Self {
         Self { key: SigningKey::from(key), point: Point::of(&key.public_key()) }
     }
 }

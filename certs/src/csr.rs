@@ -1,14 +1,17 @@
 //! Certification requests (PKCS#10, RFC 2986): a key that a device made, and the proof that it holds it.
 
-use p256::SecretKey;
-use rcgen::{CertificateParams, DistinguishedName, DnType};
+use std::cell::RefCell;
+
+use rcgen::{CertificateParams, DistinguishedName, DnType, PublicKeyData, SignatureAlgorithm};
 use x509_cert::der::{Decode as _, Encode as _};
 use x509_cert::request::CertReq;
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::oid_registry::{OID_SIG_ECDSA_WITH_SHA256, OID_X509_SERIALNUMBER};
 use x509_parser::prelude::FromDer;
 
-use crate::authority::{CaKey, IssueError, LeafKey};
+use crate::authority::{IssueError, LeafKey, Point};
+use crate::held::P256Key;
+use crate::token::TokenError;
 
 /// Largest request that is looked at, in bytes. One for a P-256 key has about 200.
 pub const CSR_MAX: usize = 4 * 1024;
@@ -77,13 +80,43 @@ impl CertificationRequest {
     }
 
     /// Makes a request for `key`, in DER.
-    pub fn make(key: &SecretKey, device_serial: Option<&str>) -> Result<Vec<u8>, IssueError> {
+    pub fn make(key: &P256Key, device_serial: Option<&str>) -> Result<Vec<u8>, IssueError> {
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
         if let Some(serial) = device_serial {
             params.distinguished_name.push(DnType::CustomDnType(SERIAL_NUMBER.to_vec()), serial);
         }
-        Ok(params.serialize_request(&CaKey::of(key))?.der().to_vec())
+        let signer = RequestKey { key, point: Point::of(&key.public_key()), failed: RefCell::new(None) };
+        match params.serialize_request(&signer) {
+            Ok(request) => Ok(request.der().to_vec()),
+            Err(error) => Err(signer.failed.take().map_or(error.into(), IssueError::Token)),
+        }
+    }
+}
+
+/// The key of a request as rcgen wants it. What a token says is kept, because rcgen has no place for it.
+struct RequestKey<'k> {
+    key: &'k P256Key,
+    point: Point,
+    failed: RefCell<Option<TokenError>>,
+}
+
+impl PublicKeyData for RequestKey<'_> {
+    fn der_bytes(&self) -> &[u8] {
+        self.point.der_bytes()
+    }
+
+    fn algorithm(&self) -> &'static SignatureAlgorithm {
+        self.point.algorithm()
+    }
+}
+
+impl rcgen::SigningKey for RequestKey<'_> {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
+        self.key.sign(message).map_err(|error| {
+            self.failed.replace(Some(error));
+            rcgen::Error::RemoteKeyError
+        })
     }
 }
 
@@ -99,18 +132,18 @@ mod tests {
 
     #[test]
     fn a_request_proves_its_key_and_tells_the_device() {
-        let key = generate_p256().unwrap();
+        let key = P256Key::from(generate_p256().unwrap());
         let der = CertificationRequest::make(&key, Some("LF-2026-0007")).unwrap();
         let read = CertificationRequest::read(&der).unwrap();
         assert_eq!(read.device_serial.as_deref(), Some("LF-2026-0007"));
-        assert_eq!(read.key.spki_der().unwrap(), LeafKey::from(&key).spki_der().unwrap());
+        assert_eq!(read.key.spki_der().unwrap(), LeafKey::from(key.public_key()).spki_der().unwrap());
         let none = CertificationRequest::make(&key, None).unwrap();
         assert_eq!(CertificationRequest::read(&none).unwrap().device_serial, None);
     }
 
     #[test]
     fn every_changed_byte_is_refused() {
-        let der = CertificationRequest::make(&generate_p256().unwrap(), Some("S1")).unwrap();
+        let der = CertificationRequest::make(&generate_p256().unwrap().into(), Some("S1")).unwrap();
         for at in 0..der.len() {
             for bit in 0..8 {
                 let mut changed = der.clone();
@@ -130,7 +163,7 @@ mod tests {
         let other = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
         let der = CertificateParams::default().serialize_request(&other).unwrap();
         assert_eq!(CertificationRequest::read(der.der()).unwrap_err(), CsrError::Key);
-        let key = generate_p256().unwrap();
+        let key = generate_p256().unwrap().into();
         for serial in ["two words", "", "ä"] {
             let der = CertificationRequest::make(&key, Some(serial)).unwrap();
             assert_eq!(CertificationRequest::read(&der).unwrap_err(), CsrError::SerialNumber, "{serial:?}");

@@ -15,6 +15,7 @@ use pkcs8::{
 use zeroize::Zeroizing;
 
 use crate::files::{FileError, create_private, read_private};
+use crate::token::{TokenError, TokenUri, UriError};
 
 const PLAIN: &str = "PRIVATE KEY";
 const ENCRYPTED: &str = "ENCRYPTED PRIVATE KEY";
@@ -50,14 +51,26 @@ pub enum KeyError {
     NoRandom(#[from] getrandom::Error),
     #[error("encode key for `{}`", path.display())]
     Encode { path: PathBuf, source: pkcs8::Error },
+    #[error("`{}` {source}", path.display())]
+    Uri { path: PathBuf, source: UriError },
+    #[error("`{}` names a key in a token; here the key itself has to be in the file", path.display())]
+    OnToken { path: PathBuf },
+    #[error(transparent)]
+    Token(#[from] TokenError),
 }
 
-/// What a person types to open a key file.
+/// What a person types to open a key file, or as the PIN of a token.
+#[derive(Clone)]
 pub struct Passphrase(Zeroizing<String>);
 
 impl Passphrase {
     pub fn new(text: impl Into<String>) -> Self {
         Self(Zeroizing::new(text.into()))
+    }
+
+    #[cfg(feature = "pkcs11")]
+    pub(crate) fn text(&self) -> &str {
+        &self.0
     }
 }
 
@@ -174,6 +187,9 @@ fn read_pem(path: &Path) -> Result<(bool, SecretDocument), KeyError> {
     let not_pem = || KeyError::NotPem { path: path.into() };
     let bytes = read_private(path)?;
     let text = std::str::from_utf8(&bytes).map_err(|_| not_pem())?;
+    if TokenUri::is_meant(text) {
+        return Err(KeyError::OnToken { path: path.into() });
+    }
     let (label, document) = SecretDocument::from_pem(text).map_err(|_| not_pem())?;
     match label {
         PLAIN => Ok((false, document)),

@@ -21,12 +21,14 @@ mod authority;
 mod certificate;
 mod csr;
 mod files;
+mod held;
 mod keys;
 mod load;
 mod peers;
 mod pkcs7;
 mod profile;
 mod tls;
+mod token;
 
 pub use authority::{CertificateAuthority, IssueError, Issued, LeafKey, LeafRequest, to_pem};
 pub use certificate::{CertificateError, Fingerprint, Serial, SerialError, Subject, Summary};
@@ -34,6 +36,7 @@ pub use csr::{CSR_MAX, CertificationRequest, CsrError, DEVICE_SERIAL_MAX};
 pub use files::{
     FileError, create_private, ensure_private_dir, read_private, rename_file, replace_private, write_public,
 };
+pub use held::{Ed25519Key, P256Key, write_token_uri};
 pub use keys::{
     KeyError, Passphrase, generate_ed25519, generate_p256, is_encrypted, read_ed25519, read_p256, write_ed25519,
     write_p256,
@@ -48,3 +51,4 @@ pub use tls::{
     enrolment_client_config, enrolment_server_config, first_contact_config, server_config, signer_client_config,
     signer_server_config, system_clock,
 };
+pub use token::{Ed25519Token, P256Token, TokenError, TokenUri, URI_MAX, UriError, sweep_token};

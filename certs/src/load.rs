@@ -3,16 +3,18 @@
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use p256::SecretKey;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use schemas::ids::Identity;
+use zeroize::Zeroizing;
 
 use crate::authority::to_pem;
 use crate::certificate::{CertificateError, Subject, Summary, day};
 use crate::files::{FileError, read_private, read_public, replace_private};
+use crate::held::P256Key;
 use crate::keys::{KeyError, Passphrase, p256_in_pem, p256_pem, read_p256};
 use crate::profile::{Authority, Usage};
+use crate::token::{P256Token, TokenUri};
 
 /// Why certificates and keys cannot be used. One line each, with the file and the way out.
 #[derive(Debug, thiserror::Error)]
@@ -75,7 +77,7 @@ pub fn check_certificate_file(path: &Path, now: SystemTime) -> Result<Summary, L
 /// A leaf certificate, what follows it in the handshake, and its private key.
 pub struct TlsIdentity {
     pub(crate) chain: Vec<CertificateDer<'static>>,
-    pub(crate) key: SecretKey,
+    pub(crate) key: P256Key,
     identity: Identity,
     summary: Summary,
 }
@@ -86,22 +88,34 @@ impl TlsIdentity {
     pub fn read(chain: &Path, key: &Path, passphrase: Option<&Passphrase>) -> Result<Self, LoadError> {
         let certificates = read_certificates(chain)?;
         let secret = read_p256(key, passphrase)?;
-        Self::new(certificates, secret, chain, key)
+        Self::new(certificates, secret.into(), chain, key)
     }
 
-    /// Reads key and certificates from one private file: what belongs together changes in one step.
+    /// Reads key and certificates from one private file: what belongs together changes in one step. The first line may
+    /// name a key in a token instead; the token is looked for when the key signs.
     pub fn read_bundle(path: &Path) -> Result<Self, LoadError> {
         let bytes = read_private(path)?;
         let not_pem = || KeyError::NotPem { path: path.into() };
-        let key = std::str::from_utf8(&bytes).ok().and_then(p256_in_pem).ok_or_else(not_pem)?;
+        let text = std::str::from_utf8(&bytes).map_err(|_| not_pem())?;
         let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
-        Self::new(chain.map_err(|_| LoadError::NoCertificate { path: path.into() })?, key, path, path)
+        let chain = chain.map_err(|_| LoadError::NoCertificate { path: path.into() })?;
+        let key = match TokenUri::is_meant(text) {
+            true => {
+                let public = summary_of(path, &chain)?.public_key;
+                P256Token::named(first_line(path, text)?, public).map_err(KeyError::Token)?.into()
+            }
+            false => p256_in_pem(text).ok_or_else(not_pem)?.into(),
+        };
+        Self::new(chain, key, path, path)
     }
 
     /// Writes a file for [`read_bundle`](Self::read_bundle), over an older one, after checking that both belong together.
-    pub fn write_bundle(path: &Path, key: &SecretKey, chain: &[CertificateDer<'static>]) -> Result<Self, LoadError> {
+    pub fn write_bundle(path: &Path, key: &P256Key, chain: &[CertificateDer<'static>]) -> Result<Self, LoadError> {
         let own = Self::new(chain.to_vec(), key.clone(), path, path)?;
-        let mut text = p256_pem(key).map_err(LoadError::Encode)?;
+        let mut text = match key {
+            P256Key::Memory(key) => p256_pem(key).map_err(LoadError::Encode)?,
+            P256Key::Token(key) => Zeroizing::new(format!("{}\n", key.uri())),
+        };
         for certificate in chain {
             text.push_str(&to_pem(certificate));
         }
@@ -111,7 +125,7 @@ impl TlsIdentity {
 
     fn new(
         chain: Vec<CertificateDer<'static>>,
-        key: SecretKey,
+        key: P256Key,
         chain_path: &Path,
         key_path: &Path,
     ) -> Result<Self, LoadError> {
@@ -134,6 +148,19 @@ impl TlsIdentity {
         Ok(Self { chain, key, identity, summary })
     }
 
+    /// The key's name, if it is in a token, without opening anything: for whoever tidies up there. `None` also where there
+    /// is no such file.
+    pub fn token_uri_of_bundle(path: &Path) -> Result<Option<TokenUri>, LoadError> {
+        let bytes = match read_private(path) {
+            Err(FileError::Missing { .. }) => return Ok(None),
+            other => other?,
+        };
+        match std::str::from_utf8(&bytes) {
+            Ok(text) if TokenUri::is_meant(text) => Ok(Some(first_line(path, text)?)),
+            Ok(_) | Err(_) => Ok(None),
+        }
+    }
+
     pub fn identity(&self) -> &Identity {
         &self.identity
     }
@@ -147,6 +174,11 @@ impl std::fmt::Debug for TlsIdentity {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("TlsIdentity").field("summary", &self.summary).finish_non_exhaustive()
     }
+}
+
+fn first_line(path: &Path, text: &str) -> Result<TokenUri, KeyError> {
+    let line = text.lines().next().unwrap_or_default();
+    line.parse().map_err(|source| KeyError::Uri { path: path.into(), source })
 }
 
 pub(crate) fn summary_of(path: &Path, certificates: &[CertificateDer<'_>]) -> Result<Summary, LoadError> {

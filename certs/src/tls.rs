@@ -9,17 +9,20 @@ use rustls::client::{Resumption, verify_server_name};
 use rustls::crypto::{CryptoProvider, verify_tls13_signature};
 use rustls::server::ParsedCertificate;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::sign::{CertifiedKey, Signer, SigningKey, SingleCertAndKey};
 use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
 use rustls::{
-    ClientConfig, DigitallySignedStruct, DistinguishedName, Error, PeerIncompatible, ServerConfig, SignatureScheme,
-    version,
+    ClientConfig, DigitallySignedStruct, DistinguishedName, Error, OtherError, PeerIncompatible, ServerConfig,
+    SignatureAlgorithm, SignatureScheme, version,
 };
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
+use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
 
 use crate::certificate::Summary;
+use crate::held::P256Key;
 use crate::load::{LoadError, TlsIdentity};
 use crate::peers::{ClientRoots, ServerRoots};
 use crate::profile::{Usage, profile};
+use crate::token::P256Token;
 
 /// The ALPN name of MQTT over TLS (IANA). A client that names no protocol is served too.
 pub const ALPN_MQTT: &[u8] = b"mqtt";
@@ -44,7 +47,7 @@ pub fn server_config(
     let mut config = ServerConfig::builder_with_details(provider(), clock)
         .with_protocol_versions(&[&version::TLS13])?
         .with_client_cert_verifier(Arc::new(ClientVerifier { clients: clients.clone(), renewing: None }))
-        .with_single_cert(own.chain.clone(), rustls_key(own)?)?;
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified(own)?)));
     config.ticketer = rustls::crypto::ring::Ticketer::new()?;
     // A ticket holds the client's certificate; one is enough, since each resumption brings the next.
     config.send_tls13_tickets = 1;
@@ -66,7 +69,7 @@ pub fn enrolment_server_config(
     let mut config = ServerConfig::builder_with_details(provider(), clock)
         .with_protocol_versions(&[&version::TLS13])?
         .with_client_cert_verifier(Arc::new(ClientVerifier { clients: clients.clone(), renewing: Some(grace) }))
-        .with_single_cert(own.chain.clone(), rustls_key(own)?)?;
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified(own)?)));
     config.send_tls13_tickets = 0;
     config.alpn_protocols = vec![ALPN_HTTP.to_vec()];
     Ok(config)
@@ -136,7 +139,7 @@ fn client(
     let mut config = match own {
         Some(own) => {
             check_side(own, Usage::Client)?;
-            builder.with_client_auth_cert(own.chain.clone(), rustls_key(own)?)?
+            builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(certified(own)?)))
         }
         None => builder.with_no_client_auth(),
     };
@@ -167,9 +170,41 @@ fn check_side(own: &TlsIdentity, wanted: Usage) -> Result<(), LoadError> {
     }
 }
 
-fn rustls_key(own: &TlsIdentity) -> Result<PrivateKeyDer<'static>, LoadError> {
-    let der = own.key.to_pkcs8_der().map_err(LoadError::Encode)?;
-    Ok(PrivatePkcs8KeyDer::from(der.as_bytes().to_vec()).into())
+/// Certificates and key as rustls takes them. That they belong together was checked when they were read.
+fn certified(own: &TlsIdentity) -> Result<CertifiedKey, LoadError> {
+    let key: Arc<dyn SigningKey> = match &own.key {
+        P256Key::Memory(key) => {
+            let der = key.to_pkcs8_der().map_err(LoadError::Encode)?;
+            let der = PrivatePkcs8KeyDer::from(der.as_bytes().to_vec()).into();
+            provider().key_provider.load_private_key(der)?
+        }
+        P256Key::Token(key) => Arc::new(TokenSigner(Arc::clone(key))),
+    };
+    Ok(CertifiedKey::new(own.chain.clone(), key))
+}
+
+/// A key in a token as rustls wants it. A handshake waits for the token.
+#[derive(Debug, Clone)]
+struct TokenSigner(Arc<P256Token>);
+
+impl SigningKey for TokenSigner {
+    fn choose_scheme(&self, offered: &[SignatureScheme]) -> Option<Box<dyn Signer>> {
+        offered.contains(&self.scheme()).then(|| Box::new(self.clone()) as Box<dyn Signer>)
+    }
+
+    fn algorithm(&self) -> SignatureAlgorithm {
+        SignatureAlgorithm::ECDSA
+    }
+}
+
+impl Signer for TokenSigner {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
+        self.0.sign(message).map_err(|error| Error::Other(OtherError(Arc::new(error))))
+    }
+
+    fn scheme(&self) -> SignatureScheme {
+        SignatureScheme::ECDSA_NISTP256_SHA256
+    }
 }
 
 fn system_time(now: UnixTime) -> SystemTime {

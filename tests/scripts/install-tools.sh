@@ -15,6 +15,7 @@ tools=(
     "strace:strace"
     "curl:curl"
     "openssl:openssl"
+    "softhsm2-util:softhsm2"
 )
 
 # Debian keeps daemons where only root's PATH looks.

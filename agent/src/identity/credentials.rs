@@ -106,6 +106,7 @@ impl Credentials {
                     return;
                 }
                 info!(not_after = ?next.summary.not_after, "the new certificate works and is in use");
+                tidy(&self.slots);
                 state.current = next;
                 (state.next_failed, state.failures) = (false, 0);
             }
@@ -124,6 +125,7 @@ impl Credentials {
                     if let Err(error) = self.slots.drop_next() {
                         warn!(error = %format!("{:#}", anyhow::Error::new(error)), "remove the new certificate");
                     }
+                    tidy(&self.slots);
                 }
             }
         }
@@ -154,12 +156,28 @@ impl Credentials {
         Ok(())
     }
 
+    /// Removes what an end in the middle has left in the token.
+    pub(super) fn tidy(&self) {
+        tidy(&self.slots);
+    }
+
     pub(super) fn is_trying(&self) -> bool {
         self.state().next.is_some()
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What stays in the token does no harm and goes the next time.
+fn tidy(slots: &Slots) {
+    match slots.tidy() {
+        Ok(0) => {}
+        Ok(keys) => info!(keys, "keys that are not used any more are removed from the token"),
+        Err(error) => {
+            warn!(error = %format!("{:#}", anyhow::Error::new(error)), "remove unused keys from the token");
+        }
     }
 }
 

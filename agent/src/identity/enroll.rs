@@ -7,17 +7,16 @@ use std::time::Duration;
 
 use certs::{
     CertificateDer, CertificationRequest, ClientClock, FileError, Fingerprint, IssueError, KeyError, LoadError,
-    ServerRoots, Subject, Summary, enrolment_client_config, ensure_private_dir, first_contact_config, replace_private,
-    to_pem, write_public,
+    P256Key, ServerRoots, Subject, Summary, TokenUri, enrolment_client_config, ensure_private_dir,
+    first_contact_config, replace_private, to_pem, write_public,
 };
 use data_encoding::HEXLOWER;
-use p256::SecretKey;
 use schemas::enrolment::{CACERTS, SIMPLE_ENROLL, Token, user_name};
 use schemas::ids::Identity;
 use tokio::time::{Instant, sleep};
 
 use super::est::{EstError, Fleet};
-use super::slots::{Slot, Slots};
+use super::slots::{KeyPlaceError, Slot, Slots};
 
 /// How long a fleet that is busy or away is asked again: an installer waits for it.
 const PATIENCE: Duration = Duration::from_secs(25);
@@ -41,6 +40,8 @@ pub enum EnrollError {
     Root(#[source] EstError),
     #[error("ask the fleet for a certificate")]
     Certificate(#[source] EstError),
+    #[error("the token {0}")]
+    KeyPlace(#[from] KeyPlaceError),
     #[error(transparent)]
     Key(#[from] KeyError),
     #[error(transparent)]
@@ -58,6 +59,8 @@ pub struct Enrollment {
     pub device_serial: String,
     /// Folder of the settings file; the identity becomes a folder in it.
     pub base: PathBuf,
+    /// The token in which the key is made; without one it is made in a file.
+    pub pkcs11: Option<TokenUri>,
     pub clock: Arc<dyn ClientClock>,
 }
 
@@ -72,7 +75,10 @@ pub async fn enroll(ask: &Enrollment) -> Result<Summary, EnrollError> {
         let (token, own) = (token.device_serial.clone(), ask.device_serial.clone());
         return Err(EnrollError::OtherDevice { token, own });
     }
-    let slots = Slots::new(ask.base.join(FOLDER));
+    let mut slots = Slots::new(ask.base.join(FOLDER));
+    if let Some(pkcs11) = &ask.pkcs11 {
+        slots = slots.with_token(pkcs11, &Identity::cabinet(&token.tenant, &token.cabinet))?;
+    }
     ensure_private_dir(slots.folder())?;
     let key = slots.request_key(None)?;
     let root = root_of(token).await?;
@@ -80,7 +86,7 @@ pub async fn enroll(ask: &Enrollment) -> Result<Summary, EnrollError> {
     write_public(&slots.folder().join("root.crt"), to_pem(&root).as_bytes())?;
     let own = slots.write(Slot::Current, &key, &[leaf])?;
     // With it the cabinet is enrolled; until then the token is good for this key, and no other.
-    replace_private(&settings, identity_toml(token).as_bytes())?;
+    replace_private(&settings, identity_toml(token, ask.pkcs11.as_ref()).as_bytes())?;
     slots.forget_request()?;
     Ok(own.summary().clone())
 }
@@ -104,7 +110,7 @@ async fn root_of(token: &Token) -> Result<CertificateDer<'static>, EnrollError> 
 async fn certificate(
     ask: &Enrollment,
     root: &CertificateDer<'static>,
-    key: &SecretKey,
+    key: &P256Key,
 ) -> Result<CertificateDer<'static>, EnrollError> {
     let token = &ask.token;
     let roots = ServerRoots::new(std::slice::from_ref(root), token.tenant.clone())?;
@@ -121,7 +127,7 @@ async fn certificate(
 pub(super) fn own_leaf(
     told: Vec<CertificateDer<'static>>,
     identity: &Identity,
-    key: &SecretKey,
+    key: &P256Key,
 ) -> Option<CertificateDer<'static>> {
     told.into_iter().find(|one| {
         let own = |summary: Summary| {
@@ -145,7 +151,9 @@ async fn patiently<T, F: Future<Output = Result<T, EstError>>>(ask: impl Fn() ->
     }
 }
 
-fn identity_toml(token: &Token) -> String {
+fn identity_toml(token: &Token, pkcs11: Option<&TokenUri>) -> String {
+    // A URI has no character that a string of TOML would need to escape.
+    let pkcs11 = pkcs11.map(|uri| format!("pkcs11 = \"{uri}\"\n")).unwrap_or_default();
     let mut text = format!(
         "# Who this cabinet is and how it knows its fleet. Written by `cabinet-agent enroll`; agent.toml wins over it.\n\
          \n\
@@ -159,6 +167,7 @@ fn identity_toml(token: &Token) -> String {
          enrolment_port = {enrolment_port}\n\
          identity = \"{FOLDER}\"\n\
          roots = \"{FOLDER}/root.crt\"\n\
+         {pkcs11}\
          \n\
          [keys]\n\
          roots = [\n",

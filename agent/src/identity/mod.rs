@@ -10,4 +10,4 @@ pub use credentials::{Attempt, Credentials};
 pub use enroll::{EnrollError, Enrollment, enroll, identity_file};
 pub use est::{EstError, Fleet};
 pub use renewal::{Renewal, due_at};
-pub use slots::{Slot, Slots};
+pub use slots::{KeyPlaceError, Slot, Slots, key_place};

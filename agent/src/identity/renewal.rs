@@ -51,6 +51,7 @@ fn retry_after(failures: u32, draw: f64) -> Duration {
 impl Renewal {
     /// Runs for ever.
     pub async fn run(self) {
+        self.credentials.tidy();
         let mut failures = 0;
         loop {
             self.until_due().await;

@@ -307,7 +307,7 @@ pub(crate) fn tls() -> (TlsAcceptor, Arc<Credentials>) {
     let slots = Slots::new(folder.path());
     let (own, asked) = (generate_p256().unwrap(), LeafRequest::client("cabinet:acme:berlin-01".parse().unwrap()));
     let cabinet = cabinets.issue(&asked, &LeafKey::from(&own), now).unwrap();
-    slots.write(Slot::Current, &own, &[cabinet.certificate]).unwrap();
+    slots.write(Slot::Current, &own.into(), &[cabinet.certificate]).unwrap();
     let clients = ClientRoots::new(&[cabinets.certificate().clone()], &[people.certificate().clone()]).unwrap();
     let roots = ServerRoots::new(&[root.certificate().clone()], "acme".parse().unwrap()).unwrap();
     let accepting = certs::server_config(&server, &clients, certs::system_clock()).unwrap();

@@ -11,6 +11,7 @@ use rustls::client::verify_server_name;
 use rustls::crypto::verify_tls13_signature;
 use rustls::server::ParsedCertificate;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::sign::SingleCertAndKey;
 use rustls::time_provider::TimeProvider;
 use rustls::{
     ClientConfig, DigitallySignedStruct, DistinguishedName, Error, PeerIncompatible, ServerConfig, SignatureScheme,
@@ -19,7 +20,7 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use schemas::ids::Identity;
 
-use super::{check_side, provider, rustls_key, system_time, with_leaf};
+use super::{certified, check_side, provider, system_time, with_leaf};
 use crate::load::{LoadError, TlsIdentity};
 use crate::peers::{IdentityError, PeerIdentity, ServerRoots};
 use crate::profile::Usage;
@@ -61,7 +62,7 @@ pub fn signer_server_config(
     let mut config = ServerConfig::builder_with_details(provider(), clock)
         .with_protocol_versions(&[&version::TLS13])?
         .with_client_cert_verifier(Arc::new(Verifier(broker.clone())))
-        .with_single_cert(own.chain.clone(), rustls_key(own)?)?;
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified(own)?)));
     config.send_tls13_tickets = 0;
     config.alpn_protocols = vec![ALPN_SIGNER.to_vec()];
     Ok(config)
@@ -79,7 +80,7 @@ pub fn signer_client_config(
         // rustls calls every verifier of one's own dangerous. This one adds checks to webpki's and leaves none out.
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(Verifier(signer.clone())))
-        .with_client_auth_cert(own.chain.clone(), rustls_key(own)?)?;
+        .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(certified(own)?)));
     config.resumption = Resumption::disabled();
     config.alpn_protocols = vec![ALPN_SIGNER.to_vec()];
     Ok(config)

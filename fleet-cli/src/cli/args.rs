@@ -131,6 +131,12 @@ pub(super) struct InitArgs {
     /// Private file; encrypts keys in offline/ and ca/
     #[arg(long, value_name = "FILE")]
     pub(super) passphrase_file: Option<PathBuf>,
+    /// Token for the first keyset root (pkcs11:token=…)
+    #[arg(long, value_name = "URI")]
+    pub(super) root_1_pkcs11: Option<String>,
+    /// Token for the second keyset root
+    #[arg(long, value_name = "URI")]
+    pub(super) root_2_pkcs11: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
-use certs::Passphrase;
+use certs::{Passphrase, TokenUri};
 use schemas::api::{Reply, Request};
 
 use super::failure::Usage;
@@ -110,6 +110,12 @@ pub(super) fn passphrase(path: Option<&Path>) -> anyhow::Result<Option<Passphras
         return Err(Usage(format!("passphrase file `{}` has more than one line", path.display())).into());
     }
     Ok(Some(Passphrase::new(text)))
+}
+
+/// Reads `--pkcs11`. Not by clap: its error repeats what was typed, and somebody may have typed a PIN.
+pub(super) fn token(text: Option<&str>) -> Result<Option<TokenUri>, Usage> {
+    let read = |text: &str| text.parse().map_err(|error| Usage(format!("the token's URI {error}")));
+    text.map(read).transpose()
 }
 
 #[cfg(test)]

@@ -12,13 +12,13 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::cabinets::only_operator;
-use super::context::{Context, block_on, other_answer, passphrase};
+use super::context::{Context, block_on, other_answer, passphrase, token};
 use super::failure::Usage;
 use super::output::{self, table};
 use super::own_keys::{self, DelegateArgs, OwnArgs};
 use crate::client::Client;
 use crate::folder::PersonFolder;
-use crate::setup::{self, Change, Layout, Root, RootKeys, SignedKeyset};
+use crate::setup::{self, Change, Layout, Place, Root, RootKeys, SignedKeyset};
 
 /// How long connected cabinets may take to say that they hold a new keyset.
 const HEARD_WITHIN: Duration = Duration::from_secs(10);
@@ -44,6 +44,9 @@ signs with the new key. The old one works until `fleet keys retire`.")]
     Rotate {
         /// unlock, codes, pepper or admin
         purpose: KeyPurpose,
+        /// Of admin: token in which the key is made
+        #[arg(long = "pkcs11", value_name = "URI")]
+        token: Option<String>,
         #[command(flatten)]
         keys: KeysArgs,
     },
@@ -119,11 +122,15 @@ Example:
   fleet keys root replace 1 --fleet acme --roots /media/safe
 
 The other root signs. The new key is written beside it; carry it to a safe of
-its own. What the old one signs is refused from then on.")]
+its own. What the old one signs is refused from then on. With --pkcs11 the key is
+made in the token and stays there; the file beside the other root names it.")]
     Replace {
         /// Which: 1 or 2
         #[arg(value_parser = parse_root, value_name = "1|2")]
         root: Root,
+        /// Token in which the key is made (pkcs11:token=…)
+        #[arg(long = "pkcs11", value_name = "URI")]
+        token: Option<String>,
         #[command(flatten)]
         keys: KeysArgs,
     },
@@ -137,7 +144,7 @@ pub(super) struct KeysArgs {
     /// Where the roots' keys are [default: DIR/offline]
     #[arg(long, value_name = "DIR")]
     roots: Option<PathBuf>,
-    /// Private file that opens the roots' keys
+    /// Private file that opens the roots' keys, or has the PIN
     #[arg(long, value_name = "FILE")]
     passphrase_file: Option<PathBuf>,
     /// Go above a version that a cabinet claims to hold
@@ -156,13 +163,22 @@ fn parse_root(text: &str) -> Result<Root, &'static str> {
 pub(super) fn run(context: &Context, command: KeysCommand) -> anyhow::Result<ExitCode> {
     match command {
         KeysCommand::List => list(context),
-        KeysCommand::Rotate { purpose, keys } => sign(context, &keys, Change::Rotate(purpose), false),
-        KeysCommand::Retire { key, force, keys } => sign(context, &keys, Change::Retire(key), force),
-        KeysCommand::Root(RootCommand::Replace { root, keys }) => sign(context, &keys, Change::Replace(root), false),
+        KeysCommand::Rotate { purpose, token, keys } => {
+            if token.is_some() && purpose != KeyPurpose::Admin {
+                let text =
+                    format!("a {purpose} key is the signer's and is made in a file; only of admin give --pkcs11");
+                return Err(Usage(text).into());
+            }
+            sign(context, &keys, Change::Rotate(purpose), false, token.as_deref())
+        }
+        KeysCommand::Retire { key, force, keys } => sign(context, &keys, Change::Retire(key), force, None),
+        KeysCommand::Root(RootCommand::Replace { root, token, keys }) => {
+            sign(context, &keys, Change::Replace(root), false, token.as_deref())
+        }
         KeysCommand::Own(args) => own_keys::own(context, &args),
         KeysCommand::Delegate(args) => own_keys::delegate(context, *args),
-        KeysCommand::Void { keys } => sign(context, &keys, Change::Void, false),
-        KeysCommand::PeopleOnly { keys } => sign(context, &keys, Change::PeopleOnly, false),
+        KeysCommand::Void { keys } => sign(context, &keys, Change::Void, false, None),
+        KeysCommand::PeopleOnly { keys } => sign(context, &keys, Change::PeopleOnly, false, None),
         KeysCommand::Push { dir } => push(context, &dir),
     }
 }
@@ -205,12 +221,19 @@ fn operator(context: &Context, fleet: &Path) -> anyhow::Result<PersonFolder> {
 }
 
 /// Signs the next keyset and gives it to the fleet.
-fn sign(context: &Context, args: &KeysArgs, change: Change, force: bool) -> anyhow::Result<ExitCode> {
+fn sign(
+    context: &Context,
+    args: &KeysArgs,
+    change: Change,
+    force: bool,
+    new_in: Option<&str>,
+) -> anyhow::Result<ExitCode> {
+    let token = token(new_in)?;
     let layout = Layout::open(&args.dir)?;
     let operator = operator(context, &args.dir)?;
     let passphrase = passphrase(args.passphrase_file.as_deref())?;
     let folder = args.roots.clone().unwrap_or_else(|| layout.offline());
-    let root_keys = RootKeys { folder, passphrase: passphrase.as_ref() };
+    let root_keys = RootKeys { folder, passphrase: passphrase.as_ref(), place: Place::of(token.as_ref()) };
 
     let before = setup::newest_keyset(&layout)?;
     let known = block_on(bring_up_to_date(&operator, &layout))??;
@@ -413,8 +436,8 @@ fn tell(
                 Root::Second => 2,
             };
             format!(
-                "Root {place} is another key now: keyset-root-{place}-{version}.key. Carry it to a safe of its own,\n\
-                 and destroy the file of the former one."
+                "Root {place} is another key now: keyset-root-{place}-{version}.key, or the token that it names. Carry it to\n\
+                 a safe of its own, and destroy the former one."
             )
         }
     };

@@ -14,10 +14,10 @@ use schemas::ids::{CabinetId, Name, Role};
 use schemas::messages::{Action, Command, CommandId, Compartment, DelegationScope, Expect, KeyPurpose, Unlock};
 use serde_json::json;
 
-use super::context::{Context, other_answer, passphrase};
+use super::context::{Context, other_answer, passphrase, token};
 use super::output;
 use crate::folder::PersonFolder;
-use crate::setup::{self, DelegationOptions, Layout, OwnKey};
+use crate::setup::{self, DelegationOptions, Layout, OwnKey, Place};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -62,19 +62,26 @@ pub(super) struct DelegateArgs {
 #[command(after_help = "\
 Example:
   fleet keys own --as people/operator-eve --passphrase-file ./passphrase
+  fleet keys own --as people/operator-eve --passphrase-file ./pin \\
+      --pkcs11 'pkcs11:token=eve?module-path=/usr/lib/opensc-pkcs11.so'
 
 Makes unlock.key in the folder, for its owner only. It opens nothing before an
-admin key vouches for it: send the public half to whoever keeps that one.")]
+admin key vouches for it: send the public half to whoever keeps that one. With
+--pkcs11 the key is made in the token and stays there; unlock.key names it.")]
 pub(super) struct OwnArgs {
-    /// Private file; encrypts the key
+    /// Private file; encrypts the key, or has the token's PIN
     #[arg(long, value_name = "FILE")]
     passphrase_file: Option<PathBuf>,
+    /// Token in which the key is made (pkcs11:token=…)
+    #[arg(long = "pkcs11", value_name = "URI")]
+    token: Option<String>,
 }
 
 pub(super) fn own(context: &Context, args: &OwnArgs) -> anyhow::Result<ExitCode> {
     let folder = context.folder()?;
     let passphrase = passphrase(args.passphrase_file.as_deref())?;
-    let public = setup::make_own_key(folder.path(), passphrase.as_ref())?;
+    let token = token(args.token.as_deref())?;
+    let public = setup::make_own_key(folder.path(), Place::of(token.as_ref()), passphrase.as_ref())?;
     if context.json {
         output::json(&json!({ "identity": folder.identity(), "public": public }))?;
     } else {
@@ -162,7 +169,7 @@ pub(super) fn unlock(
     let OwnKey { key, delegation } = own;
     let (tenant, instance) = (&folder.identity().tenant, issued.instance);
     let scope = Scope::Cabinet { tenant, cabinet: &cabinet, instance, purpose: KeyPurpose::Unlock };
-    let envelope = HexBytes(envelope::sign(cbor::encode(&command), scope, &key));
+    let envelope = HexBytes(envelope::try_sign(cbor::encode(&command), scope, &key)?);
     let delegation = HexBytes(delegation);
     context.ask(folder, &Request::UnlockSigned { cabinet, envelope, delegation, reason })
 }

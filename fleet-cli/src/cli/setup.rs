@@ -7,7 +7,7 @@ use schemas::ids::Role;
 use serde_json::json;
 
 use super::args::InitArgs;
-use super::context::{Context, passphrase};
+use super::context::{Context, passphrase, token};
 use super::output;
 use crate::setup::{self, InitOptions, Layout};
 
@@ -23,6 +23,7 @@ pub(super) fn init(context: &Context, args: InitArgs) -> anyhow::Result<ExitCode
     options.signer = args.signer;
     options.operator = args.operator;
     options.passphrase = passphrase(args.passphrase_file.as_deref())?;
+    options.root_tokens = [token(args.root_1_pkcs11.as_deref())?, token(args.root_2_pkcs11.as_deref())?];
     let layout = setup::init(&options)?;
     let operator = layout.person(Role::Operator, &options.operator);
     if context.json {

@@ -5,9 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use certs::{KeyError, Passphrase, ensure_private_dir, generate_ed25519, read_ed25519, write_ed25519, write_public};
+use certs::{Ed25519Key, KeyError, Passphrase, TokenError, ensure_private_dir, write_public};
 use data_encoding::HEXLOWER;
-use ed25519_dalek::SigningKey;
 use schemas::cbor::{self, Blob};
 use schemas::crypto::envelope::{self, Scope, public_entry};
 use schemas::ids::{CabinetId, Identity, Name, Role};
@@ -17,6 +16,7 @@ use super::SetupError;
 use super::init::millis;
 use super::keys::{KeysError, newest_keyset};
 use super::layout::Layout;
+use super::tokens::{Place, make_key, open_key};
 
 /// In a person's folder.
 const OWN_KEY: &str = "unlock.key";
@@ -25,7 +25,7 @@ const DELEGATION: &str = "delegation.cose";
 
 /// The own key of a person and what vouches for it.
 pub struct OwnKey {
-    pub key: SigningKey,
+    pub key: Ed25519Key,
     pub delegation: Vec<u8>,
 }
 
@@ -42,22 +42,17 @@ pub fn own_key(folder: &Path, passphrase: Option<&Passphrase>) -> Result<OwnKey,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(KeysError::NoDelegation(path).into()),
         Err(source) => return Err(SetupError::Io { what: "read", path, source }),
     };
-    let key = match read_ed25519(&folder.join(OWN_KEY), passphrase) {
-        Err(KeyError::PassphraseNeeded { path }) => return Err(SetupError::PassphraseNeeded(path)),
-        other => other?,
-    };
-    Ok(OwnKey { key, delegation })
+    Ok(OwnKey { key: open_key(&folder.join(OWN_KEY), passphrase)?, delegation })
 }
 
 /// Makes the own key of a person; returns its public half in hexadecimal. Made once: another one needs another delegation.
-pub fn make_own_key(folder: &Path, passphrase: Option<&Passphrase>) -> Result<String, SetupError> {
+pub fn make_own_key(folder: &Path, place: Place<'_>, passphrase: Option<&Passphrase>) -> Result<String, SetupError> {
     let path = folder.join(OWN_KEY);
     if path.exists() {
         return Err(SetupError::Exists(path));
     }
-    let key = generate_ed25519()?;
-    write_ed25519(&path, &key, passphrase)?;
-    let public = HEXLOWER.encode(&key.verifying_key().to_bytes());
+    let key = make_key(&path, place, "unlock", passphrase)?;
+    let public = HEXLOWER.encode(&key.public_key());
     write_public(&folder.join(OWN_PUBLIC), format!("{public}\n").as_bytes())?;
     Ok(public)
 }
@@ -113,7 +108,7 @@ pub fn delegate(options: &DelegationOptions<'_>) -> Result<MadeDelegation, Setup
     };
     delegation.check(tenant).map_err(KeysError::Delegation)?;
     let scope = Scope::Tenant { tenant, purpose: KeyPurpose::Admin };
-    let envelope = envelope::sign(cbor::encode(&delegation), scope, &admin);
+    let envelope = envelope::try_sign(cbor::encode(&delegation), scope, &admin).map_err(KeyError::Token)?;
     let path = options.out.clone().unwrap_or_else(|| folder.join(DELEGATION));
     write_public(&path, &envelope)?;
     Ok(MadeDelegation { path, delegation })
@@ -124,7 +119,9 @@ fn public_of(folder: &Path) -> Result<String, SetupError> {
     let path = folder.join(OWN_PUBLIC);
     match fs::read_to_string(&path) {
         Ok(text) => Ok(text),
-        Err(error) if error.kind() == io::ErrorKind::NotFound && folder.is_dir() => make_own_key(folder, None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && folder.is_dir() => {
+            make_own_key(folder, Place::File, None)
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(KeysError::NoPerson(folder.into()).into()),
         Err(source) => Err(SetupError::Io { what: "read", path, source }),
     }
@@ -134,16 +131,17 @@ fn public_of(folder: &Path) -> Result<String, SetupError> {
 pub(super) fn make_admin_key(
     layout: &Layout,
     version: u64,
+    place: Place<'_>,
     passphrase: Option<&Passphrase>,
 ) -> Result<schemas::messages::Key, SetupError> {
     ensure_private_dir(&layout.ca())?;
-    let key = generate_ed25519()?;
-    write_ed25519(&layout.ca().join(format!("admin-{version}.key")), &key, passphrase)?;
+    let name = format!("admin-{version}");
+    let key = make_key(&layout.ca().join(format!("{name}.key")), place, &name, passphrase)?;
     Ok(public_entry(&key, KeyPurpose::Admin))
 }
 
-/// The key file of the newest admin key that is in the newest keyset.
-fn admin_key(layout: &Layout, passphrase: Option<&Passphrase>) -> Result<SigningKey, SetupError> {
+/// The newest admin key that is in the newest keyset. One whose token is away is passed over if another is there.
+fn admin_key(layout: &Layout, passphrase: Option<&Passphrase>) -> Result<Ed25519Key, SetupError> {
     let keyset = newest_keyset(layout)?.keyset;
     let entries = fs::read_dir(layout.ca()).map_err(|source| SetupError::Io {
         what: "read folder",
@@ -154,16 +152,19 @@ fn admin_key(layout: &Layout, passphrase: Option<&Passphrase>) -> Result<Signing
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         name.starts_with("admin-") && name.ends_with(".key")
     };
-    let mut found = Vec::new();
+    let (mut found, mut away) = (Vec::new(), None);
     for path in entries.filter_map(Result::ok).map(|entry| entry.path()).filter(is_admin) {
-        let key = match read_ed25519(&path, passphrase) {
-            Err(KeyError::PassphraseNeeded { path }) => return Err(SetupError::PassphraseNeeded(path)),
+        let key = match open_key(&path, passphrase) {
+            Err(SetupError::Key(KeyError::Token(error @ TokenError::NoToken { .. }))) => {
+                away = Some(SetupError::Key(error.into()));
+                continue;
+            }
             other => other?,
         };
         let entry = public_entry(&key, KeyPurpose::Admin);
         found.extend(keyset.keys.iter().position(|known| *known == entry).map(|place| (place, key)));
     }
     found.sort_by_key(|(place, _)| *place);
-    let missing = || KeysError::NoAdmin(layout.ca());
-    Ok(found.into_iter().next().map(|(_, key)| key).ok_or_else(missing)?)
+    let missing = || away.unwrap_or_else(|| KeysError::NoAdmin(layout.ca()).into());
+    found.into_iter().next().map(|(_, key)| key).ok_or_else(missing)
 }

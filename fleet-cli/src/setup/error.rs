@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use certs::{FileError, IssueError, KeyError, LoadError};
+use certs::{FileError, IssueError, KeyError, LoadError, TokenError};
 use schemas::ids::Role;
 
 use super::keys::KeysError;
@@ -44,6 +44,11 @@ pub enum SetupError {
     Io { what: &'static str, path: PathBuf, source: io::Error },
     #[error("key `{}` is encrypted; give its passphrase with --passphrase-file FILE", .0.display())]
     PassphraseNeeded(PathBuf),
+    #[error(
+        "token {0} wants a PIN; give it with --passphrase-file FILE, or name a private file with it: \
+         pin-source=file:/… in the URI"
+    )]
+    PinNeeded(String),
     #[error("this machine's clock is before 1970")]
     Clock,
     #[error("this machine gives no random bytes")]
@@ -119,9 +124,16 @@ impl SetupError {
             | Self::Keys(_)
             | Self::Plan(_)
             | Self::Folder(_)
-            | Self::PassphraseNeeded(_) => true,
+            | Self::PassphraseNeeded(_)
+            | Self::PinNeeded(_) => true,
             Self::Key(error) | Self::Load(LoadError::Key(error)) => {
-                matches!(error, KeyError::WrongPassphrase { .. } | KeyError::ShortPassphrase)
+                matches!(
+                    error,
+                    KeyError::WrongPassphrase { .. }
+                        | KeyError::ShortPassphrase
+                        | KeyError::Uri { .. }
+                        | KeyError::Token(TokenError::PinWrong { .. } | TokenError::Exists { .. })
+                )
             }
             Self::Io { .. } | Self::Clock | Self::NoRandom(_) | Self::File(_) | Self::Load(_) | Self::Issue(_) => false,
         }

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use certs::{
-    Authority, CertificateAuthority, LeafKey, LeafRequest, Passphrase, ServerName, create_private, ensure_private_dir,
-    generate_ed25519, generate_p256, write_ed25519, write_p256, write_public,
+    Authority, CertificateAuthority, Ed25519Key, KeyError, LeafKey, LeafRequest, Passphrase, ServerName, TokenUri,
+    create_private, ensure_private_dir, generate_ed25519, generate_p256, write_ed25519, write_p256, write_public,
 };
 use data_encoding::HEXLOWER;
 use schemas::cbor::{self, Blob};
@@ -21,6 +21,7 @@ use super::layout::{FleetSettings, Layout};
 use super::making::Making;
 use super::person::{PersonOptions, copy_public, make_person};
 use super::text::quoted;
+use super::tokens::{Place, forget_key, make_key};
 
 /// What a new fleet is to be.
 #[derive(Debug)]
@@ -42,8 +43,10 @@ pub struct InitOptions {
     pub signer: Option<String>,
     /// The first operator.
     pub operator: Name,
-    /// Encrypts the keys in `offline/` and `ca/`.
+    /// Encrypts the keys in `offline/` and `ca/`. Of a token it is the PIN, where the URI names no file with it.
     pub passphrase: Option<Passphrase>,
+    /// Tokens in which the first and the second root of keysets are made; without one it is made in a file.
+    pub root_tokens: [Option<TokenUri>; 2],
     pub now: SystemTime,
 }
 
@@ -66,6 +69,7 @@ impl InitOptions {
             signer: None,
             operator: "admin".parse()?,
             passphrase: None,
+            root_tokens: [None, None],
             now: SystemTime::now(),
         })
     }
@@ -93,7 +97,9 @@ pub fn init(options: &InitOptions) -> Result<Layout, SetupError> {
     }
     ensure_private_dir(&layout.cabinets())?;
     let authorities = Authorities::make(&layout, options)?;
-    make_signer(&layout, options, &authorities, remote.as_ref())?;
+    let signer = make_signer(&layout, options, &authorities, remote.as_ref())?;
+    let mut in_tokens = InTokens { options, keys: Vec::new() };
+    make_keyset(&layout, options, signer, &mut in_tokens)?;
     make_broker(&layout, options, &authorities, names)?;
     let (path, text) = layout.settings_file()?;
     write_public(&path, text.as_bytes())?;
@@ -108,6 +114,7 @@ pub fn init(options: &InitOptions) -> Result<Layout, SetupError> {
         &authorities.people,
     )?;
     making.finish()?;
+    in_tokens.keys.clear();
     Layout::open(&options.dir)
 }
 
@@ -184,13 +191,13 @@ impl Authorities {
     }
 }
 
-/// The keys of the signer, and the keyset that tells cabinets to believe them.
+/// The keys of the signer. Returns those that cabinets are to believe.
 fn make_signer(
     layout: &Layout,
     options: &InitOptions,
     authorities: &Authorities,
     remote: Option<&RemoteSigner>,
-) -> Result<(), SetupError> {
+) -> Result<Vec<Key>, SetupError> {
     let (signer, cabinets) = (layout.signer(), &authorities.cabinets);
     // In plain: the signer has to start by itself after a power cut.
     let [unlock, codes, secrets] = [generate_ed25519()?, generate_ed25519()?, generate_ed25519()?];
@@ -207,25 +214,51 @@ fn make_signer(
     create_private(&layout.signer_toml(), signer_toml(&options.tenant, remote).as_bytes())?;
 
     let pepper = pepper.public_key().to_sec1_bytes().into_vec();
-    let keys = vec![
+    Ok(vec![
         public_entry(&unlock, KeyPurpose::Unlock),
         public_entry(&codes, KeyPurpose::Codes),
         Key { id: key_id(&pepper), purpose: KeyPurpose::Pepper, public: Blob(pepper) },
-    ];
+    ])
+}
+
+/// Keys of this fleet in tokens. If the fleet does not come about, they are removed as its folder is.
+struct InTokens<'o> {
+    options: &'o InitOptions,
+    keys: Vec<TokenUri>,
+}
+
+impl Drop for InTokens<'_> {
+    fn drop(&mut self) {
+        for key in &self.keys {
+            forget_key(key, self.options.passphrase.as_ref());
+        }
+    }
+}
+
+/// The roots, and the keyset that tells cabinets to believe `keys`.
+fn make_keyset(
+    layout: &Layout,
+    options: &InitOptions,
+    keys: Vec<Key>,
+    in_tokens: &mut InTokens<'_>,
+) -> Result<(), SetupError> {
+    let mut make = |name: &str, token: Option<&TokenUri>| -> Result<Ed25519Key, SetupError> {
+        let path = layout.offline().join(format!("{name}.key"));
+        let key = make_key(&path, Place::of(token), name, options.passphrase.as_ref())?;
+        in_tokens.keys.extend(key.uri().cloned());
+        let public = format!("{}\n", HEXLOWER.encode(&key.public_key()));
+        write_public(&layout.public().join(format!("{name}.pub")), public.as_bytes())?;
+        Ok(key)
+    };
+    let [first_token, second_token] = options.root_tokens.each_ref().map(Option::as_ref);
+    let (first, second) = (make("keyset-root-1", first_token)?, make("keyset-root-2", second_token)?);
     let scope = Scope::Tenant { tenant: &options.tenant, purpose: KeyPurpose::Keyset };
-    let [first, second] = [generate_ed25519()?, generate_ed25519()?];
     // The roots are named although cabinets pin them: so the fleet knows them too.
-    let root = |key| public_entry(key, KeyPurpose::Keyset);
+    let root = |key: &Ed25519Key| public_entry(key, KeyPurpose::Keyset);
     let roots = Some(Roots { first: root(&first), second: root(&second) });
     let keyset = Keyset { roots, ..Keyset::new(options.tenant.clone(), 1, millis(options.now)?, keys) };
-    let envelope = envelope::sign(cbor::encode(&keyset), scope, &first);
-    write_public(&layout.public().join("keyset.cose"), &envelope)?;
-    for (name, key) in [("keyset-root-1", first), ("keyset-root-2", second)] {
-        write_ed25519(&layout.offline().join(format!("{name}.key")), &key, options.passphrase.as_ref())?;
-        let public = format!("{}\n", HEXLOWER.encode(&key.verifying_key().to_bytes()));
-        write_public(&layout.public().join(format!("{name}.pub")), public.as_bytes())?;
-    }
-    Ok(())
+    let envelope = envelope::try_sign(cbor::encode(&keyset), scope, &first).map_err(KeyError::Token)?;
+    Ok(write_public(&layout.public().join("keyset.cose"), &envelope)?)
 }
 
 /// By which a broker on another host knows its signer. A server's certificate, as the broker has one.

@@ -10,11 +10,10 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use certs::{
-    KeyError, Passphrase, create_private, ensure_private_dir, generate_ed25519, generate_p256, read_ed25519, read_p256,
-    write_ed25519, write_p256, write_public,
+    Ed25519Key, KeyError, Passphrase, TokenError, create_private, ensure_private_dir, generate_ed25519, generate_p256,
+    read_ed25519, read_p256, write_ed25519, write_p256, write_public,
 };
 use data_encoding::HEXLOWER;
-use ed25519_dalek::SigningKey;
 use schemas::cbor::{self, Blob};
 use schemas::crypto::envelope::{self, Scope, key_id, public_entry};
 use schemas::messages::{Key, KeyId, KeyPurpose, Keyset, Roots};
@@ -23,6 +22,7 @@ use super::SetupError;
 use super::delegations::make_admin_key;
 use super::init::millis;
 use super::layout::Layout;
+use super::tokens::{self, Place, open_key};
 
 /// Which of the two roots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +45,10 @@ impl Root {
 pub struct RootKeys<'a> {
     /// `offline/` of the fleet's folder, unless they were carried away.
     pub folder: PathBuf,
+    /// Of keys in tokens it is the PIN, where their files name none.
     pub passphrase: Option<&'a Passphrase>,
+    /// Where another root or admin key is made.
+    pub place: Place<'a>,
 }
 
 /// A keyset in the fleet's folder.
@@ -149,7 +152,7 @@ fn public_file(layout: &Layout, root: Root) -> PathBuf {
 
 impl RootKeys<'_> {
     /// A key of one of these roots.
-    fn signer_of(&self, roots: &[&Key]) -> Result<SigningKey, SetupError> {
+    fn signer_of(&self, roots: &[&Key]) -> Result<Ed25519Key, SetupError> {
         let entries = match fs::read_dir(&self.folder) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -166,11 +169,12 @@ impl RootKeys<'_> {
         // One may be damaged or have another passphrase: the other root is there for that.
         let mut failed = None;
         for path in paths.iter().filter(is_root) {
-            match read_ed25519(path, self.passphrase) {
+            match open_key(path, self.passphrase) {
                 Ok(key) if roots.contains(&&public_entry(&key, KeyPurpose::Keyset)) => return Ok(key),
                 Ok(_) => {}
-                Err(KeyError::PassphraseNeeded { path }) => failed = Some(SetupError::PassphraseNeeded(path)),
-                Err(error) => failed = Some(error.into()),
+                // The other root may be in the same token, and its tries are few.
+                Err(error @ SetupError::Key(KeyError::Token(TokenError::PinWrong { .. }))) => return Err(error),
+                Err(error) => failed = Some(error),
             }
         }
         Err(failed.unwrap_or_else(|| KeysError::NoRoot(self.folder.clone()).into()))
@@ -213,7 +217,7 @@ pub fn change(
     let mut keyset = Keyset { version, issued: millis(now)?, roots: Some(in_force.clone()), ..before.keyset.clone() };
     match change {
         Change::Rotate(KeyPurpose::Admin) => {
-            keyset.keys.insert(0, make_admin_key(layout, version, root_keys.passphrase)?);
+            keyset.keys.insert(0, make_admin_key(layout, version, root_keys.place, root_keys.passphrase)?);
         }
         Change::Rotate(purpose) => keyset.keys.insert(0, make_key(layout, purpose, version)?),
         Change::Retire(id) => retire(&mut keyset, id, before.keyset.version)?,
@@ -231,7 +235,8 @@ pub fn change(
         .check(&layout.settings().tenant, &in_force)
         .map_err(|error| KeysError::NotAKeyset { path: newest_file(layout), what: error.to_string() })?;
     let scope = Scope::Tenant { tenant: &layout.settings().tenant, purpose: KeyPurpose::Keyset };
-    let signed = SignedKeyset { envelope: envelope::sign(cbor::encode(&keyset), scope, &signer), keyset };
+    let envelope = envelope::try_sign(cbor::encode(&keyset), scope, &signer).map_err(KeyError::Token)?;
+    let signed = SignedKeyset { envelope, keyset };
     keep(layout, &before)?;
     keep(layout, &signed)?;
     write_public(&newest_file(layout), &signed.envelope)?;
@@ -279,9 +284,9 @@ fn retire(keyset: &mut Keyset, id: KeyId, version: u64) -> Result<(), SetupError
 
 /// Makes another root. The file of the one that goes stays where it is: nobody else knows whether it is lost.
 fn replace(before: Roots, root: Root, version: u64, root_keys: &RootKeys<'_>) -> Result<Roots, SetupError> {
-    let key = generate_ed25519()?;
-    let path = root_keys.folder.join(format!("keyset-root-{}-{version}.key", root.number()));
-    write_ed25519(&path, &key, root_keys.passphrase)?;
+    let name = format!("keyset-root-{}-{version}", root.number());
+    let path = root_keys.folder.join(format!("{name}.key"));
+    let key = tokens::make_key(&path, root_keys.place, &name, root_keys.passphrase)?;
     let new = public_entry(&key, KeyPurpose::Keyset);
     Ok(match root {
         Root::First => Roots { first: new, ..before },

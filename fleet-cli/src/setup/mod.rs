@@ -13,6 +13,7 @@ mod layout;
 mod making;
 mod person;
 mod text;
+mod tokens;
 
 pub use boards::{Boards, ByteOrder, Polarity};
 pub use cabinet::{CabinetFolder, CabinetOptions, TOKEN_LIFE, cabinet, new_cabinet_token};
@@ -25,3 +26,4 @@ pub use keys::{
 };
 pub use layout::{FleetSettings, Layout};
 pub use person::{PersonOptions, person, renew_person};
+pub use tokens::Place;

@@ -58,6 +58,9 @@ fn build(cargo: &Path, folder: &Path) -> anyhow::Result<()> {
         .args(["build", "--workspace", "--bin=fleet-broker", "--bin=cabinet-agent", "--bin=fleet", "--quiet"])
         .current_dir(workspace)
         .stdin(Stdio::null());
+    if cfg!(feature = "pkcs11") {
+        command.arg("--features=cabinet-agent/pkcs11,fleet-cli/pkcs11");
+    }
     if folder.ends_with("release") {
         command.arg("--release");
     }

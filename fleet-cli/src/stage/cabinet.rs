@@ -37,6 +37,8 @@ pub struct CabinetPlan {
     pub port: Option<u16>,
     /// A program and its arguments that the agent is started through, such as `env` with variables.
     pub launcher: Vec<OsString>,
+    /// More words of `cabinet-agent enroll`.
+    pub enrolment: Vec<OsString>,
 }
 
 impl CabinetPlan {
@@ -49,6 +51,7 @@ impl CabinetPlan {
             person: None,
             port: None,
             launcher: Vec::new(),
+            enrolment: Vec::new(),
         }
     }
 }
@@ -104,7 +107,8 @@ impl Cabinet {
             "--serial".into(),
             DEVICE_SERIAL.into(),
         ];
-        let process = Process::start("enrolment", &self.agent_program, arguments, self.log.clone())?;
+        let words = arguments.into_iter().chain(self.plan.enrolment.iter().cloned());
+        let process = self.launch("enrolment", words)?;
         process.wait_for_success(PATIENCE).await
     }
 
@@ -191,12 +195,16 @@ impl Cabinet {
         }
         // Tests and the demo come back at once.
         arguments.extend(["--set".into(), "fleet.backoff_max_seconds=1".into()]);
-        let mut words = self.plan.launcher.iter().cloned().chain([self.agent_program.clone().into_os_string()]);
-        let program = PathBuf::from(words.next().unwrap_or_default());
-        let process = Process::start("agent", &program, words.chain(arguments), self.log.clone())?;
+        let process = self.launch("agent", arguments)?;
         process.wait_for_line("agent ready", PATIENCE).await?;
         self.agent = Some(process);
         Ok(())
+    }
+
+    fn launch(&self, name: &str, arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<Process> {
+        let mut words = self.plan.launcher.iter().cloned().chain([self.agent_program.clone().into_os_string()]);
+        let program = PathBuf::from(words.next().unwrap_or_default());
+        Process::start(name, &program, words.chain(arguments), self.log.clone())
     }
 
     pub async fn stop_agent(&mut self) -> anyhow::Result<()> {

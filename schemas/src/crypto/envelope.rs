@@ -3,6 +3,8 @@
 //! An envelope is accepted only as the exact deterministic bytes that [`sign`] makes: two protected headers (`alg`,
 //! `kid`), no unprotected one, an attached payload. So nothing can be varied and no unknown critical header passes.
 
+use std::convert::Infallible;
+
 use coset::iana::Algorithm;
 use coset::{CborSerializable as _, CoseSign1, CoseSign1Builder, Header, HeaderBuilder, RegisteredLabelWithPrivate};
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
@@ -62,24 +64,51 @@ pub fn key_id(public: &[u8]) -> KeyId {
     KeyId(id)
 }
 
+/// A key that signs envelopes, wherever it is.
+pub trait Signs {
+    /// Why there is no signature: a key in a token can be away.
+    type Error;
+
+    /// The public half.
+    fn public(&self) -> [u8; 32];
+
+    /// An Ed25519 signature.
+    fn signature(&self, message: &[u8]) -> Result<[u8; 64], Self::Error>;
+}
+
+impl Signs for SigningKey {
+    type Error = Infallible;
+
+    fn public(&self) -> [u8; 32] {
+        self.verifying_key().to_bytes()
+    }
+
+    fn signature(&self, message: &[u8]) -> Result<[u8; 64], Infallible> {
+        Ok(self.sign(message).to_bytes())
+    }
+}
+
 /// The keyset entry of a signing key.
-pub fn public_entry(key: &SigningKey, purpose: KeyPurpose) -> Key {
-    let public = key.verifying_key().to_bytes();
+pub fn public_entry(key: &impl Signs, purpose: KeyPurpose) -> Key {
+    let public = key.public();
     Key { id: key_id(&public), purpose, public: cbor::Blob(public.to_vec()) }
 }
 
-/// Signs `payload` (deterministic CBOR) for `scope`.
+/// Signs `payload` (deterministic CBOR) for `scope`, with a key in memory.
 pub fn sign(payload: Vec<u8>, scope: Scope<'_>, key: &SigningKey) -> Vec<u8> {
-    let header = HeaderBuilder::new()
-        .algorithm(Algorithm::EdDSA)
-        .key_id(key_id(&key.verifying_key().to_bytes()).0.to_vec())
-        .build();
+    let Ok(envelope) = try_sign(payload, scope, key);
+    envelope
+}
+
+/// The same with a key that may be elsewhere.
+pub fn try_sign<S: Signs>(payload: Vec<u8>, scope: Scope<'_>, key: &S) -> Result<Vec<u8>, S::Error> {
+    let header = HeaderBuilder::new().algorithm(Algorithm::EdDSA).key_id(key_id(&key.public()).0.to_vec()).build();
     let envelope = CoseSign1Builder::new()
         .protected(header)
         .payload(payload)
-        .create_signature(&scope.aad(), |bytes| key.sign(bytes).to_bytes().to_vec())
+        .try_create_signature(&scope.aad(), |bytes| key.signature(bytes).map(Vec::from))?
         .build();
-    envelope.to_vec().unwrap_or_else(|error| unreachable!("a COSE_Sign1 that was just built encodes: {error}"))
+    Ok(envelope.to_vec().unwrap_or_else(|error| unreachable!("a COSE_Sign1 that was just built encodes: {error}")))
 }
 
 /// An envelope whose signature was verified: who signed, and the bytes that were signed.

@@ -34,5 +34,6 @@ mod shell;
 mod signer_over_tls;
 mod signer_talk;
 mod taken_over_gate;
+mod tokens;
 mod two_users;
 mod units;

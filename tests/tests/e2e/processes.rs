@@ -50,7 +50,7 @@ fn enroll_by_hand(stage: &Stage, made: &CabinetFolder) -> anyhow::Result<()> {
     let key = certs::generate_p256()?;
     let request = LeafRequest::client(Identity::cabinet(&token.tenant, &token.cabinet));
     let issued = authority.issue(&request, &LeafKey::from(&key), SystemTime::now())?;
-    TlsIdentity::write_bundle(&folder.join("current.pem"), &key, &[issued.certificate])?;
+    TlsIdentity::write_bundle(&folder.join("current.pem"), &key.into(), &[issued.certificate])?;
     std::fs::copy(stage.layout().public().join("root.crt"), folder.join("root.crt"))?;
     let roots = token.keyset_roots.map(|root| data_encoding::HEXLOWER.encode(&root));
     let text = format!(

@@ -25,11 +25,11 @@ fn age(world: &World, site: &Site, issued_ago: Duration, lifetime: Duration) -> 
     let request = LeafRequest { lifetime: Some(lifetime), ..LeafRequest::client(identity) };
     let key = certs::generate_p256()?;
     let issued = authority.issue(&request, &LeafKey::from(&key), SystemTime::now() - issued_ago)?;
-    TlsIdentity::write_bundle(&current(site), &key, &[issued.certificate])?;
+    TlsIdentity::write_bundle(&current(site), &key.into(), &[issued.certificate])?;
     Ok(())
 }
 
-fn current(site: &Site) -> std::path::PathBuf {
+pub(crate) fn current(site: &Site) -> std::path::PathBuf {
     site.cabinet.folder().path.join("identity/current.pem")
 }
 
@@ -39,7 +39,7 @@ fn ends(site: &Site) -> anyhow::Result<SystemTime> {
 }
 
 /// Waits until a certificate of full length is in use and nothing of the renewal is left.
-async fn until_renewed(world: &World, site: &Site) -> anyhow::Result<()> {
+pub(crate) async fn until_renewed(world: &World, site: &Site) -> anyhow::Result<()> {
     let folder = current(site).with_file_name("");
     until("the certificate is renewed", async || {
         let is_new = ends(site)? > SystemTime::now() + 600 * DAY;
