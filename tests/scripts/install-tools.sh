@@ -10,6 +10,8 @@ tools=(
     "mosquitto_pub:mosquitto-clients"
     "faketime:faketime"
     "unshare:util-linux"
+    "setpriv:util-linux"
+    "systemd-analyze:systemd"
     "mount:mount"
     "mkfs.ext4:e2fsprogs"
     "strace:strace"

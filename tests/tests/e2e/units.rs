@@ -1,10 +1,15 @@
 //! The systemd units and what belongs to them: systemd itself reads them, and says how much a unit lets its process do.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, ensure};
+use fleet_cli::stage::{CabinetPlan, PATIENCE, Stage};
+use fleet_tests::World;
+use tokio::net::UnixDatagram;
+use tokio::time::timeout;
 
 use crate::machine::tool;
 
@@ -118,4 +123,44 @@ fn users_groups_and_folders_of_the_units_are_made_by_the_files_beside_them() -> 
     let signing = groups.lines().find(|line| line.starts_with("fleet-signing:")).context("no group fleet-signing")?;
     ensure!(signing.contains("fleet-broker") && signing.contains("fleet-signer"), "{signing}");
     Ok(())
+}
+
+/// Waits for a message to systemd's socket.
+async fn told(socket: &UnixDatagram, what: &str) -> anyhow::Result<()> {
+    let mut heard = Vec::new();
+    let mut message = [0; 256];
+    while !heard.iter().any(|text: &String| text.contains(what)) {
+        let length = timeout(PATIENCE, socket.recv(&mut message)).await;
+        let length = length.with_context(|| format!("nobody said {what}, but {heard:?}"))??;
+        heard.push(String::from_utf8_lossy(&message[..length]).into_owned());
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn each_process_says_when_it_is_ready_and_that_it_still_works() -> anyhow::Result<()> {
+    let mut stage = Stage::set_up("acme")?;
+    let folder = stage.folder().to_owned();
+    let under_systemd = |name: &str| -> anyhow::Result<(UnixDatagram, Vec<OsString>)> {
+        let path = folder.join(format!("{name}.notify"));
+        let socket = UnixDatagram::bind(&path)?;
+        let words = ["env".to_owned(), format!("NOTIFY_SOCKET={}", path.display()), "WATCHDOG_USEC=600000".to_owned()];
+        Ok((socket, words.map(OsString::from).into()))
+    };
+    let (signer, launcher) = under_systemd("signer")?;
+    stage.launch_signer_through(launcher);
+    let (broker, launcher) = under_systemd("broker")?;
+    stage.launch_broker_through(launcher);
+    let world = World::start_on(stage).await?;
+    for socket in [&signer, &broker] {
+        told(socket, "READY=1").await?;
+        told(socket, "WATCHDOG=1").await?;
+        told(socket, "WATCHDOG=1").await?;
+    }
+    let mut site = world.cabinet(CabinetPlan::new("berlin-01", "1-2:S")).await?;
+    site.cabinet.stop_agent().await?;
+    let (agent, launcher) = under_systemd("agent")?;
+    site.cabinet.launch_through(launcher);
+    site.start_agent().await?;
+    told(&agent, "READY=1").await
 }
