@@ -51,4 +51,4 @@ pub use tls::{
     enrolment_client_config, enrolment_server_config, first_contact_config, server_config, signer_client_config,
     signer_server_config, system_clock,
 };
-pub use token::{Ed25519Token, P256Token, TokenError, TokenUri, URI_MAX, UriError, sweep_token};
+pub use token::{Ed25519Token, P256Token, TOKENS, TokenError, TokenUri, URI_MAX, UriError, sweep_token};

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use crate::authority::to_pem;
 use crate::certificate::{CertificateError, Subject, Summary, day};
 use crate::files::{FileError, read_private, read_public, replace_private};
-use crate::held::P256Key;
+use crate::held::{P256Key, token_uri};
 use crate::keys::{KeyError, Passphrase, p256_in_pem, p256_pem, read_p256};
 use crate::profile::{Authority, Usage};
 use crate::token::{P256Token, TokenUri};
@@ -177,8 +177,7 @@ impl std::fmt::Debug for TlsIdentity {
 }
 
 fn first_line(path: &Path, text: &str) -> Result<TokenUri, KeyError> {
-    let line = text.lines().next().unwrap_or_default();
-    line.parse().map_err(|source| KeyError::Uri { path: path.into(), source })
+    token_uri(path, text.lines().next().unwrap_or_default())
 }
 
 pub(crate) fn summary_of(path: &Path, certificates: &[CertificateDer<'_>]) -> Result<Summary, LoadError> {

@@ -22,7 +22,6 @@ use crate::held::P256Key;
 use crate::load::{LoadError, TlsIdentity};
 use crate::peers::{ClientRoots, ServerRoots};
 use crate::profile::{Usage, profile};
-use crate::token::P256Token;
 
 /// The ALPN name of MQTT over TLS (IANA). A client that names no protocol is served too.
 pub const ALPN_MQTT: &[u8] = b"mqtt";
@@ -178,14 +177,14 @@ fn certified(own: &TlsIdentity) -> Result<CertifiedKey, LoadError> {
             let der = PrivatePkcs8KeyDer::from(der.as_bytes().to_vec()).into();
             provider().key_provider.load_private_key(der)?
         }
-        P256Key::Token(key) => Arc::new(TokenSigner(Arc::clone(key))),
+        key @ P256Key::Token(_) => Arc::new(TokenSigner(key.clone())),
     };
     Ok(CertifiedKey::new(own.chain.clone(), key))
 }
 
 /// A key in a token as rustls wants it. A handshake waits for the token.
 #[derive(Debug, Clone)]
-struct TokenSigner(Arc<P256Token>);
+struct TokenSigner(P256Key);
 
 impl SigningKey for TokenSigner {
     fn choose_scheme(&self, offered: &[SignatureScheme]) -> Option<Box<dyn Signer>> {

@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use certs::{
-    CertificateDer, FileError, KeyError, LoadError, P256Key, P256Token, TlsIdentity, TokenError, TokenUri,
+    CertificateDer, FileError, KeyError, LoadError, P256Key, P256Token, TOKENS, TlsIdentity, TokenError, TokenUri,
     generate_p256, rename_file, replace_private, sweep_token, write_p256,
 };
 use p256::PublicKey;
@@ -35,12 +35,17 @@ pub enum KeyPlaceError {
     NamesAKey,
     #[error("names no file with the PIN: add &pin-source=file:/…, since nobody types it at a cabinet")]
     NoPin,
+    #[error("cannot be used: this program was built without tokens; build it with `--features pkcs11`")]
+    NotBuilt,
     #[error("{0}")]
     Uri(#[from] certs::UriError),
 }
 
 /// The token of a setting.
 pub fn key_place(text: &str) -> Result<TokenUri, KeyPlaceError> {
+    if !TOKENS {
+        return Err(KeyPlaceError::NotBuilt);
+    }
     let uri: TokenUri = text.parse()?;
     if uri.names_a_key() {
         return Err(KeyPlaceError::NamesAKey);
@@ -179,6 +184,14 @@ mod tests {
         assert_ne!(requested(None), next);
     }
 
+    #[cfg(not(feature = "pkcs11"))]
+    #[test]
+    fn a_token_in_the_settings_of_a_program_without_tokens_says_how_to_build_it() {
+        let error = key_place("pkcs11:token=t?module-path=/m&pin-source=file:/p").unwrap_err().to_string();
+        assert!(error.ends_with("build it with `--features pkcs11`"), "{error}");
+    }
+
+    #[cfg(feature = "pkcs11")]
     #[test]
     fn a_token_of_the_settings_has_a_file_with_its_pin_and_no_key_of_its_own() {
         let said = |text: &str| key_place(text).unwrap_err().to_string();
@@ -191,6 +204,7 @@ mod tests {
     }
 
     /// Without a token there is nothing to tidy up, whatever the files say.
+    #[cfg(feature = "pkcs11")]
     #[test]
     fn what_the_files_name_is_kept_and_what_cannot_be_read_stops_tidying() {
         let folder = tempfile::tempdir().unwrap();

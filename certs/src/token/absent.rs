@@ -5,7 +5,7 @@ use super::uri::TokenUri;
 use crate::keys::Passphrase;
 
 /// A P-256 key in a token: none.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum P256Token {}
 
 impl P256Token {

@@ -1,5 +1,7 @@
 //! The two kinds of keys in a token.
 
+use std::sync::Arc;
+
 use p256::ecdsa::signature::Verifier as _;
 use sha2::{Digest as _, Sha256};
 
@@ -8,10 +10,10 @@ use super::session::{Kind, Link, make, sweep};
 use super::uri::TokenUri;
 use crate::keys::Passphrase;
 
-/// A P-256 key in a token, for TLS.
-#[derive(Debug)]
+/// A P-256 key in a token, for TLS. Clones share a session.
+#[derive(Debug, Clone)]
 pub struct P256Token {
-    link: Link,
+    link: Arc<Link>,
     public: p256::PublicKey,
 }
 
@@ -26,7 +28,7 @@ impl P256Token {
         if !uri.names_a_key() {
             return Err(TokenError::NoName { token: uri.token_text() });
         }
-        Ok(Self { link: Link::later(uri, Kind::P256), public })
+        Ok(Self { link: Arc::new(Link::later(uri, Kind::P256)), public })
     }
 
     /// Makes a key beside others with the same label. [`uri`](Self::uri) then has its id.
@@ -38,7 +40,7 @@ impl P256Token {
         let other =
             || TokenError::OtherKind { key: link.uri().key_text(), token: link.uri().token_text(), expected: "P-256" };
         let public = p256::PublicKey::from_sec1_bytes(&point).map_err(|_| other())?;
-        Ok(Self { link, public })
+        Ok(Self { link: Arc::new(link), public })
     }
 
     pub fn uri(&self) -> &TokenUri {

@@ -19,4 +19,7 @@ pub use absent::{Ed25519Token, P256Token, sweep_token};
 pub use error::TokenError;
 #[cfg(feature = "pkcs11")]
 pub use keys::{Ed25519Token, P256Token, sweep_token};
+/// Whether this build can use tokens at all.
+pub const TOKENS: bool = cfg!(feature = "pkcs11");
+
 pub use uri::{TokenUri, URI_MAX, UriError};

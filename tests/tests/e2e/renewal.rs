@@ -65,8 +65,13 @@ async fn a_certificate_renews_itself_and_the_cabinet_works_on() -> anyhow::Resul
     site.start_agent().await?;
     until_renewed(&world, &site).await?;
     ensure!(*read_private(&current(&site))? != *before, "the key is another one, too");
-    let log = std::fs::read_to_string(site.cabinet.log())?;
-    ensure!(log.contains("the new certificate works and is in use"), "it was proven first");
+    // Said once the folder is on disk, which may be a while after the file is there.
+    until("it was proven first", async || {
+        let log = std::fs::read_to_string(site.cabinet.log())?;
+        let said = log.contains("the new certificate works and is in use");
+        Ok(Look::at(said.then_some(()), || log.lines().last().unwrap_or_default().to_owned()))
+    })
+    .await?;
     world.shop.put(&order("A1", "berlin-01", "S")).await?;
     site.load("shop/A1").await?;
     world.shop.until_state("A1", OrderState::Stored).await?;
