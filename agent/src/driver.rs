@@ -9,7 +9,7 @@ use std::time::Duration;
 use cabinet_core::{CabinetCore, DoorSeen, EVENTS, Effect, EntryResult, Input, Moment, OpenError, event_key};
 use fleet_store::Reserved;
 use schemas::cbor::{self, Blob};
-use schemas::messages::{Challenge, Epoch};
+use schemas::messages::{Challenge, Epoch, Receipt};
 use schemas::step::{Step, Store, StoreError};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, info, warn};
@@ -53,6 +53,16 @@ pub enum DriverError {
     BusEnded,
 }
 
+/// Why the driver ended although nothing failed.
+#[derive(Debug)]
+pub enum Ended {
+    Stopped,
+    /// Everything is to be erased; then the agent starts anew.
+    Erase(Box<Receipt>),
+    /// The fleet has the receipt.
+    Discard,
+}
+
 /// Core, store and surroundings while all goes well.
 pub struct Driver<S> {
     core: CabinetCore,
@@ -68,6 +78,8 @@ pub struct Driver<S> {
     /// As the core was told.
     disk_low: bool,
     derivations: Derivations,
+    /// What ends this driver, once whatever is in hand is done.
+    ended: Option<Ended>,
 }
 
 impl<S: Store + Reserved> Driver<S> {
@@ -88,6 +100,7 @@ impl<S: Store + Reserved> Driver<S> {
             restart_due: false,
             disk_low: false,
             derivations: Derivations::start()?,
+            ended: None,
         };
         for came in driver.finish(first)? {
             driver.take(came)?;
@@ -107,15 +120,18 @@ impl<S: Store + Reserved> Driver<S> {
         self.restart_due = self.restart_due && self.out.uplink.try_send(restart).is_err();
     }
 
-    /// Works until `stop` (`Ok`) or a failure.
-    pub async fn run(&mut self, sources: &mut Sources, stop: impl Future<Output = ()>) -> Result<(), DriverError> {
+    /// Works until `stop`, the end of the cabinet, or a failure.
+    pub async fn run(&mut self, sources: &mut Sources, stop: impl Future<Output = ()>) -> Result<Ended, DriverError> {
         let mut stop = std::pin::pin!(stop);
         loop {
+            if let Some(ended) = self.ended.take() {
+                return Ok(ended);
+            }
             let deadline = until(&self.out.clock, self.core.poll_timeout());
             // In this order: what a door did must be known before the time in which it should have done it is over.
             let input = tokio::select! {
                 biased;
-                () = &mut stop => return Ok(()),
+                () = &mut stop => return Ok(Ended::Stopped),
                 report = sources.bus.recv() => match report {
                     Some(report) => self.bus_input(report),
                     None => return Err(DriverError::BusEnded),
@@ -153,6 +169,9 @@ impl<S: Store + Reserved> Driver<S> {
     fn finish(&mut self, step: Step<Effect>) -> Result<Vec<Input>, DriverError> {
         self.store.commit(&step.writes)?;
         self.out.time.tell(self.core.earliest_time());
+        if self.core.is_ending() {
+            self.out.notes.set_out_of_order(true);
+        }
         let mut came = Vec::new();
         for effect in step.effects {
             came.extend(self.act(effect)?);
@@ -184,6 +203,8 @@ impl<S: Store + Reserved> Driver<S> {
                 }
             }
             Effect::Screen(note) => self.out.notes.push(note),
+            Effect::Erase(receipt) => self.ended = Some(Ended::Erase(receipt)),
+            Effect::Discard => self.ended = Some(Ended::Discard),
         }
         Ok(None)
     }

@@ -11,3 +11,4 @@ pub mod screen;
 pub mod settings;
 pub mod setup;
 pub mod uplink;
+pub mod wipe;

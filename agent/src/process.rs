@@ -22,12 +22,13 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::boards::{self, BootClock, BusReport, Profile, ProfileText};
 use crate::device_key;
-use crate::driver::{Driver, DriverError, Sources, Surroundings};
+use crate::driver::{Driver, DriverError, Ended, Sources, Surroundings};
 use crate::fleet_time::FleetTime;
 use crate::identity::{Credentials, Fleet, Renewal, Slots};
 use crate::screen::{Notes, Screen, ScreenRequest};
 use crate::settings::AgentSettings;
 use crate::uplink::{self, Endpoint, Order, UplinkEvent};
+use crate::wipe::{Files, Progress};
 
 const CHANNEL: usize = 256;
 /// How long the end of the connection may take when the agent ends.
@@ -53,44 +54,69 @@ impl From<anyhow::Error> for RunError {
 pub fn run(settings: AgentSettings) -> Result<(), RunError> {
     start_log(&settings.log.filter)?;
     let profile = read_profile(&settings)?;
-    // Two threads: a commit that waits for a slow disk must not stop the polls of the lock bus.
-    let runtime = Builder::new_multi_thread()
-        .worker_threads(2)
-        .max_blocking_threads(4)
-        .enable_all()
-        .build()
-        .context("start the runtime")?;
-    // A token that does not answer holds up whoever asks it: the way to the fleet, and never a door.
-    let apart = match settings.fleet.key_place() {
-        Some(_) => {
-            let outward = Builder::new_multi_thread().worker_threads(2).enable_all().build();
-            Some(outward.context("start the runtime of the connection")?)
+    let files = Files::new(slots(&settings)?, &settings.data.store, &settings.keys.device);
+    loop {
+        let receipt = match files.resume().context("erase this cabinet")? {
+            Progress::None => None,
+            Progress::Receipt(receipt) => Some(receipt),
+            Progress::Over(_) => return Ok(()),
+        };
+        // Two threads: a commit that waits for a slow disk must not stop the polls of the lock bus.
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(2)
+            .max_blocking_threads(4)
+            .enable_all()
+            .build()
+            .context("start the runtime")?;
+        // A token that does not answer holds up whoever asks it: the way to the fleet, and never a door.
+        let apart = match settings.fleet.key_place() {
+            Some(_) => {
+                let outward = Builder::new_multi_thread().worker_threads(2).enable_all().build();
+                Some(outward.context("start the runtime of the connection")?)
+            }
+            None => None,
+        };
+        let outward = apart.as_ref().map_or_else(|| runtime.handle().clone(), |apart| apart.handle().clone());
+        let ended = runtime.block_on(serve(&settings, profile.clone(), outward, receipt));
+        if let Some(apart) = apart {
+            apart.shutdown_background();
         }
-        None => None,
-    };
-    let outward = apart.as_ref().map_or_else(|| runtime.handle().clone(), |apart| apart.handle().clone());
-    let ended = runtime.block_on(serve(settings, profile, outward));
-    if let Some(apart) = apart {
-        apart.shutdown_background();
+        match ended? {
+            Ended::Stopped => return Ok(()),
+            Ended::Erase(receipt) => {
+                // Whatever still holds the store ends with it.
+                drop(runtime);
+                files.erase(&receipt).context("erase this cabinet")?;
+            }
+            Ended::Discard => {
+                drop(runtime);
+                files.discard().context("erase this cabinet's identity")?;
+                return Ok(());
+            }
+        }
     }
-    ended.map_err(Into::into)
 }
 
-async fn serve(settings: AgentSettings, profile: Profile, outward: Handle) -> anyhow::Result<()> {
-    let cabinet = Installed::read(&settings)?;
+async fn serve(
+    settings: &AgentSettings,
+    profile: Profile,
+    outward: Handle,
+    receipt: Option<Vec<u8>>,
+) -> anyhow::Result<Ended> {
+    let cabinet = Installed::read(settings, receipt)?;
     let clock = boards::boot_clock();
     let time = Arc::new(FleetTime::new(Arc::clone(&clock)));
-    let credentials = credentials(&settings, &cabinet, Arc::clone(&time))?;
+    let credentials = credentials(settings, &cabinet, Arc::clone(&time))?;
     // Before anything that the world sees: a second agent on the same store must not take the identity, the screen's
     // address or the lock bus away from the one that runs. A store that cannot be opened at start ends the agent with
     // its reason; later it is waited for.
-    let store = RedbStore::open_reserved(&settings.data.store, reserve(&settings))?;
+    let store = RedbStore::open_reserved(&settings.data.store, reserve(settings))?;
     let (screen_requests, screen) = mpsc::channel(CHANNEL);
     let shown = Screen::bind(&settings.screen, screen_requests)?;
     let notes = shown.notes();
     let (orders, ordered) = mpsc::channel::<Order>(CHANNEL);
     let (events, uplink) = mpsc::channel(CHANNEL);
-    let endpoint = endpoint(&settings, &cabinet, Arc::clone(&credentials));
+    let endpoint = endpoint(settings, &cabinet, Arc::clone(&credentials));
     let mut link = outward.spawn(uplink::run(endpoint, ordered, events));
     let renewal = Renewal {
         credentials,
@@ -113,7 +139,7 @@ async fn serve(settings: AgentSettings, profile: Profile, outward: Handle) -> an
     // A cabinet without its screen or without a way to the fleet looks as if it worked: whatever starts the agent again is
     // the better help.
     let ended = tokio::select! {
-        ended = supervise(&settings, &cabinet, store, outside, (uplink, screen), stop.clone()) => ended,
+        ended = supervise(settings, &cabinet, store, outside, (uplink, screen), stop.clone()) => ended,
         () = untimely_end(&mut link, stop.clone()) => anyhow::bail!("the connection to the fleet is no longer tended"),
         () = untimely_end(&mut renewing, stop.clone()) => anyhow::bail!("the certificate is no longer renewed"),
         () = untimely_end(&mut serving, stop) => anyhow::bail!("the screen is no longer served"),
@@ -174,7 +200,7 @@ async fn supervise(
     outside: Outside,
     (uplink, screen): (mpsc::Receiver<UplinkEvent>, mpsc::Receiver<ScreenRequest>),
     stop: watch::Receiver<bool>,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Ended> {
     let open = |store: RedbStore, out: Surroundings| -> anyhow::Result<Driver<RedbStore>> {
         Driver::open(cabinet.config(settings)?, cabinet.keyset.clone(), store, out)
             .with_context(|| format!("use store `{}`", settings.data.store.display()))
@@ -189,7 +215,7 @@ async fn supervise(
     }
     loop {
         match driver.run(&mut sources, stopped(stop.clone())).await {
-            Ok(()) => return Ok(()),
+            Ok(ended) => return Ok(ended),
             Err(failure @ DriverError::BusEnded) => return Err(failure.into()),
             Err(failure) => {
                 error!(error = %format!("{:#}", anyhow::Error::new(failure)), "no door opens until it works");
@@ -204,7 +230,7 @@ async fn supervise(
         let mut said = String::new();
         driver = loop {
             if !pause(&mut sources.screen, stop.clone()).await {
-                return Ok(());
+                return Ok(Ended::Stopped);
             }
             let opened = RedbStore::reopen_reserved(&settings.data.store, reserve(settings))
                 .map_err(anyhow::Error::from)
@@ -256,10 +282,12 @@ struct Installed {
     roots: [Key; 2],
     keyset: Vec<u8>,
     device_key: DeviceKey,
+    /// Of what was erased here.
+    receipt: Option<Vec<u8>>,
 }
 
 impl Installed {
-    fn read(settings: &AgentSettings) -> anyhow::Result<Self> {
+    fn read(settings: &AgentSettings, receipt: Option<Vec<u8>>) -> anyhow::Result<Self> {
         let keyset = std::fs::read(&settings.keys.keyset)
             .with_context(|| format!("read keyset `{}`", settings.keys.keyset.display()))?;
         Ok(Self {
@@ -268,6 +296,7 @@ impl Installed {
             roots: [root(&settings.keys.roots[0])?, root(&settings.keys.roots[1])?],
             keyset,
             device_key: device_key::read_or_make(&settings.keys.device, &settings.data.store)?,
+            receipt,
         })
     }
 
@@ -290,6 +319,7 @@ impl Installed {
             boot: BootId(boot),
             machine: machine_start(boot),
             telemetry_every_millis: Config::TELEMETRY_EVERY_MILLIS,
+            receipt: self.receipt.clone(),
         })
     }
 }
@@ -324,6 +354,15 @@ fn compartment(row: &crate::settings::CompartmentRow) -> Option<CompartmentConfi
     Some(CompartmentConfig { info, occupancy_sensor: true })
 }
 
+/// Where key and certificate are.
+fn slots(settings: &AgentSettings) -> anyhow::Result<Slots> {
+    let slots = Slots::new(&settings.fleet.identity);
+    let Some(token) = settings.fleet.key_place() else { return Ok(slots) };
+    let tenant = settings.tenant.parse().context("read the tenant")?;
+    let identity = Identity::cabinet(&tenant, &settings.cabinet.parse().context("read the cabinet")?);
+    slots.with_token(&token.context("read fleet.pkcs11")?, &identity).context("name keys")
+}
+
 /// Key and certificate, and how they are judged and renewed.
 fn credentials(
     settings: &AgentSettings,
@@ -332,11 +371,7 @@ fn credentials(
 ) -> anyhow::Result<Arc<Credentials>> {
     let fleet = &settings.fleet;
     let roots = ServerRoots::from_file(&fleet.roots, cabinet.tenant.clone())?;
-    let mut slots = Slots::new(&fleet.identity);
-    if let Some(token) = fleet.key_place() {
-        slots = slots.with_token(&token.context("read fleet.pkcs11")?, &cabinet.identity()).context("name keys")?;
-    }
-    let opened = Credentials::open(slots, roots, time)
+    let opened = Credentials::open(slots(settings)?, roots, time)
         .context("read this cabinet's certificate; `cabinet-agent enroll` gets one")?;
     let own = opened.current();
     let expected = cabinet.identity();

@@ -268,6 +268,9 @@ pub struct SignerKeys {
     pub unlock: KeyFiles,
     /// Ed25519: signs books and time.
     pub codes: KeyFiles,
+    /// Ed25519: signs commands that change what a cabinet is. None in a fleet that never made one.
+    #[serde(default = "KeyFiles::none")]
+    pub config: KeyFiles,
     /// P-256: cabinets seal their peppers to the newest; each of them opens what was sealed to it.
     pub pepper: KeyFiles,
     /// Ed25519 seed file that serves as the key under which codes lie in the fleet's store.
@@ -291,6 +294,10 @@ impl KeyFiles {
             Self::One(path) => std::slice::from_ref(path),
             Self::Several(paths) => paths,
         }
+    }
+
+    fn none() -> Self {
+        Self::Several(Vec::new())
     }
 
     fn check(&mut self, key: &str, base: &Path, problems: &mut Checks) {
@@ -318,6 +325,7 @@ impl Default for SignerSettings {
             keys: SignerKeys {
                 unlock: "unlock.key".into(),
                 codes: "codes.key".into(),
+                config: KeyFiles::none(),
                 pepper: "pepper.key".into(),
                 secrets: "secrets.key".into(),
                 cabinets_ca: "cabinets.crt".into(),
@@ -348,11 +356,14 @@ impl Settings for SignerSettings {
         problems.path("tcp.root", &mut tcp.root, base);
         check_name("tcp.broker", &tcp.broker, problems);
         let keys = &mut self.keys;
-        for (key, files) in
-            [("keys.unlock", &mut keys.unlock), ("keys.codes", &mut keys.codes), ("keys.pepper", &mut keys.pepper)]
-        {
+        for (key, files, needed) in [
+            ("keys.unlock", &mut keys.unlock, false),
+            ("keys.codes", &mut keys.codes, true),
+            ("keys.config", &mut keys.config, false),
+            ("keys.pepper", &mut keys.pepper, true),
+        ] {
             files.check(key, base, problems);
-            if files.paths().is_empty() && key != "keys.unlock" {
+            if files.paths().is_empty() && needed {
                 problems.problem(key, "needs at least one file");
             }
         }

@@ -150,6 +150,21 @@ fn temporary_beside(path: &Path) -> io::Result<PathBuf> {
     Ok(path.with_file_name(temporary))
 }
 
+/// Overwrites and removes a file; one that is not there is gone already. On flash memory its blocks may outlive that.
+pub fn destroy_file(path: &Path) -> Result<(), FileError> {
+    match overwrite(path).and_then(|()| fs::remove_file(path)).and_then(|()| sync_folder(path)) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(FileError::Write { path: path.into(), source }),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+fn overwrite(path: &Path) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).open(path)?;
+    let length = file.metadata()?.len();
+    io::copy(&mut io::repeat(0).take(length), &mut file)?;
+    file.sync_all()
+}
+
 /// A new or renamed file is only there for good once its folder is on disk.
 fn sync_folder(path: &Path) -> io::Result<()> {
     let folder = match path.parent() {
@@ -165,6 +180,22 @@ mod tests {
 
     fn mode(path: &Path) -> u32 {
         fs::metadata(path).unwrap().mode() & 0o777
+    }
+
+    #[test]
+    fn a_destroyed_file_leaves_nothing_to_whoever_has_it_open() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        create_private(&path, b"secret").unwrap();
+        let mut open = File::open(&path).unwrap();
+        destroy_file(&path).unwrap();
+        let mut left = Vec::new();
+        open.read_to_end(&mut left).unwrap();
+        assert_eq!(left, [0; 6]);
+        assert!(!path.exists());
+        destroy_file(&path).unwrap();
+        let error = destroy_file(folder.path()).unwrap_err();
+        assert!(matches!(error, FileError::Write { .. }), "a folder is none: {error}");
     }
 
     #[test]

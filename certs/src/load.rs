@@ -165,6 +165,16 @@ impl TlsIdentity {
         &self.identity
     }
 
+    /// The certificate, and what follows it.
+    pub fn chain(&self) -> &[CertificateDer<'static>] {
+        &self.chain
+    }
+
+    /// An ECDSA signature over the SHA-256 of `message`, in DER.
+    pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, LoadError> {
+        Ok(self.key.sign(message).map_err(KeyError::Token)?)
+    }
+
     pub fn summary(&self) -> &Summary {
         &self.summary
     }

@@ -76,6 +76,14 @@ impl HeldBook {
         self.credentials.get(id)
     }
 
+    pub(crate) fn credentials(&self) -> usize {
+        self.credentials.len()
+    }
+
+    pub(crate) fn staff(&self) -> usize {
+        self.staff.len()
+    }
+
     /// The credential of a typed or scanned secret. The search is over HMACs under the device key: its timing depends
     /// on bytes that nobody outside can choose or predict, so it tells a guesser nothing about a verifier.
     pub(crate) fn find(

@@ -19,7 +19,7 @@ use crate::turn::Turn;
 /// Ids of accepted commands that are remembered.
 pub const COMMANDS_MAX: usize = 4_096;
 /// Longest requester in bytes: an identity of the longest names.
-const REQUESTER_MAX: usize = 96;
+pub(crate) const REQUESTER_MAX: usize = 96;
 
 struct Accepted {
     n: u64,

@@ -21,6 +21,7 @@ use crate::staff::Sessions;
 use crate::tables::META;
 use crate::time::FleetClock;
 use crate::turn::Turn;
+use crate::wipe::End;
 use crate::{CompartmentView, Config, EarliestTime, Effect, Input, Moment, View};
 
 /// The rules of one cabinet. See the crate's page for how a shell drives it.
@@ -48,6 +49,8 @@ pub struct CabinetCore {
     pub(crate) silent_boards: BTreeSet<u32>,
     /// What is left of the disk is for orders that are inside.
     pub(crate) disk_low: bool,
+    /// The cabinet is to be wiped, or was.
+    pub(crate) end: Option<End>,
     /// Boot clock of the last input.
     pub(crate) now: u64,
 }
@@ -57,8 +60,12 @@ impl CabinetCore {
     pub fn handle(&mut self, input: Input, moment: &Moment) -> Step<Effect> {
         let mut turn = Turn::new(moment);
         self.now = turn.now;
-        self.dispatch(input, &mut turn);
+        match self.end {
+            None => self.dispatch(input, &mut turn),
+            Some(_) => self.dispatch_ending(input, &mut turn),
+        }
         self.handle_due(&mut turn);
+        self.end_due(&mut turn);
         self.send_events(&mut turn);
         turn.finish()
     }
@@ -108,6 +115,7 @@ impl CabinetCore {
             self.clock.floor_due(),
             self.entries.deadline(),
             self.sessions.deadline(),
+            self.end.as_ref().and_then(|end| end.deadline(self.now)),
         ];
         own.into_iter().chain(self.bays.values().map(Bay::deadline)).flatten().min()
     }

@@ -2,7 +2,7 @@
 
 use schemas::crypto::codes::{Pepper, Secret};
 use schemas::ids::Name;
-use schemas::messages::{Challenge, Compartment, Epoch, OrderKey, Salt};
+use schemas::messages::{Challenge, Compartment, Epoch, OrderKey, Receipt, Salt};
 
 use crate::SessionId;
 
@@ -44,6 +44,11 @@ pub enum Effect {
         result: EntryResult,
     },
     Screen(ScreenNote),
+    /// Erase store and device key, sign the receipt, and open an empty store with it (`Config::receipt`). Comes with every
+    /// step until that is done.
+    Erase(Box<Receipt>),
+    /// The fleet has the receipt: destroy the identity too, and end. Comes with every step until that is done.
+    Discard,
 }
 
 /// What whoever typed or scanned is told.

@@ -194,6 +194,13 @@ impl CabinetCore {
         }
     }
 
+    /// Nobody waits for an answer that will not come.
+    pub(crate) fn give_up_entries(&mut self, turn: &mut Turn) {
+        for entry in self.entries.take_due(u64::MAX) {
+            turn.effect(Effect::EntryResult { entry, result: EntryResult::Refused(EntryRefusal::OutOfService) });
+        }
+    }
+
     pub(crate) fn entries_due(&mut self, turn: &mut Turn) {
         for entry in self.entries.take_due(turn.now) {
             turn.effect(Effect::EntryResult { entry, result: EntryResult::Refused(EntryRefusal::Busy) });

@@ -21,6 +21,7 @@
 //! | one pulse for one use, one outcome for each | `uses` |
 //! | doors, and what they say about the content | `bay`, `doors`, `contents` |
 //! | people at the screen | `entry`, `lockout`, `staff` |
+//! | the end of a cabinet | `wipe` |
 
 mod bay;
 mod book;
@@ -49,6 +50,7 @@ mod time;
 mod turn;
 mod uses;
 mod view;
+mod wipe;
 
 pub use bay::{BEEP_MILLIS, HELD_STAFF_MILLIS, HELD_TECHNICIAN_MILLIS, PULSE_WINDOW_MILLIS};
 pub use book::{BUNDLE_MAX, CREDENTIALS_MAX, ORDERS_MAX, STAFF_MAX, TOMBSTONES_MAX};
@@ -67,3 +69,4 @@ pub use tables::{EVENTS, TABLES, event_key};
 pub use time::EarliestTime;
 pub use uses::{ATTEMPTS_MAX, PERSON_MILLIS, RECOVERY_MILLIS};
 pub use view::{CompartmentView, View, WaitingOrder};
+pub use wipe::LAST_WORDS_MILLIS;

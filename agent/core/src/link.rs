@@ -71,6 +71,7 @@ impl CabinetCore {
             Some(Down::Personal(personal)) => self.handle_personal(turn, &personal),
             Some(Down::Codes(signed)) => self.handle_codes(turn, &signed.envelope.0),
             Some(Down::Ask(_)) => self.handle_ask(turn),
+            Some(Down::Config(signed)) => self.handle_config(turn, &signed.envelope.0),
             Some(Down::Keyset(update)) => {
                 if let Err(refused) = self.handle_keyset(turn, update.envelope.0) {
                     self.refuse_keyset(turn, refused);
@@ -80,7 +81,7 @@ impl CabinetCore {
         }
     }
 
-    fn handle_welcome(&mut self, turn: &mut Turn, welcome: &Welcome) {
+    pub(crate) fn handle_welcome(&mut self, turn: &mut Turn, welcome: &Welcome) {
         if self.link != Link::Offline {
             self.outbox.welcomed(turn, welcome);
             if let Link::Greeting { .. } = self.link {
@@ -136,7 +137,11 @@ impl CabinetCore {
         }
     }
 
+    /// None once nothing is to be derived for this cabinet any more.
     fn pepper_offer(&self, turn: &mut Turn) -> Option<PepperOffer> {
+        if self.is_ending() {
+            return None;
+        }
         let key = self.keys.pepper_key()?;
         let (config, identity) = (&self.config, &self.identity);
         let (version, salt) = (identity.pepper_version, identity.salt);

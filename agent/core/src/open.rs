@@ -21,12 +21,13 @@ use crate::lockout::Lockout;
 use crate::outbox::Outbox;
 use crate::records::{
     BOOK_KEY, Content, FORMAT, FORMAT_KEY, Fault, IDENTITY_KEY, IdentityRow, KEYSET_KEY, LOCKOUT_KEY, OUTBOX_KEY,
-    OutboxRow, PULSE_KEY, TIME_KEY, UseRow,
+    OutboxRow, PULSE_KEY, TIME_KEY, UseRow, WIPE_KEY, WIPED_KEY,
 };
 use crate::tables::{BAYS, COMMANDS, CREDENTIALS, EVENTS, META, ORDERS, STAFF, USES, bay_of_key, event_key};
 use crate::time::FleetClock;
 use crate::turn::Turn;
 use crate::uses::RECOVERY_MILLIS;
+use crate::wipe::{End, WipeRow};
 use crate::{Config, DeviceKey, Effect, Moment};
 
 const PEPPER_LABEL: &[u8] = b"locker-fleet/1 cabinet pepper";
@@ -71,13 +72,24 @@ pub(crate) struct Identity {
 
 impl CabinetCore {
     /// Reads the store, or fills an empty one. The step must be committed like any other before the core is used.
-    pub fn open(config: Config, store: &dyn Store, moment: &Moment) -> Result<(Self, Step<Effect>), OpenError> {
+    pub fn open(mut config: Config, store: &dyn Store, moment: &Moment) -> Result<(Self, Step<Effect>), OpenError> {
         let mut turn = Turn::new(moment);
         let rows = Rows { store };
         let identity = identity(&config, &rows, &mut turn)?;
+        let told: bool = rows.meta(WIPED_KEY)?.unwrap_or(false);
+        let receipt = config.receipt.take();
+        let wiped = told || receipt.is_some();
+        if wiped {
+            // A wiped cabinet has no doors.
+            config.compartments.clear();
+        }
         let mut core = load(config, identity, &rows, turn.now)?;
+        core.end = if wiped { Some(End::Wiped) } else { core.end };
         core.outbox.begin_run();
         core.record(&mut turn, Started { agent: core.config.agent.clone() });
+        if let Some(receipt) = receipt.filter(|_| !told) {
+            core.record_receipt(&mut turn, receipt);
+        }
         core.release_unpulsed(&mut turn);
         Ok((core, turn.finish()))
     }
@@ -179,6 +191,7 @@ fn load(config: Config, identity: Identity, rows: &Rows<'_>, now: u64) -> Result
         silent_boards: Default::default(),
         told: None,
         disk_low: false,
+        end: rows.meta::<WipeRow>(WIPE_KEY)?.map(|row| End::ordered(row, now)),
         now,
         config,
         identity,

@@ -19,6 +19,10 @@ pub(crate) const BOOK_KEY: &str = "book";
 pub(crate) const TIME_KEY: &str = "time";
 pub(crate) const LOCKOUT_KEY: &str = "lockout";
 pub(crate) const PULSE_KEY: &str = "pulse";
+/// The cabinet is to be wiped.
+pub(crate) const WIPE_KEY: &str = "wipe";
+/// It was: the receipt is among the events of this store.
+pub(crate) const WIPED_KEY: &str = "wiped";
 
 macro_rules! rows {
     ($( $(#[$meta:meta])* $name:ident { $($body:tt)* } )*) => {

@@ -58,6 +58,11 @@ impl CabinetCore {
         }
     }
 
+    pub(crate) fn end_all_sessions(&mut self, turn: &mut Turn) {
+        let all: Vec<_> = self.sessions.by_id.keys().copied().collect();
+        all.into_iter().for_each(|session| self.end_session(turn, session));
+    }
+
     pub(crate) fn sessions_due(&mut self, turn: &mut Turn) {
         let over = |session: &Session| session.until <= turn.now;
         let over: Vec<_> = self.sessions.by_id.iter().filter(|(_, held)| over(held)).map(|(id, _)| *id).collect();

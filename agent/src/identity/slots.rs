@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use certs::{
     CertificateDer, FileError, KeyError, LoadError, P256Key, P256Token, TOKENS, TlsIdentity, TokenError, TokenUri,
-    generate_p256, rename_file, replace_private, sweep_token, write_p256,
+    destroy_file, generate_p256, rename_file, replace_private, sweep_token, write_p256,
 };
 use p256::PublicKey;
 use schemas::ids::Identity;
@@ -144,6 +144,16 @@ impl Slots {
     /// The next one does not work.
     pub fn drop_next(&self) -> Result<(), FileError> {
         remove(&self.path(Slot::Next))
+    }
+}
+
+impl Slots {
+    /// This cabinet is no more: no file, and no key in a token.
+    pub fn destroy(&self) -> Result<(), LoadError> {
+        for path in [self.request_path(), self.path(Slot::Next), self.path(Slot::Current)] {
+            destroy_file(&path)?;
+        }
+        self.tidy().map(drop)
     }
 }
 

@@ -212,6 +212,7 @@ impl FleetCore {
                 Deadline::Asked(at, id) => self.at(&at, |cabinet| cabinet.not_challenged(turn, &id)),
                 Deadline::Unlocked(at, id) => self.at(&at, |cabinet| cabinet.not_unlocked(turn, &id)),
                 Deadline::Challenge(at, ticket) => self.at(&at, |cabinet| cabinet.challenge_late(turn, ticket)),
+                Deadline::Wipe(at) => self.at(&at, |cabinet| cabinet.wipe_due(turn)),
                 Deadline::Pin(tenant, name) => self.staff.pin_late(turn, tenant, name),
                 Deadline::Retention => self.orders.forget_finished(turn, &self.config),
             }
@@ -243,6 +244,7 @@ impl FleetCore {
             Job::Time(at) => self.cabinets.get_mut(at)?.next_time(now),
             Job::Book(at) => self.cabinets.get_mut(at)?.next_book(now),
             Job::Certificate(at) => self.cabinets.get(at)?.next_certificate(),
+            Job::Wipe(at) => self.cabinets.get(at)?.next_wipe(now),
             Job::Secrets(at) => self.cabinets.get(at)?.next_secrets(),
             Job::Pin(tenant, name) => self.staff.next_pin(tenant, name),
         }
@@ -295,6 +297,9 @@ impl FleetCore {
             }
             (Job::Certificate(at), SignerRequest::IssueCertificate(_), SignerReply::Certificate(made)) => {
                 self.certificate_made(turn, at, made.certificate);
+            }
+            (Job::Wipe(at), SignerRequest::SignConfig(_), SignerReply::Envelope(made)) => {
+                self.at(at, |cabinet| cabinet.wipe_signed(turn, made.envelope));
             }
             (Job::Secrets(at), SignerRequest::MakeSecrets(asked), SignerReply::Secrets(made))
                 if answers(asked, &made) =>

@@ -23,6 +23,8 @@ pub(crate) enum Deadline {
     Unlocked(CabinetRef, CommandId),
     /// A challenge for the person with this ticket should have come.
     Challenge(CabinetRef, u64),
+    /// A cabinet that is to be wiped should have answered.
+    Wipe(CabinetRef),
     /// A PIN should have been made.
     Pin(TenantId, Name),
     /// The order that was finished first is to be forgotten.

@@ -56,10 +56,12 @@ impl FleetCore {
         issue: Issue,
     ) {
         let ticket = issue.ticket;
-        let shut_out = self.identities.is_shut_out(&Identity::cabinet(&tenant, &cabinet));
+        let identity = Identity::cabinet(&tenant, &cabinet);
+        let shut_out = self.identities.is_shut_out(&identity);
+        let void_until = self.identities.void_until(&identity);
         let taken = match (self.cabinets.get_mut(&CabinetRef::new(tenant, cabinet)), right) {
             (Some(cabinet), Right::Token { secret, device_serial }) => {
-                cabinet.enrol(turn, secret, device_serial.as_deref(), issue)
+                cabinet.enrol(turn, secret, device_serial.as_deref(), issue, void_until)
             }
             // Whoever was let in just before it was revoked gets no successor that is good again.
             (Some(_), Right::Certificate) if shut_out => Err(EnrolRefusal::Revoked),

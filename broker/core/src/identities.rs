@@ -83,6 +83,12 @@ impl Identities {
         self.known.iter().filter_map(|(identity, known)| Some((identity, known.row.revocation.as_ref()?.until)))
     }
 
+    /// Up to when certificates of `identity` are void, 0 for none.
+    pub(crate) fn void_until(&self, identity: &Identity) -> FleetMillis {
+        let revocation = self.known.get(identity).and_then(|known| known.row.revocation.as_ref());
+        revocation.map_or(0, |revocation| revocation.until)
+    }
+
     /// Whether nobody can be `identity` any more. What it asked just before its connection was cut is not done.
     pub(crate) fn is_shut_out(&self, identity: &Identity) -> bool {
         let Some(Known { row, .. }) = self.known.get(identity) else { return false };

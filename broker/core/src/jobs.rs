@@ -23,6 +23,7 @@ pub(crate) enum Job {
     Time(CabinetRef),
     Book(CabinetRef),
     Certificate(CabinetRef),
+    Wipe(CabinetRef),
     Pin(TenantId, Name),
     Secrets(CabinetRef),
 }
@@ -54,7 +55,7 @@ impl Jobs {
         let first = self.wanted.first()?;
         match first {
             Job::Command(..) => self.wanted.pop_first(),
-            Job::Time(_) | Job::Book(_) | Job::Certificate(_) | Job::Pin(..) | Job::Secrets(_) => {
+            Job::Time(_) | Job::Book(_) | Job::Certificate(_) | Job::Wipe(_) | Job::Pin(..) | Job::Secrets(_) => {
                 (self.asked.len() < AT_ONCE).then(|| self.wanted.pop_first()).flatten()
             }
         }

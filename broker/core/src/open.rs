@@ -10,7 +10,7 @@ use schemas::topics::Stream;
 use serde::de::DeserializeOwned;
 
 use crate::cabinet::{
-    Booked, Cabinet, ChangeSet, CommandRow, Inside, Issued, Offer, Progress, Registration, Said, StaffAt,
+    Booked, Cabinet, ChangeSet, CommandRow, Inside, Issued, Offer, Progress, Registration, Said, StaffAt, WipeRow,
 };
 use crate::config::Config;
 use crate::core::{FleetCore, OpenError};
@@ -26,6 +26,7 @@ use crate::streams::Head;
 use crate::tables::{
     BOOK, BOOKED, CABINETS, COMMANDS, COMPARTMENTS, CabinetRef, FORMAT, FORMAT_KEY, IDENTITIES, INTENTS, ISSUED,
     KEYSETS, LANDED_KEY, META, OFFERS, ORDERS, OrderRef, PROGRESS, QUOTAS, SAID, STAFF, STAFF_AT, STREAMS, StreamRef,
+    WIPES,
 };
 use crate::turn::Agenda;
 
@@ -111,6 +112,10 @@ fn read_cabinets(core: &mut FleetCore, store: &dyn Store) -> Result<(), OpenErro
     })?;
     for_cabinet::<Offer>(core, store, OFFERS, |cabinet, _, offer| {
         cabinet.enrolment().restore_offer(offer);
+        Ok(())
+    })?;
+    for_cabinet::<WipeRow>(core, store, WIPES, |cabinet, _, row| {
+        cabinet.restore_wipe(row);
         Ok(())
     })?;
     for_cabinet::<Issued>(core, store, ISSUED, |cabinet, key, issued| {

@@ -101,6 +101,14 @@ impl FleetCore {
             Request::CabinetReplace { cabinet, instance, enrolment } => {
                 self.replace_cabinet(turn, &asker, cabinet, instance, enrolment).map(Some)
             }
+            Request::CabinetWipe { cabinet, reason, with_orders } => {
+                check_text("reason", &reason)?;
+                let at = asker.cabinet(cabinet);
+                self.cabinet(&at)?.order_wipe(turn, asker.who, reason, with_orders).map(Some)
+            }
+            Request::CabinetKeep { cabinet } => {
+                self.cabinet(&asker.cabinet(cabinet))?.take_back_wipe(turn, &asker.who).map(Some)
+            }
             Request::CabinetList {} => Ok(Some(Reply::Cabinets(self.cabinet_list(&asker)))),
             Request::CabinetShow { cabinet } => {
                 let detail = self.cabinet(&asker.cabinet(cabinet))?.detail();
@@ -223,6 +231,8 @@ impl FleetCore {
             }
             Request::CabinetShow { cabinet }
             | Request::CabinetReplace { cabinet, .. }
+            | Request::CabinetWipe { cabinet, .. }
+            | Request::CabinetKeep { cabinet }
             | Request::Unlock { cabinet, .. }
             | Request::Challenge { cabinet, .. }
             | Request::UnlockSigned { cabinet, .. }

@@ -68,6 +68,8 @@ ops! {
     CabinetShow = "cabinet.show", [Operator, Support, Technician, Auditor], false, Cabinet;
     CabinetAdd = "cabinet.add", [Operator], false, Cabinet;
     CabinetReplace = "cabinet.replace", [Operator], false, Cabinet;
+    CabinetWipe = "cabinet.wipe", [Operator], false, Cabinet;
+    CabinetKeep = "cabinet.keep", [Operator], false, Cabinet;
     OrderList = "order.list", [Operator, Support, Auditor], true, Cabinet;
     OrderShow = "order.show", [Operator, Support, Auditor], true, Cabinet;
     OrderPut = "order.put", [Operator], false, Cabinet;

@@ -3,7 +3,7 @@
 use schemas::cbor::Blob;
 use schemas::ids::{CabinetId, TenantId};
 use schemas::messages::{
-    Book, Command, CredentialId, CredentialKind, FleetMillis, FleetTime, Instance, PepperOffer, Verifier,
+    Book, Command, ConfigCommand, CredentialId, CredentialKind, FleetMillis, FleetTime, Instance, PepperOffer, Verifier,
 };
 use schemas::{cbor_map, cbor_union};
 use zeroize::{Zeroize, ZeroizeOnDrop};
@@ -98,6 +98,17 @@ cbor_map! {
     }
 }
 
+cbor_map! {
+    /// Sign with the key of purpose `config`.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct SignConfig {
+        1 => tenant: TenantId,
+        2 => cabinet: CabinetId,
+        3 => instance: Instance,
+        4 => command: ConfigCommand,
+    }
+}
+
 cbor_union! {
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub enum SignerRequest {
@@ -108,11 +119,12 @@ cbor_union! {
         5 => MakeSealed(MakeSealed),
         6 => Reveal(Reveal),
         7 => IssueCertificate(IssueCertificate),
+        8 => SignConfig(SignConfig),
     }
 }
 
 cbor_map! {
-    /// Answer to the three kinds of signing: a COSE_Sign1.
+    /// Answer to the four kinds of signing: a COSE_Sign1.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct Envelope { 1 => envelope: Blob }
 }

@@ -35,6 +35,8 @@ pub const STREAM: Table = Table("stream");
 pub const OFFERS: Table = Table("offers");
 /// Cabinet and number → a certificate that was issued to it.
 pub const ISSUED: Table = Table("issued");
+/// Cabinet → that it is to be wiped, or was.
+pub(crate) const WIPES: Table = Table("wipes");
 /// Tenant and name → a member of staff.
 pub const STAFF: Table = Table("staff");
 /// Tenant and version → a keyset that its cabinets have to take.

@@ -36,7 +36,7 @@ pub(super) enum Kind {
 impl Kind {
     pub(super) fn of(request: &SignerRequest) -> Self {
         match request {
-            SignerRequest::SignCommand(_) => Self::Command,
+            SignerRequest::SignCommand(_) | SignerRequest::SignConfig(_) => Self::Command,
             SignerRequest::IssueCertificate(_) => Self::Certificate,
             SignerRequest::MakeSecrets(_) | SignerRequest::MakeSealed(_) => Self::Code,
             SignerRequest::Reveal(_) => Self::Reveal,
@@ -100,6 +100,10 @@ impl Meter {
                     let requester = &ask.command.requester;
                     info!(cabinet, command = %ask.command.id, requester, n, "{asked}");
                 }
+                SignerRequest::SignConfig(ask) => {
+                    let requester = &ask.command.requester;
+                    info!(cabinet, command = %ask.command.id, requester, n, "{asked}");
+                }
                 SignerRequest::SignBook(_)
                 | SignerRequest::SignTime(_)
                 | SignerRequest::MakeSecrets(_)
@@ -127,6 +131,7 @@ pub(super) fn name(request: &SignerRequest) -> &'static str {
         SignerRequest::MakeSealed(_) => "make sealed",
         SignerRequest::Reveal(_) => "reveal",
         SignerRequest::IssueCertificate(_) => "issue certificate",
+        SignerRequest::SignConfig(_) => "sign config command",
     }
 }
 
@@ -137,6 +142,7 @@ fn cabinet_of(request: &SignerRequest) -> Option<&str> {
         SignerRequest::SignTime(ask) => Some(ask.cabinet.as_str()),
         SignerRequest::MakeSecrets(ask) => Some(ask.cabinet.as_str()),
         SignerRequest::IssueCertificate(ask) => Some(ask.cabinet.as_str()),
+        SignerRequest::SignConfig(ask) => Some(ask.cabinet.as_str()),
         SignerRequest::MakeSealed(_) | SignerRequest::Reveal(_) => None,
     }
 }
@@ -150,7 +156,8 @@ fn weight(request: &SignerRequest) -> u32 {
         | SignerRequest::SignTime(_)
         | SignerRequest::MakeSealed(_)
         | SignerRequest::Reveal(_)
-        | SignerRequest::IssueCertificate(_) => 1,
+        | SignerRequest::IssueCertificate(_)
+        | SignerRequest::SignConfig(_) => 1,
     }
 }
 

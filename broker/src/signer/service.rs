@@ -31,6 +31,8 @@ pub struct Keys {
     /// None where only people's own keys open doors.
     unlock: Vec<SigningKey>,
     codes: SigningKey,
+    /// None in a fleet of before there were commands for it.
+    config: Option<SigningKey>,
     pepper: Vec<SecretKey>,
     secrets: Zeroizing<[u8; 32]>,
     cabinets: CertificateAuthority,
@@ -63,11 +65,13 @@ impl Keys {
         };
         let ed25519 = |path: &PathBuf| certs::read_ed25519(path, None).map_err(unread(path));
         let all = |files: &KeyFiles| files.paths().iter().map(ed25519).collect::<Result<Vec<_>, _>>();
-        let (unlock, codes, secrets) = (all(&paths.unlock)?, all(&paths.codes)?, ed25519(&paths.secrets)?);
+        let (unlock, codes, config) = (all(&paths.unlock)?, all(&paths.codes)?, all(&paths.config)?);
+        let secrets = ed25519(&paths.secrets)?;
         let p256 = |path: &PathBuf| certs::read_p256(path, None).map_err(unread(path));
         let pepper = paths.pepper.paths().iter().map(p256).collect::<Result<Vec<_>, _>>()?;
         let named: Vec<_> = (unlock.iter().zip(paths.unlock.paths()))
             .chain(codes.iter().zip(paths.codes.paths()))
+            .chain(config.iter().zip(paths.config.paths()))
             .chain([(&secrets, &paths.secrets)])
             .collect();
         for (at, (one, one_path)) in named.iter().enumerate() {
@@ -79,13 +83,14 @@ impl Keys {
             return Err(KeysError::None(KeyPurpose::Pepper));
         }
         let codes = codes.into_iter().next().ok_or(KeysError::None(KeyPurpose::Codes))?;
+        let config = config.into_iter().next();
         let secrets = Zeroizing::new(secrets.to_bytes());
         let cabinets = CertificateAuthority::open(&paths.cabinets_ca, &paths.cabinets_ca_key, None)?;
         if cabinets.authority() != Authority::Cabinets {
             let path = paths.cabinets_ca.clone();
             return Err(KeysError::OtherAuthority { path, found: cabinets.authority() });
         }
-        Ok(Self { unlock, codes, pepper, secrets, cabinets })
+        Ok(Self { unlock, codes, config, pepper, secrets, cabinets })
     }
 
     /// Ids of the keys that sign, as `fleet keys list` shows them.
@@ -118,6 +123,8 @@ enum Refusal {
     Random,
     #[error("this fleet has no unlock key: people open with keys of their own")]
     PeopleOnly,
+    #[error("this fleet has no config key; `fleet keys rotate config` makes one")]
+    NoConfigKey,
     #[error("{}", with_causes(.0))]
     Issue(#[from] certs::IssueError),
 }
@@ -158,6 +165,13 @@ impl Service {
                 let keys = self.keys();
                 let key = keys.unlock.first().ok_or(Refusal::PeopleOnly)?;
                 Ok(self.signed(payload, &ask.cabinet, ask.instance, (KeyPurpose::Unlock, key)))
+            }),
+            SignerRequest::SignConfig(ask) => self.check(&ask.tenant).and_then(|()| {
+                close(ask.command.issued, now)?;
+                let payload = cbor::encode(&ask.command);
+                let keys = self.keys();
+                let key = keys.config.as_ref().ok_or(Refusal::NoConfigKey)?;
+                Ok(self.signed(payload, &ask.cabinet, ask.instance, (KeyPurpose::Config, key)))
             }),
             SignerRequest::SignBook(ask) => self.check(&ask.tenant).map(|()| {
                 let payload = cbor::encode(&CodesMessage::Book(ask.book));
@@ -315,6 +329,7 @@ mod tests {
         Keys {
             unlock: unlock.iter().map(|byte| SigningKey::from_bytes(&[*byte; 32])).collect(),
             codes: SigningKey::from_bytes(&[2; 32]),
+            config: Some(SigningKey::from_bytes(&[7; 32])),
             pepper: pepper.iter().map(|byte| SecretKey::from_slice(&[*byte; 32]).unwrap()).collect(),
             secrets: Zeroizing::new([4; 32]),
             cabinets: authority(Authority::Cabinets),

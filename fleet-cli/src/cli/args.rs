@@ -54,7 +54,7 @@ pub(super) enum Command {
     /// The same for integrations, and how much each may ask for
     #[command(subcommand)]
     Integration(IntegrationCommand),
-    /// Cabinets: add, list, show, revoke
+    /// Cabinets: add, list, show, revoke, wipe
     #[command(subcommand)]
     Cabinet(CabinetCommand),
     /// Orders: put, list, show, cancel
@@ -373,6 +373,28 @@ device enrols, the former one is shut out, and what was signed for it is void.")
     List,
     /// One cabinet with its compartments
     Show { cabinet: CabinetId },
+    /// Have a cabinet erase what it knows and its keys, and sign a receipt
+    #[command(override_usage = "\
+fleet cabinet wipe <CABINET> --fleet <DIR> --reason <TEXT> [OPTIONS]")]
+    #[command(after_help = "\
+Example:
+  fleet cabinet wipe berlin-01 --fleet acme --reason 'sold to a dealer'
+
+The cabinet tells the fleet what it has not told yet, erases codes, orders,
+journal and keys, and signs a receipt with the key of its certificate. That is
+checked, kept in the cabinet's folder, and its certificates are revoked. A
+cabinet that is not connected is wiped as soon as it is heard of.")]
+    Wipe(WipeArgs),
+    /// Take a wipe back that the cabinet was not told yet
+    Keep { cabinet: CabinetId },
+    /// Check the receipt of a wiped cabinet, without the fleet
+    Receipt {
+        /// As kept by `fleet cabinet wipe`
+        file: PathBuf,
+        /// Folder of the fleet, as made by `fleet init`
+        #[arg(long = "fleet", value_name = "DIR")]
+        dir: PathBuf,
+    },
     /// Make every certificate of a cabinet void, and cut it off
     #[command(after_help = "\
 Example:
@@ -386,6 +408,23 @@ that it holds open its doors until it gets a book without them.")]
         #[arg(long, value_name = "TEXT")]
         reason: String,
     },
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct WipeArgs {
+    pub(super) cabinet: CabinetId,
+    /// Folder of the fleet, as made by `fleet init`
+    #[arg(long = "fleet", value_name = "DIR")]
+    pub(super) dir: PathBuf,
+    /// Why; it is recorded
+    #[arg(long, value_name = "TEXT")]
+    pub(super) reason: String,
+    /// Although orders are inside: nobody can open their doors afterwards
+    #[arg(long)]
+    pub(super) with_orders: bool,
+    /// How long to wait for the receipt
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u16).range(0..=3600))]
+    pub(super) wait: u16,
 }
 
 /// For whom an enrolment token is, and how long.

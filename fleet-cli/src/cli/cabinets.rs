@@ -1,4 +1,4 @@
-//! `fleet cabinet add|register|replace|list|show|revoke` and `fleet unlock`.
+//! `fleet cabinet add|register|replace|list|show|revoke` and `fleet unlock`; the end of a cabinet is in `wipe`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,6 +19,7 @@ use super::failure::Usage;
 use super::output::{self, table};
 use super::own_keys::{self, Wish};
 use super::people;
+use super::wipe;
 use crate::folder::PersonFolder;
 use crate::setup::{self, CabinetFolder, CabinetOptions, Layout};
 
@@ -31,6 +32,9 @@ pub(super) fn run(context: &Context, command: CabinetCommand) -> anyhow::Result<
         CabinetCommand::Replace { cabinet, dir, token } => replace(context, cabinet, &dir, &token),
         CabinetCommand::List => list(context),
         CabinetCommand::Show { cabinet } => show(context, cabinet),
+        CabinetCommand::Wipe(args) => wipe::wipe(context, args),
+        CabinetCommand::Keep { cabinet } => wipe::keep(context, cabinet),
+        CabinetCommand::Receipt { file, dir } => wipe::receipt(context, &file, &dir),
         CabinetCommand::Revoke { cabinet, reason } => people::revoke_cabinet(context, &cabinet, reason),
     }
 }
@@ -157,7 +161,7 @@ fn enter(context: &Context, request: &Request, fleet: &Path) -> anyhow::Result<(
 }
 
 /// Whoever was named, or else the only operator of the fleet's folder.
-fn asking(context: &Context, fleet: &Path) -> anyhow::Result<PersonFolder> {
+pub(super) fn asking(context: &Context, fleet: &Path) -> anyhow::Result<PersonFolder> {
     match context.person {
         Some(_) => context.folder(),
         None => context.folder_or(&only_operator(fleet)?),
@@ -268,7 +272,8 @@ fn cabinet_text(detail: &CabinetDetail) -> String {
          Codes     {book}\n\
          Keyset    version {keyset}\n\
          Events    {events}\n\
-         Instance  {instance}\n",
+         Instance  {instance}\n\
+         {end}",
         cabinet = summary.cabinet,
         site = summary.site,
         place = output::plain(&summary.place),
@@ -280,6 +285,7 @@ fn cabinet_text(detail: &CabinetDetail) -> String {
         keyset = detail.keyset_held,
         events = detail.events,
         instance = detail.instance,
+        end = detail.wipe.as_ref().map(wipe::state_text).unwrap_or_default(),
     )
 }
 
@@ -409,6 +415,7 @@ mod tests {
                 row(4, Size::S, DoorState::HeldOpen, Some("shop/A17"), false),
                 row(9, Size::L, DoorState::Unknown, None, true),
             ],
+            wipe: None,
         };
         let page = format!("{}\n{}", cabinet_text(&detail), compartment_table(&detail).trim_fmt());
         insta::assert_snapshot!(page, @r"

@@ -21,6 +21,8 @@ use crate::folder::PersonFolder;
 use crate::setup::{self, Change, Layout, Place, Root, RootKeys, SignedKeyset};
 
 /// How long connected cabinets may take to say that they hold a new keyset.
+/// Keys of the signer that cabinets verify with.
+const SIGNING: [KeyPurpose; 3] = [KeyPurpose::Unlock, KeyPurpose::Codes, KeyPurpose::Config];
 const HEARD_WITHIN: Duration = Duration::from_secs(10);
 const SETTLED_AFTER: Duration = Duration::from_secs(2);
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -42,7 +44,7 @@ both. Connected cabinets get it at once, the others when they come back. Then
 let the signer read its settings again (SIGHUP, or a restart): from there on it
 signs with the new key. The old one works until `fleet keys retire`.")]
     Rotate {
-        /// unlock, codes, pepper or admin
+        /// unlock, codes, config, pepper or admin
         purpose: KeyPurpose,
         /// Of admin: token in which the key is made
         #[arg(long = "pkcs11", value_name = "URI")]
@@ -254,7 +256,7 @@ fn sign(
         )
     })?;
     // They verify with a new key only once they hold the keyset, so the signer may use it from here on.
-    let mut changed = setup::settle_signer(&layout, &signed.keyset, &[KeyPurpose::Unlock, KeyPurpose::Codes])?;
+    let mut changed = setup::settle_signer(&layout, &signed.keyset, &SIGNING)?;
     changed.extend(pepper_first);
     for key in before.keyset.keys.iter().filter(|key| !signed.keyset.keys.contains(key)) {
         setup::forget_key(&layout, key)?;
@@ -273,8 +275,8 @@ fn push(context: &Context, dir: &Path) -> anyhow::Result<ExitCode> {
         let text = format!("keyset {} names no roots, so the fleet does not take it", newest.keyset.version);
         return Err(Usage(format!("{text}; the next one does, such as that of `fleet keys rotate codes`")).into());
     }
-    let purposes = [KeyPurpose::Unlock, KeyPurpose::Codes, KeyPurpose::Pepper];
-    let changed = setup::settle_signer(&layout, &newest.keyset, &purposes)?;
+    let mut changed = setup::settle_signer(&layout, &newest.keyset, &[KeyPurpose::Pepper])?;
+    changed.extend(setup::settle_signer(&layout, &newest.keyset, &SIGNING)?);
     if context.json {
         output::json(&summary(&newest, &known, !changed.is_empty()))?;
     } else {

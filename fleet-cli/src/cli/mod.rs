@@ -13,6 +13,7 @@ mod people;
 mod quotas;
 mod setup;
 mod watch;
+mod wipe;
 
 use std::process::ExitCode;
 

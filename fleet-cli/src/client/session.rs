@@ -84,6 +84,8 @@ impl Client {
             Request::Backup {} => BACKUP_TIMEOUT,
             Request::CabinetAdd { .. }
             | Request::CabinetReplace { .. }
+            | Request::CabinetWipe { .. }
+            | Request::CabinetKeep { .. }
             | Request::CabinetList {}
             | Request::CabinetShow { .. }
             | Request::OrderPut { .. }

@@ -7,6 +7,7 @@ use certs::{FileError, IssueError, KeyError, LoadError, TokenError};
 use schemas::ids::Role;
 
 use super::keys::KeysError;
+use super::receipts::WorthlessReceipt;
 use crate::folder::FolderError;
 
 /// Why a folder was not made or not read.
@@ -55,6 +56,8 @@ pub enum SetupError {
     NoRandom(#[from] getrandom::Error),
     #[error(transparent)]
     Keys(#[from] KeysError),
+    #[error(transparent)]
+    Receipt(#[from] WorthlessReceipt),
     #[error(transparent)]
     Plan(#[from] PlanError),
     #[error(transparent)]
@@ -122,6 +125,7 @@ impl SetupError {
             | Self::Role(_)
             | Self::Settings { .. }
             | Self::Keys(_)
+            | Self::Receipt(_)
             | Self::Plan(_)
             | Self::Folder(_)
             | Self::PassphraseNeeded(_)

@@ -200,10 +200,12 @@ fn make_signer(
 ) -> Result<Vec<Key>, SetupError> {
     let (signer, cabinets) = (layout.signer(), &authorities.cabinets);
     // In plain: the signer has to start by itself after a power cut.
-    let [unlock, codes, secrets] = [generate_ed25519()?, generate_ed25519()?, generate_ed25519()?];
+    let [unlock, codes, config] = [generate_ed25519()?, generate_ed25519()?, generate_ed25519()?];
+    let secrets = generate_ed25519()?;
     let pepper = generate_p256()?;
     write_ed25519(&signer.join("unlock.key"), &unlock, None)?;
     write_ed25519(&signer.join("codes.key"), &codes, None)?;
+    write_ed25519(&signer.join("config.key"), &config, None)?;
     write_ed25519(&signer.join("secrets.key"), &secrets, None)?;
     write_p256(&signer.join("pepper.key"), &pepper, None)?;
     write_p256(&signer.join("cabinets.key"), cabinets.key(), None)?;
@@ -217,6 +219,7 @@ fn make_signer(
     Ok(vec![
         public_entry(&unlock, KeyPurpose::Unlock),
         public_entry(&codes, KeyPurpose::Codes),
+        public_entry(&config, KeyPurpose::Config),
         Key { id: key_id(&pepper), purpose: KeyPurpose::Pepper, public: Blob(pepper) },
     ])
 }
@@ -390,12 +393,14 @@ fn signer_toml(tenant: &TenantId, remote: Option<&RemoteSigner>) -> String {
          reveals_per_minute = 3000\n\
          \n\
          [keys]\n\
-         # Of unlock, codes and pepper one file or a list, the newest first: that one signs, and every pepper key opens.\n\
+         # Of unlock, codes, config and pepper one file or a list, the newest first: that one signs, and every pepper key opens.\n\
          # `fleet keys` changes these lines; SIGHUP or a restart takes them up.\n\
          # Signs commands that open doors.\n\
          unlock = \"unlock.key\"\n\
          # Signs books of codes, and the time.\n\
          codes = \"codes.key\"\n\
+         # Signs commands that change what a cabinet is, such as that it forgets everything.\n\
+         config = \"config.key\"\n\
          # Cabinets seal their peppers to it.\n\
          pepper = \"pepper.key\"\n\
          # Codes lie sealed with it in the broker's store.\n\

@@ -73,7 +73,7 @@ pub enum KeysError {
     NoSuchKey { version: u64, id: KeyId },
     #[error("{id} is the only {purpose} key; `fleet keys rotate {purpose}` puts another beside it first")]
     OnlyOne { id: KeyId, purpose: KeyPurpose },
-    #[error("keys of purpose {0} are not rotated; choose unlock, codes, pepper or admin")]
+    #[error("keys of purpose {0} are not rotated; choose unlock, codes, config, pepper or admin")]
     Purpose(KeyPurpose),
     #[error("no admin key of the newest keyset is in `{}`; `fleet keys rotate admin` makes one", .0.display())]
     NoAdmin(PathBuf),
@@ -255,7 +255,7 @@ fn keep(layout: &Layout, signed: &SignedKeyset) -> Result<(), SetupError> {
 fn make_key(layout: &Layout, purpose: KeyPurpose, version: u64) -> Result<Key, SetupError> {
     let path = layout.signer().join(format!("{purpose}-{version}.key"));
     match purpose {
-        KeyPurpose::Unlock | KeyPurpose::Codes => {
+        KeyPurpose::Unlock | KeyPurpose::Codes | KeyPurpose::Config => {
             let key = generate_ed25519()?;
             write_ed25519(&path, &key, None)?;
             Ok(public_entry(&key, purpose))
@@ -266,9 +266,7 @@ fn make_key(layout: &Layout, purpose: KeyPurpose, version: u64) -> Result<Key, S
             let public = key.public_key().to_sec1_bytes().into_vec();
             Ok(Key { id: key_id(&public), purpose, public: Blob(public) })
         }
-        KeyPurpose::Config | KeyPurpose::Update | KeyPurpose::Keyset | KeyPurpose::Admin => {
-            Err(KeysError::Purpose(purpose).into())
-        }
+        KeyPurpose::Update | KeyPurpose::Keyset | KeyPurpose::Admin => Err(KeysError::Purpose(purpose).into()),
     }
 }
 
@@ -317,7 +315,8 @@ pub fn settle_signer(layout: &Layout, keyset: &Keyset, purposes: &[KeyPurpose]) 
         }
         let names = held.iter().filter_map(|(_, path)| path.file_name());
         let names: Vec<_> = names.map(|name| name.to_string_lossy().into_owned()).collect();
-        if named(&text, purpose).is_some_and(|known| known == names) {
+        // A fleet of before there was this purpose has no line for it, and needs none.
+        if named(&text, purpose).unwrap_or_default() == names {
             continue;
         }
         let value = toml::Value::from(names);

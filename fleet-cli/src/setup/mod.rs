@@ -12,6 +12,7 @@ mod keys;
 mod layout;
 mod making;
 mod person;
+mod receipts;
 mod text;
 mod tokens;
 
@@ -26,4 +27,5 @@ pub use keys::{
 };
 pub use layout::{FleetSettings, Layout};
 pub use person::{PersonOptions, person, renew_person};
+pub use receipts::{WorthlessReceipt, check_receipt, keep_receipt};
 pub use tokens::Place;

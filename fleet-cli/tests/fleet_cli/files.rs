@@ -150,9 +150,10 @@ fn the_keyset_verifies_with_the_pinned_roots_and_names_the_signers_keys() {
     assert!(envelope::open(&bytes, elsewhere, &roots).is_err());
 
     let keyset: Keyset = cbor::decode(&opened.payload).unwrap();
-    assert_eq!((&keyset.tenant, keyset.version, keyset.keys.len()), (&tenant, 1, 3));
+    assert_eq!((&keyset.tenant, keyset.version, keyset.keys.len()), (&tenant, 1, 4));
     let signer = layout.signer();
-    for (file, purpose) in [("unlock.key", KeyPurpose::Unlock), ("codes.key", KeyPurpose::Codes)] {
+    let purposes = [KeyPurpose::Unlock, KeyPurpose::Codes, KeyPurpose::Config];
+    for (file, purpose) in ["unlock.key", "codes.key", "config.key"].into_iter().zip(purposes) {
         let key = read_ed25519(&signer.join(file), None).unwrap();
         assert_eq!(keyset.keys_for(purpose).collect::<Vec<_>>(), [&public_entry(&key, purpose)]);
     }
@@ -177,7 +178,7 @@ fn the_root_keys_are_those_that_are_pinned_and_no_two_keys_are_the_same() {
     let count = keys.len();
     keys.sort();
     keys.dedup();
-    assert_eq!((count, keys.len()), (12, 12));
+    assert_eq!((count, keys.len()), (13, 13));
 }
 
 #[test]

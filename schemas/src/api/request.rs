@@ -32,6 +32,19 @@ pub enum Request {
     /// does, `instance` is the cabinet's, and what was signed for the former one is void.
     #[serde(rename = "cabinet.replace")]
     CabinetReplace { cabinet: CabinetId, instance: Instance, enrolment: EnrolmentOffer },
+    /// Operator: what this cabinet knows and holds of keys is to be erased, as soon as it is heard of. Repeating it does
+    /// nothing.
+    #[serde(rename = "cabinet.wipe")]
+    CabinetWipe {
+        cabinet: CabinetId,
+        reason: String,
+        /// Although orders are inside, whose doors nobody can open any more.
+        #[serde(default)]
+        with_orders: bool,
+    },
+    /// Operator: takes a wipe back that was not sent yet.
+    #[serde(rename = "cabinet.keep")]
+    CabinetKeep { cabinet: CabinetId },
     #[serde(rename = "cabinet.list")]
     CabinetList {},
     #[serde(rename = "cabinet.show")]
@@ -163,6 +176,23 @@ pub struct CabinetDetail {
     pub keyset_held: u64,
     pub events: u64,
     pub compartments: Vec<CompartmentDetail>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wipe: Option<WipeDetail>,
+}
+
+/// That a cabinet is to be wiped, or was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WipeDetail {
+    pub ordered: Rfc3339,
+    pub by: Identity,
+    pub reason: String,
+    /// The cabinet may have heard of it: it is not taken back any more.
+    pub sent: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub done: Option<Rfc3339>,
+    /// The cabinet's receipt, a COSE_Sign1 with its certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<HexBytes>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

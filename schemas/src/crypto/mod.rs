@@ -2,5 +2,6 @@
 
 pub mod codes;
 pub mod envelope;
+pub mod receipt;
 pub mod rest;
 pub mod seal;

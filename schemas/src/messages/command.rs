@@ -70,3 +70,29 @@ cbor_map! {
         5 => requester: String,
     }
 }
+
+cbor_map! {
+    /// Forget everything: the book, the codes, the journal, the keys. The last of the cabinet's words is a [`Receipt`](super::Receipt).
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Wipe {}
+}
+
+cbor_union! {
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub enum ConfigAction {
+        1 => Wipe(Wipe),
+    }
+}
+
+cbor_map! {
+    /// Payload of a COSE_Sign1 with purpose `config`. As fresh as an unlock, and taken once.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct ConfigCommand {
+        1 => id: CommandId,
+        2 => challenge: Challenge,
+        3 => issued: FleetMillis,
+        4 => action: ConfigAction,
+        /// The identity that asked for it, for the record: `operator:acme:eve`.
+        5 => requester: String,
+    }
+}

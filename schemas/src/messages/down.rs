@@ -50,6 +50,14 @@ cbor_map! {
     }
 }
 
+cbor_map! {
+    /// A COSE_Sign1 with a command of the config key.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct ConfigEnvelope {
+        1 => envelope: Blob,
+    }
+}
+
 cbor_union! {
     /// Payload of the cabinet's `down` topic.
     #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +70,8 @@ cbor_union! {
         4 => Ask(Ask),
         5 => Keyset(KeysetUpdate),
         6 => Personal(PersonalCommand),
+        /// Purpose `config`: a [`ConfigCommand`](super::ConfigCommand).
+        7 => Config(ConfigEnvelope),
     }
 }
 

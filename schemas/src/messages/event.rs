@@ -155,6 +155,11 @@ facts! {
     KeysetRefused { 1 opt => version: Option<u64>, 2 => reason: RefusalReason }
     /// The book and the sensor disagree; never freed by itself.
     AuditRequired { 1 => compartment: Compartment, 2 opt => order: Option<OrderKey> }
+    /// What the cabinet held is gone. The last event of its life.
+    Wiped {
+        /// A COSE_Sign1 of the cabinet's own key: a [`Receipt`](super::Receipt).
+        1 => receipt: Blob,
+    }
 }
 
 cbor_union! {
@@ -183,5 +188,6 @@ cbor_union! {
         21 => BoardHealth(BoardHealth),
         22 => AuditRequired(AuditRequired),
         23 => KeysetRefused(KeysetRefused),
+        24 => Wiped(Wiped),
     }
 }

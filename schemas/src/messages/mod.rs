@@ -8,13 +8,14 @@ mod down;
 mod event;
 mod hello;
 mod keyset;
+mod receipt;
 mod telemetry;
 
 pub use book::{
     Book, BookChange, CodesMessage, CredentialKind, DropCredential, DropOrder, DropStaff, EventMark, FleetTime,
     PutCredential, PutOrder, PutStaff, Rules,
 };
-pub use command::{Action, COMMAND_AGE_MAX_MILLIS, Command, Expect, Unlock};
+pub use command::{Action, COMMAND_AGE_MAX_MILLIS, Command, ConfigAction, ConfigCommand, Expect, Unlock, Wipe};
 pub use delegation::{
     DELEGATED_CABINETS_MAX, DelegatedCabinets, DelegatedTenant, Delegation, DelegationError, DelegationScope,
 };
@@ -22,15 +23,16 @@ pub use domain::{
     Attributes, BootId, Category, Challenge, CommandId, Compartment, CredentialId, Epoch, FleetMillis, Instance, Nonce,
     Occupancy, OrderKey, Salt, Size, Stamp, Verifier,
 };
-pub use down::{Ask, CodesEnvelope, Down, KeysetUpdate, PersonalCommand, Signed, Welcome};
+pub use down::{Ask, CodesEnvelope, ConfigEnvelope, Down, KeysetUpdate, PersonalCommand, Signed, Welcome};
 pub use event::{
     Actor, ActorCommand, ActorCredential, ActorNobody, ActorStaff, AuditRequired, BoardHealth, BookApplied,
     BookRefused, Collected, CommandRefused, CredentialRefused, DoorClosed, DoorFault, DoorForced, DoorHeldOpen,
     DoorOpened, Event, Fact, HeldStage, KeysetApplied, KeysetRefused, LoadAborted, Loading, RefusalReason, Retrieved,
-    StaffLoggedIn, Started, Stored, StoredBy, TypingLocked, UnlockDone, UnlockOutcome, Uplink, WrongDoor,
+    StaffLoggedIn, Started, Stored, StoredBy, TypingLocked, UnlockDone, UnlockOutcome, Uplink, Wiped, WrongDoor,
 };
 pub use hello::{CompartmentInfo, Hello, PepperOffer};
 pub use keyset::{KEYS_MAX, Key, KeyId, KeyPurpose, Keyset, KeysetError, Roots};
+pub use receipt::Receipt;
 pub use telemetry::{CompartmentState, DoorState, Telemetry};
 
 /// Largest message between a cabinet and the fleet, in bytes, both ways.

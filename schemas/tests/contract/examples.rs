@@ -136,6 +136,7 @@ fn downlinks() -> Vec<Example> {
         down("down/codes", CodesEnvelope { envelope: envelope() }.into()),
         down("down/ask", Ask {}.into()),
         down("down/keyset", KeysetUpdate { envelope: envelope() }.into()),
+        down("down/config", ConfigEnvelope { envelope: envelope() }.into()),
         down("down/personal", PersonalCommand { envelope: envelope(), delegation: envelope() }.into()),
     ]
 }
@@ -165,11 +166,36 @@ fn signed() -> Vec<Example> {
         epoch: 3,
         not_after: NOW,
     };
+    let receipt = Receipt {
+        tenant: "acme".parse().unwrap(),
+        cabinet: "berlin-01".parse().unwrap(),
+        instance: INSTANCE,
+        command: COMMAND,
+        requester: REQUESTER.into(),
+        at: Some(NOW),
+        orders: 12,
+        credentials: 24,
+        staff: 3,
+        events: 1_024,
+        unsent: 2,
+    };
     let some = DelegatedCabinets { cabinets: vec!["berlin-01".parse().unwrap()] };
     let roots = Roots { first: key(0x06, KeyPurpose::Keyset, 32), second: key(0x07, KeyPurpose::Keyset, 32) };
     vec![
         Example::new("command", &command()),
         Example::new("command/empty", &Command { action: empty.into(), ..command() }),
+        Example::new(
+            "config-command",
+            &ConfigCommand {
+                id: COMMAND,
+                challenge: CHALLENGE,
+                issued: NOW,
+                action: Wipe {}.into(),
+                requester: REQUESTER.into(),
+            },
+        ),
+        Example::new("receipt", &receipt),
+        Example::new("receipt/without-time", &Receipt { at: None, ..receipt.clone() }),
         Example::new("codes-message/book", &book(5, 4, book_changes())),
         Example::new("codes-message/empty-book", &book(1, 0, vec![])),
         Example::new(
@@ -291,6 +317,7 @@ fn events() -> Vec<Example> {
         fact("event/board-health", BoardHealth { board: 1, answering: false }.into()),
         fact("event/audit-required", AuditRequired { compartment: c, order: Some(order()) }.into()),
         fact("event/audit-required-without-order", AuditRequired { compartment: c, order: None }.into()),
+        fact("event/wiped", Wiped { receipt: Blob(vec![0x84, 0x40, 0xa0, 0x40, 0x40]) }.into()),
         Example::new("event/without-time", &without_time),
     ]
 }

@@ -188,6 +188,7 @@ impl World {
             boot: cabinet.boot,
             machine: cabinet.machine,
             telemetry_every_millis: 60_000,
+            receipt: None,
         }
     }
 
@@ -500,7 +501,9 @@ impl World {
                 | Effect::Derive { .. }
                 | Effect::Pulse { .. }
                 | Effect::EntryResult { .. }
-                | Effect::Screen(_) => None,
+                | Effect::Screen(_)
+                | Effect::Erase(_)
+                | Effect::Discard => None,
             };
             if let Some(challenge) = made {
                 let boot_millis = self.cabs[cab].boot_millis(self.now);
@@ -562,6 +565,8 @@ impl World {
         match effect {
             // Answered in `finish`, where its rows are known.
             Effect::AckDown { .. } => {}
+            // Nobody wipes a cabinet here: a schedule's invariants are about what goes on.
+            Effect::Erase(_) | Effect::Discard => {}
             Effect::SendHello(payload) => self.send_up(cab, Up::Hello, payload, Mark::Hello),
             Effect::SendChallenge(payload) => self.send_up(cab, Up::Challenge, payload, Mark::Challenge),
             Effect::SendTelemetry(payload) => self.send_up(cab, Up::Telemetry, payload, Mark::Telemetry),

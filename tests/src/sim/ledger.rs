@@ -758,7 +758,8 @@ impl Ledger {
             | Fact::BookRefused(_)
             | Fact::KeysetApplied(_)
             | Fact::KeysetRefused(_)
-            | Fact::BoardHealth(_) => {}
+            | Fact::BoardHealth(_)
+            | Fact::Wiped(_) => {}
         }
     }
 

@@ -28,6 +28,7 @@ pub(super) fn of_fact(fact: &Fact) -> &'static str {
         Fact::KeysetRefused(_) => "KeysetRefused",
         Fact::BoardHealth(_) => "BoardHealth",
         Fact::AuditRequired(_) => "AuditRequired",
+        Fact::Wiped(_) => "Wiped",
     }
 }
 
@@ -85,4 +86,5 @@ pub(super) const FACTS: &[&str] = &[
     "KeysetRefused",
     "BoardHealth",
     "AuditRequired",
+    "Wiped",
 ];

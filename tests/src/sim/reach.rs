@@ -104,7 +104,7 @@ pub const REACH: &[Reach] = &[
             "AuditRequired",
         ],
         seldom: &[],
-        never: &[],
+        never: &[("Wiped", "no cabinet of a schedule comes to its end")],
         all: || names::FACTS.to_vec(),
     },
     Reach {

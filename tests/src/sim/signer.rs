@@ -101,6 +101,10 @@ impl Signer {
                 let payload = cbor::encode(&CodesMessage::Time(ask.time.clone()));
                 Envelope { envelope: self.signed(payload, &ask.cabinet, ask.instance, KeyPurpose::Codes) }.into()
             }
+            SignerRequest::SignConfig(ask) => {
+                let payload = cbor::encode(&ask.command);
+                Envelope { envelope: self.signed(payload, &ask.cabinet, ask.instance, KeyPurpose::Config) }.into()
+            }
             SignerRequest::MakeSecrets(ask) => self.make_secrets(ask, dice),
             SignerRequest::MakeSealed(ask) => Sealed { sealed: self.make(ask.kind, ask.digits, dice) }.into(),
             // Certificates are the business of TLS, which the simulation leaves out: the key stands for its certificate.

@@ -86,6 +86,7 @@ fn config(boot: u8) -> Config {
         boot: BootId([boot; 8]),
         machine: MachineStart([boot; 16]),
         telemetry_every_millis: Config::TELEMETRY_EVERY_MILLIS,
+        receipt: None,
     }
 }
 
@@ -177,6 +178,7 @@ impl<S: Store> Cabinet<S> {
                 }
                 Effect::SendEvents { challenge, .. } => self.challenge = Some(*challenge),
                 Effect::Pulse { .. } => self.pulses += 1,
+                Effect::Erase(_) | Effect::Discard => panic!("nobody wipes this cabinet"),
                 Effect::AckDown { .. } | Effect::Derive { .. } | Effect::EntryResult { .. } | Effect::Screen(_) => {}
             }
         }

@@ -148,9 +148,10 @@ impl<S: Store> Fleet<S> {
 
     fn sign(&mut self, request: &SignerRequest) -> SignerReply {
         match request {
-            SignerRequest::SignCommand(_) | SignerRequest::SignBook(_) | SignerRequest::SignTime(_) => {
-                Envelope { envelope: Blob(cbor::encode(request)) }.into()
-            }
+            SignerRequest::SignCommand(_)
+            | SignerRequest::SignBook(_)
+            | SignerRequest::SignTime(_)
+            | SignerRequest::SignConfig(_) => Envelope { envelope: Blob(cbor::encode(request)) }.into(),
             SignerRequest::MakeSecrets(asked) => {
                 let items = asked.items.iter().map(|item| {
                     let sealed = item.sealed.clone().unwrap_or_else(|| self.seal());
@@ -191,7 +192,9 @@ impl<S: Store> Fleet<S> {
                 SignerRequest::SignTime(_) => Ok(()),
                 other => panic!("{other:?} as a message of the codes key"),
             },
-            Down::Keyset(_) | Down::Personal(_) => panic!("nobody has put a keyset or signed a command"),
+            Down::Keyset(_) | Down::Personal(_) | Down::Config(_) => {
+                panic!("nobody has put a keyset, signed a command or wiped a cabinet")
+            }
         }
     }
 

@@ -101,7 +101,9 @@ async fn a_book_of_the_wrong_key_or_of_yesterday_changes_nothing() -> anyhow::Re
     let is_book = |down: &Down| match down {
         Down::Codes(codes) => envelope::open(&codes.envelope.0, scope, [&key])
             .is_ok_and(|opened| matches!(cbor::decode(&opened.payload), Ok(CodesMessage::Book(_)))),
-        Down::Welcome(_) | Down::Command(_) | Down::Personal(_) | Down::Ask(_) | Down::Keyset(_) => false,
+        Down::Welcome(_) | Down::Command(_) | Down::Personal(_) | Down::Config(_) | Down::Ask(_) | Down::Keyset(_) => {
+            false
+        }
     };
     let yesterday = site.carrier()?.seen().into_iter().find(is_book).map(|book| cbor::encode(&book));
     let yesterday = yesterday.ok_or_else(|| anyhow::anyhow!("the carrier saw no book"))?;

@@ -37,3 +37,4 @@ mod taken_over_gate;
 mod tokens;
 mod two_users;
 mod units;
+mod wiping;

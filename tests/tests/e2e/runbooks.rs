@@ -49,7 +49,10 @@ async fn follow(world: &World, title: &str) -> anyhow::Result<String> {
 #[test]
 fn every_section_has_commands_that_are_tried() {
     let titles: Vec<&str> = RUNBOOKS.split("\n## ").skip(1).filter_map(|section| section.lines().next()).collect();
-    assert_eq!(titles, ["The first ten cabinets", "A lost root", "A stolen cabinet", "A leaked operator key"]);
+    assert_eq!(
+        titles,
+        ["The first ten cabinets", "A lost root", "A stolen cabinet", "A cabinet that leaves", "A leaked operator key"]
+    );
     assert!(titles.iter().all(|title| commands(title).is_ok()));
 }
 
@@ -91,6 +94,16 @@ async fn a_stolen_cabinet() -> anyhow::Result<()> {
     world.until_online(&site, false).await?;
     let folder = fleet_cli::setup::CabinetFolder::open(&site.cabinet.folder().path)?;
     ensure!(folder.instance() != before && folder.token.device_serial == "LF-0099");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_cabinet_that_leaves() -> anyhow::Result<()> {
+    let world = World::start().await?;
+    let site = world.cabinet(CabinetPlan::new("berlin-02", "1-2:S")).await?;
+    let said = follow(&world, "A cabinet that leaves").await?;
+    ensure!(said.matches("Cabinet berlin-02 was wiped for operator:acme:admin").count() == 2, "{said}");
+    ensure!(!site.cabinet.folder().path.join("identity/current.pem").exists());
     Ok(())
 }
 

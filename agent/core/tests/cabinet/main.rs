@@ -16,3 +16,4 @@ mod restarts;
 mod rig;
 mod staff;
 mod unlocking;
+mod wiping;

@@ -88,6 +88,10 @@ pub(crate) fn codes_key() -> SigningKey {
     SigningKey::from_bytes(&[12; 32])
 }
 
+pub(crate) fn config_key() -> SigningKey {
+    SigningKey::from_bytes(&[14; 32])
+}
+
 pub(crate) fn pepper_key() -> SecretKey {
     SecretKey::from_slice(&[13; 32]).unwrap()
 }
@@ -123,6 +127,7 @@ pub(crate) fn config(boot: u8) -> Config {
         boot: BootId([boot; 8]),
         machine: MachineStart([boot; 16]),
         telemetry_every_millis: Config::TELEMETRY_EVERY_MILLIS,
+        receipt: None,
     }
 }
 
@@ -131,8 +136,12 @@ pub(crate) fn keyset(version: u64) -> Vec<u8> {
     let point = p256::elliptic_curve::sec1::ToSec1Point::to_sec1_point(&pepper_key().public_key(), false);
     let pepper =
         Key { id: key_id(point.as_bytes()), purpose: KeyPurpose::Pepper, public: Blob(point.as_bytes().to_vec()) };
-    let keys =
-        vec![public_entry(&unlock_key(), KeyPurpose::Unlock), public_entry(&codes_key(), KeyPurpose::Codes), pepper];
+    let keys = vec![
+        public_entry(&unlock_key(), KeyPurpose::Unlock),
+        public_entry(&codes_key(), KeyPurpose::Codes),
+        public_entry(&config_key(), KeyPurpose::Config),
+        pepper,
+    ];
     signed_keyset(&Keyset::new(tenant, version, 0, keys))
 }
 
@@ -333,11 +342,16 @@ impl Rig {
 
     /// Power off, power on: memory and effects are gone, the boot clock starts again.
     pub(crate) fn restart(&mut self) -> Vec<Effect> {
+        self.restart_with(None)
+    }
+
+    pub(crate) fn restart_with(&mut self, receipt: Option<Vec<u8>>) -> Vec<Effect> {
         self.boot += 1;
         self.now = 500;
         self.challenge = None;
         let moment = self.moment();
-        let (core, step) = CabinetCore::open(config(self.boot), &self.store, &moment).unwrap();
+        let config = Config { receipt, ..config(self.boot) };
+        let (core, step) = CabinetCore::open(config, &self.store, &moment).unwrap();
         self.core = core;
         self.store.commit(&step.writes).unwrap();
         step.effects

@@ -28,6 +28,7 @@ pub(super) fn kind(fact: &Fact) -> &'static str {
         Fact::KeysetRefused(_) => "keyset_refused",
         Fact::BoardHealth(_) => "board_health",
         Fact::AuditRequired(_) => "audit_required",
+        Fact::Wiped(_) => "wiped",
     }
 }
 
@@ -56,7 +57,8 @@ pub(super) fn subject(fact: &Fact) -> (Option<Compartment>, Option<&OrderKey>) {
         | Fact::BookRefused(_)
         | Fact::KeysetApplied(_)
         | Fact::KeysetRefused(_)
-        | Fact::BoardHealth(_) => (None, None),
+        | Fact::BoardHealth(_)
+        | Fact::Wiped(_) => (None, None),
     }
 }
 
@@ -97,6 +99,7 @@ pub(super) fn text(fact: &Fact) -> String {
         Fact::KeysetRefused(f) => format!("a keyset was refused: {}", f.reason),
         Fact::BoardHealth(f) => format!("board {} {}", f.board, if f.answering { "answers" } else { "is silent" }),
         Fact::AuditRequired(f) => format!("compartment {} needs a look: book and sensor disagree", f.compartment),
+        Fact::Wiped(_) => "everything was erased".to_owned(),
     }
 }
 

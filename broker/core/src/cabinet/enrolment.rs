@@ -95,9 +95,10 @@ impl Enrolment {
     }
 
     /// A certificate says in whole seconds when it was issued: two of one second could not be told apart when one of them is to
-    /// be void. At most a second ahead of the clock.
-    fn second_after_newest(&self) -> FleetMillis {
-        self.newest().map_or(0, |newest| (newest.at / 1_000).saturating_add(1).saturating_mul(1_000))
+    /// be void, nor could one from a revocation before it. At most a second ahead of the clock.
+    fn second_after_all(&self, void_until: FleetMillis) -> FleetMillis {
+        let newest = self.newest().map_or(0, |newest| newest.at).max(void_until);
+        if newest == 0 { 0 } else { (newest / 1_000).saturating_add(1).saturating_mul(1_000) }
     }
 
     fn newest(&self) -> Option<&Issued> {
@@ -122,18 +123,22 @@ impl Cabinet {
         self.enrolment.offer = Some(offer);
     }
 
-    /// A device shows a token.
+    /// A device shows a token. Its certificate must not be taken for one of those that are void up to `void_until`.
     pub(crate) fn enrol(
         &mut self,
         turn: &mut Turn<'_>,
         secret: SecretHash,
         device_serial: Option<&str>,
         issue: Issue,
+        void_until: FleetMillis,
     ) -> Result<(), EnrolRefusal> {
         let answer = self.judge(turn.now, secret, device_serial, &issue.key);
         match answer {
             Ok(Some(certificate)) => turn.effect(Effect::Issued { ticket: issue.ticket, certificate: certificate.0 }),
-            Ok(None) => self.begin_issue(turn, issue, Some(secret))?,
+            Ok(None) => {
+                let after = self.enrolment.second_after_all(void_until);
+                self.begin_issue(turn, issue, Some(secret), after)?;
+            }
             Err(refusal) => {
                 self.warn(turn, &refusal);
                 return Err(refusal);
@@ -175,7 +180,7 @@ impl Cabinet {
                 turn.effect(Effect::Issued { ticket: issue.ticket, certificate });
                 Ok(())
             }
-            None => self.begin_issue(turn, issue, None),
+            None => self.begin_issue(turn, issue, None, 0),
         }
     }
 
@@ -184,6 +189,7 @@ impl Cabinet {
         turn: &mut Turn<'_>,
         issue: Issue,
         secret: Option<SecretHash>,
+        after: FleetMillis,
     ) -> Result<(), EnrolRefusal> {
         let Issue { ticket, key } = issue;
         match &mut self.enrolment.issuing {
@@ -194,7 +200,6 @@ impl Cabinet {
             }
             Some(_) => return Err(EnrolRefusal::Busy),
             None => {
-                let after = secret.map_or(0, |_| self.enrolment.second_after_newest());
                 let at = turn.now.max(after);
                 self.enrolment.issuing = Some(Issuing { ticket, key, at, secret });
                 turn.want(Job::Certificate(self.at.clone()));
@@ -240,6 +245,7 @@ impl Cabinet {
             return None;
         }
         self.registration.instance = instance;
+        self.forget_wipe(turn);
         turn.put(CABINETS, self.at.key(), &self.registration);
         // Its pepper is of the former instance: nothing is derived for it until the new one has said hello.
         self.said = Said { pepper: None, ..std::mem::take(&mut self.said) };

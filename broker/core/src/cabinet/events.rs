@@ -145,6 +145,7 @@ impl Cabinet {
             Fact::WrongDoor(_) | Fact::TypingLocked(_) => {
                 turn.alarm(format!("cabinet {}: {}", self.at, describe::text(&fact)));
             }
+            Fact::Wiped(wiped) => self.wiped(turn, wiped),
             Fact::DoorHeldOpen(seen) => self.seen_door(seen.compartment, DoorState::HeldOpen, None),
             Fact::Started(_)
             | Fact::DoorFault(_)

@@ -87,6 +87,7 @@ impl Cabinet {
         self.put_progress(turn);
         self.drop_lost_reservations(turn);
         self.forget_old_commands(turn);
+        self.compare_wipe(turn, &hello);
         turn.want(Job::Secrets(self.at.clone()));
     }
 
@@ -127,11 +128,13 @@ impl Cabinet {
             }
             Some(before) => {
                 self.audit_all(turn);
-                turn.alarm(format!(
-                    "cabinet {} has another store: events of the former one after number {} may be missing, \
-                     and loaded compartments need a look",
-                    self.at, self.progress.high_water
-                ));
+                if self.takes_orders() {
+                    turn.alarm(format!(
+                        "cabinet {} has another store: events of the former one after number {} may be missing, \
+                         and loaded compartments need a look",
+                        self.at, self.progress.high_water
+                    ));
+                }
                 let former = self.progress.former.get_or_insert_default();
                 former.push(EventMark { epoch: before, high_water: self.progress.high_water });
                 let known = former.iter().position(|mark| mark.epoch == hello.epoch).map(|at| former.remove(at));
@@ -239,6 +242,7 @@ impl Cabinet {
         }
         self.hand_out_challenge(turn);
         self.sign_waiting_unlocks(turn);
+        self.sign_wipe(turn);
     }
 
     pub(crate) fn challenge(&mut self, turn: &mut Turn<'_>, payload: &[u8]) {

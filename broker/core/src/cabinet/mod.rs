@@ -12,6 +12,7 @@ mod records;
 mod reservations;
 mod secrets;
 mod view;
+mod wipe;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,6 +30,7 @@ use crate::turn::Turn;
 pub(crate) use commands::{Unlock, UnlockWish};
 pub(crate) use enrolment::{Enrolment, Issued, Offer, Replaced};
 pub(crate) use records::{Booked, ChangeSet, CommandRow, Inside, Progress, Registration, Said, StaffAt};
+pub(crate) use wipe::WipeRow;
 
 /// How the cabinet is connected.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -69,6 +71,7 @@ pub(crate) struct Cabinet {
     staff: BTreeMap<Name, StaffAt>,
     commands: BTreeMap<CommandId, CommandRow>,
     enrolment: Enrolment,
+    wipe: Option<WipeRow>,
     // What follows is of this run only.
     link: Link,
     doors: BTreeMap<Compartment, (DoorState, Occupancy)>,
@@ -81,6 +84,8 @@ pub(crate) struct Cabinet {
     keyset_ahead: u64,
     /// Credentials and PINs whose sealed secret the signer could not open.
     unreadable: BTreeSet<CredentialId>,
+    /// The command that the wipe waits for is not signed yet.
+    wipe_unsigned: bool,
 }
 
 impl Cabinet {
@@ -97,6 +102,7 @@ impl Cabinet {
             staff: BTreeMap::new(),
             commands: BTreeMap::new(),
             enrolment: Enrolment::default(),
+            wipe: None,
             link: Link::Offline,
             doors: BTreeMap::new(),
             unlocks: BTreeMap::new(),
@@ -104,6 +110,7 @@ impl Cabinet {
             disk_low: false,
             keyset_ahead: 0,
             unreadable: BTreeSet::new(),
+            wipe_unsigned: false,
         }
     }
 

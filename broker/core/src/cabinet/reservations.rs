@@ -209,7 +209,8 @@ impl Cabinet {
     fn free_compartments(&self) -> impl Iterator<Item = &CompartmentInfo> {
         let kept: BTreeSet<Compartment> =
             self.booked.values().filter_map(|booked| booked.reserved.as_ref()).map(|kept| kept.compartment).collect();
-        self.said.compartments.iter().filter(move |info| self.usable(info) && !kept.contains(&info.number))
+        let takes = self.takes_orders();
+        self.said.compartments.iter().filter(move |info| takes && self.usable(info) && !kept.contains(&info.number))
     }
 
     /// In service, empty by the cabinet's word, and not to be looked at by a person first.

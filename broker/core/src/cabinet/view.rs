@@ -30,6 +30,7 @@ impl Cabinet {
             keyset_held: self.said.keyset,
             events: self.progress.high_water,
             compartments: self.said.compartments.iter().map(|info| self.compartment_detail(info)).collect(),
+            wipe: self.wipe_detail(),
         }
     }
 

@@ -213,3 +213,19 @@ fn offers_that_cannot_be_are_refused() {
     let Some(Reply::Error(error)) = world.ask("operator:umbra:max", &asked) else { panic!("another tenant may") };
     assert_eq!(error.code, RequestErrorCode::Unknown);
 }
+
+#[test]
+fn a_certificate_behind_a_revocation_is_not_taken_for_one_before_it() {
+    let mut world = world();
+    world.now += 300;
+    let revoke = Request::IdentityRevoke { identity: "cabinet:acme:c1".parse().unwrap(), reason: "stolen".into() };
+    assert!(matches!(world.ask(EVE, &revoke), Some(Reply::Identity(_))));
+    assert_eq!(replace(&mut world, 2, Instance([8; 16])), Some(Reply::Done));
+    world.now += 300;
+    assert_eq!(ask(&mut world, token(2), 6), Ok(vec![6; 91]));
+    let asked = world.signer_asked.iter().rev().find_map(|asked| match asked {
+        SignerRequest::IssueCertificate(asked) => Some(asked.now),
+        _ => None,
+    });
+    assert_eq!(asked, Some(START + 1_000), "a certificate tells whole seconds, and this one would be void");
+}

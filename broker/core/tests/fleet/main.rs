@@ -16,4 +16,5 @@ mod requests;
 mod restore;
 mod roles;
 mod secrets;
+mod wiping;
 mod world;

@@ -1,11 +1,12 @@
 //! Every request by every role, in the own tenant and another, inside the scope and outside.
 
 use fleet_core::Input;
-use schemas::api::{HexBytes, Reply, Request, RequestErrorCode, Scope};
+use schemas::api::{EnrolmentOffer, HexBytes, Reply, Request, RequestErrorCode, Rfc3339, Scope};
+use schemas::enrolment::TokenSecret;
 use schemas::messages::{Instance, Size};
 use schemas::topics::Stream;
 
-use crate::world::{FakeCabinet, World, c1, door, shop, who};
+use crate::world::{FakeCabinet, START, World, c1, door, shop, who};
 
 const EVE: &str = "operator:acme:eve";
 
@@ -42,6 +43,21 @@ fn requests(cabinet: &str, site: &str, n: usize) -> Vec<(&'static str, Request)>
         ("backup", Request::Backup {}),
         ("keyset.list", Request::KeysetList {}),
         ("keyset.put", Request::KeysetPut { envelope: HexBytes(vec![1]) }),
+        ("cabinet.wipe", Request::CabinetWipe { cabinet: cabinet_id(), reason: "stolen".into(), with_orders: false }),
+        // It was told already.
+        ("cabinet.keep", Request::CabinetKeep { cabinet: cabinet_id() }),
+        (
+            "cabinet.replace",
+            Request::CabinetReplace {
+                cabinet: cabinet_id(),
+                instance: Instance([8; 16]),
+                enrolment: EnrolmentOffer {
+                    secret_hash: TokenSecret::new([1; 16]).hash(),
+                    device_serial: "LF-0007".into(),
+                    expires: Rfc3339(START + 1_000),
+                },
+            },
+        ),
     ]
 }
 
@@ -93,14 +109,14 @@ fn mall() -> Scope {
 #[test]
 fn each_role_does_what_the_table_says() {
     for (role, expected) in [
-        ("operator", "++++++++++++++-++!"),
-        ("support", "++-+++-++---------"),
-        ("technician", "++--------------+-"),
-        ("auditor", "++-+++----+-----+-"),
-        ("staff", "------------------"),
-        ("integration", "---+++--+-----+---"),
-        ("cabinet", "------------------"),
-        ("server", "------------------"),
+        ("operator", "++++++++++++++-++!+!+"),
+        ("support", "++-+++-++------------"),
+        ("technician", "++--------------+----"),
+        ("auditor", "++-+++----+-----+----"),
+        ("staff", "---------------------"),
+        ("integration", "---+++--+-----+------"),
+        ("cabinet", "---------------------"),
+        ("server", "---------------------"),
     ] {
         let name = if role == "integration" { "shop" } else { "kim" };
         assert_eq!(row(&format!("{role}:acme:{name}"), "c1", "mall", |_| {}), expected, "{role}");
@@ -148,11 +164,11 @@ fn a_scope_takes_away_whatever_is_outside_it() {
     let cabinets = || Scope::Cabinets(vec!["c1".parse().unwrap()]);
     for limit in [mall as fn() -> Scope, cabinets] {
         for (role, inside, outside) in [
-            ("operator", "+++++++++---------", "+--+--------------"),
-            ("support", "++-+++-++---------", "+--+--------------"),
-            ("technician", "++----------------", "+-----------------"),
-            ("auditor", "++-+++------------", "+--+--------------"),
-            ("staff", "------------------", "------------------"),
+            ("operator", "+++++++++---------+!+", "+--+-----------------"),
+            ("support", "++-+++-++------------", "+--+-----------------"),
+            ("technician", "++-------------------", "+--------------------"),
+            ("auditor", "++-+++---------------", "+--+-----------------"),
+            ("staff", "---------------------", "---------------------"),
         ] {
             let by = format!("{role}:acme:kim");
             let limited = |world: &mut World| {

@@ -9,9 +9,9 @@ use schemas::cbor::{self, Blob};
 use schemas::crypto::codes::{NotASecret, Secret};
 use schemas::ids::{CabinetId, Identity, Name, TenantId};
 use schemas::messages::{
-    Attributes, Book, BootId, Challenge, Command, CommandId, Compartment, CompartmentInfo, CredentialKind, Down, Epoch,
-    Event, Fact, Hello, Instance, Nonce, OrderKey, PepperOffer, PersonalCommand, Salt, Size, Stamp, Uplink, Verifier,
-    Welcome,
+    Attributes, Book, BootId, Challenge, Command, CommandId, Compartment, CompartmentInfo, ConfigCommand,
+    CredentialKind, Down, Epoch, Event, Fact, Hello, Instance, Nonce, OrderKey, PepperOffer, PersonalCommand, Salt,
+    Size, Stamp, Uplink, Verifier, Welcome,
 };
 use schemas::step::{Row, Step, Store, StoreError, Table, Write};
 use schemas::topics::{Stream, Up};
@@ -92,6 +92,7 @@ pub(crate) struct FakeCabinet {
     pub(crate) welcomes: Vec<Welcome>,
     pub(crate) books: Vec<Book>,
     pub(crate) commands: Vec<Command>,
+    pub(crate) wipes: Vec<ConfigCommand>,
     pub(crate) asks: usize,
     pub(crate) times: usize,
 }
@@ -119,6 +120,7 @@ impl FakeCabinet {
             welcomes: Vec::new(),
             books: Vec::new(),
             commands: Vec::new(),
+            wipes: Vec::new(),
             asks: 0,
             times: 0,
         }
@@ -379,9 +381,10 @@ impl World {
             return Failed { reason: "the key file is gone".into() }.into();
         }
         match request {
-            SignerRequest::SignCommand(_) | SignerRequest::SignBook(_) | SignerRequest::SignTime(_) => {
-                Envelope { envelope: Blob(cbor::encode(request)) }.into()
-            }
+            SignerRequest::SignCommand(_)
+            | SignerRequest::SignBook(_)
+            | SignerRequest::SignTime(_)
+            | SignerRequest::SignConfig(_) => Envelope { envelope: Blob(cbor::encode(request)) }.into(),
             SignerRequest::MakeSecrets(asked) => {
                 let opens_nothing = self.opens_nothing;
                 let items = asked.items.iter().filter(|item| !opens_nothing || item.sealed.is_none()).map(|item| {
@@ -447,6 +450,11 @@ impl World {
             Down::Command(signed) => {
                 let SignerRequest::SignCommand(signed) = cbor::decode(&signed.envelope.0).unwrap() else { panic!() };
                 cabinet.commands.push(signed.command);
+            }
+            Down::Config(signed) => {
+                let SignerRequest::SignConfig(signed) = cbor::decode(&signed.envelope.0).unwrap() else { panic!() };
+                assert_eq!(signed.instance, cabinet.instance);
+                cabinet.wipes.push(signed.command);
             }
             Down::Codes(signed) => match cbor::decode(&signed.envelope.0).unwrap() {
                 SignerRequest::SignTime(_) => cabinet.times += 1,
