@@ -57,6 +57,14 @@ pub enum Effect {
         integration: Name,
         after: u64,
     },
+    /// Scan table [`UNLOCKS`](crate::UNLOCKS) from [`unlock_key`](crate::unlock_key), one row more than
+    /// [`UNLOCKS_PAGE`](crate::UNLOCKS_PAGE), and answer with [`unlock_page`](crate::unlock_page) from those of the cabinet.
+    ReplyUnlocks {
+        ticket: u64,
+        tenant: TenantId,
+        cabinet: CabinetId,
+        before: Option<u64>,
+    },
     /// Write a backup of the store as it is after this step, and answer when it is on disk.
     Backup {
         ticket: u64,
@@ -117,6 +125,9 @@ impl fmt::Debug for Effect {
             Self::ReplyPin { ticket, tenant, name, .. } => write!(f, "ReplyPin({ticket}, {tenant}/{name})"),
             Self::ReplyRows { ticket, tenant, integration, after } => {
                 write!(f, "ReplyRows({ticket}, {tenant}/{integration} after {after})")
+            }
+            Self::ReplyUnlocks { ticket, tenant, cabinet, before } => {
+                write!(f, "ReplyUnlocks({ticket}, {tenant}/{cabinet} before {before:?})")
             }
             Self::Backup { ticket } => write!(f, "Backup({ticket})"),
             Self::Live { tenant, cabinet, live, payload } => {

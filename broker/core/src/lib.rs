@@ -33,6 +33,7 @@ mod tables;
 mod turn;
 
 pub use crate::core::{FleetCore, OpenError};
+pub use cabinet::{UNLOCKS_KEPT, UNLOCKS_PAGE, unlock_key, unlock_page};
 pub use clock::{ClockNotice, GuardedClock, JUMP_MILLIS, Reading};
 pub use config::Config;
 pub use effect::Effect;
@@ -42,5 +43,5 @@ pub use rows::{ROWS_PAGE, RenderError, render_row, sealed_in_row, status_page};
 pub use streams::LEAP;
 pub use tables::{
     BOOK, BOOKED, CABINETS, COMMANDS, COMPARTMENTS, EVENTS, IDENTITIES, INTENTS, ISSUED, KEYSETS, META, OFFERS, ORDERS,
-    PROGRESS, QUOTAS, SAID, STAFF, STAFF_AT, STREAM, STREAMS, event_key, stream_key,
+    PROGRESS, QUOTAS, SAID, STAFF, STAFF_AT, STREAM, STREAMS, UNLOCKS, event_key, stream_key,
 };

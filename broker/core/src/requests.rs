@@ -129,6 +129,12 @@ impl FleetCore {
                 let wish = UnlockWish { ticket, who: asker.who, compartment, reason };
                 self.cabinet(&at)?.unlock(turn, wish).map(|()| None)
             }
+            Request::UnlockList { cabinet, before } => {
+                let at = asker.cabinet(cabinet);
+                self.cabinet(&at)?;
+                turn.effect(Effect::ReplyUnlocks { ticket, tenant: at.tenant, cabinet: at.cabinet, before });
+                Ok(None)
+            }
             Request::StaffAdd { name } => self.staff.add(turn, &asker.who.tenant, &name, asker.ticket).map(|()| None),
             Request::IdentityRevoke { identity, reason } => {
                 check_text("reason", &reason)?;
@@ -236,6 +242,7 @@ impl FleetCore {
             | Request::Unlock { cabinet, .. }
             | Request::Challenge { cabinet, .. }
             | Request::UnlockSigned { cabinet, .. }
+            | Request::UnlockList { cabinet, .. }
             | Request::OrderList { cabinet: Some(cabinet) } => {
                 (self.is_in_scope(asker, cabinet), format!("cabinet {cabinet}"))
             }

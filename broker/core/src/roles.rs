@@ -77,6 +77,7 @@ ops! {
     Unlock = "unlock", [Operator, Support], false, Cabinet;
     Challenge = "challenge", [Operator, Support], false, Cabinet;
     UnlockSigned = "unlock.signed", [Operator, Support], false, Cabinet;
+    UnlockList = "unlock.list", [Operator, Support, Auditor], false, Cabinet;
     StaffAdd = "staff.add", [Operator], false, Tenant;
     IdentityList = "identity.list", [Operator, Auditor], false, Tenant;
     IdentityRevoke = "identity.revoke", [Operator], false, Tenant;

@@ -23,6 +23,8 @@ pub const BOOK: Table = Table("book");
 pub const STAFF_AT: Table = Table("staff_at");
 /// Cabinet and command id → a signed command without a known outcome.
 pub const COMMANDS: Table = Table("commands");
+/// Cabinet and number, the newest first → who opened a door, and what became of it.
+pub const UNLOCKS: Table = Table("unlocks");
 /// Cabinet, epoch and number → an event as it came.
 pub const EVENTS: Table = Table("events");
 /// Tenant and order → the order.

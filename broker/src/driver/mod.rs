@@ -18,7 +18,8 @@ use bytes::Bytes;
 use fleet_core::enrolment::Issue;
 use fleet_core::signing::{Reveal, SignerReply};
 use fleet_core::{
-    CertificateSeen, Config, Effect, FleetCore, Input, Moment, OpenError, ROWS_PAGE, STREAM, status_page, stream_key,
+    CertificateSeen, Config, Effect, FleetCore, Input, Moment, OpenError, ROWS_PAGE, STREAM, UNLOCKS, UNLOCKS_PAGE,
+    status_page, stream_key, unlock_key, unlock_page,
 };
 use fleet_store::{Reserved, Snapshots};
 use schemas::api::{CertificateId, Reply, ReplyError, RequestErrorCode, StaffIssued};
@@ -411,6 +412,12 @@ impl<S: Store + Snapshots + Reserved> Driver<S> {
                     self.respond(&asker, &reply);
                 }
             }
+            Effect::ReplyUnlocks { ticket, tenant, cabinet, before } => {
+                if let Some(asker) = self.tickets.replied(ticket) {
+                    let reply = self.unlocks(&tenant, &cabinet, before)?;
+                    self.respond(&asker, &reply);
+                }
+            }
             Effect::Backup { ticket } => {
                 if let Some(asker) = self.tickets.replied(ticket) {
                     let gate = self.out.gate.clone();
@@ -444,6 +451,17 @@ impl<S: Store + Snapshots + Reserved> Driver<S> {
         Ok(status_page(&rows, newest).unwrap_or_else(|error| {
             error!(%tenant, %integration, %error, "status rows cannot be read");
             unavailable("the rows cannot be read", "restore the fleet's store from a backup")
+        }))
+    }
+
+    fn unlocks(&self, tenant: &TenantId, cabinet: &CabinetId, before: Option<u64>) -> Result<Reply, DriverError> {
+        let from = unlock_key(tenant, cabinet, before);
+        let prefix = &from[..from.len() - 8];
+        let mut rows = self.store.scan(UNLOCKS, &from, UNLOCKS_PAGE + 1)?;
+        rows.retain(|(key, _)| key.starts_with(prefix));
+        Ok(unlock_page(&rows).unwrap_or_else(|error| {
+            error!(%tenant, %cabinet, %error, "records of unlocks cannot be read");
+            unavailable("the records cannot be read", "restore the fleet's store from a backup")
         }))
     }
 

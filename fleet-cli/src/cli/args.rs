@@ -62,6 +62,8 @@ pub(super) enum Command {
     Order(OrderCommand),
     /// Open one compartment now
     Unlock(UnlockArgs),
+    /// Who opened which compartment, by what right, when and why
+    Unlocks(UnlocksArgs),
     /// Staff: give them a PIN for the cabinets' screens
     #[command(subcommand)]
     Staff(StaffCommand),
@@ -595,6 +597,21 @@ pub(super) struct UnlockArgs {
     /// Private file that opens the own key
     #[arg(long, value_name = "FILE")]
     pub(super) passphrase_file: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  fleet unlocks berlin-01
+
+Every opening, the newest first: by a command with who asked and why, by staff,
+by a code (never its digits), and by force. The fleet keeps the newest 1,000 of
+each cabinet. What was opened while a cabinet was away follows when it is back.")]
+pub(super) struct UnlocksArgs {
+    pub(super) cabinet: CabinetId,
+    /// How many at most
+    #[arg(long, value_name = "COUNT", default_value_t = 50)]
+    pub(super) newest: usize,
 }
 
 #[derive(Debug, Subcommand)]

@@ -12,6 +12,7 @@ mod own_keys;
 mod people;
 mod quotas;
 mod setup;
+mod unlocks;
 mod watch;
 mod wipe;
 
@@ -50,6 +51,7 @@ fn dispatch(args: Args) -> anyhow::Result<ExitCode> {
         Command::Cabinet(cabinet) => cabinets::run(&context, cabinet),
         Command::Order(order) => orders::run(&context, order),
         Command::Unlock(unlock) => cabinets::unlock(&context, unlock),
+        Command::Unlocks(unlocks) => unlocks::run(&context, unlocks),
         Command::Staff(staff) => people::staff(&context, staff),
         Command::Keys(keys) => keys::run(&context, keys),
         Command::Watch(watch) => watch::run(&context, watch),

@@ -92,6 +92,7 @@ impl Client {
             | Request::OrderList { .. }
             | Request::OrderShow { .. }
             | Request::OrderCancel { .. }
+            | Request::UnlockList { .. }
             | Request::StaffAdd { .. }
             | Request::KeysetPut { .. }
             | Request::KeysetList {}

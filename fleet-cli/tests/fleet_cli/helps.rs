@@ -36,6 +36,7 @@ fn helps_fit_80_columns_and_stay_as_they_are() {
         "order show",
         "order cancel",
         "unlock",
+        "unlocks",
         "staff",
         "staff add",
         "watch",

@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 use crate::cbor_code;
 use crate::enrolment::SecretHash;
 use crate::ids::{CabinetId, Identity, Name, Role, SiteId};
-use crate::messages::{Compartment, DoorState, Instance, Occupancy, OrderKey, Size, UnlockOutcome};
+use crate::messages::{
+    CommandId, Compartment, DoorState, Instance, Occupancy, OrderKey, RefusalReason, Size, UnlockOutcome,
+};
 use crate::topics::Stream;
 
 use super::{
@@ -64,6 +66,14 @@ pub enum Request {
     /// Operator or support: opens one compartment now, by a signed command.
     #[serde(rename = "unlock")]
     Unlock { cabinet: CabinetId, compartment: Compartment, reason: String },
+    /// Who opened compartments of a cabinet, by what right, when, why, and what became of it: the newest first.
+    #[serde(rename = "unlock.list")]
+    UnlockList {
+        cabinet: CabinetId,
+        /// Only those with a smaller number.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        before: Option<u64>,
+    },
     /// Operator: gives a member of staff a PIN for all cabinets of the tenant. The reply shows it once.
     #[serde(rename = "staff.add")]
     StaffAdd { name: Name },
@@ -219,7 +229,61 @@ pub struct UnlockResult {
     pub cabinet: CabinetId,
     pub compartment: Compartment,
     pub outcome: UnlockOutcome,
-    pub command: crate::messages::CommandId,
+    pub command: CommandId,
+}
+
+cbor_code! {
+    /// By what right a door was opened.
+    pub enum UnlockRight {
+        /// A signed command of a person.
+        0 => Command = "command",
+        /// A code that was typed, or shown to the scanner.
+        1 => Credential = "credential",
+        /// Staff at the screen.
+        2 => Staff = "staff",
+        /// None: forced, or a wrong door.
+        3 => Nobody = "nobody",
+    }
+}
+
+/// An opening of a door for the record. A command without `outcome` and `refused` is one that the cabinet has not said
+/// the end of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnlockRecord {
+    /// Grows with every record of the cabinet.
+    pub n: u64,
+    pub compartment: Compartment,
+    pub right: UnlockRight,
+    /// The identity that asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// Which credential it was, in hexadecimal; says nothing of its digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential: Option<String>,
+    /// What the fleet believed to be inside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<CommandId>,
+    pub at: Rfc3339,
+    /// The cabinet did not know the time: `at` is when the fleet heard of it.
+    pub time_unverified: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<UnlockOutcome>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<RefusalReason>,
+    /// When the fleet heard what became of a command.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Rfc3339>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnlockPage {
+    pub unlocks: Vec<UnlockRecord>,
+    /// Older ones follow behind the last one.
+    pub more: bool,
 }
 
 /// A PIN, shown once.
@@ -265,6 +329,7 @@ pub enum Reply {
     Orders(Vec<OrderSummary>),
     Order(Box<OrderDetail>),
     Unlock(UnlockResult),
+    Unlocks(UnlockPage),
     Staff(StaffIssued),
     Identity(Box<IdentityDetail>),
     Identities(IdentityPage),

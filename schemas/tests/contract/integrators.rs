@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use schemas::api::{JSON_MAX, parse};
 use schemas::api::{
     LiveEvent, LivePresence, LiveTelemetry, Notification, NotificationKind, OrderCancel, OrderPut, OrderState,
-    RejectReason, Reply, Request, RequestErrorCode, Status,
+    RejectReason, Reply, Request, RequestErrorCode, Status, UnlockRight,
 };
 use schemas::ids::{Identity, Role};
-use schemas::messages::{Category, DoorState, KeyPurpose, Occupancy, Size, UnlockOutcome};
+use schemas::messages::{Category, DoorState, KeyPurpose, Occupancy, RefusalReason, Size, UnlockOutcome};
 use schemas::topics::{Filter, Live, Stream, Topic};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -191,6 +191,8 @@ fn every_list_of_words_is_that_of_the_code() {
         ("DoorState", words(DoorState::ALL)),
         ("Occupancy", words(Occupancy::ALL)),
         ("UnlockOutcome", words(UnlockOutcome::ALL)),
+        ("RefusalReason", words(RefusalReason::ALL)),
+        ("UnlockRight", words(UnlockRight::ALL)),
         ("Stream", words(Stream::ALL)),
         ("RequestErrorCode", words(RequestErrorCode::ALL)),
         ("KeyPurpose", words(KeyPurpose::ALL)),

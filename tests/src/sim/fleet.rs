@@ -440,6 +440,7 @@ impl World {
                 self.coverage.count("alarms", kind.trim().to_owned());
             }
             Effect::ReplyRows { .. }
+            | Effect::ReplyUnlocks { .. }
             | Effect::Backup { .. }
             | Effect::Live { .. }
             | Effect::Refuse { .. }

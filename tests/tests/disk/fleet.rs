@@ -129,6 +129,7 @@ impl<S: Store> Fleet<S> {
             Effect::Down { .. }
             | Effect::ReplyPin { .. }
             | Effect::ReplyRows { .. }
+            | Effect::ReplyUnlocks { .. }
             | Effect::Backup { .. }
             | Effect::Live { .. }
             | Effect::Refuse { .. }

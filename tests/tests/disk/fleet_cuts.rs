@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use fleet_core::{
     BOOK, BOOKED, CABINETS, COMMANDS, COMPARTMENTS, EVENTS, IDENTITIES, INTENTS, KEYSETS, META, ORDERS, PROGRESS, SAID,
-    STAFF, STAFF_AT, STREAM, STREAMS,
+    STAFF, STAFF_AT, STREAM, STREAMS, UNLOCKS,
 };
 use fleet_store::RedbStore;
 use schemas::api::OrderState;
@@ -16,7 +16,7 @@ use crate::fleet::{FakeCabinet, Fleet, Promise};
 use crate::forgetful::{Chance, Fault, Honesty, Kept};
 use crate::witness::{Witness, images_wanted, open_image};
 
-const TABLES: [Table; 17] = [
+const TABLES: [Table; 18] = [
     META,
     ORDERS,
     CABINETS,
@@ -34,6 +34,7 @@ const TABLES: [Table; 17] = [
     STAFF_AT,
     STREAM,
     STREAMS,
+    UNLOCKS,
 ];
 const START: u64 = 1_795_378_500_000;
 

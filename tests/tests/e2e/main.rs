@@ -15,6 +15,7 @@ mod disks;
 mod enrolment;
 mod enrolment_flood;
 mod handover;
+mod history;
 mod input;
 mod isolation;
 mod keys;

@@ -110,6 +110,9 @@ async fn a_cabinet_that_leaves() -> anyhow::Result<()> {
 #[tokio::test]
 async fn a_leaked_operator_key() -> anyhow::Result<()> {
     let world = World::start().await?;
+    let site = world.cabinet(CabinetPlan::new("berlin-01", "1-2:S")).await?;
+    let door = schemas::messages::Compartment::new(2).context("a door")?;
+    world.unlock(&site, door).await?.map_err(|error| anyhow::anyhow!("{error:?}"))?;
     let eve = world.stage.person(Role::Operator, "eve")?;
     let leaked = world.stage.folder().join("leaked");
     copy(eve.path(), &leaked)?;
@@ -118,6 +121,7 @@ async fn a_leaked_operator_key() -> anyhow::Result<()> {
     connected.request(&Request::CabinetList {}).await?;
     let said = follow(&world, "A leaked operator key").await?;
     ensure!(said.contains("eve"), "{said}");
+    ensure!(said.contains("operator admin  opened"), "the record of what was opened: {said}");
     ensure!(connected.request(&Request::CabinetList {}).await.is_err(), "the thief was not cut");
     ensure!(Client::connect(&thief).await.is_err(), "the thief came back");
     let eve = world.stage.client(Role::Operator, "eve").await?;

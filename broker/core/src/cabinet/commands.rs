@@ -8,11 +8,12 @@ use schemas::cbor::Blob;
 use schemas::ids::Identity;
 use schemas::messages::{
     Action, Command, CommandId, CommandRefused, Compartment, Down, Expect, FleetMillis, RefusalReason, Signed,
-    UnlockDone,
+    UnlockDone, UnlockOutcome,
 };
 
 use crate::cabinet::Cabinet;
 use crate::cabinet::hello::CHALLENGE_FRESH_MILLIS;
+use crate::cabinet::history::End;
 use crate::cabinet::records::CommandRow;
 use crate::deadlines::Deadline;
 use crate::effect::Effect;
@@ -101,7 +102,9 @@ impl Cabinet {
     /// Who opens what, and why, is on disk before the command goes out.
     pub(super) fn record_command(&mut self, turn: &mut Turn<'_>, id: CommandId, wish: &UnlockWish) {
         let (compartment, requester, reason) = (wish.compartment, wish.who.to_string(), wish.reason.clone());
-        let row = CommandRow { id, compartment, requester, reason, issued: turn.now };
+        let record = Some(self.note_command(turn, id, wish));
+        let order = self.inside(compartment).cloned();
+        let row = CommandRow { id, compartment, requester, reason, issued: turn.now, record, order };
         turn.put(COMMANDS, self.at.key_of(&id.to_string()), &row);
         self.commands.insert(id, row);
         turn.due(Deadline::Unlocked(self.at.clone(), id), turn.now.saturating_add(OUTCOME_WITHIN_MILLIS));
@@ -130,7 +133,7 @@ impl Cabinet {
 
     pub(crate) fn command_signed(&mut self, turn: &mut Turn<'_>, id: &CommandId, envelope: Blob) {
         if !self.is_online() {
-            self.forget_command(turn, id);
+            self.end_command(turn, id, End::Done(UnlockOutcome::NotSent));
             let offline = self.offline();
             self.answer_unlock(turn, id, Reply::Error(offline));
         } else if self.unlocks.contains_key(id) {
@@ -140,14 +143,14 @@ impl Cabinet {
 
     /// The signer did not sign. Nobody is left to wait in front of a door for its next try.
     pub(crate) fn command_unsigned(&mut self, turn: &mut Turn<'_>, id: &CommandId, reason: &str) {
-        self.forget_command(turn, id);
+        self.end_command(turn, id, End::Done(UnlockOutcome::NotSent));
         let text = format!("the signer did not sign the unlock: {reason}");
         let reply = Reply::Error(error(RequestErrorCode::Unavailable, text, "ask again once the signer works"));
         self.answer_unlock(turn, id, reply);
     }
 
     pub(super) fn unlock_done(&mut self, turn: &mut Turn<'_>, done: &UnlockDone) {
-        self.forget_command(turn, &done.id);
+        self.end_command(turn, &done.id, End::Done(done.outcome));
         let result = UnlockResult {
             cabinet: self.at.cabinet.clone(),
             compartment: done.compartment,
@@ -162,10 +165,10 @@ impl Cabinet {
         turn.alarm(format!("cabinet {} refused {what}: {}", self.at, refused.reason));
         // A replayed command was taken before: its outcome is still to come.
         let ended = refused.reason != RefusalReason::Replayed;
-        let Some(id) = refused.id.filter(|id| ended && self.unlocks.contains_key(id)) else {
+        let Some(id) = refused.id.filter(|id| ended && self.commands.contains_key(id)) else {
             return;
         };
-        self.forget_command(turn, &id);
+        self.end_command(turn, &id, End::Refused(refused.reason));
         let text = format!("the cabinet refused the unlock: {}", refused.reason);
         let hint = "`fleet cabinet show` tells what the fleet believes to be inside; then ask again";
         self.answer_unlock(turn, &id, Reply::Error(error(RequestErrorCode::Refused, text, hint)));
@@ -208,10 +211,17 @@ impl Cabinet {
         }
     }
 
-    fn forget_command(&mut self, turn: &mut Turn<'_>, id: &CommandId) {
-        if self.commands.remove(id).is_some() {
-            turn.remove(COMMANDS, self.at.key_of(&id.to_string()));
+    /// Its end is known, and goes on record.
+    fn end_command(&mut self, turn: &mut Turn<'_>, id: &CommandId, end: End) {
+        if let Some(row) = self.forget_command(turn, id) {
+            self.note_end(turn, row, end);
         }
+    }
+
+    fn forget_command(&mut self, turn: &mut Turn<'_>, id: &CommandId) -> Option<CommandRow> {
+        let row = self.commands.remove(id)?;
+        turn.remove(COMMANDS, self.at.key_of(&id.to_string()));
+        Some(row)
     }
 
     fn answer_unlock(&mut self, turn: &mut Turn<'_>, id: &CommandId, reply: Reply) {

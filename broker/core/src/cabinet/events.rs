@@ -20,11 +20,16 @@ use crate::turn::Turn;
 /// When something happened, as far as the fleet can say.
 #[derive(Clone, Copy)]
 pub(super) struct When {
-    at: FleetMillis,
-    unverified: bool,
+    pub(super) at: FleetMillis,
+    pub(super) unverified: bool,
 }
 
 impl When {
+    /// By the fleet's own time.
+    pub(super) fn known(at: FleetMillis) -> Self {
+        Self { at, unverified: false }
+    }
+
     /// The fleet knows only when it heard of it.
     pub(super) fn heard_at(now: FleetMillis) -> Self {
         Self { at: now, unverified: true }
@@ -67,6 +72,7 @@ impl Cabinet {
             Ok(event) => {
                 let when = When::of(&event.at, turn.now);
                 self.tell_event(turn, uplink.n, when, &event.fact);
+                self.note_fact(turn, when, &event.fact);
                 self.believe(turn, when, event.fact);
             }
             Err(error) => {
@@ -86,7 +92,7 @@ impl Cabinet {
             at: Rfc3339(when.at),
             time_unverified: when.unverified,
             kind: describe::kind(fact).to_owned(),
-            text: describe::text(fact),
+            text: describe::text(fact) + &self.asked_by(fact),
             compartment,
             order: order.map(OrderKey::to_string),
         };

@@ -6,6 +6,7 @@ mod describe;
 mod enrolment;
 mod events;
 mod hello;
+mod history;
 mod keysets;
 mod people;
 mod records;
@@ -29,6 +30,7 @@ use crate::turn::Turn;
 
 pub(crate) use commands::{Unlock, UnlockWish};
 pub(crate) use enrolment::{Enrolment, Issued, Offer, Replaced};
+pub use history::{UNLOCKS_KEPT, UNLOCKS_PAGE, unlock_key, unlock_page};
 pub(crate) use records::{Booked, ChangeSet, CommandRow, Inside, Progress, Registration, Said, StaffAt};
 pub(crate) use wipe::WipeRow;
 

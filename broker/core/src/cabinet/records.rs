@@ -49,6 +49,8 @@ cbor_map! {
         7 opt => unreconciled: Option<bool>,
         /// Marks of former epochs, the newest last: an old disk that comes back is not believed a second time.
         8 opt => former: Option<Vec<EventMark>>,
+        /// Number of the newest record of an unlock.
+        9 opt => records: Option<u64>,
     }
 }
 
@@ -202,6 +204,10 @@ cbor_map! {
         3 => requester: String,
         4 => reason: String,
         5 => issued: FleetMillis,
+        /// Number of its record. Left out by the versions that kept none.
+        6 opt => record: Option<u64>,
+        /// What the fleet believed to be inside.
+        7 opt => order: Option<OrderKey>,
     }
 }
 

@@ -7,6 +7,7 @@ mod cabinets;
 mod crashes;
 mod enrolment;
 mod handover;
+mod history;
 mod identities;
 mod keysets;
 mod orders;

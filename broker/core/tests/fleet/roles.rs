@@ -34,6 +34,7 @@ fn requests(cabinet: &str, site: &str, n: usize) -> Vec<(&'static str, Request)>
         ("order.put", Request::OrderPut { integration: shop(), order: serde_json::from_str(&put).unwrap() }),
         ("unlock", Request::Unlock { cabinet: cabinet_id(), compartment: door(1), reason: "x".into() }),
         ("order.cancel", Request::OrderCancel { order: order() }),
+        ("unlock.list", Request::UnlockList { cabinet: cabinet_id(), before: None }),
         ("staff.add", Request::StaffAdd { name: format!("s{n}").parse().unwrap() }),
         ("identity.list", Request::IdentityList { role: None, after: None }),
         ("identity.revoke", Request::IdentityRevoke { identity: who("support:acme:gone"), reason: "x".into() }),
@@ -109,14 +110,14 @@ fn mall() -> Scope {
 #[test]
 fn each_role_does_what_the_table_says() {
     for (role, expected) in [
-        ("operator", "++++++++++++++-++!+!+"),
-        ("support", "++-+++-++------------"),
-        ("technician", "++--------------+----"),
-        ("auditor", "++-+++----+-----+----"),
-        ("staff", "---------------------"),
-        ("integration", "---+++--+-----+------"),
-        ("cabinet", "---------------------"),
-        ("server", "---------------------"),
+        ("operator", "+++++++++++++++-++!+!+"),
+        ("support", "++-+++-+++------------"),
+        ("technician", "++---------------+----"),
+        ("auditor", "++-+++---+-+-----+----"),
+        ("staff", "----------------------"),
+        ("integration", "---+++--+------+------"),
+        ("cabinet", "----------------------"),
+        ("server", "----------------------"),
     ] {
         let name = if role == "integration" { "shop" } else { "kim" };
         assert_eq!(row(&format!("{role}:acme:{name}"), "c1", "mall", |_| {}), expected, "{role}");
@@ -164,11 +165,11 @@ fn a_scope_takes_away_whatever_is_outside_it() {
     let cabinets = || Scope::Cabinets(vec!["c1".parse().unwrap()]);
     for limit in [mall as fn() -> Scope, cabinets] {
         for (role, inside, outside) in [
-            ("operator", "+++++++++---------+!+", "+--+-----------------"),
-            ("support", "++-+++-++------------", "+--+-----------------"),
-            ("technician", "++-------------------", "+--------------------"),
-            ("auditor", "++-+++---------------", "+--+-----------------"),
-            ("staff", "---------------------", "---------------------"),
+            ("operator", "++++++++++---------+!+", "+--+------------------"),
+            ("support", "++-+++-+++------------", "+--+------------------"),
+            ("technician", "++--------------------", "+---------------------"),
+            ("auditor", "++-+++---+------------", "+--+------------------"),
+            ("staff", "----------------------", "----------------------"),
         ] {
             let by = format!("{role}:acme:kim");
             let limited = |world: &mut World| {
