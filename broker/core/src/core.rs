@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use schemas::api::{Rfc3339, Scope};
+use schemas::api::{AlarmSeen, Rfc3339, Scope};
 use schemas::cbor::CborError;
 use schemas::ids::{CabinetId, Identity, Name, SiteId, TenantId};
 use schemas::messages::FleetMillis;
@@ -53,6 +53,8 @@ pub struct FleetCore {
     pub(crate) staff: StaffList,
     pub(crate) keysets: Keysets,
     pub(crate) identities: Identities,
+    /// The newest alarm about each cabinet, of this run only.
+    pub(crate) alarms: BTreeMap<CabinetRef, AlarmSeen>,
     pub(crate) agenda: Agenda,
     pub(crate) is_new: bool,
     /// The store was put back to this moment, and nobody has been told yet.
@@ -83,7 +85,22 @@ impl FleetCore {
         self.ask_signer(&mut turn);
         let step = turn.finish();
         self.agenda = agenda;
+        self.note_alarms(&step.effects, moment.now);
         step
+    }
+
+    /// Every alarm about a cabinet begins with its name.
+    fn note_alarms(&mut self, effects: &[Effect], now: FleetMillis) {
+        for effect in effects {
+            let Effect::Alarm { text } = effect else { continue };
+            let Some(named) = text.strip_prefix("cabinet ") else { continue };
+            let name = named.split([':', ' ']).next().unwrap_or_default();
+            let Some((tenant, cabinet)) = name.split_once('/') else { continue };
+            if let (Ok(tenant), Ok(cabinet)) = (tenant.parse(), cabinet.parse()) {
+                let seen = AlarmSeen { at: Rfc3339(now), text: text.clone() };
+                self.alarms.insert(CabinetRef::new(tenant, cabinet), seen);
+            }
+        }
     }
 
     /// When [`Input::Tick`] is due.

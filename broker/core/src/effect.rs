@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use schemas::api::{Reply, Scope};
+use schemas::api::{FleetStatus, Reply, Scope};
 use schemas::cbor::Blob;
 use schemas::ids::{CabinetId, Identity, Name, SiteId, TenantId};
 use schemas::messages::FleetMillis;
@@ -64,6 +64,11 @@ pub enum Effect {
         tenant: TenantId,
         cabinet: CabinetId,
         before: Option<u64>,
+    },
+    /// Fill in what only the shell knows, the disk, the signer and the newest backup, and answer.
+    ReplyStatus {
+        ticket: u64,
+        status: Box<FleetStatus>,
     },
     /// Write a backup of the store as it is after this step, and answer when it is on disk.
     Backup {
@@ -129,6 +134,7 @@ impl fmt::Debug for Effect {
             Self::ReplyUnlocks { ticket, tenant, cabinet, before } => {
                 write!(f, "ReplyUnlocks({ticket}, {tenant}/{cabinet} before {before:?})")
             }
+            Self::ReplyStatus { ticket, .. } => write!(f, "ReplyStatus({ticket})"),
             Self::Backup { ticket } => write!(f, "Backup({ticket})"),
             Self::Live { tenant, cabinet, live, payload } => {
                 write!(f, "Live({tenant}/{cabinet} {}, {} bytes)", live.as_str(), payload.len())

@@ -41,6 +41,7 @@ pub(crate) fn open(config: Config, store: &dyn Store) -> Result<FleetCore, OpenE
         staff: StaffList::default(),
         keysets: Keysets::default(),
         identities: Identities::default(),
+        alarms: BTreeMap::new(),
         agenda: Agenda::default(),
         is_new,
         restored,

@@ -1,7 +1,8 @@
 //! Requests of people and integrations, and their answers.
 
 use schemas::api::{
-    EnrolmentOffer, OrderState, RejectReason, Reply, ReplyError, Request, RequestErrorCode, Rfc3339, Scope, parse,
+    EnrolmentOffer, FleetStatus, OrderState, RejectReason, Reply, ReplyError, Request, RequestErrorCode, Rfc3339,
+    Scope, parse,
 };
 use schemas::cbor::Blob;
 use schemas::enrolment::is_device_serial;
@@ -24,6 +25,9 @@ use crate::turn::Turn;
 const TEXT_MAX: usize = 200;
 /// Longest life of an enrolment token.
 const OFFER_MAX_MILLIS: FleetMillis = 60 * 24 * 60 * 60 * 1_000;
+
+/// Cabinets in an answer to `fleet.status`.
+const STATUS_PAGE: usize = 200;
 
 /// Somebody who may do what is asked.
 struct Asker {
@@ -162,6 +166,11 @@ impl FleetCore {
                 turn.effect(Effect::ReplyRows { ticket, tenant, integration: name, after });
                 Ok(None)
             }
+            Request::FleetStatus { after } => {
+                let status = Box::new(self.status(turn.now, &asker, after.as_ref()));
+                turn.effect(Effect::ReplyStatus { ticket, status });
+                Ok(None)
+            }
             Request::Backup {} => {
                 turn.effect(Effect::Backup { ticket });
                 Ok(None)
@@ -231,7 +240,9 @@ impl FleetCore {
             return Err(out_of_scope("the whole tenant", asker));
         }
         let (covered, what) = match request {
-            Request::CabinetList {} | Request::OrderList { cabinet: None } => return Ok(()),
+            Request::CabinetList {} | Request::FleetStatus { .. } | Request::OrderList { cabinet: None } => {
+                return Ok(());
+            }
             Request::CabinetAdd { cabinet, site, .. } => {
                 (asker.scope.covers(cabinet, Some(site)), format!("cabinet {cabinet} at {site}"))
             }
@@ -335,6 +346,32 @@ impl FleetCore {
             at.tenant == asker.who.tenant && asker.scope.covers(&at.cabinet, Some(&cabinet.registration().site))
         });
         own.map(|(_, cabinet)| cabinet.summary()).collect()
+    }
+
+    /// What the core knows of it; the rest is the shell's.
+    fn status(&self, now: FleetMillis, asker: &Asker, after: Option<&CabinetId>) -> FleetStatus {
+        let own = self.cabinets.iter().filter(|(at, cabinet)| {
+            at.tenant == asker.who.tenant
+                && after.is_none_or(|after| at.cabinet > *after)
+                && !cabinet.is_wiped()
+                && asker.scope.covers(&at.cabinet, Some(&cabinet.registration().site))
+        });
+        let mut cabinets: Vec<_> =
+            own.take(STATUS_PAGE + 1).map(|(at, cabinet)| cabinet.health(self.alarms.get(at).cloned())).collect();
+        let more = cabinets.len() > STATUS_PAGE;
+        cabinets.truncate(STATUS_PAGE);
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        let keyset = self.keysets.of(&asker.who.tenant).and_then(Chain::newest).map_or(0, |row| row.version);
+        FleetStatus {
+            now: Rfc3339(now),
+            version,
+            keyset,
+            disk_low: false,
+            signer_failed: None,
+            backup: None,
+            cabinets,
+            more,
+        }
     }
 
     fn put_for(

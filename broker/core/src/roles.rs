@@ -83,6 +83,7 @@ ops! {
     IdentityRevoke = "identity.revoke", [Operator], false, Tenant;
     PersonScope = "person.scope", [Operator], false, Tenant;
     IntegrationQuota = "integration.quota", [Operator], false, Tenant;
+    FleetStatus = "fleet.status", [Operator, Technician, Auditor], false, Cabinet;
     Rows = "rows", [], true, Tenant;
     Backup = "backup", [Operator], false, Tenant;
     KeysetPut = "keyset.put", [Operator], false, Tenant;

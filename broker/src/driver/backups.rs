@@ -31,6 +31,11 @@ impl Backups {
         Self { folder, kept, under_way: Arc::default() }
     }
 
+    /// When the newest backup that lies in the folder was taken.
+    pub(super) fn newest(&self) -> Option<FleetMillis> {
+        taken(names(&self.folder).ok()?.last()?)
+    }
+
     /// Begins to write `snapshot`; `tell` gets the answer for whoever asked.
     pub(super) fn start(&self, snapshot: Snapshot, taken: FleetMillis, tell: impl FnOnce(Reply) + Send + 'static) {
         let Self { folder, kept, under_way } = self.clone();
@@ -78,6 +83,13 @@ fn write(snapshot: &Snapshot, folder: &Path, taken: FleetMillis) -> Result<Backu
 
 /// Removes all but the newest backups. What somebody else has put there stays.
 fn remove_oldest(folder: &Path, kept: u16) -> std::io::Result<()> {
+    let names = names(folder)?;
+    let old = names.len().saturating_sub(kept.into());
+    names.iter().take(old).try_for_each(|name| fs::remove_file(folder.join(name)))
+}
+
+/// Names of backups, the oldest first.
+fn names(folder: &Path) -> std::io::Result<Vec<String>> {
     let mut names: Vec<String> = Vec::new();
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
@@ -87,8 +99,16 @@ fn remove_oldest(folder: &Path, kept: u16) -> std::io::Result<()> {
         }
     }
     names.sort_unstable();
-    let old = names.len().saturating_sub(kept.into());
-    names.iter().take(old).try_for_each(|name| fs::remove_file(folder.join(name)))
+    Ok(names)
+}
+
+/// The time in the name of a backup.
+fn taken(name: &str) -> Option<FleetMillis> {
+    // `2026-11-22T03-00-00-000Z`
+    let (day, time) = name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?.split_once('T')?;
+    let (seconds, millis) = time.rsplit_once('-')?;
+    let text = format!("{day}T{}.{millis}", seconds.replace('-', ":"));
+    serde_json::from_value::<Rfc3339>(text.into()).ok().map(|at| at.0)
 }
 
 #[cfg(test)]
@@ -111,5 +131,18 @@ mod tests {
         let mut expected: Vec<String> = [backup(0), backup(4), backup(5)].into_iter().chain(others).collect();
         expected.sort_unstable();
         assert_eq!(left, expected);
+    }
+
+    #[test]
+    fn the_name_of_a_backup_says_when_it_was_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let backups = Backups::new(folder.path().to_owned(), 2);
+        assert_eq!(backups.newest(), None);
+        for name in ["fleet-2026-11-22T03-00-00-007Z.backup", "fleet-2026-11-21T03-00-00-000Z.backup"] {
+            fs::write(folder.path().join(name), "").unwrap();
+        }
+        assert_eq!(backups.newest(), Some(1_795_316_400_007));
+        assert_eq!(taken("fleet-2026-11-22.backup"), None);
+        assert_eq!(Backups::new(folder.path().join("none"), 2).newest(), None);
     }
 }

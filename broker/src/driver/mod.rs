@@ -22,7 +22,7 @@ use fleet_core::{
     status_page, stream_key, unlock_key, unlock_page,
 };
 use fleet_store::{Reserved, Snapshots};
-use schemas::api::{CertificateId, Reply, ReplyError, RequestErrorCode, StaffIssued};
+use schemas::api::{CertificateId, Reply, ReplyError, RequestErrorCode, Rfc3339, StaffIssued};
 use schemas::ids::{CabinetId, Identity, TenantId};
 use schemas::messages::FleetMillis;
 use schemas::step::{Store, StoreError};
@@ -103,6 +103,8 @@ pub struct Driver<S> {
     pump_due: bool,
     next_token: u64,
     disk_low: bool,
+    /// Why the signer did not do what it was asked last.
+    signer_failed: Option<String>,
 }
 
 impl<S: Store + Snapshots + Reserved> Driver<S> {
@@ -127,6 +129,7 @@ impl<S: Store + Snapshots + Reserved> Driver<S> {
             pump_due: false,
             next_token: 0,
             disk_low: false,
+            signer_failed: None,
         })
     }
 
@@ -227,6 +230,14 @@ impl<S: Store + Snapshots + Reserved> Driver<S> {
     }
 
     fn take_answer(&mut self, answer: SignerAnswer, batch: &mut Batch) -> Result<(), DriverError> {
+        self.signer_failed = match &answer.reply {
+            SignerReply::Failed(failed) => Some(failed.reason.clone()),
+            SignerReply::Envelope(_)
+            | SignerReply::Secrets(_)
+            | SignerReply::Sealed(_)
+            | SignerReply::Revealed(_)
+            | SignerReply::Certificate(_) => None,
+        };
         match self.tickets.answered(answer.ticket) {
             Some(Purpose::Core(ticket)) => self.decide(Input::Signer { ticket, reply: answer.reply }, None, batch),
             Some(Purpose::Pin { asker, name }) => {
@@ -416,6 +427,14 @@ impl<S: Store + Snapshots + Reserved> Driver<S> {
                 if let Some(asker) = self.tickets.replied(ticket) {
                     let reply = self.unlocks(&tenant, &cabinet, before)?;
                     self.respond(&asker, &reply);
+                }
+            }
+            Effect::ReplyStatus { ticket, mut status } => {
+                if let Some(asker) = self.tickets.replied(ticket) {
+                    status.disk_low = self.disk_low;
+                    status.signer_failed = self.signer_failed.clone();
+                    status.backup = self.out.backups.newest().map(Rfc3339);
+                    self.respond(&asker, &Reply::Status(status));
                 }
             }
             Effect::Backup { ticket } => {

@@ -83,6 +83,18 @@ to another machine. Keys and settings are not in it: keep the fleet's folder.")]
     Backup,
     /// Check a backup, or make a store of it for a stopped broker
     Restore(RestoreArgs),
+    /// Check everything that could keep a fleet from working
+    #[command(after_help = "\
+Examples:
+  fleet doctor
+  fleet doctor --fleet acme --json
+
+Ends with 1 if anything needs a person, and says for each what to do.")]
+    Doctor {
+        /// Folder of the fleet: look at its certificates and keys too
+        #[arg(long = "fleet", value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
     /// See a whole fleet at work on this machine
     Demo {
         /// Keep everything running after the tour, until Ctrl-C

@@ -4,6 +4,7 @@ mod args;
 mod backups;
 mod cabinets;
 mod context;
+mod doctor;
 mod failure;
 mod keys;
 mod orders;
@@ -57,6 +58,7 @@ fn dispatch(args: Args) -> anyhow::Result<ExitCode> {
         Command::Watch(watch) => watch::run(&context, watch),
         Command::Backup => backups::backup(&context),
         Command::Restore(restore) => backups::restore(&context, &restore),
+        Command::Doctor { dir } => doctor::run(&context, dir.as_deref()),
         Command::Demo { stay } => crate::demo::run(crate::demo::DemoOptions { stay }),
     }
 }

@@ -150,9 +150,9 @@ fn list(context: &Context, role: Option<Role>) -> anyhow::Result<ExitCode> {
     }
     let now = SystemTime::now();
     output::show(identity_table(&identities, now), "Nobody connected yet.")?;
-    let reminders = reminders(&identities, now);
+    let reminders = reminder_lines(&identities, now);
     if !reminders.is_empty() {
-        output::text(&format!("\n{}", reminders.join("\n")))?;
+        output::text(&format!("\n{reminders}"))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -212,19 +212,29 @@ fn state(known: &IdentityDetail, newest: Option<&CertificateDetail>, now: System
     format!("{good}; sees {}", in_words(&known.scope))
 }
 
-/// How to renew whatever ends soon.
-fn reminders(identities: &[IdentityDetail], now: SystemTime) -> Vec<String> {
+fn reminder_lines(identities: &[IdentityDetail], now: SystemTime) -> String {
+    let lines = reminders(identities, now).into_iter();
+    let lines = lines.map(|(who, when, advice)| format!("{who}: the certificate ends {when}: {advice}"));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Whose certificate ends soon, when, and what to do.
+pub(super) fn reminders(identities: &[IdentityDetail], now: SystemTime) -> Vec<(String, String, String)> {
     let ending = |known: &IdentityDetail| {
         let certificate = known.certificates.first().filter(|certificate| !certificate.revoked)?;
         let days = days_left(moment(certificate.expires), now)?;
         let Identity { role, name, .. } = &known.identity;
-        let when = in_days(days);
-        Some(format!("{role} {name}: the certificate ends {when}: fleet person renew {role} {name} --fleet DIR"))
+        let advice = if *role == Role::Cabinet {
+            "issue it a new certificate".to_owned()
+        } else {
+            format!("fleet person renew {role} {name} --fleet DIR")
+        };
+        Some((format!("{role} {name}"), in_days(days), advice))
     };
     identities.iter().filter_map(ending).collect()
 }
 
-fn moment(at: Rfc3339) -> SystemTime {
+pub(super) fn moment(at: Rfc3339) -> SystemTime {
     UNIX_EPOCH + Duration::from_millis(at.0)
 }
 
@@ -296,7 +306,7 @@ mod tests {
         ];
         let now = moment(Rfc3339(NOW));
         let table = identity_table(&identities, now).trim_fmt();
-        insta::assert_snapshot!(format!("{table}\n\n{}", reminders(&identities, now).join("\n")), @r"
+        insta::assert_snapshot!(format!("{table}\n\n{}", reminder_lines(&identities, now)), @r"
         ROLE        NAME  CERTIFICATE ENDS  LAST SEEN   STATE
         support     sam   2027-09-18        2026-11-22  good; sees the sites berlin,
                                                         potsdam
@@ -316,7 +326,7 @@ mod tests {
         let identity = known("operator:acme:eve", vec![certificate(1, false)], false);
         let later = moment(Rfc3339(NOW + 3 * DAY));
         assert_eq!(state(&identity, identity.certificates.first(), later), "ended");
-        assert_eq!(reminders(&[identity], later), [""; 0]);
+        assert_eq!(reminder_lines(&[identity], later), "");
     }
 
     #[test]

@@ -101,6 +101,7 @@ impl Client {
             | Request::PersonScope { .. }
             | Request::IntegrationQuota { .. }
             | Request::Challenge { .. }
+            | Request::FleetStatus { .. }
             | Request::Rows { .. } => REPLY_TIMEOUT,
         };
         self.request_within(request, timeout).await

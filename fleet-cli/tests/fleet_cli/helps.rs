@@ -42,6 +42,7 @@ fn helps_fit_80_columns_and_stay_as_they_are() {
         "watch",
         "backup",
         "restore",
+        "doctor",
         "demo",
     ] {
         let text = help(&command.split_whitespace().collect::<Vec<_>>());

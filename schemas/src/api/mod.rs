@@ -3,6 +3,7 @@
 //! In what the fleet reads, unknown fields are refused with their name: a field that is spelled wrong must not be taken
 //! for one left out. What the fleet sends may grow within a major version, so its readers pass over unknown fields.
 
+mod health;
 mod identity;
 mod keys;
 mod order;
@@ -11,6 +12,7 @@ mod request;
 mod status;
 mod time;
 
+pub use health::{AlarmSeen, CabinetHealth, FleetStatus};
 pub use identity::{CertificateDetail, CertificateId, IdentityDetail, IdentityPage, RevocationDetail, Scope};
 pub use keys::{ChallengeIssued, ChallengeText, HexBytes, KeysetHolders, KeysetKept, KeysetKey, KeysetList};
 pub use order::{AttributeFlags, OrderCancel, OrderPut, PHONE_MAX, Recipient};

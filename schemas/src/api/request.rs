@@ -11,8 +11,8 @@ use crate::messages::{
 use crate::topics::Stream;
 
 use super::{
-    AttributeFlags, ChallengeIssued, HexBytes, IdentityDetail, IdentityPage, KeysetList, OrderPut, OrderState,
-    QuotaDetail, QuotaOverrides, Rfc3339, Scope, Status,
+    AttributeFlags, ChallengeIssued, FleetStatus, HexBytes, IdentityDetail, IdentityPage, KeysetList, OrderPut,
+    OrderState, QuotaDetail, QuotaOverrides, Rfc3339, Scope, Status,
 };
 
 /// What is asked, by `op`.
@@ -99,6 +99,13 @@ pub enum Request {
         integration: Name,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         limits: Option<QuotaOverrides>,
+    },
+    /// How the fleet and its cabinets are. A page of cabinets at a time.
+    #[serde(rename = "fleet.status")]
+    FleetStatus {
+        /// Only cabinets behind this one: the last one of the page before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<CabinetId>,
     },
     /// Integration: rows of an own stream behind number `after`, without moving the cursor.
     #[serde(rename = "rows")]
@@ -338,4 +345,5 @@ pub enum Reply {
     Keysets(Box<KeysetList>),
     Challenge(ChallengeIssued),
     Quota(QuotaDetail),
+    Status(Box<FleetStatus>),
 }

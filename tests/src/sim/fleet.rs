@@ -441,6 +441,7 @@ impl World {
             }
             Effect::ReplyRows { .. }
             | Effect::ReplyUnlocks { .. }
+            | Effect::ReplyStatus { .. }
             | Effect::Backup { .. }
             | Effect::Live { .. }
             | Effect::Refuse { .. }

@@ -130,6 +130,7 @@ impl<S: Store> Fleet<S> {
             | Effect::ReplyPin { .. }
             | Effect::ReplyRows { .. }
             | Effect::ReplyUnlocks { .. }
+            | Effect::ReplyStatus { .. }
             | Effect::Backup { .. }
             | Effect::Live { .. }
             | Effect::Refuse { .. }

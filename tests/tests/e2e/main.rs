@@ -12,6 +12,7 @@ mod clocks;
 mod commands;
 mod crashes;
 mod disks;
+mod doctor;
 mod enrolment;
 mod enrolment_flood;
 mod handover;

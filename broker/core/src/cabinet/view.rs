@@ -1,6 +1,6 @@
 //! What people see of a cabinet.
 
-use schemas::api::{CabinetDetail, CabinetSummary, CompartmentDetail, Rfc3339};
+use schemas::api::{AlarmSeen, CabinetDetail, CabinetHealth, CabinetSummary, CompartmentDetail, Rfc3339};
 use schemas::messages::{CompartmentInfo, DoorState, Occupancy};
 
 use crate::cabinet::Cabinet;
@@ -17,6 +17,20 @@ impl Cabinet {
             compartments: count(self.said.compartments.len()),
             free: count(self.free()),
             agent: self.said.agent.clone(),
+        }
+    }
+
+    pub(crate) fn health(&self, alarm: Option<AlarmSeen>) -> CabinetHealth {
+        CabinetHealth {
+            cabinet: self.at.cabinet.clone(),
+            online: self.is_online(),
+            last_seen: self.progress.last_seen.map(Rfc3339),
+            agent: self.said.agent.clone(),
+            book_wanted: self.progress.wanted + u64::from(self.lacks_verifiers()),
+            book_held: self.progress.held,
+            keyset_held: self.said.keyset,
+            disk_low: self.disk_low,
+            alarm,
         }
     }
 

@@ -97,6 +97,11 @@ impl Cabinet {
         self.wipe.as_ref().is_some_and(|row| row.done.is_none())
     }
 
+    /// Nobody expects to hear of it any more.
+    pub(crate) fn is_wiped(&self) -> bool {
+        self.wipe.as_ref().is_some_and(|row| row.done.is_some())
+    }
+
     /// Nothing new is put into a cabinet that is about to forget it.
     pub(super) fn takes_orders(&self) -> bool {
         self.wipe.is_none()

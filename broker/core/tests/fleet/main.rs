@@ -17,5 +17,6 @@ mod requests;
 mod restore;
 mod roles;
 mod secrets;
+mod status;
 mod wiping;
 mod world;

@@ -40,6 +40,7 @@ fn requests(cabinet: &str, site: &str, n: usize) -> Vec<(&'static str, Request)>
         ("identity.revoke", Request::IdentityRevoke { identity: who("support:acme:gone"), reason: "x".into() }),
         ("person.scope", Request::PersonScope { identity: who("support:acme:gone"), scope: Scope::Tenant }),
         ("integration.quota", Request::IntegrationQuota { integration: shop(), limits: None }),
+        ("fleet.status", Request::FleetStatus { after: None }),
         ("rows", Request::Rows { stream: Stream::Status, after: 0 }),
         ("backup", Request::Backup {}),
         ("keyset.list", Request::KeysetList {}),
@@ -110,14 +111,14 @@ fn mall() -> Scope {
 #[test]
 fn each_role_does_what_the_table_says() {
     for (role, expected) in [
-        ("operator", "+++++++++++++++-++!+!+"),
-        ("support", "++-+++-+++------------"),
-        ("technician", "++---------------+----"),
-        ("auditor", "++-+++---+-+-----+----"),
-        ("staff", "----------------------"),
-        ("integration", "---+++--+------+------"),
-        ("cabinet", "----------------------"),
-        ("server", "----------------------"),
+        ("operator", "++++++++++++++++-++!+!+"),
+        ("support", "++-+++-+++-------------"),
+        ("technician", "++-------------+--+----"),
+        ("auditor", "++-+++---+-+---+--+----"),
+        ("staff", "-----------------------"),
+        ("integration", "---+++--+-------+------"),
+        ("cabinet", "-----------------------"),
+        ("server", "-----------------------"),
     ] {
         let name = if role == "integration" { "shop" } else { "kim" };
         assert_eq!(row(&format!("{role}:acme:{name}"), "c1", "mall", |_| {}), expected, "{role}");
@@ -138,7 +139,7 @@ fn nobody_reaches_another_tenant() {
                 ("order.list" | "order.list of one", Some(Reply::Orders(list))) => assert_eq!(list, [], "{role}"),
                 ("identity.list", Some(Reply::Identities(page))) => assert_eq!(page.identities, [], "{role}"),
                 // Made in the own tenant, beside the one that is asked about. Rows are of the own streams.
-                ("staff.add" | "backup" | "rows", None) => {}
+                ("staff.add" | "backup" | "fleet.status" | "rows", None) => {}
                 // What is put there is no keyset, and there is none to list.
                 ("keyset.list", Some(Reply::Keysets(list))) => {
                     assert_eq!((list.newest, list.kept.len()), (0, 0), "{role}")
@@ -165,11 +166,11 @@ fn a_scope_takes_away_whatever_is_outside_it() {
     let cabinets = || Scope::Cabinets(vec!["c1".parse().unwrap()]);
     for limit in [mall as fn() -> Scope, cabinets] {
         for (role, inside, outside) in [
-            ("operator", "++++++++++---------+!+", "+--+------------------"),
-            ("support", "++-+++-+++------------", "+--+------------------"),
-            ("technician", "++--------------------", "+---------------------"),
-            ("auditor", "++-+++---+------------", "+--+------------------"),
-            ("staff", "----------------------", "----------------------"),
+            ("operator", "++++++++++-----+----+!+", "+--+-----------+-------"),
+            ("support", "++-+++-+++-------------", "+--+-------------------"),
+            ("technician", "++-------------+-------", "+--------------+-------"),
+            ("auditor", "++-+++---+-----+-------", "+--+-----------+-------"),
+            ("staff", "-----------------------", "-----------------------"),
         ] {
             let by = format!("{role}:acme:kim");
             let limited = |world: &mut World| {
