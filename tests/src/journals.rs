@@ -26,7 +26,7 @@ impl World {
     /// numbers. Returns the facts in their order.
     pub async fn same_journals(&mut self, site: &mut Site, fleet: &Path, cabinet: &Path) -> anyhow::Result<Vec<Fact>> {
         until("the fleet has every event", async || {
-            let view = site.screen()?.view(Some(site.session().await?)).await?;
+            let view = site.screen()?.view(Some(&site.session().await?)).await?;
             let waiting = view["staff"]["outbox"].clone();
             Ok(Look::at((waiting == 0).then_some(()), || format!("{waiting} events wait")))
         })

@@ -6,7 +6,7 @@ use anyhow::{Context as _, ensure};
 use fleet_cli::stage::{Cabinet, Carrier, PATIENCE, Screen};
 use schemas::messages::Compartment;
 use serde_json::Value;
-use tokio::sync::OnceCell;
+use tokio::sync::Mutex;
 
 use crate::until::{Look, until};
 
@@ -16,14 +16,14 @@ pub struct Site {
     /// Between the cabinet and the broker, where the test asked for one.
     carrier: Option<Carrier>,
     pin: String,
-    session: OnceCell<String>,
+    session: Mutex<Option<String>>,
     /// Pulses that somebody in front of the cabinet or an operator asked for.
     expected: AtomicUsize,
 }
 
 impl Site {
     pub(crate) fn new(cabinet: Cabinet, carrier: Option<Carrier>, pin: String) -> Self {
-        Self { cabinet, carrier, pin, session: OnceCell::new(), expected: AtomicUsize::new(0) }
+        Self { cabinet, carrier, pin, session: Mutex::new(None), expected: AtomicUsize::new(0) }
     }
 
     pub fn name(&self) -> &str {
@@ -38,21 +38,22 @@ impl Site {
         self.cabinet.screen()
     }
 
-    /// Staff log in at the screen, once per run of the agent.
-    pub async fn session(&self) -> anyhow::Result<&str> {
-        let session = self.session.get_or_try_init(async || self.screen()?.staff(&self.pin).await).await?;
+    /// Staff log in at the screen, and again when their session is over.
+    pub async fn session(&self) -> anyhow::Result<String> {
+        let mut held = self.session.lock().await;
+        let screen = self.screen()?;
+        if let Some(session) = held.as_ref()
+            && !screen.view(Some(session)).await?["staff"].is_null()
+        {
+            return Ok(session.clone());
+        }
+        let session = screen.staff(&self.pin).await?;
+        *held = Some(session.clone());
         Ok(session)
     }
 
-    /// The agent runs again; sessions at its screen are gone.
     pub async fn start_agent(&mut self) -> anyhow::Result<()> {
-        self.forget_session();
         self.cabinet.start_agent().await
-    }
-
-    /// The agent has started over by itself: staff log in anew.
-    pub fn forget_session(&mut self) {
-        self.session = OnceCell::new();
     }
 
     /// What the screen shows of a compartment to staff.
@@ -62,9 +63,9 @@ impl Site {
         what: &str,
         holds: impl Fn(&Value) -> bool,
     ) -> anyhow::Result<Value> {
-        let (screen, session) = (self.screen()?, self.session().await?);
+        let screen = self.screen()?;
         until(&format!("compartment {compartment} is {what}"), async || {
-            let view = screen.view(Some(session)).await?;
+            let view = screen.view(Some(&self.session().await?)).await?;
             let all = view["staff"]["compartments"].as_array().cloned().unwrap_or_default();
             let shown = all.into_iter().find(|one| one["number"] == compartment.number()).unwrap_or_default();
             Ok(if holds(&shown) { Look::Seen(shown) } else { Look::NotYet(shown.to_string()) })
@@ -86,9 +87,9 @@ impl Site {
     pub async fn open_for(&self, order: &str) -> anyhow::Result<Compartment> {
         let (screen, session) = (self.screen()?, self.session().await?);
         let waits = |view: &Value| view["staff"]["waiting"].to_string().contains(&format!("{order}\""));
-        screen.until_in(Some(session), PATIENCE, "the order is listed", waits).await?;
+        screen.until_in(Some(&session), PATIENCE, "the order is listed", waits).await?;
         let before = self.cabinet.pulses();
-        screen.load(session, order).await?;
+        screen.load(&session, order).await?;
         let pulse = self.until_pulses(before + 1).await?;
         self.until_door(pulse, "open").await?;
         Ok(pulse)
@@ -105,12 +106,12 @@ impl Site {
         let http = reqwest::Client::builder().no_proxy().build().context("make an HTTP client")?;
         let notes = async |query: &str| -> anyhow::Result<Value> {
             let call = http.get(format!("{base}/api/notes{query}"));
-            let call = call.header("x-screen-key", &key).header("x-staff-session", session);
+            let call = call.header("x-screen-key", &key).header("x-staff-session", &session);
             let bytes = call.send().await.context("ask for notes")?.bytes().await.context("read the notes")?;
             serde_json::from_slice(&bytes).context("the notes")
         };
         let after = notes("").await?["next"].clone();
-        screen.load(session, order).await?;
+        screen.load(&session, order).await?;
         until("the screen says why", async || {
             let page = notes(&format!("?after={after}")).await?;
             let all = page["notes"].as_array().cloned().unwrap_or_default();
@@ -131,7 +132,7 @@ impl Site {
     /// Staff answer the screen's question after the door was closed.
     pub async fn confirm(&self, compartment: Compartment, inside: bool) -> anyhow::Result<()> {
         self.until_shown(compartment, "asking", |shown| shown["asks"] == true).await?;
-        self.screen()?.confirm(self.session().await?, compartment.number(), inside).await.map(drop)
+        self.screen()?.confirm(&self.session().await?, compartment.number(), inside).await.map(drop)
     }
 
     /// A customer types or scans what opens one door, and closes it.

@@ -33,7 +33,7 @@ impl World {
         let operator = stage.client(Role::Operator, "admin").await?;
         let watch = Watch::start(&operator).await?;
         let shop = Shop::connect(&stage, "shop").await?;
-        let reply = operator.request(&Request::StaffAdd { name: "sam".parse()? }).await?;
+        let reply = operator.request(&Request::StaffAdd { name: "sam".parse()?, until: None }).await?;
         let Reply::Staff(StaffIssued { pin, .. }) = reply else { bail!("no PIN: {reply:?}") };
         Ok(Self { stage, operator, watch, shop, pin })
     }

@@ -6,8 +6,8 @@ use schemas::cbor::Blob;
 use schemas::crypto::codes::{DIGITS_MAX, DIGITS_MIN, at_rest};
 use schemas::ids::Name;
 use schemas::messages::{
-    Book, BookChange, CredentialId, CredentialKind, OrderKey, PutCredential, PutOrder, PutStaff, RefusalReason,
-    Verifier,
+    Book, BookChange, CredentialId, CredentialKind, FleetMillis, OrderKey, PutCredential, PutOrder, PutStaff,
+    RefusalReason, Verifier,
 };
 use schemas::step::Table;
 use serde::Serialize;
@@ -96,14 +96,24 @@ impl HeldBook {
         self.credentials.get(id).filter(|row| row.kind == kind).map(|_| *id)
     }
 
-    /// As [`Self::find`], for the PINs of staff.
-    pub(crate) fn find_staff(&self, device_key: &DeviceKey, verifier: &Verifier) -> Option<Name> {
+    /// As [`Self::find`], for the PINs of staff, which are typed, and their badges, which are scanned.
+    pub(crate) fn find_staff(
+        &self,
+        device_key: &DeviceKey,
+        verifier: &Verifier,
+        kind: CredentialKind,
+    ) -> Option<(Name, Option<FleetMillis>)> {
         let wanted = at_rest(&device_key.0, verifier);
-        self.staff.iter().find(|(_, row)| row.at_rest.0 == wanted).map(|(name, _)| name.clone())
+        let held = |row: &StaffRow| match kind {
+            CredentialKind::Digits => row.at_rest.0 == wanted,
+            CredentialKind::Qr => row.badge.as_ref().is_some_and(|badge| badge.0 == wanted),
+        };
+        self.staff.iter().find(|(_, row)| held(row)).map(|(name, row)| (name.clone(), row.until))
     }
 
-    pub(crate) fn is_staff(&self, name: &Name) -> bool {
-        self.staff.contains_key(name)
+    /// Whether the name is one of staff, and until when.
+    pub(crate) fn staff_until(&self, name: &Name) -> Option<Option<FleetMillis>> {
+        self.staff.get(name).map(|row| row.until)
     }
 
     /// Takes a change set, whole or not at all, and writes what differs. What compartments hold is not the book's.
@@ -255,8 +265,9 @@ impl HeldBook {
         if put.pepper != binding.pepper {
             return Err(RefusalReason::WrongBase);
         }
-        let at_rest = Blob(at_rest(&binding.device_key.0, &put.verifier).to_vec());
-        self.staff.insert(put.name, StaffRow { at_rest });
+        let held = |verifier| Blob(at_rest(&binding.device_key.0, verifier).to_vec());
+        let row = StaffRow { at_rest: held(&put.verifier), until: put.until, badge: put.badge.as_ref().map(held) };
+        self.staff.insert(put.name, row);
         Ok(())
     }
 
@@ -280,11 +291,13 @@ impl HeldBook {
         let live: Vec<_> = self.credentials.values().filter(|row| row.life == Life::Live).collect();
         let secrets: BTreeSet<_> = live.iter().map(|row| &row.at_rest.0).collect();
         let pins: BTreeSet<_> = self.staff.values().map(|row| &row.at_rest.0).collect();
+        let badges: Vec<_> = self.staff.values().filter_map(|row| row.badge.as_ref()).collect();
         let sound = live.len() <= CREDENTIALS_MAX
             && self.orders.len() <= ORDERS_MAX
             && self.staff.len() <= STAFF_MAX
             && secrets.len() == live.len()
-            && pins.len() == self.staff.len();
+            && pins.len() == self.staff.len()
+            && badges.iter().collect::<BTreeSet<_>>().len() == badges.len();
         if sound { Ok(()) } else { Err(RefusalReason::Malformed) }
     }
 

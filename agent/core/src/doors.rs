@@ -99,7 +99,9 @@ impl CabinetCore {
     fn opened_without_right(&mut self, turn: &mut Turn, opened: Compartment) {
         match self.awaited_door() {
             Some(pulsed) => {
-                self.record(turn, WrongDoor { pulsed, opened });
+                let active = self.bays.get(&pulsed).and_then(|bay| bay.active.as_ref());
+                let by = active.map(|active| active.row.purpose.actor());
+                self.record(turn, WrongDoor { pulsed, opened, by });
                 for compartment in [pulsed, opened] {
                     if let Some(bay) = self.bays.get_mut(&compartment) {
                         // The next opening ends a wrong door, and only staff end the doubt about what is behind it.

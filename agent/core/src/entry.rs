@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use schemas::crypto::codes::{Pepper, Secret};
+use schemas::ids::Name;
 use schemas::messages::{
-    Compartment, CredentialId, CredentialKind, CredentialRefused, OrderKey, RefusalReason, TypingLocked, Verifier,
+    Compartment, CredentialId, CredentialKind, CredentialRefused, FleetMillis, OrderKey, RefusalReason, TypingLocked,
+    Verifier,
 };
 
 use crate::core::CabinetCore;
@@ -63,7 +65,7 @@ impl Entries {
 
 impl CabinetCore {
     pub(crate) fn handle_entered(&mut self, turn: &mut Turn, entry: u64, secret: Secret, who: Who) {
-        match self.may_try(turn.now, entry, secret.kind(), who) {
+        match self.may_try(turn.now, entry, secret.kind()) {
             Err(result) => turn.effect(Effect::EntryResult { entry, result }),
             Ok(()) => {
                 let pending = Pending { who, kind: secret.kind(), until: turn.now + DERIVE_MILLIS };
@@ -74,7 +76,7 @@ impl CabinetCore {
         }
     }
 
-    fn may_try(&self, now: u64, entry: u64, kind: CredentialKind, who: Who) -> Result<(), EntryResult> {
+    fn may_try(&self, now: u64, entry: u64, kind: CredentialKind) -> Result<(), EntryResult> {
         match (kind, self.lockout.typing(now, self.clock.now(now))) {
             (CredentialKind::Digits, Typing::Locked { until }) => {
                 return Err(EntryResult::Locked { until_boot_millis: until });
@@ -82,27 +84,35 @@ impl CabinetCore {
             (CredentialKind::Digits, Typing::SecondPart) => return Err(EntryResult::SecondPartNeeded),
             (CredentialKind::Digits, Typing::Free) | (CredentialKind::Qr, _) => {}
         }
-        // PINs of staff are typed; nothing scanned can be one.
-        if who == Who::Staff && kind == CredentialKind::Qr {
-            return Err(EntryResult::Refused(EntryRefusal::Wrong));
-        }
         if self.entries.is_busy(entry, kind) { Err(EntryResult::Refused(EntryRefusal::Busy)) } else { Ok(()) }
     }
 
     pub(crate) fn handle_derived(&mut self, turn: &mut Turn, entry: u64, verifier: &Verifier) {
         let Some(pending) = self.entries.pending.remove(&entry) else { return };
         let key = &self.config.device_key;
-        let result = match pending.who {
-            Who::Customer => match self.book.find(key, verifier, pending.kind) {
-                Some(id) => self.use_credential(turn, id),
-                None => self.wrong(turn, pending.kind),
-            },
-            Who::Staff => match self.book.find_staff(key, verifier) {
-                Some(name) => self.log_in(turn, name),
-                None => self.wrong(turn, pending.kind),
-            },
+        let customer = match pending.who {
+            Who::Customer => self.book.find(key, verifier, pending.kind),
+            Who::Staff => None,
+        };
+        // A badge is known wherever it is scanned; a PIN only where staff type it, so that a customer's code never is one.
+        let staff = match (pending.who, pending.kind) {
+            (Who::Staff, _) | (Who::Customer, CredentialKind::Qr) => self.book.find_staff(key, verifier, pending.kind),
+            (Who::Customer, CredentialKind::Digits) => None,
+        };
+        let result = match (customer, staff) {
+            (Some(id), _) => self.use_credential(turn, id),
+            (None, Some((name, until))) => self.staff_came(turn, name, until),
+            (None, None) => self.wrong(turn, pending.kind),
         };
         turn.effect(Effect::EntryResult { entry, result });
+    }
+
+    /// Somebody showed a PIN or a badge of the book.
+    fn staff_came(&mut self, turn: &mut Turn, name: Name, until: Option<FleetMillis>) -> EntryResult {
+        if until.is_some_and(|until| self.clock.has_passed(until, turn.now)) {
+            return EntryResult::Refused(EntryRefusal::Expired);
+        }
+        self.log_in(turn, name)
     }
 
     /// Counted on disk before the person hears of it. What was scanned cannot be guessed, so it is not counted.

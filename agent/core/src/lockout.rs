@@ -1,5 +1,8 @@
 //! Wrong typed codes: five lock typing for five minutes, twenty a day make a second part necessary.
 //!
+//! PINs of staff are typed codes like any other: what may be guessed at one keypad is one budget. Whoever guesses on purpose
+//! could keep PINs out for the day, but never a badge, which is scanned.
+//!
 //! A right code of somebody else resets nothing. A restart can only lengthen what is in force: a lock starts again in
 //! full, and wrong codes count from the restart unless fleet time tells their true age.
 

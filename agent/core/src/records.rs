@@ -89,7 +89,8 @@ rows! {
         /// Version of the book in which it was put or revoked: the oldest revoked ones are forgotten first.
         8 => book: u64,
     }
-    StaffRow { 1 => at_rest: Blob }
+    /// HMACs under the device key, of the PIN's verifier and the badge's.
+    StaffRow { 1 => at_rest: Blob, 2 opt => until: Option<FleetMillis>, 3 opt => badge: Option<Blob> }
 
     CommandUse { 1 => id: CommandId, 2 => requester: String }
     CollectUse { 1 => credential: CredentialId, 2 => order: OrderKey }

@@ -7,14 +7,17 @@ use schemas::messages::{
     Attributes, Compartment, Loading as LoadingFact, Occupancy, OrderKey, Size, StaffLoggedIn, StoredBy,
 };
 
+use crate::bay::Bay;
+use crate::book::HeldBook;
 use crate::core::CabinetCore;
 use crate::records::{Content, Fault, LoadUse, Loading, OrderRow, RetrieveUse, Retrieving};
+use crate::time::FleetClock;
 use crate::turn::Turn;
 use crate::uses::PERSON_MILLIS;
 use crate::{DoorSeen, EntryResult, ScreenNote, SessionId, StaffRefusal, WaitingOrder};
 
-/// A session ends this long after the last thing done in it.
-pub const SESSION_IDLE_MILLIS: u64 = 300_000;
+/// A session ends this long after the last thing done in it, or after the door of its work was closed.
+pub const SESSION_IDLE_MILLIS: u64 = 60_000;
 const SESSIONS_MAX: usize = 8;
 
 #[derive(Debug)]
@@ -64,17 +67,23 @@ impl CabinetCore {
     }
 
     pub(crate) fn sessions_due(&mut self, turn: &mut Turn) {
-        let over = |session: &Session| session.until <= turn.now;
-        let over: Vec<_> = self.sessions.by_id.iter().filter(|(_, held)| over(held)).map(|(id, _)| *id).collect();
-        for session in over {
-            self.end_session(turn, session);
+        let over = self.sessions.by_id.iter().filter(|(_, held)| held.until <= turn.now);
+        for (session, name) in over.map(|(id, held)| (*id, held.name.clone())).collect::<Vec<_>>() {
+            match self.sessions.by_id.get_mut(&session) {
+                // Whoever stands at an open door with both hands full is not idle.
+                Some(held) if is_at_work(&self.bays, &name) => held.until = turn.now + SESSION_IDLE_MILLIS,
+                Some(_) | None => self.end_session(turn, session),
+            }
         }
     }
 
     /// Who that is, as long as the book still has them; being active keeps the session alive.
     fn staff(&mut self, session: SessionId, now: u64) -> Result<Name, StaffRefusal> {
         let held = self.sessions.by_id.get_mut(&session).filter(|held| now < held.until);
-        let held = held.filter(|held| self.book.is_staff(&held.name)).ok_or(StaffRefusal::NoSession)?;
+        let held = held.ok_or(StaffRefusal::NoSession)?;
+        if !is_employed(&self.book, &self.clock, &held.name, now) {
+            return Err(StaffRefusal::NoSession);
+        }
         held.until = now + SESSION_IDLE_MILLIS;
         Ok(held.name.clone())
     }
@@ -246,8 +255,8 @@ impl CabinetCore {
 
     /// Orders that staff of this session can load now. Nothing for anyone else.
     pub fn waiting(&self, session: SessionId) -> Vec<WaitingOrder> {
-        let known = self.sessions.by_id.get(&session).is_some_and(|held| self.book.is_staff(&held.name));
-        if !known {
+        let held = self.sessions.by_id.get(&session);
+        if !held.is_some_and(|held| is_employed(&self.book, &self.clock, &held.name, self.now)) {
             return Vec::new();
         }
         let open = self.book.orders.iter().filter(|(_, row)| !row.over);
@@ -264,6 +273,23 @@ impl CabinetCore {
         })
         .collect()
     }
+}
+
+/// In the book, and not beyond the end that it names.
+fn is_employed(book: &HeldBook, clock: &FleetClock, name: &Name, now: u64) -> bool {
+    book.staff_until(name).is_some_and(|until| until.is_none_or(|until| !clock.has_passed(until, now)))
+}
+
+/// Whether a door stands open, or is being opened, for something that this member of staff does.
+fn is_at_work(bays: &BTreeMap<Compartment, Bay>, name: &Name) -> bool {
+    bays.values().any(|bay| {
+        let by = match &bay.content {
+            Content::Loading(held) => Some(&held.staff),
+            Content::Retrieving(held) => Some(&held.staff),
+            Content::Free(_) | Content::Stored(_) | Content::Collecting(_) | Content::Leaving(_) => None,
+        };
+        by == Some(name) && (bay.seen == DoorSeen::Open || bay.active.is_some())
+    })
 }
 
 fn surplus(has: Attributes, wanted: Attributes) -> u32 {

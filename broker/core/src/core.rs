@@ -230,7 +230,7 @@ impl FleetCore {
                 Deadline::Unlocked(at, id) => self.at(&at, |cabinet| cabinet.not_unlocked(turn, &id)),
                 Deadline::Challenge(at, ticket) => self.at(&at, |cabinet| cabinet.challenge_late(turn, ticket)),
                 Deadline::Wipe(at) => self.at(&at, |cabinet| cabinet.wipe_due(turn)),
-                Deadline::Pin(tenant, name) => self.staff.pin_late(turn, tenant, name),
+                Deadline::Pin(tenant, name, kind) => self.staff.secret_late(turn, tenant, name, kind),
                 Deadline::Retention => self.orders.forget_finished(turn, &self.config),
             }
         }
@@ -263,7 +263,7 @@ impl FleetCore {
             Job::Certificate(at) => self.cabinets.get(at)?.next_certificate(),
             Job::Wipe(at) => self.cabinets.get(at)?.next_wipe(now),
             Job::Secrets(at) => self.cabinets.get(at)?.next_secrets(),
-            Job::Pin(tenant, name) => self.staff.next_pin(tenant, name),
+            Job::Pin(tenant, name, kind) => self.staff.next_secret(tenant, name, *kind),
         }
     }
 
@@ -323,8 +323,8 @@ impl FleetCore {
             {
                 self.at(at, |cabinet| cabinet.secrets_made(turn, asked, made.items));
             }
-            (Job::Pin(tenant, name), SignerRequest::MakeSealed(_), SignerReply::Sealed(made)) => {
-                if let Some(employ) = self.staff.pin_made(turn, tenant, name, made.sealed) {
+            (Job::Pin(tenant, name, kind), SignerRequest::MakeSealed(_), SignerReply::Sealed(made)) => {
+                if let Some(employ) = self.staff.secret_made(turn, tenant, name, *kind, made.sealed) {
                     let own = self.cabinets.keys().filter(|at| at.tenant == *tenant);
                     own.for_each(|at| turn.send(Intent::to_cabinet(at, employ.clone())));
                 }

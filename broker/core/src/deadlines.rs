@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use schemas::ids::{Name, TenantId};
-use schemas::messages::{CommandId, FleetMillis};
+use schemas::messages::{CommandId, CredentialKind, FleetMillis};
 
 use crate::jobs::Job;
 use crate::tables::CabinetRef;
@@ -25,8 +25,8 @@ pub(crate) enum Deadline {
     Challenge(CabinetRef, u64),
     /// A cabinet that is to be wiped should have answered.
     Wipe(CabinetRef),
-    /// A PIN should have been made.
-    Pin(TenantId, Name),
+    /// A PIN or a badge should have been made.
+    Pin(TenantId, Name, CredentialKind),
     /// The order that was finished first is to be forgotten.
     Retention,
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use schemas::api::{FleetStatus, Reply, Scope};
 use schemas::cbor::Blob;
 use schemas::ids::{CabinetId, Identity, Name, SiteId, TenantId};
-use schemas::messages::FleetMillis;
+use schemas::messages::{CredentialKind, FleetMillis};
 use schemas::topics::{Live, Stream};
 
 use crate::enrolment::EnrolRefusal;
@@ -42,11 +42,13 @@ pub enum Effect {
         ticket: u64,
         reply: Reply,
     },
-    /// Let the signer reveal `sealed` for `tenant`, and answer with `Reply::Staff`.
+    /// Let the signer reveal `sealed` for `tenant`, and answer with `Reply::Staff` for digits, with `Reply::Badge` for a
+    /// token.
     ReplyPin {
         ticket: u64,
         tenant: TenantId,
         name: Name,
+        kind: CredentialKind,
         sealed: Blob,
     },
     /// Scan table [`STREAM`](crate::STREAM) from [`stream_key`](crate::stream_key) of row `after + 1`, at most

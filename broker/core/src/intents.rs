@@ -56,9 +56,21 @@ cbor_map! {
     pub(crate) struct Find { 1 => order: OrderKey }
 }
 cbor_map! {
-    /// A member of staff with a PIN. `serial` grows with each new PIN.
+    /// A member of staff with a PIN and perhaps a badge. `serial` grows with each change.
     #[derive(Debug, Clone, PartialEq, Eq)]
-    pub(crate) struct Employ { 1 => name: Name, 2 => serial: u32, 3 => sealed: Blob }
+    pub(crate) struct Employ {
+        1 => name: Name,
+        2 => serial: u32,
+        3 => sealed: Blob,
+        4 opt => until: Option<FleetMillis>,
+        5 opt => badge: Option<Blob>,
+    }
+}
+
+cbor_map! {
+    /// Somebody is no member of staff any more.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) struct Dismiss { 1 => name: Name }
 }
 
 cbor_union! {
@@ -71,6 +83,7 @@ cbor_union! {
         5 => Doubt(Doubt),
         6 => Employ(Employ),
         7 => Find(Find),
+        8 => Dismiss(Dismiss),
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use schemas::cbor;
 use schemas::ids::{Name, TenantId};
-use schemas::messages::CommandId;
+use schemas::messages::{CommandId, CredentialKind};
 use sha2::{Digest as _, Sha256};
 
 use crate::signing::SignerRequest;
@@ -24,7 +24,8 @@ pub(crate) enum Job {
     Book(CabinetRef),
     Certificate(CabinetRef),
     Wipe(CabinetRef),
-    Pin(TenantId, Name),
+    /// A PIN or a badge.
+    Pin(TenantId, Name, CredentialKind),
     Secrets(CabinetRef),
 }
 
@@ -105,7 +106,7 @@ mod tests {
     #[test]
     fn the_wait_doubles_from_a_second_to_a_minute() {
         let mut jobs = Jobs::default();
-        let job = Job::Pin("acme".parse().unwrap(), "bob".parse().unwrap());
+        let job = Job::Pin("acme".parse().unwrap(), "bob".parse().unwrap(), CredentialKind::Digits);
         let waits: Vec<u64> = (0..8).map(|_| jobs.failed(&job)).collect();
         assert_eq!(waits, [1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000]);
         jobs.want(job.clone());
@@ -118,10 +119,10 @@ mod tests {
     #[test]
     fn two_jobs_with_the_same_words_have_two_tickets() {
         let mut jobs = Jobs::default();
-        let pin = |name: &str| Job::Pin("acme".parse().unwrap(), name.parse().unwrap());
+        let pin = |name: &str| Job::Pin("acme".parse().unwrap(), name.parse().unwrap(), CredentialKind::Digits);
         let request = SignerRequest::from(crate::signing::MakeSealed {
             tenant: "acme".parse().unwrap(),
-            kind: schemas::messages::CredentialKind::Digits,
+            kind: CredentialKind::Digits,
             digits: 6,
         });
         let tickets = ["alice", "bob"].map(|name| jobs.ask(pin(name), request.clone()));

@@ -2,11 +2,11 @@
 
 use schemas::api::{
     EnrolmentOffer, FleetStatus, OrderState, RejectReason, Reply, ReplyError, Request, RequestErrorCode, Rfc3339,
-    Scope, parse,
+    Scope, StaffDetail, parse,
 };
 use schemas::cbor::Blob;
 use schemas::enrolment::is_device_serial;
-use schemas::ids::{CabinetId, Identity, Name, Role};
+use schemas::ids::{CabinetId, Identity, Name, Role, TenantId};
 use schemas::messages::{FleetMillis, Instance, OrderKey, PersonalCommand};
 use schemas::topics::Stream;
 
@@ -14,7 +14,7 @@ use crate::cabinet::{Cabinet, Offer, Registration, UnlockWish};
 use crate::core::FleetCore;
 use crate::delegations::Signed;
 use crate::effect::Effect;
-use crate::intents::Intent;
+use crate::intents::{Dismiss, Intent};
 use crate::keysets::{Chain, Put};
 use crate::order::Order;
 use crate::roles::{Op, Reach, Right, authorise};
@@ -139,7 +139,13 @@ impl FleetCore {
                 turn.effect(Effect::ReplyUnlocks { ticket, tenant: at.tenant, cabinet: at.cabinet, before });
                 Ok(None)
             }
-            Request::StaffAdd { name } => self.staff.add(turn, &asker.who.tenant, &name, asker.ticket).map(|()| None),
+            Request::StaffAdd { name, until } => {
+                let until = until.map(|until| until.0);
+                self.staff.add(turn, &asker.who.tenant, &name, until, ticket).map(|()| None)
+            }
+            Request::StaffBadge { name } => self.staff.add_badge(turn, &asker.who.tenant, &name, ticket).map(|()| None),
+            Request::StaffList {} => Ok(Some(Reply::StaffMembers(self.staff_list(&asker.who.tenant)))),
+            Request::StaffRevoke { name } => self.revoke_staff(turn, &asker, &name).map(Some),
             Request::IdentityRevoke { identity, reason } => {
                 check_text("reason", &reason)?;
                 let revoked = self.identities.revoke(turn, &asker.who, identity, reason)?;
@@ -267,6 +273,9 @@ impl FleetCore {
                 (covered, format!("order {order}"))
             }
             Request::StaffAdd { .. }
+            | Request::StaffBadge { .. }
+            | Request::StaffList {}
+            | Request::StaffRevoke { .. }
             | Request::IdentityRevoke { .. }
             | Request::IdentityList { .. }
             | Request::PersonScope { .. }
@@ -372,6 +381,26 @@ impl FleetCore {
             cabinets,
             more,
         }
+    }
+
+    fn staff_list(&self, tenant: &TenantId) -> Vec<StaffDetail> {
+        let own = self.cabinets.iter().filter(|(at, _)| at.tenant == *tenant);
+        let pending =
+            own.flat_map(|(at, cabinet)| cabinet.pending_staff().map(|(name, gone)| (&at.cabinet, name, gone)));
+        self.staff.list(tenant, pending)
+    }
+
+    fn revoke_staff(&mut self, turn: &mut Turn<'_>, asker: &Asker, name: &Name) -> Result<Reply, ReplyError> {
+        let tenant = &asker.who.tenant;
+        self.staff.revoke(turn, tenant, name)?;
+        for at in self.cabinets.keys().filter(|at| at.tenant == *tenant) {
+            turn.send(Intent::to_cabinet(at, Dismiss { name: name.clone() }));
+        }
+        // Then the answer tells where the end of it is under way.
+        self.deliver(turn);
+        let mut left = self.staff_list(tenant);
+        left.retain(|member| member.name == *name);
+        Ok(Reply::StaffMembers(left))
     }
 
     fn put_for(

@@ -79,6 +79,9 @@ ops! {
     UnlockSigned = "unlock.signed", [Operator, Support], false, Cabinet;
     UnlockList = "unlock.list", [Operator, Support, Auditor], false, Cabinet;
     StaffAdd = "staff.add", [Operator], false, Tenant;
+    StaffBadge = "staff.badge", [Operator], false, Tenant;
+    StaffList = "staff.list", [Operator, Auditor], false, Tenant;
+    StaffRevoke = "staff.revoke", [Operator], false, Tenant;
     IdentityList = "identity.list", [Operator, Auditor], false, Tenant;
     IdentityRevoke = "identity.revoke", [Operator], false, Tenant;
     PersonScope = "person.scope", [Operator], false, Tenant;

@@ -1,12 +1,12 @@
-//! Staff of a tenant: one PIN for all its cabinets, made once by the signer and derived for each cabinet.
+//! Staff of a tenant: one PIN and perhaps one badge for all its cabinets, made by the signer and derived for each cabinet.
 
 use std::collections::BTreeMap;
 
-use schemas::api::{Reply, ReplyError, RequestErrorCode};
+use schemas::api::{Reply, ReplyError, RequestErrorCode, Rfc3339, StaffDetail};
 use schemas::cbor::Blob;
 use schemas::cbor_map;
-use schemas::ids::{Name, TenantId};
-use schemas::messages::CredentialKind;
+use schemas::ids::{CabinetId, Name, TenantId};
+use schemas::messages::{CredentialKind, FleetMillis};
 
 use crate::deadlines::Deadline;
 use crate::effect::Effect;
@@ -21,24 +21,33 @@ use crate::turn::Turn;
 const STAFF_MAX: usize = 200;
 const PIN_DIGITS: u8 = 8;
 const PIN_WITHIN_MILLIS: u64 = 40_000;
+/// Cabinets that are named as pending, of each member.
+const PENDING_SHOWN: usize = 20;
 
 cbor_map! {
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub(crate) struct Staff {
         1 => name: Name,
-        /// Which PIN of this person; 0 before the first.
+        /// Grows with each PIN and each badge of this person; 0 before the first.
         2 => serial: u32,
         3 opt => sealed: Option<Blob>,
         /// A new PIN is to be made.
         4 => wanted: bool,
+        5 opt => until: Option<FleetMillis>,
+        6 opt => badge: Option<Blob>,
+        /// A new badge is to be made.
+        7 opt => badge_wanted: Option<bool>,
     }
 }
+
+/// Whose secret of which kind.
+type SecretKey = (TenantId, Name, CredentialKind);
 
 #[derive(Default)]
 pub(crate) struct StaffList {
     rows: BTreeMap<(TenantId, Name), Staff>,
-    /// Who waits for a PIN; of this run only.
-    tickets: BTreeMap<(TenantId, Name), u64>,
+    /// Who waits for a PIN or a badge; of this run only.
+    tickets: BTreeMap<SecretKey, u64>,
 }
 
 impl StaffList {
@@ -46,10 +55,13 @@ impl StaffList {
         self.rows.insert((tenant, staff.name.clone()), staff);
     }
 
-    /// PINs that were to be made when the last run ended.
+    /// Secrets that were to be made when the last run ended.
     pub(crate) fn wanted(&self) -> impl Iterator<Item = Job> {
-        let wanted = self.rows.iter().filter(|(_, staff)| staff.wanted);
-        wanted.map(|((tenant, name), _)| Job::Pin(tenant.clone(), name.clone()))
+        self.rows.iter().flat_map(|((tenant, name), staff)| {
+            let kinds = [CredentialKind::Digits, CredentialKind::Qr];
+            let wanted = kinds.into_iter().filter(|kind| staff.wants(*kind));
+            wanted.map(|kind| Job::Pin(tenant.clone(), name.clone(), kind))
+        })
     }
 
     /// What a new cabinet of the tenant has to know.
@@ -59,64 +71,135 @@ impl StaffList {
     }
 
     /// `staff.add`. For a name that is known it makes a new PIN, and the old one dies: who lost the first answer can
-    /// ask again.
+    /// ask again. A badge stays.
     pub(crate) fn add(
+        &mut self,
+        turn: &mut Turn<'_>,
+        tenant: &TenantId,
+        name: &Name,
+        until: Option<FleetMillis>,
+        ticket: u64,
+    ) -> Result<(), ReplyError> {
+        let key = (tenant.clone(), name.clone());
+        self.check_free(tenant, name, CredentialKind::Digits)?;
+        let members = self.rows.keys().filter(|(of, _)| of == tenant).count();
+        if members >= STAFF_MAX && !self.rows.contains_key(&key) {
+            let text = format!("the tenant has {STAFF_MAX} members of staff");
+            return Err(error(RequestErrorCode::Conflict, text, "that is the most a cabinet's book takes"));
+        }
+        if until.is_some_and(|until| until <= turn.now) {
+            let text = "the end of the PIN is over already".to_owned();
+            return Err(error(RequestErrorCode::Malformed, text, "`staff.revoke` ends what somebody has"));
+        }
+        let staff = self.rows.entry(key).or_insert_with(|| Staff::new(name.clone()));
+        staff.wanted = true;
+        staff.until = until;
+        self.want(turn, tenant, name, CredentialKind::Digits, ticket);
+        Ok(())
+    }
+
+    /// `staff.badge`. An earlier badge dies.
+    pub(crate) fn add_badge(
         &mut self,
         turn: &mut Turn<'_>,
         tenant: &TenantId,
         name: &Name,
         ticket: u64,
     ) -> Result<(), ReplyError> {
-        let key = (tenant.clone(), name.clone());
-        if self.tickets.contains_key(&key) {
-            let text = format!("a PIN for {name} is being made");
-            return Err(error(RequestErrorCode::Conflict, text, "wait for its answer"));
-        }
-        let members = self.rows.keys().filter(|(of, _)| of == tenant).count();
-        if members >= STAFF_MAX && !self.rows.contains_key(&key) {
-            let text = format!("the tenant has {STAFF_MAX} members of staff");
-            return Err(error(RequestErrorCode::Conflict, text, "that is the most a cabinet's book takes"));
-        }
-        let staff = Staff { name: name.clone(), serial: 0, sealed: None, wanted: true };
-        let staff = self.rows.entry(key.clone()).or_insert(staff);
-        staff.wanted = true;
-        turn.put(STAFF, row_key(tenant, name), staff);
-        self.tickets.insert(key, ticket);
-        turn.due(Deadline::Pin(tenant.clone(), name.clone()), turn.now.saturating_add(PIN_WITHIN_MILLIS));
-        turn.want(Job::Pin(tenant.clone(), name.clone()));
+        self.check_free(tenant, name, CredentialKind::Qr)?;
+        let staff = self.rows.get_mut(&(tenant.clone(), name.clone())).ok_or_else(|| unknown(name))?;
+        staff.badge_wanted = Some(true);
+        self.want(turn, tenant, name, CredentialKind::Qr, ticket);
         Ok(())
     }
 
-    pub(crate) fn next_pin(&self, tenant: &TenantId, name: &Name) -> Option<SignerRequest> {
-        self.rows.get(&(tenant.clone(), name.clone())).filter(|staff| staff.wanted)?;
-        Some(MakeSealed { tenant: tenant.clone(), kind: CredentialKind::Digits, digits: PIN_DIGITS }.into())
+    /// `staff.revoke`: forgets somebody, whose secrets die at each cabinet with its next book.
+    pub(crate) fn revoke(&mut self, turn: &mut Turn<'_>, tenant: &TenantId, name: &Name) -> Result<(), ReplyError> {
+        self.rows.remove(&(tenant.clone(), name.clone())).ok_or_else(|| unknown(name))?;
+        turn.remove(STAFF, row_key(tenant, name));
+        for kind in [CredentialKind::Digits, CredentialKind::Qr] {
+            turn.not_due(&Deadline::Pin(tenant.clone(), name.clone(), kind));
+            if let Some(ticket) = self.tickets.remove(&(tenant.clone(), name.clone(), kind)) {
+                let text = format!("{name} was revoked meanwhile");
+                let reply = Reply::Error(error(RequestErrorCode::Conflict, text, "`fleet staff add` employs again"));
+                turn.effect(Effect::Reply { ticket, reply });
+            }
+        }
+        Ok(())
     }
 
-    /// The signer made a PIN. Returns what the tenant's cabinets have to know.
-    pub(crate) fn pin_made(
+    /// `staff.list`, from the members of the tenant and what its cabinets do not hold yet: whose it is, and whether it is
+    /// their end.
+    pub(crate) fn list<'a>(
+        &self,
+        tenant: &TenantId,
+        pending: impl Iterator<Item = (&'a CabinetId, &'a Name, bool)>,
+    ) -> Vec<StaffDetail> {
+        let own = self.rows.iter().filter(|((of, _), _)| of == tenant);
+        let mut all: BTreeMap<Name, StaffDetail> =
+            own.map(|((_, name), staff)| (name.clone(), staff.detail())).collect();
+        for (cabinet, name, gone) in pending {
+            let member = all.entry(name.clone()).or_insert_with(|| Staff::new(name.clone()).detail());
+            member.revoked = gone && !self.rows.contains_key(&(tenant.clone(), name.clone()));
+            member.pending_count = member.pending_count.saturating_add(1);
+            if member.pending.len() < PENDING_SHOWN {
+                member.pending.push(cabinet.clone());
+            }
+        }
+        all.into_values().collect()
+    }
+
+    fn check_free(&self, tenant: &TenantId, name: &Name, kind: CredentialKind) -> Result<(), ReplyError> {
+        if !self.tickets.contains_key(&(tenant.clone(), name.clone(), kind)) {
+            return Ok(());
+        }
+        let text = format!("a {} for {name} is being made", called(kind));
+        Err(error(RequestErrorCode::Conflict, text, "wait for its answer"))
+    }
+
+    fn want(&mut self, turn: &mut Turn<'_>, tenant: &TenantId, name: &Name, kind: CredentialKind, ticket: u64) {
+        if let Some(staff) = self.rows.get(&(tenant.clone(), name.clone())) {
+            turn.put(STAFF, row_key(tenant, name), staff);
+        }
+        self.tickets.insert((tenant.clone(), name.clone(), kind), ticket);
+        let deadline = Deadline::Pin(tenant.clone(), name.clone(), kind);
+        turn.due(deadline, turn.now.saturating_add(PIN_WITHIN_MILLIS));
+        turn.want(Job::Pin(tenant.clone(), name.clone(), kind));
+    }
+
+    pub(crate) fn next_secret(&self, tenant: &TenantId, name: &Name, kind: CredentialKind) -> Option<SignerRequest> {
+        self.rows.get(&(tenant.clone(), name.clone())).filter(|staff| staff.wants(kind))?;
+        let digits = if kind == CredentialKind::Digits { PIN_DIGITS } else { 0 };
+        Some(MakeSealed { tenant: tenant.clone(), kind, digits }.into())
+    }
+
+    /// The signer made a PIN or a badge. Returns what the tenant's cabinets have to know.
+    pub(crate) fn secret_made(
         &mut self,
         turn: &mut Turn<'_>,
         tenant: &TenantId,
         name: &Name,
+        kind: CredentialKind,
         sealed: Blob,
     ) -> Option<Employ> {
-        let key = (tenant.clone(), name.clone());
-        let staff = self.rows.get_mut(&key).filter(|staff| staff.wanted)?;
+        let staff = self.rows.get_mut(&(tenant.clone(), name.clone())).filter(|staff| staff.wants(kind))?;
         staff.serial = staff.serial.saturating_add(1);
-        staff.sealed = Some(sealed.clone());
-        staff.wanted = false;
+        match kind {
+            CredentialKind::Digits => (staff.sealed, staff.wanted) = (Some(sealed.clone()), false),
+            CredentialKind::Qr => (staff.badge, staff.badge_wanted) = (Some(sealed.clone()), None),
+        }
         turn.put(STAFF, row_key(tenant, name), staff);
-        turn.not_due(&Deadline::Pin(tenant.clone(), name.clone()));
-        if let Some(ticket) = self.tickets.remove(&key) {
-            turn.effect(Effect::ReplyPin { ticket, tenant: tenant.clone(), name: name.clone(), sealed });
+        turn.not_due(&Deadline::Pin(tenant.clone(), name.clone(), kind));
+        if let Some(ticket) = self.tickets.remove(&(tenant.clone(), name.clone(), kind)) {
+            turn.effect(Effect::ReplyPin { ticket, tenant: tenant.clone(), name: name.clone(), kind, sealed });
         }
         staff.employ()
     }
 
-    /// No PIN came in time. It is made all the same; asking again shows a new one.
-    pub(crate) fn pin_late(&mut self, turn: &mut Turn<'_>, tenant: TenantId, name: Name) {
-        if let Some(ticket) = self.tickets.remove(&(tenant, name)) {
-            let text = "the signer has not made the PIN in time".to_owned();
+    /// No secret came in time. It is made all the same; asking again shows a new one.
+    pub(crate) fn secret_late(&mut self, turn: &mut Turn<'_>, tenant: TenantId, name: Name, kind: CredentialKind) {
+        if let Some(ticket) = self.tickets.remove(&(tenant, name, kind)) {
+            let text = format!("the signer has not made the {} in time", called(kind));
             let reply = Reply::Error(error(RequestErrorCode::Timeout, text, "ask again once the signer works"));
             turn.effect(Effect::Reply { ticket, reply });
         }
@@ -124,9 +207,44 @@ impl StaffList {
 }
 
 impl Staff {
-    fn employ(&self) -> Option<Employ> {
-        Some(Employ { name: self.name.clone(), serial: self.serial, sealed: self.sealed.clone()? })
+    fn new(name: Name) -> Self {
+        Self { name, serial: 0, sealed: None, wanted: false, until: None, badge: None, badge_wanted: None }
     }
+
+    fn wants(&self, kind: CredentialKind) -> bool {
+        match kind {
+            CredentialKind::Digits => self.wanted,
+            CredentialKind::Qr => self.badge_wanted == Some(true),
+        }
+    }
+
+    fn employ(&self) -> Option<Employ> {
+        let Self { name, serial, until, badge, .. } = self.clone();
+        Some(Employ { name, serial, sealed: self.sealed.clone()?, until, badge })
+    }
+
+    fn detail(&self) -> StaffDetail {
+        StaffDetail {
+            name: self.name.clone(),
+            until: self.until.map(Rfc3339),
+            badge: self.badge.is_some(),
+            revoked: false,
+            pending_count: 0,
+            pending: Vec::new(),
+        }
+    }
+}
+
+fn called(kind: CredentialKind) -> &'static str {
+    match kind {
+        CredentialKind::Digits => "PIN",
+        CredentialKind::Qr => "badge",
+    }
+}
+
+fn unknown(name: &Name) -> ReplyError {
+    let text = format!("{name} is no member of staff");
+    error(RequestErrorCode::Unknown, text, "`fleet staff list` shows all of them")
 }
 
 fn row_key(tenant: &TenantId, name: &Name) -> String {

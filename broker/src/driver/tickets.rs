@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use fleet_core::enrolment::EnrolRefusal;
 use schemas::ids::Name;
+use schemas::messages::CredentialKind;
 use tokio::sync::oneshot;
 
 use crate::gate::ConnId;
@@ -23,6 +24,7 @@ pub(super) enum Purpose {
     Pin {
         asker: Asker,
         name: Name,
+        kind: CredentialKind,
     },
     /// A row of a stream is to be shown.
     Row,

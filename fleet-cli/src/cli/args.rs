@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
+use schemas::api::Rfc3339;
 use schemas::ids::{CabinetId, Name, Role, SiteId, TenantId};
 use schemas::messages::{Category, Compartment, OrderKey, Size};
 
@@ -64,7 +65,7 @@ pub(super) enum Command {
     Unlock(UnlockArgs),
     /// Who opened which compartment, by what right, when and why
     Unlocks(UnlocksArgs),
-    /// Staff: give them a PIN for the cabinets' screens
+    /// Staff: PINs and badges for the cabinets' screens
     #[command(subcommand)]
     Staff(StaffCommand),
     /// Signing keys: list, rotate, retire, replace a root
@@ -629,10 +630,38 @@ pub(super) struct UnlocksArgs {
 #[derive(Debug, Subcommand)]
 pub(super) enum StaffCommand {
     /// Give a member of staff a PIN; it is shown once
+    #[command(after_help = "\
+Examples:
+  fleet staff add kim
+  fleet staff add kim --until 2026-12-31
+
+For somebody known it makes a new PIN, and the old one ends. It works at each
+cabinet once that has its next book.")]
     Add {
         /// Short name: a-z, 0-9, `-`
         name: Name,
+        /// Last day (UTC) on which PIN and badge work
+        #[arg(long, value_name = "YYYY-MM-DD", value_parser = parse_last_day)]
+        until: Option<Rfc3339>,
     },
+    /// Give a member of staff a badge; its text is shown once
+    #[command(after_help = "\
+Example:
+  fleet staff badge kim
+
+Print the text as a barcode or QR code. A badge logs in where PINs are locked
+because somebody typed wrong codes.")]
+    Badge { name: Name },
+    /// All staff, and which cabinets do not know the newest yet
+    List,
+    /// End the PIN and the badge of a member of staff
+    #[command(after_help = "\
+Example:
+  fleet staff revoke kim
+
+They end at each cabinet with its next book. A cabinet that is offline takes
+them until it is back: `fleet staff list` shows it as pending.")]
+    Revoke { name: Name },
 }
 
 #[derive(Debug, clap::Args)]
@@ -643,6 +672,15 @@ Examples:
 pub(super) struct WatchArgs {
     /// Only this cabinet
     pub(super) cabinet: Option<CabinetId>,
+}
+
+/// The last millisecond of a day.
+fn parse_last_day(text: &str) -> Result<Rfc3339, &'static str> {
+    const DAY_MILLIS: u64 = 24 * 60 * 60 * 1_000;
+    let day: jiff::civil::Date = text.parse().map_err(|_| "a day is YYYY-MM-DD, such as 2026-12-31")?;
+    let start = day.to_zoned(jiff::tz::TimeZone::UTC).map_err(|_| "this day is too far away")?;
+    let start = u64::try_from(start.timestamp().as_millisecond()).map_err(|_| "this day is over")?;
+    Ok(Rfc3339(start + DAY_MILLIS - 1))
 }
 
 fn parse_compartment(text: &str) -> Result<Compartment, &'static str> {

@@ -13,6 +13,7 @@ mod own_keys;
 mod people;
 mod quotas;
 mod setup;
+mod staff;
 mod unlocks;
 mod watch;
 mod wipe;
@@ -53,7 +54,7 @@ fn dispatch(args: Args) -> anyhow::Result<ExitCode> {
         Command::Order(order) => orders::run(&context, order),
         Command::Unlock(unlock) => cabinets::unlock(&context, unlock),
         Command::Unlocks(unlocks) => unlocks::run(&context, unlocks),
-        Command::Staff(staff) => people::staff(&context, staff),
+        Command::Staff(staff) => staff::run(&context, staff),
         Command::Keys(keys) => keys::run(&context, keys),
         Command::Watch(watch) => watch::run(&context, watch),
         Command::Backup => backups::backup(&context),

@@ -1,5 +1,4 @@
-//! `fleet person|operator|integration add|renew|list|revoke`, `fleet person scope`, `fleet cabinet revoke`,
-//! `fleet staff add`.
+//! `fleet person|operator|integration add|renew|list|revoke`, `fleet person scope`, `fleet cabinet revoke`.
 
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -8,7 +7,7 @@ use schemas::api::{CertificateDetail, IdentityDetail, IdentityPage, Reply, Reque
 use schemas::ids::{CabinetId, Identity, Name, Role};
 use serde_json::json;
 
-use super::args::{FleetArgs, PersonCommand, ScopeArgs, StaffCommand};
+use super::args::{FleetArgs, PersonCommand, ScopeArgs};
 use super::context::{Context, block_on, check_reason, days_left, in_days, other_answer, passphrase};
 use super::failure::Usage;
 use super::output::{self, table};
@@ -239,24 +238,8 @@ pub(super) fn moment(at: Rfc3339) -> SystemTime {
 }
 
 /// The day of a time, in UTC.
-fn day(at: Rfc3339) -> String {
+pub(super) fn day(at: Rfc3339) -> String {
     at.to_string().chars().take(10).collect()
-}
-
-pub(super) fn staff(context: &Context, command: StaffCommand) -> anyhow::Result<ExitCode> {
-    let StaffCommand::Add { name } = command;
-    let reply = context.ask(&context.folder()?, &Request::StaffAdd { name })?;
-    let Reply::Staff(issued) = &reply else { return Err(other_answer()) };
-    if context.json {
-        output::json(&reply)?;
-    } else {
-        output::text(&format!(
-            "PIN of {name}: {pin}\n\nHand it over now: it is shown this once and kept nowhere in readable form.",
-            name = issued.name,
-            pin = output::plain(&issued.pin),
-        ))?;
-    }
-    Ok(ExitCode::SUCCESS)
 }
 
 #[cfg(test)]

@@ -66,7 +66,8 @@ fn by(unlock: &UnlockRecord) -> String {
         (UnlockRight::Command | UnlockRight::Staff, Some(by), _) => person(by),
         (UnlockRight::Credential, _, Some(id)) => format!("code {}", output::plain(id)),
         (UnlockRight::Nobody, Some(by), _) => format!("nobody (pulse for {})", person(by)),
-        (UnlockRight::Nobody, None, _) => "nobody".to_owned(),
+        (UnlockRight::Nobody, None, Some(id)) => format!("nobody (pulse for code {})", output::plain(id)),
+        (UnlockRight::Nobody, None, None) => "nobody".to_owned(),
         (right, _, _) => format!("{right}, not known which"),
     }
 }

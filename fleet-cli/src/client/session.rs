@@ -96,6 +96,9 @@ impl Client {
             | Request::StaffAdd { .. }
             | Request::KeysetPut { .. }
             | Request::KeysetList {}
+            | Request::StaffBadge { .. }
+            | Request::StaffList {}
+            | Request::StaffRevoke { .. }
             | Request::IdentityRevoke { .. }
             | Request::IdentityList { .. }
             | Request::PersonScope { .. }

@@ -63,7 +63,7 @@ impl Story {
         timeline.saw("cabinet", "ten doors on a simulated XOR board; connected, hello and welcome exchanged");
 
         timeline.begin("give a member of staff a PIN (fleet staff add)");
-        let reply = operator.request(&Request::StaffAdd { name: "sam".parse()? }).await?;
+        let reply = operator.request(&Request::StaffAdd { name: "sam".parse()?, until: None }).await?;
         let Reply::Staff(StaffIssued { pin, .. }) = reply else { bail!("no PIN: {reply:?}") };
         cabinet.until_book_held(&operator).await?;
         timeline.saw("operator", "Sam of the store staff got a PIN; the cabinet got its verifier in a signed book");
@@ -291,12 +291,21 @@ impl Story {
             let shown = compartment(view, door);
             shown["door"] == "closed" && shown["allocated"] == false
         };
-        self.screen()?.until_in(Some(&self.session), PATIENCE, "the compartment is free", free).await.map(drop)
+        self.screen()?.until_in(Some(&self.session().await?), PATIENCE, "the compartment is free", free).await.map(drop)
+    }
+
+    /// Staff log in again where they did nothing for a minute.
+    async fn session(&self) -> anyhow::Result<String> {
+        let screen = self.screen()?;
+        if screen.view(Some(&self.session)).await?["staff"].is_null() {
+            return screen.staff(&self.pin).await;
+        }
+        Ok(self.session.clone())
     }
 
     async fn until_closed(&self, door: Compartment) -> anyhow::Result<()> {
         let closed = |view: &serde_json::Value| compartment(view, door)["door"] == "closed";
-        self.screen()?.until_in(Some(&self.session), PATIENCE, "the door is closed", closed).await.map(drop)
+        self.screen()?.until_in(Some(&self.session().await?), PATIENCE, "the door is closed", closed).await.map(drop)
     }
 
     /// Waits for the cabinet's report of a refused command.

@@ -76,7 +76,21 @@ pub enum Request {
     },
     /// Operator: gives a member of staff a PIN for all cabinets of the tenant. The reply shows it once.
     #[serde(rename = "staff.add")]
-    StaffAdd { name: Name },
+    StaffAdd {
+        name: Name,
+        /// Until when PIN and badge work; left out for no end.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<Rfc3339>,
+    },
+    /// Operator: gives a member of staff a badge beside the PIN: a token for a barcode. The reply shows it once.
+    #[serde(rename = "staff.badge")]
+    StaffBadge { name: Name },
+    /// Staff, and which cabinets do not hold the newest about them yet.
+    #[serde(rename = "staff.list")]
+    StaffList {},
+    /// Operator: PIN and badge die at each cabinet with its next book.
+    #[serde(rename = "staff.revoke")]
+    StaffRevoke { name: Name },
     /// Operator: every certificate of this identity that was issued up to now is void. One that is issued later works.
     #[serde(rename = "identity.revoke")]
     IdentityRevoke { identity: Identity, reason: String },
@@ -306,6 +320,32 @@ impl std::fmt::Debug for StaffIssued {
     }
 }
 
+/// A badge, shown once: the text of a barcode or QR code.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BadgeIssued {
+    pub name: Name,
+    pub badge: String,
+}
+
+impl std::fmt::Debug for BadgeIssued {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "BadgeIssued({})", self.name)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StaffDetail {
+    pub name: Name,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Rfc3339>,
+    pub badge: bool,
+    /// PIN and badge are dead at every cabinet that is not `pending`.
+    pub revoked: bool,
+    /// How many cabinets do not hold the newest about this member of staff yet, and the first twenty of them.
+    pub pending_count: u32,
+    pub pending: Vec<CabinetId>,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatusPage {
     pub rows: Vec<Status>,
@@ -338,6 +378,8 @@ pub enum Reply {
     Unlock(UnlockResult),
     Unlocks(UnlockPage),
     Staff(StaffIssued),
+    Badge(BadgeIssued),
+    StaffMembers(Vec<StaffDetail>),
     Identity(Box<IdentityDetail>),
     Identities(IdentityPage),
     Statuses(StatusPage),

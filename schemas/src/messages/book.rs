@@ -66,6 +66,10 @@ cbor_map! {
         1 => name: Name,
         2 => verifier: Verifier,
         3 => pepper: u32,
+        /// Fleet time after which PIN and badge are refused.
+        4 opt => until: Option<FleetMillis>,
+        /// Verifier of the badge, a scanned token.
+        5 opt => badge: Option<Verifier>,
     }
 }
 

@@ -122,7 +122,8 @@ facts! {
     DoorHeldOpen { 1 => compartment: Compartment, 2 => stage: HeldStage }
     /// Pulsed and not seen open: the person was told to push and try again, or to ask for help.
     DoorFault { 1 => compartment: Compartment, 2 => by: Actor, 3 => attempts: u32 }
-    WrongDoor { 1 => pulsed: Compartment, 2 => opened: Compartment }
+    /// `by`: for whom the door was pulsed that did not open.
+    WrongDoor { 1 => pulsed: Compartment, 2 => opened: Compartment, 3 opt => by: Option<Actor> }
     /// Staff took a compartment for an order; its door was unlocked.
     Loading { 1 => order: OrderKey, 2 => compartment: Compartment, 3 => staff: Name }
     /// The order is in the compartment and its door is closed.

@@ -197,6 +197,7 @@ fn signed() -> Vec<Example> {
         Example::new("receipt", &receipt),
         Example::new("receipt/without-time", &Receipt { at: None, ..receipt.clone() }),
         Example::new("codes-message/book", &book(5, 4, book_changes())),
+        Example::new("codes-message/staff-book", &book(6, 5, vec![put_staff(Some(NOW), Some(VERIFIER)).into()])),
         Example::new("codes-message/empty-book", &book(1, 0, vec![])),
         Example::new(
             "codes-message/time",
@@ -216,6 +217,10 @@ fn signed() -> Vec<Example> {
         Example::new("delegation", &delegation),
         Example::new("delegation/cabinets", &Delegation { scope: some.into(), ..delegation.clone() }),
     ]
+}
+
+fn put_staff(until: Option<FleetMillis>, badge: Option<Verifier>) -> PutStaff {
+    PutStaff { name: staff(), verifier: VERIFIER, pepper: 1, until, badge }
 }
 
 fn book_changes() -> Vec<BookChange> {
@@ -243,7 +248,7 @@ fn book_changes() -> Vec<BookChange> {
         put_credential(CredentialKind::Digits, Some(NOW)).into(),
         put_credential(CredentialKind::Qr, None).into(),
         DropCredential { id: CREDENTIAL }.into(),
-        PutStaff { name: staff(), verifier: VERIFIER, pepper: 1 }.into(),
+        put_staff(None, None).into(),
         DropStaff { name: staff() }.into(),
         Rules { code_digits: 8 }.into(),
     ]
@@ -281,7 +286,8 @@ fn events() -> Vec<Example> {
         fact("event/door-forced", DoorForced { compartment: c }.into()),
         fact("event/door-held-open", DoorHeldOpen { compartment: c, stage: HeldStage::Technician }.into()),
         fact("event/door-fault", DoorFault { compartment: c, by: command(), attempts: 2 }.into()),
-        fact("event/wrong-door", WrongDoor { pulsed: c, opened: compartment(13) }.into()),
+        fact("event/wrong-door", WrongDoor { pulsed: c, opened: compartment(13), by: None }.into()),
+        fact("event/wrong-door-by", WrongDoor { pulsed: c, opened: compartment(13), by: Some(command()) }.into()),
         fact("event/loading", Loading { order: order(), compartment: c, staff: staff() }.into()),
         fact("event/stored", Stored { order: order(), compartment: c, by: StoredBy::Staff, staff: staff() }.into()),
         fact("event/load-aborted", LoadAborted { order: order(), compartment: c }.into()),

@@ -343,6 +343,10 @@ impl Run {
         }
         let Some((screen, id)) = session.as_ref() else { return Ok(Some("no session".to_owned())) };
         let view = timeout(MOMENT, screen.view(Some(id))).await.context("the screen does not answer")??;
+        if view["staff"].is_null() {
+            *session = None;
+            return Ok(Some("the session of staff is over".to_owned()));
+        }
         if let Some(what) = restless_view(&view) {
             return Ok(Some(what));
         }

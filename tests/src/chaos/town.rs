@@ -51,7 +51,7 @@ impl Town {
         stage.start_signer().await?;
         stage.start_broker().await?;
         let operator = stage.client(Role::Operator, "admin").await?;
-        let reply = operator.request(&Request::StaffAdd { name: "sam".parse()? }).await?;
+        let reply = operator.request(&Request::StaffAdd { name: "sam".parse()?, until: None }).await?;
         let Reply::Staff(StaffIssued { pin, .. }) = reply else { bail!("no PIN: {reply:?}") };
         let mut town = Self {
             stage,

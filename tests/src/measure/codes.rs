@@ -55,7 +55,7 @@ pub(super) async fn measure(site: &Site, count: usize) -> anyhow::Result<Vec<Fig
 
 impl People {
     async fn meet(site: &Site) -> anyhow::Result<Self> {
-        let reply = site.operator.request(&Request::StaffAdd { name: "sam".parse()? }).await?;
+        let reply = site.operator.request(&Request::StaffAdd { name: "sam".parse()?, until: None }).await?;
         let Reply::Staff(StaffIssued { pin, .. }) = reply else { bail!("no PIN came") };
         site.cabinet.until_book_held(&site.operator).await?;
         let shop = site.stage.integration(SHOP).await?;

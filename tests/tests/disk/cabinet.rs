@@ -251,7 +251,8 @@ impl<S: Store> Cabinet<S> {
     pub(crate) fn send_book(&mut self, ids: &[&str]) -> Done<()> {
         let mut changes: Vec<BookChange> = Vec::new();
         if self.book == 0 {
-            changes.push(PutStaff { name: "ann".parse().unwrap(), verifier: verifier("111111"), pepper: 1 }.into());
+            let (name, verifier) = ("ann".parse().unwrap(), verifier("111111"));
+            changes.push(PutStaff { name, verifier, pepper: 1, until: None, badge: None }.into());
         }
         for id in ids {
             let (category, wants) = (Category::Retail, Attributes::default());

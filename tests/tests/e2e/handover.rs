@@ -115,7 +115,7 @@ async fn what_staff_take_back_frees_the_compartment_and_kills_the_code() -> anyh
     let notification = world.shop.until_notified("A17").await?;
 
     let before = site.cabinet.pulses();
-    site.screen()?.retrieve(site.session().await?, "shop/A17").await?;
+    site.screen()?.retrieve(&site.session().await?, "shop/A17").await?;
     site.until_pulses(before + 1).await?;
     site.until_door(door, "open").await?;
     let refused = site.screen()?.enter(&notification.code).await?;

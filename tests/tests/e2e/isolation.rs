@@ -83,7 +83,7 @@ async fn each_role_may_ask_what_the_protocol_says() -> anyhow::Result<()> {
             instance: Instance([1; 16]),
             enrolment: None,
         },
-        Request::StaffAdd { name: "kim".parse()? },
+        Request::StaffAdd { name: "kim".parse()?, until: None },
         Request::OrderPut { integration: "shop".parse()?, order: order("A18", "berlin-01", "S") },
         Request::Unlock { cabinet, compartment: door, reason: "test".to_owned() },
         Request::OrderCancel { order: foreign },

@@ -35,6 +35,7 @@ mod security;
 mod shell;
 mod signer_over_tls;
 mod signer_talk;
+mod staff;
 mod taken_over_gate;
 mod tokens;
 mod two_users;

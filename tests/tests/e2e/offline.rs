@@ -121,7 +121,7 @@ async fn collect(site: &mut Site, codes: &[Notification]) -> anyhow::Result<Vec<
 /// The fleet has every event that the cabinet wrote, under its number, and collected each order once.
 async fn same_events(world: &World, site: &mut Site) -> anyhow::Result<()> {
     let known = fleet_tests::until("the fleet has every event", async || {
-        let view = site.screen()?.view(Some(site.session().await?)).await?;
+        let view = site.screen()?.view(Some(&site.session().await?)).await?;
         let events = world.show(site).await?.events;
         Ok(fleet_tests::Look::at((view["staff"]["outbox"] == 0).then_some(events), || {
             view["staff"]["outbox"].to_string()

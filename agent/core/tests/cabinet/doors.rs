@@ -59,7 +59,8 @@ fn a_wrong_door_blocks_both_compartments_for_customers_and_loads() {
     rig.sent(pulse);
     rig.wait(500);
     rig.open_door(4);
-    assert_eq!(rig.last(), WrongDoor { pulsed: number(3), opened: number(4) }.into());
+    let by = Some(ActorCredential { id: CredentialId([1; 8]) }.into());
+    assert_eq!(rig.last(), WrongDoor { pulsed: number(3), opened: number(4), by }.into());
     rig.close_door(4);
     let effects = rig.wait(3_000);
     assert_eq!(told(&effects), ["Screen(CallStaff { compartment: 3, order: Some(shop/A1) })"], "no second try");

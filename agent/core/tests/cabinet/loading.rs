@@ -69,7 +69,7 @@ fn an_empty_compartment_is_asked_about_and_the_order_stays_loadable() {
     let effects = rig.close_door(1);
     assert_eq!(told(&effects)[1], "Screen(AskLoaded { order: shop/A1, compartment: 1, empty: true })");
     assert!(rig.view(1).asks);
-    rig.wait(120_000);
+    rig.wait(50_000);
     assert_eq!(rig.count(|fact| matches!(fact, Fact::Stored(_))), 0);
     rig.send(Input::ConfirmLoaded { session, compartment: number(1), inside: false });
     assert_eq!(rig.last(), LoadAborted { order: order("A1"), compartment: number(1) }.into());

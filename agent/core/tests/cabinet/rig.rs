@@ -187,7 +187,7 @@ pub(crate) fn credential(id: u8, code: &str, orders: &[&str]) -> PutCredential {
 }
 
 pub(crate) fn put_staff(name: &str, pin: &str) -> BookChange {
-    PutStaff { name: name.parse().unwrap(), verifier: verifier(pin), pepper: 1 }.into()
+    PutStaff { name: name.parse().unwrap(), verifier: verifier(pin), pepper: 1, until: None, badge: None }.into()
 }
 
 pub(crate) fn token(byte: u8) -> Secret {
@@ -446,6 +446,10 @@ impl Rig {
 
     pub(crate) fn enter_staff(&mut self, pin: &str) -> Vec<Effect> {
         self.enter_as(Secret::parse(pin).unwrap(), true)
+    }
+
+    pub(crate) fn scan_staff(&mut self, secret: Secret) -> Vec<Effect> {
+        self.enter_as(secret, true)
     }
 
     pub(crate) fn log_in(&mut self, pin: &str) -> SessionId {

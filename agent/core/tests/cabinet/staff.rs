@@ -1,6 +1,6 @@
 //! Staff at the screen: how long a session lasts, and when their word counts.
 
-use cabinet_core::{DoorSeen, Input, StaffRefusal};
+use cabinet_core::{DoorSeen, EntryRefusal, EntryResult, Input, StaffRefusal};
 use schemas::messages::*;
 
 use crate::loading::{load, refused, with_orders};
@@ -9,12 +9,101 @@ use crate::rig::*;
 #[test]
 fn a_session_lives_on_while_it_is_used_and_no_longer() {
     let (mut rig, session) = with_orders(vec![]);
-    rig.wait(200_000);
+    rig.wait(50_000);
     assert_eq!(refused(&load(&mut rig, session, "A1", false)), StaffRefusal::UnknownOrder);
-    rig.wait(299_999);
+    rig.wait(59_999);
     assert_eq!(refused(&load(&mut rig, session, "A1", false)), StaffRefusal::UnknownOrder);
-    rig.wait(300_000);
+    rig.wait(60_000);
     assert_eq!(refused(&load(&mut rig, session, "A1", false)), StaffRefusal::NoSession);
+}
+
+#[test]
+fn an_idle_session_ends_by_itself_and_the_screen_hears_of_it() {
+    let (mut rig, session) = with_orders(vec![put_order("A1", Size::S)]);
+    let began = rig.now;
+    assert!(rig.core.poll_timeout().is_some_and(|at| at <= began + 60_000), "nobody wakes the core for it");
+    let effects = rig.wait(60_000);
+    assert!(told(&effects).contains(&"Screen(SessionEnded { session: SessionId(..) })".to_owned()), "{effects:?}");
+    assert!(rig.core.waiting(session).is_empty());
+}
+
+#[test]
+fn whoever_stands_at_an_open_door_is_not_idle() {
+    let (mut rig, session) = with_orders(vec![put_order("A1", Size::S), put_order("A2", Size::S)]);
+    let pulse = only_pulse(&load(&mut rig, session, "A1", false));
+    rig.sent(pulse);
+    rig.open_door(3);
+    rig.wait(200_000);
+    assert_eq!(rig.core.waiting(session).len(), 2, "logged out with the hands full");
+    rig.close_door(3);
+    rig.wait(120_001);
+    assert!(rig.core.waiting(session).is_empty());
+}
+
+fn put_sam(until: Option<u64>, badge: Option<u8>) -> BookChange {
+    let badge = badge.map(|byte| verifier(token(byte).reveal()));
+    PutStaff { name: "sam".parse().unwrap(), verifier: verifier("222222"), pepper: 1, until, badge }.into()
+}
+
+#[test]
+fn a_badge_logs_in_wherever_it_is_scanned_and_while_typing_is_locked() {
+    let mut rig = Rig::holding(&[(4, "A1", "12345678")]);
+    rig.book(vec![put_sam(None, Some(7))]);
+    let logged_in = |effects: &[cabinet_core::Effect]| matches!(result(effects), EntryResult::StaffSession { name, .. } if name.as_str() == "sam");
+    assert!(logged_in(&rig.scan_staff(token(7))));
+    assert!(logged_in(&rig.scan(token(7))), "at the customer's page it is the same badge");
+    assert_eq!(result(&rig.scan_staff(token(8))), EntryResult::Refused(EntryRefusal::Wrong));
+    // A vandal types until nobody may any more today.
+    for _ in 0..4 {
+        for _ in 0..5 {
+            rig.enter("00000000");
+        }
+        rig.wait(300_000);
+    }
+    assert_eq!(result(&rig.enter_staff("222222")), EntryResult::SecondPartNeeded);
+    assert!(logged_in(&rig.scan_staff(token(7))), "a vandal keeps staff out");
+    rig.restart();
+    assert!(logged_in(&rig.scan_staff(token(7))));
+    let sam = StaffLoggedIn { staff: "sam".parse().unwrap() };
+    assert_eq!(rig.count(|fact| *fact == sam.clone().into()), 4);
+}
+
+#[test]
+fn a_pin_is_no_badge_and_a_pickup_code_no_pin() {
+    let mut rig = Rig::holding(&[(4, "A1", "12345678")]);
+    rig.book(vec![put_sam(None, Some(7))]);
+    assert_eq!(result(&rig.enter("222222")), EntryResult::Refused(EntryRefusal::Wrong));
+    assert_eq!(result(&rig.enter_staff("12345678")), EntryResult::Refused(EntryRefusal::Wrong));
+}
+
+#[test]
+fn who_has_left_the_book_is_logged_out_and_the_badge_opens_nothing() {
+    let (mut rig, ann) = with_orders(vec![put_order("A1", Size::S), put_sam(None, Some(7))]);
+    let EntryResult::StaffSession { session: sam, .. } = result(&rig.scan_staff(token(7))) else { panic!() };
+    rig.book(vec![DropStaff { name: "sam".parse().unwrap() }.into()]);
+    assert_eq!(refused(&load(&mut rig, sam, "A1", false)), StaffRefusal::NoSession);
+    assert!(rig.core.waiting(sam).is_empty() && rig.core.waiting(ann).len() == 1);
+    assert_eq!(result(&rig.scan_staff(token(7))), EntryResult::Refused(EntryRefusal::Wrong));
+    assert_eq!(result(&rig.enter_staff("222222")), EntryResult::Refused(EntryRefusal::Wrong));
+}
+
+#[test]
+fn a_pin_ends_with_its_date_also_while_the_cabinet_is_offline() {
+    let (mut rig, _) = with_orders(vec![put_order("A1", Size::S)]);
+    let now = 1_795_378_500_000;
+    rig.set_time(now);
+    rig.book(vec![put_sam(Some(now + 100_000), Some(7))]);
+    rig.send(Input::Disconnected);
+    let EntryResult::StaffSession { session, .. } = result(&rig.enter_staff("222222")) else { panic!() };
+    rig.wait(50_000);
+    assert_eq!(refused(&load(&mut rig, session, "A9", false)), StaffRefusal::UnknownOrder);
+    assert_eq!(rig.core.waiting(session).len(), 1);
+    rig.wait(55_000);
+    rig.send(Input::Tick);
+    assert!(rig.core.waiting(session).is_empty(), "the session outlived its PIN");
+    assert_eq!(result(&rig.enter_staff("222222")), EntryResult::Refused(EntryRefusal::Expired));
+    assert_eq!(result(&rig.scan_staff(token(7))), EntryResult::Refused(EntryRefusal::Expired));
+    assert_eq!(rig.core.view().locked_until, None, "a PIN that was right counts as no guess");
 }
 
 #[test]

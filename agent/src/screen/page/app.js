@@ -11,7 +11,7 @@ const VIEW_MILLIS = 10000;
 const TYPED_IDLE = 45000;
 const DOORS_IDLE = 60000;
 const THANKS_MILLIS = 6000;
-const STAFF_IDLE = 180000;
+const STAFF_IDLE = 60000;
 
 export const state = {
   link: "connecting", // connected, lost, outOfOrder, noKey

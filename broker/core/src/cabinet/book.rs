@@ -163,6 +163,7 @@ impl Cabinet {
     /// Announces what the cabinet now holds, and forgets the change sets that it confirmed.
     fn confirm(&mut self, turn: &mut Turn<'_>, version: u64) {
         self.prune(turn, version);
+        self.forget_dismissed(turn, version);
         let held: Vec<OrderKey> = self
             .booked
             .values()
@@ -241,9 +242,14 @@ impl Cabinet {
     }
 }
 
+/// PIN and badge together, or nothing while one has no verifier.
 pub(super) fn staff_change(staff: &StaffAt) -> Option<BookChange> {
-    let StaffAt { name, verifier, pepper, .. } = staff;
-    Some(PutStaff { name: name.clone(), verifier: (*verifier)?, pepper: *pepper }.into())
+    let StaffAt { name, verifier, pepper, until, badge, gone: None, .. } = staff else { return None };
+    let badge = match badge {
+        Some(badge) => Some(badge.verifier?),
+        None => None,
+    };
+    Some(PutStaff { name: name.clone(), verifier: (*verifier)?, pepper: *pepper, until: *until, badge }.into())
 }
 
 /// Cuts changes so that each part fits into one message.

@@ -73,7 +73,10 @@ pub(super) fn text(fact: &Fact) -> String {
         Fact::DoorFault(f) => {
             format!("door {} did not open for {}, tried {} times", f.compartment, actor(&f.by), f.attempts)
         }
-        Fact::WrongDoor(f) => format!("door {} opened when door {} was unlocked", f.opened, f.pulsed),
+        Fact::WrongDoor(f) => {
+            let by = f.by.as_ref().map(|by| format!(" by {}", actor(by))).unwrap_or_default();
+            format!("door {} opened when door {} was unlocked{by}", f.opened, f.pulsed)
+        }
         Fact::Loading(f) => format!("{} loads order {} into compartment {}", f.staff, f.order, f.compartment),
         Fact::Stored(f) => {
             let by = match f.by {
@@ -131,7 +134,8 @@ fn actor(by: &Actor) -> String {
 #[cfg(test)]
 mod tests {
     use schemas::messages::{
-        ActorCommand, ActorNobody, CommandId, DoorClosed, DoorFault, DoorOpened, Occupancy, UnlockDone, WrongDoor,
+        ActorCommand, ActorNobody, ActorStaff, CommandId, DoorClosed, DoorFault, DoorOpened, Occupancy, UnlockDone,
+        WrongDoor,
     };
 
     use super::*;
@@ -157,9 +161,14 @@ mod tests {
                 7,
             ),
             (
-                WrongDoor { pulsed: door(7), opened: door(9) }.into(),
+                WrongDoor {
+                    pulsed: door(7),
+                    opened: door(9),
+                    by: Some(Actor::Staff(ActorStaff { name: "sam".parse().unwrap() })),
+                }
+                .into(),
                 "wrong_door",
-                "door 9 opened when door 7 was unlocked",
+                "door 9 opened when door 7 was unlocked by staff sam",
                 9,
             ),
             (

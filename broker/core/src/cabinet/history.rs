@@ -9,7 +9,7 @@ use schemas::cbor_map;
 use schemas::ids::{CabinetId, Identity, Name, Role, TenantId};
 use schemas::messages::{
     Actor, ActorCredential, CommandId, Compartment, CredentialId, DoorState, Fact, FleetMillis, OrderKey,
-    RefusalReason, UnlockOutcome,
+    RefusalReason, UnlockOutcome, WrongDoor,
 };
 use schemas::step::{Row, numbered_key};
 
@@ -112,10 +112,7 @@ impl Cabinet {
                 let row = self.blank(seen.compartment, UnlockRight::Nobody, when);
                 self.note(turn, UnlockRow { outcome: Some(UnlockOutcome::Opened), ..row });
             }
-            Fact::WrongDoor(seen) => {
-                let row = self.blank(seen.opened, UnlockRight::Nobody, when);
-                self.note(turn, UnlockRow { outcome: Some(UnlockOutcome::Opened), ..row });
-            }
+            Fact::WrongDoor(seen) => self.note_wrong_door(turn, when, seen),
             Fact::Stored(load) => self.note_blind_staff(turn, when, load.compartment, Some(&load.staff)),
             Fact::LoadAborted(load) => self.note_blind_staff(turn, when, load.compartment, None),
             Fact::Retrieved(taken) => self.note_blind_staff(turn, when, taken.compartment, Some(&taken.staff)),
@@ -142,6 +139,18 @@ impl Cabinet {
             | Fact::AuditRequired(_)
             | Fact::Wiped(_) => {}
         }
+    }
+
+    /// Nobody had a right to this door; for whom another one was pulsed is on record with it.
+    fn note_wrong_door(&mut self, turn: &mut Turn<'_>, when: When, seen: &WrongDoor) {
+        let (by, credential) = match &seen.by {
+            Some(Actor::Command(command)) => (Some(command.requester.clone()), None),
+            Some(Actor::Staff(staff)) => (Some(self.staff_identity(&staff.name)), None),
+            Some(Actor::Credential(credential)) => (None, Some(credential.id)),
+            Some(Actor::Nobody(_)) | None => (None, None),
+        };
+        let row = self.blank(seen.opened, UnlockRight::Nobody, when);
+        self.note(turn, UnlockRow { by, credential, outcome: Some(UnlockOutcome::Opened), ..row });
     }
 
     /// Staff are through with a compartment whose door nobody saw.

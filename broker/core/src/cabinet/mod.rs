@@ -166,6 +166,7 @@ impl Cabinet {
             CabinetIntent::Revoke(revoke) => self.revoke(turn, &revoke.order),
             CabinetIntent::Doubt(doubt) => self.doubt(turn, &doubt.order, doubt.compartment),
             CabinetIntent::Employ(employ) => self.employ(turn, employ),
+            CabinetIntent::Dismiss(dismiss) => self.dismiss(turn, dismiss.name),
             CabinetIntent::Find(find) => self.find(turn, &find.order),
         }
     }

@@ -181,6 +181,30 @@ cbor_map! {
         4 => id: CredentialId,
         5 opt => verifier: Option<Verifier>,
         6 => pepper: u32,
+        7 opt => until: Option<FleetMillis>,
+        8 opt => badge: Option<Badge>,
+        /// Revoked; the row is forgotten once the cabinet holds this version of the book.
+        9 opt => gone: Option<u64>,
+    }
+}
+
+cbor_map! {
+    /// A badge at this cabinet.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) struct Badge {
+        1 => sealed: Blob,
+        2 => id: CredentialId,
+        3 opt => verifier: Option<Verifier>,
+    }
+}
+
+impl StaffAt {
+    /// What the signer has still to derive for this cabinet: ids, kinds and sealed secrets.
+    pub(crate) fn underived(&self) -> impl Iterator<Item = (CredentialId, CredentialKind, &Blob)> {
+        let pin = self.verifier.is_none().then_some((self.id, CredentialKind::Digits, &self.sealed));
+        let badge = self.badge.as_ref().filter(|badge| badge.verifier.is_none());
+        let all = pin.into_iter().chain(badge.map(|badge| (badge.id, CredentialKind::Qr, &badge.sealed)));
+        all.filter(|_| self.gone.is_none())
     }
 }
 

@@ -1,10 +1,11 @@
 //! Secrets that the signer makes for this cabinet: pickup codes, scanned tokens and the verifiers of PINs.
 
+use schemas::ids::Name;
 use schemas::messages::{BookChange, CredentialId, CredentialKind, DropStaff, OrderKey};
 
 use crate::cabinet::Cabinet;
 use crate::cabinet::book::staff_change;
-use crate::cabinet::records::{Credential, Grant, StaffAt};
+use crate::cabinet::records::{Badge, Credential, Grant, StaffAt};
 use crate::intents::{Employ, Issue};
 use crate::jobs::Job;
 use crate::signing::{MakeSecrets, SecretItem, SecretMade, SignerRequest};
@@ -64,6 +65,9 @@ impl Cabinet {
         }
         for staff in self.staff.values_mut() {
             staff.verifier = None;
+            if let Some(badge) = &mut staff.badge {
+                badge.verifier = None;
+            }
             turn.put(STAFF_AT, self.at.key_of(staff.name.as_str()), staff);
         }
         turn.want(Job::Secrets(self.at.clone()));
@@ -71,15 +75,52 @@ impl Cabinet {
 
     /// Takes a member of staff, or a new PIN of one.
     pub(super) fn employ(&mut self, turn: &mut Turn<'_>, employ: Employ) {
-        let Employ { name, serial, sealed } = employ;
-        if self.staff.get(&name).is_some_and(|staff| staff.serial >= serial) {
+        let Employ { name, serial, sealed, until, badge } = employ;
+        if self.staff.get(&name).is_some_and(|staff| staff.gone.is_none() && staff.serial >= serial) {
             return;
         }
         let id = CredentialId(turn.draw());
-        let staff = StaffAt { name: name.clone(), serial, sealed, id, verifier: None, pepper: 0 };
+        let badge = badge.map(|sealed| Badge { sealed, id: CredentialId(turn.draw()), verifier: None });
+        let staff =
+            StaffAt { name: name.clone(), serial, sealed, id, verifier: None, pepper: 0, until, badge, gone: None };
         turn.put(STAFF_AT, self.at.key_of(name.as_str()), &staff);
         self.staff.insert(name, staff);
         turn.want(Job::Secrets(self.at.clone()));
+    }
+
+    /// PIN and badge die here with the next book.
+    pub(super) fn dismiss(&mut self, turn: &mut Turn<'_>, name: Name) {
+        if self.staff.get(&name).is_none_or(|staff| staff.gone.is_some()) {
+            return;
+        }
+        let version = self.append(turn, vec![DropStaff { name: name.clone() }.into()]);
+        if let Some(staff) = self.staff.get_mut(&name) {
+            staff.gone = Some(version);
+            turn.put(STAFF_AT, self.at.key_of(name.as_str()), staff);
+        }
+    }
+
+    /// The cabinet holds `version`: who was dismissed with it is gone there.
+    pub(super) fn forget_dismissed(&mut self, turn: &mut Turn<'_>, version: u64) {
+        let gone = |staff: &&StaffAt| staff.gone.is_some_and(|gone| gone <= version);
+        let names: Vec<Name> = self.staff.values().filter(gone).map(|staff| staff.name.clone()).collect();
+        for name in names {
+            self.staff.remove(&name);
+            turn.remove(STAFF_AT, self.at.key_of(name.as_str()));
+        }
+    }
+
+    /// Members of staff of whom this cabinet does not hold the newest yet; true for those who are to be gone.
+    pub(crate) fn pending_staff(&self) -> impl Iterator<Item = (&Name, bool)> {
+        let put = |name: &Name| {
+            let mut changes = self.sets.values().flat_map(|set| &set.changes);
+            changes.any(|change| matches!(change, BookChange::PutStaff(put) if put.name == *name))
+        };
+        self.staff.values().filter_map(move |staff| match (staff.gone, staff_change(staff)) {
+            (Some(_), _) => Some((&staff.name, true)),
+            (None, None) => Some((&staff.name, false)),
+            (None, Some(_)) => put(&staff.name).then_some((&staff.name, false)),
+        })
     }
 
     /// What has no verifier for the cabinet's pepper, as far as one request takes it.
@@ -93,12 +134,8 @@ impl Cabinet {
             let digits = if one.kind == CredentialKind::Digits { digits } else { 0 };
             SecretItem { id: one.id, kind: one.kind, digits, sealed: one.sealed.clone() }
         });
-        let staff = self.staff.values().filter(|one| one.verifier.is_none() && open(&one.id)).map(|one| SecretItem {
-            id: one.id,
-            kind: CredentialKind::Digits,
-            digits: 0,
-            sealed: Some(one.sealed.clone()),
-        });
+        let staff = self.staff.values().flat_map(StaffAt::underived).filter(|(id, ..)| open(id));
+        let staff = staff.map(|(id, kind, sealed)| SecretItem { id, kind, digits: 0, sealed: Some(sealed.clone()) });
         let items: Vec<_> = codes.chain(staff).take(ITEMS_MAX).collect();
         let (tenant, cabinet) = (self.at.tenant.clone(), self.at.cabinet.clone());
         let instance = self.registration.instance;
@@ -108,9 +145,10 @@ impl Cabinet {
     /// Whether something is to be in the book whose verifier is not made yet.
     pub(super) fn lacks_verifiers(&self) -> bool {
         let grants = self.booked.values().filter_map(|booked| booked.grant.as_ref());
-        let credentials = grants.flat_map(|grant| &grant.credentials).map(|one| (&one.id, &one.verifier));
-        let mut all = credentials.chain(self.staff.values().map(|one| (&one.id, &one.verifier)));
-        all.any(|(id, verifier)| verifier.is_none() && !self.unreadable.contains(id))
+        let credentials = grants.flat_map(|grant| &grant.credentials).filter(|one| one.verifier.is_none());
+        let staff = self.staff.values().flat_map(StaffAt::underived).map(|(id, ..)| id);
+        let mut all = credentials.map(|one| one.id).chain(staff);
+        all.any(|id| !self.unreadable.contains(&id))
     }
 
     /// The signer made what `asked` asks for.
@@ -153,8 +191,9 @@ impl Cabinet {
             }
             return;
         }
-        if let Some(staff) = self.staff.values().find(|staff| staff.id == id) {
-            turn.alarm(format!("cabinet {}: the signer cannot open the sealed PIN of {}", self.at, staff.name));
+        let of = |staff: &&StaffAt| staff.id == id || staff.badge.as_ref().is_some_and(|badge| badge.id == id);
+        if let Some(staff) = self.staff.values().find(of) {
+            turn.alarm(format!("cabinet {}: the signer cannot open a sealed secret of {}", self.at, staff.name));
         }
         self.unreadable.insert(id);
     }
@@ -184,8 +223,18 @@ impl Cabinet {
 
     /// Takes the verifier of a PIN. One that another member of staff has as well cannot be in the same book.
     fn pin_derived(&mut self, turn: &mut Turn<'_>, made: &SecretMade, pepper: u32) -> Option<BookChange> {
-        let taken = self.staff.values().any(|other| other.id != made.id && other.verifier == Some(made.verifier));
-        let staff = self.staff.values_mut().find(|staff| staff.id == made.id)?;
+        let badge =
+            |staff: &StaffAt| staff.gone.is_none() && staff.badge.as_ref().is_some_and(|badge| badge.id == made.id);
+        if let Some(staff) = self.staff.values_mut().find(|staff| badge(staff)) {
+            if let Some(badge) = &mut staff.badge {
+                badge.verifier = Some(made.verifier);
+            }
+            turn.put(STAFF_AT, self.at.key_of(staff.name.as_str()), staff);
+            return staff_change(staff);
+        }
+        let mut others = self.staff.values().filter(|other| other.gone.is_none() && other.id != made.id);
+        let taken = others.any(|other| other.verifier == Some(made.verifier));
+        let staff = self.staff.values_mut().find(|staff| staff.gone.is_none() && staff.id == made.id)?;
         let name = staff.name.clone();
         if taken {
             turn.alarm(format!(

@@ -129,7 +129,8 @@ fn every_opening_at_the_cabinet_is_on_record_with_its_right() {
     world.fact(&c1(), DoorClosed { compartment: door(1), occupancy: Occupancy::Unknown });
     world.fact(&c1(), Collected { order: order("A1"), compartment: door(1), credential, confirmed: true });
     world.fact(&c1(), DoorForced { compartment: door(2) });
-    world.fact(&c1(), WrongDoor { pulsed: door(1), opened: door(2) });
+    let by = Some(ActorStaff { name: "ann".parse().unwrap() }.into());
+    world.fact(&c1(), WrongDoor { pulsed: door(1), opened: door(2), by });
     world.fact(&c1(), opened(2, ActorNobody {}));
     let forgotten = ActorCommand { id: CommandId([9; 16]), requester: "operator:acme:old".into() };
     world.fact(&c1(), opened(2, forgotten));
@@ -146,7 +147,7 @@ fn every_opening_at_the_cabinet_is_on_record_with_its_right() {
             row(1, UnlockRight::Staff, "staff:acme:sam", "shop/A1"),
             row(1, UnlockRight::Credential, "c1c1c1c1c1c1c1c1", "shop/A1"),
             row(2, UnlockRight::Nobody, "", ""),
-            row(2, UnlockRight::Nobody, "", ""),
+            row(2, UnlockRight::Nobody, "staff:acme:ann", ""),
             row(2, UnlockRight::Nobody, "", ""),
             row(2, UnlockRight::Command, "operator:acme:old", ""),
         ]

@@ -17,6 +17,7 @@ mod requests;
 mod restore;
 mod roles;
 mod secrets;
+mod staff;
 mod status;
 mod wiping;
 mod world;

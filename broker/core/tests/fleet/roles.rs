@@ -35,7 +35,10 @@ fn requests(cabinet: &str, site: &str, n: usize) -> Vec<(&'static str, Request)>
         ("unlock", Request::Unlock { cabinet: cabinet_id(), compartment: door(1), reason: "x".into() }),
         ("order.cancel", Request::OrderCancel { order: order() }),
         ("unlock.list", Request::UnlockList { cabinet: cabinet_id(), before: None }),
-        ("staff.add", Request::StaffAdd { name: format!("s{n}").parse().unwrap() }),
+        ("staff.add", Request::StaffAdd { name: format!("s{n}").parse().unwrap(), until: None }),
+        ("staff.badge", Request::StaffBadge { name: "sam".parse().unwrap() }),
+        ("staff.list", Request::StaffList {}),
+        ("staff.revoke", Request::StaffRevoke { name: "sam".parse().unwrap() }),
         ("identity.list", Request::IdentityList { role: None, after: None }),
         ("identity.revoke", Request::IdentityRevoke { identity: who("support:acme:gone"), reason: "x".into() }),
         ("person.scope", Request::PersonScope { identity: who("support:acme:gone"), scope: Scope::Tenant }),
@@ -76,6 +79,7 @@ fn world() -> World {
     assert_eq!(world.ask(EVE, &add), Some(Reply::Done));
     world.cabinets.insert("c2".parse().unwrap(), FakeCabinet::new("c2", &[Size::S, Size::S]));
     world.connect(&"c2".parse().unwrap());
+    world.add_staff("sam");
     for cabinet in ["c1", "c2"] {
         world.put(&format!(r#"{{"order":"{cabinet}","cabinet":"{cabinet}","size":"S","category":"retail"}}"#));
     }
@@ -111,14 +115,14 @@ fn mall() -> Scope {
 #[test]
 fn each_role_does_what_the_table_says() {
     for (role, expected) in [
-        ("operator", "++++++++++++++++-++!+!+"),
-        ("support", "++-+++-+++-------------"),
-        ("technician", "++-------------+--+----"),
-        ("auditor", "++-+++---+-+---+--+----"),
-        ("staff", "-----------------------"),
-        ("integration", "---+++--+-------+------"),
-        ("cabinet", "-----------------------"),
-        ("server", "-----------------------"),
+        ("operator", "+++++++++++++++++++-++!+!+"),
+        ("support", "++-+++-+++----------------"),
+        ("technician", "++----------------+--+----"),
+        ("auditor", "++-+++---+--+-+---+--+----"),
+        ("staff", "--------------------------"),
+        ("integration", "---+++--+----------+------"),
+        ("cabinet", "--------------------------"),
+        ("server", "--------------------------"),
     ] {
         let name = if role == "integration" { "shop" } else { "kim" };
         assert_eq!(row(&format!("{role}:acme:{name}"), "c1", "mall", |_| {}), expected, "{role}");
@@ -137,6 +141,9 @@ fn nobody_reaches_another_tenant() {
             match (op, reply) {
                 ("cabinet.list", Some(Reply::Cabinets(list))) => assert_eq!(list, [], "{role}"),
                 ("order.list" | "order.list of one", Some(Reply::Orders(list))) => assert_eq!(list, [], "{role}"),
+                ("staff.list", Some(Reply::StaffMembers(list))) => {
+                    assert!(list.iter().all(|one| one.name.as_str() == "s2"))
+                }
                 ("identity.list", Some(Reply::Identities(page))) => assert_eq!(page.identities, [], "{role}"),
                 // Made in the own tenant, beside the one that is asked about. Rows are of the own streams.
                 ("staff.add" | "backup" | "fleet.status" | "rows", None) => {}
@@ -166,11 +173,11 @@ fn a_scope_takes_away_whatever_is_outside_it() {
     let cabinets = || Scope::Cabinets(vec!["c1".parse().unwrap()]);
     for limit in [mall as fn() -> Scope, cabinets] {
         for (role, inside, outside) in [
-            ("operator", "++++++++++-----+----+!+", "+--+-----------+-------"),
-            ("support", "++-+++-+++-------------", "+--+-------------------"),
-            ("technician", "++-------------+-------", "+--------------+-------"),
-            ("auditor", "++-+++---+-----+-------", "+--+-----------+-------"),
-            ("staff", "-----------------------", "-----------------------"),
+            ("operator", "++++++++++--------+----+!+", "+--+--------------+-------"),
+            ("support", "++-+++-+++----------------", "+--+----------------------"),
+            ("technician", "++----------------+-------", "+-----------------+-------"),
+            ("auditor", "++-+++---+--------+-------", "+--+--------------+-------"),
+            ("staff", "--------------------------", "--------------------------"),
         ] {
             let by = format!("{role}:acme:kim");
             let limited = |world: &mut World| {

@@ -90,7 +90,7 @@ fn a_pin_that_the_signer_cannot_open_is_named_and_the_others_work() {
     let Some(Effect::Alarm { text }) = world.seen.iter().rfind(|seen| matches!(seen, Effect::Alarm { .. })) else {
         panic!()
     };
-    assert!(text.ends_with("PIN of sue"), "{text}");
+    assert!(text.ends_with("a sealed secret of sue"), "{text}");
     assert_eq!((world.alarms(), held(books(&world))), (alarms + 1, (0, 0, 1)));
 }
 

@@ -47,7 +47,7 @@ async fn a_cabinet_whose_disk_fails_opens_nothing_and_recovers_by_itself() -> an
             healed?;
             unlocked?
         };
-        until_in_order(&mut site).await?;
+        until_in_order(&site).await?;
         site.cabinet.until_online().await?;
         if let Ok(result) = unlocked {
             opened += 1;

@@ -111,7 +111,7 @@ async fn a_cabinet_on_a_full_disk(disk: &Path) -> anyhow::Result<()> {
 
     // Somebody cleans up.
     ballast.remove();
-    until_in_order(&mut site).await?;
+    until_in_order(&site).await?;
     world.start_broker().await?;
     world.until_online(&site, true).await?;
     ensure!(site.collect(&second.code).await? == second.compartment, "the code is not used up");

@@ -64,7 +64,7 @@ async fn an_error_of_the_file_system(disk: &Path) -> anyhow::Result<()> {
     succeeds("e2fsck", &["-p"], &[&image])?;
     ensure!(succeeds("mount", &["-o", "loop"], &[&image, disk])?);
 
-    until_in_order(&mut site).await?;
+    until_in_order(&site).await?;
     put_again(&mut world, &next).await?;
     world.until_online(&site, true).await?;
     site.collect(&code).await.context("the code is not used up")?;

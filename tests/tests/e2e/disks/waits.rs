@@ -21,8 +21,7 @@ pub(super) async fn until_out_of_order(site: &Site) -> anyhow::Result<()> {
     .await
 }
 
-pub(super) async fn until_in_order(site: &mut Site) -> anyhow::Result<()> {
-    site.forget_session();
+pub(super) async fn until_in_order(site: &Site) -> anyhow::Result<()> {
     until("the screen shows its page again", async || {
         let shown = site.screen()?.view(None).await;
         Ok(shown.map_or_else(|error| Look::NotYet(error.to_string()), |_| Look::Seen(())))
