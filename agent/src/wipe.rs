@@ -4,14 +4,17 @@
 //! |---|---|
 //! | `wipe.pending` | the store has to go; what the receipt will say |
 //! | `receipt.cose` | the store is gone; the fleet has to hear of it |
-//! | `wiped.cose` | the fleet has heard, and the identity is gone too |
+//! | `discard.cose` | the fleet has heard; the identity has to go |
+//! | `wiped.cose` | the identity is gone, too |
+//!
+//! These change in one step each. A file that is being overwritten is none that says anything.
 //!
 //! Files are overwritten before they are removed. On flash memory that may leave their old blocks behind: what is in those
 //! is worth nothing without the device key, which has 32 bytes in a file of its own and goes with them.
 
 use std::path::{Path, PathBuf};
 
-use certs::{FileError, LoadError, destroy_file, read_private, rename_file, replace_private};
+use certs::{FileError, LoadError, destroy_file, read_private, remove_file, rename_file, replace_private};
 use p256::ecdsa::Signature;
 use schemas::cbor::{self, CborError};
 use schemas::crypto::receipt;
@@ -73,6 +76,18 @@ impl Files {
         self.named("receipt.cose")
     }
 
+    fn discarding(&self) -> PathBuf {
+        self.named("discard.cose")
+    }
+
+    fn wiped(&self) -> PathBuf {
+        self.named("wiped.cose")
+    }
+
+    fn settings(&self) -> PathBuf {
+        self.named("identity.toml")
+    }
+
     /// Goes on with what a former run began.
     pub fn resume(&self) -> Result<Progress, WipeError> {
         let pending = self.pending();
@@ -81,15 +96,19 @@ impl Files {
             let receipt = cbor::decode(&bytes).map_err(|source| WipeError::Pending { path: pending, source })?;
             self.carry_out(&receipt)?;
         }
-        let receipt = self.receipt();
-        if !receipt.exists() {
-            return Ok(Progress::None);
+        if self.discarding().exists() {
+            return self.finish_discarding().map(Progress::Over);
         }
-        // Of the two identities at least one is there until the fleet has the receipt.
-        if !self.identity.path(Slot::Current).exists() && !self.identity.path(Slot::Next).exists() {
-            return self.discard().map(Progress::Over);
+        if self.receipt().exists() {
+            return Ok(Progress::Receipt(read_private(&self.receipt())?.to_vec()));
         }
-        Ok(Progress::Receipt(read_private(&receipt)?.to_vec()))
+        let is_known = [Slot::Current, Slot::Next].iter().any(|slot| self.identity.path(*slot).exists());
+        if self.wiped().exists() && !is_known && self.settings().exists() {
+            // The last step of all.
+            remove_file(&self.settings())?;
+            return Ok(Progress::Over(self.wiped()));
+        }
+        Ok(Progress::None)
     }
 
     /// Erases what the cabinet knows. The store must be closed.
@@ -105,7 +124,7 @@ impl Files {
         }
         let signed = self.signed(receipt)?;
         replace_private(&self.receipt(), &signed)?;
-        destroy_file(&self.pending())?;
+        remove_file(&self.pending())?;
         info!(
             orders = receipt.orders,
             credentials = receipt.credentials,
@@ -129,15 +148,19 @@ impl Files {
 
     /// The fleet has the receipt: destroys what the cabinet was known by, and the empty store. Returns where the receipt is.
     pub fn discard(&self) -> Result<PathBuf, WipeError> {
+        rename_file(&self.receipt(), &self.discarding())?;
+        self.finish_discarding()
+    }
+
+    fn finish_discarding(&self) -> Result<PathBuf, WipeError> {
         self.identity.destroy()?;
-        for path in [&self.device_key, &self.store, &self.named("identity.toml")] {
+        for path in [&self.device_key, &self.store] {
             destroy_file(path)?;
         }
-        let kept = self.named("wiped.cose");
-        // Last: until then a restart comes here again.
-        if self.receipt().exists() {
-            rename_file(&self.receipt(), &kept)?;
-        }
+        let kept = self.wiped();
+        rename_file(&self.discarding(), &kept)?;
+        // Behind the rename: a cabinet that is enrolled anew must not find that there is something to discard.
+        remove_file(&self.settings())?;
         info!(receipt = %kept.display(), "this cabinet was wiped; `cabinet-agent enroll` puts it into service again");
         Ok(kept)
     }
@@ -234,21 +257,33 @@ mod tests {
 
     #[test]
     fn a_discarding_that_was_cut_off_anywhere_is_finished() {
-        for gone in 0..4 {
-            let folder = tempfile::tempdir().unwrap();
-            let files = cabinet(folder.path());
-            files.erase(&claims()).unwrap();
-            // The empty store that told of it.
-            fs::write(&files.store, b"receipt").unwrap();
-            create_private(&files.device_key, &[8; 32]).unwrap();
-            let all = ["identity/current.pem", "cabinet.redb", "device.key", "identity/identity.toml"];
-            for name in &all[..=gone] {
-                destroy_file(&folder.path().join(name)).unwrap();
-            }
-            let Progress::Over(kept) = files.resume().unwrap() else { panic!("{gone}") };
-            assert!(is_proven(&fs::read(kept).unwrap()) && !files.receipt().exists());
-            for name in all {
-                assert!(!folder.path().join(name).exists(), "{name} behind {gone}");
+        let all =
+            ["identity/current.pem", "device.key", "cabinet.redb", "identity/discard.cose", "identity/identity.toml"];
+        for gone in 0..all.len() {
+            for half in [false, true] {
+                let folder = tempfile::tempdir().unwrap();
+                let files = cabinet(folder.path());
+                files.erase(&claims()).unwrap();
+                // The empty store that told of it.
+                fs::write(&files.store, b"receipt").unwrap();
+                create_private(&files.device_key, &[8; 32]).unwrap();
+                rename_file(&files.receipt(), &files.discarding()).unwrap();
+                for name in all.iter().take(gone) {
+                    match *name {
+                        "identity/discard.cose" => rename_file(&files.discarding(), &files.wiped()).unwrap(),
+                        name => fs::remove_file(folder.path().join(name)).unwrap(),
+                    }
+                }
+                // The next one was overwritten and not yet removed.
+                if half && gone < 3 {
+                    fs::write(folder.path().join(all[gone]), [0; 64]).unwrap();
+                }
+                let Progress::Over(kept) = files.resume().unwrap() else { panic!("{gone}") };
+                assert!(is_proven(&fs::read(kept).unwrap()));
+                for name in all {
+                    assert!(!folder.path().join(name).exists(), "{name} behind {gone}");
+                }
+                assert_eq!(files.resume().unwrap(), Progress::None);
             }
         }
     }

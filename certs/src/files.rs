@@ -150,6 +150,14 @@ fn temporary_beside(path: &Path) -> io::Result<PathBuf> {
     Ok(path.with_file_name(temporary))
 }
 
+/// Removes a file that holds no secret; one that is not there is gone already.
+pub fn remove_file(path: &Path) -> Result<(), FileError> {
+    match fs::remove_file(path).and_then(|()| sync_folder(path)) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(FileError::Write { path: path.into(), source }),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
 /// Overwrites and removes a file; one that is not there is gone already. On flash memory its blocks may outlive that.
 pub fn destroy_file(path: &Path) -> Result<(), FileError> {
     match overwrite(path).and_then(|()| fs::remove_file(path)).and_then(|()| sync_folder(path)) {

@@ -34,8 +34,8 @@ pub use authority::{CertificateAuthority, IssueError, Issued, LeafKey, LeafReque
 pub use certificate::{CertificateError, Fingerprint, Serial, SerialError, Subject, Summary};
 pub use csr::{CSR_MAX, CertificationRequest, CsrError, DEVICE_SERIAL_MAX};
 pub use files::{
-    FileError, create_private, destroy_file, ensure_private_dir, read_private, rename_file, replace_private,
-    write_public,
+    FileError, create_private, destroy_file, ensure_private_dir, read_private, remove_file, rename_file,
+    replace_private, write_public,
 };
 pub use held::{Ed25519Key, P256Key, write_token_uri};
 pub use keys::{

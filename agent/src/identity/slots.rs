@@ -3,13 +3,11 @@
 //! Each is one file, so that a key and its certificate change in one step. Whatever dies when, one that works is left.
 //! Where keys are in a token the files name them, and a key that no file names is removed from the token.
 
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use certs::{
     CertificateDer, FileError, KeyError, LoadError, P256Key, P256Token, TOKENS, TlsIdentity, TokenError, TokenUri,
-    destroy_file, generate_p256, rename_file, replace_private, sweep_token, write_p256,
+    destroy_file, generate_p256, remove_file, rename_file, replace_private, sweep_token, write_p256,
 };
 use p256::PublicKey;
 use schemas::ids::Identity;
@@ -108,7 +106,7 @@ impl Slots {
 
     /// The certificate of the request is where it belongs.
     pub fn forget_request(&self) -> Result<(), FileError> {
-        remove(&self.request_path())
+        remove_file(&self.request_path())
     }
 
     pub fn read(&self, slot: Slot) -> Result<TlsIdentity, LoadError> {
@@ -143,7 +141,7 @@ impl Slots {
 
     /// The next one does not work.
     pub fn drop_next(&self) -> Result<(), FileError> {
-        remove(&self.path(Slot::Next))
+        remove_file(&self.path(Slot::Next))
     }
 }
 
@@ -157,15 +155,9 @@ impl Slots {
     }
 }
 
-fn remove(path: &Path) -> Result<(), FileError> {
-    match fs::remove_file(path) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(FileError::Write { path: path.into(), source }),
-        Ok(()) | Err(_) => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::time::SystemTime;
 
     use certs::{Authority, CertificateAuthority, LeafKey, LeafRequest, create_private};

@@ -10,7 +10,8 @@ use certs::{Authority, LeafKey, Subject, Summary};
 use data_encoding::{BASE64, HEXLOWER};
 use fleet_cli::stage::{CabinetPlan, PATIENCE, Stage};
 use fleet_core::signing::{
-    IssueCertificate, MakeSealed, MakeSecrets, Reveal, SecretItem, SignBook, SignCommand, SignTime, SignerReply,
+    IssueCertificate, MakeSealed, MakeSecrets, Reveal, SecretItem, SignBook, SignCommand, SignConfig, SignTime,
+    SignerReply,
 };
 use fleet_tests::{Look, Site, World, until};
 use p256::SecretKey;
@@ -19,8 +20,8 @@ use schemas::crypto::envelope::{self, Scope, public_entry};
 use schemas::crypto::seal;
 use schemas::ids::{CabinetId, Role, TenantId};
 use schemas::messages::{
-    Action, Book, BootId, Challenge, Command, CommandId, Compartment, CredentialId, CredentialKind, Down, Expect,
-    FleetTime, Instance, Key, KeyPurpose, Nonce, PepperOffer, Salt, Signed, Unlock,
+    Action, Book, BootId, Challenge, Command, CommandId, Compartment, ConfigCommand, CredentialId, CredentialKind,
+    Down, Expect, FleetTime, Instance, Key, KeyPurpose, Nonce, PepperOffer, Salt, Signed, Unlock, Wipe,
 };
 use tokio::net::UnixStream;
 
@@ -69,6 +70,13 @@ impl Loot {
 
     fn any_command(&self) -> anyhow::Result<SignCommand> {
         self.command(challenge(), now()?)
+    }
+
+    fn wipe(&self, issued: u64) -> anyhow::Result<SignConfig> {
+        let command = self.command(challenge(), issued)?.command;
+        let Command { id, challenge, issued, requester, .. } = command;
+        let command = ConfigCommand { id, challenge, issued, action: Wipe {}.into(), requester };
+        Ok(SignConfig { tenant: self.tenant.clone(), cabinet: self.cabinet.clone(), instance: INSTANCE, command })
     }
 
     fn time(&self, now: u64) -> SignTime {
@@ -217,6 +225,8 @@ async fn what_he_gets_is_limited_counted_and_logged() -> anyhow::Result<()> {
             }
         }
     }
+    let spent = talk.refused(loot.wipe(now()?)?).await?;
+    ensure!(spent == "limit of commands per minute reached", "it is counted with the commands: {spent}");
     // A bucket fills evenly: what the seconds of this test have brought is allowed.
     let more = |limit: u64| u32::try_from(limit * begun.elapsed().as_secs().div_ceil(1) / 60 + 1).unwrap_or(u32::MAX);
     for (got, limit, kind) in [
@@ -257,6 +267,7 @@ async fn he_gets_no_key_and_nothing_for_another_purpose_tenant_role_or_time() ->
     let reasons = [
         talk.refused(SignCommand { tenant: umbra.clone(), ..loot.any_command()? }).await?,
         talk.refused(SignBook { tenant: umbra.clone(), ..loot.book()? }).await?,
+        talk.refused(SignConfig { tenant: umbra.clone(), ..loot.wipe(now()?)? }).await?,
         talk.refused(SignTime { tenant: umbra.clone(), ..loot.time(now()?) }).await?,
         talk.refused(MakeSecrets { tenant: umbra.clone(), ..loot.secrets(&stage, 1)? }).await?,
         talk.refused(MakeSealed { tenant: umbra.clone(), ..loot.sealed() }).await?,
@@ -269,6 +280,7 @@ async fn he_gets_no_key_and_nothing_for_another_purpose_tenant_role_or_time() ->
         let asked = [
             talk.refused(loot.command(challenge(), far)?).await?,
             talk.refused(loot.time(far)).await?,
+            talk.refused(loot.wipe(far)?).await?,
             talk.refused(loot.certificate(far)?).await?,
         ];
         ensure!(asked.iter().all(|reason| reason.contains("clocks")), "{far}: {asked:?}");
@@ -302,11 +314,14 @@ async fn he_gets_no_key_and_nothing_for_another_purpose_tenant_role_or_time() ->
 
     // Envelopes: what was signed as one thing is good for no other. There is no request for keysets and delegations.
     let mut envelopes = Vec::new();
-    for reply in
-        [talk.ask(loot.any_command()?).await?, talk.ask(loot.book()?).await?, talk.ask(loot.time(now()?)).await?]
-    {
+    for (own, reply) in [
+        (KeyPurpose::Unlock, talk.ask(loot.any_command()?).await?),
+        (KeyPurpose::Codes, talk.ask(loot.book()?).await?),
+        (KeyPurpose::Codes, talk.ask(loot.time(now()?)).await?),
+        (KeyPurpose::Config, talk.ask(loot.wipe(now()?)?).await?),
+    ] {
         let SignerReply::Envelope(made) = reply else { anyhow::bail!("not signed: {reply:?}") };
-        envelopes.push(made.envelope.0);
+        envelopes.push((own, made.envelope.0));
     }
     worth_nothing_elsewhere(&stage, &loot, &envelopes)?;
 
@@ -315,7 +330,7 @@ async fn he_gets_no_key_and_nothing_for_another_purpose_tenant_role_or_time() ->
     holds_no_key(&other_stage, said(&other_stage)?.as_bytes())
 }
 
-fn worth_nothing_elsewhere(stage: &Stage, loot: &Loot, envelopes: &[Vec<u8>]) -> anyhow::Result<()> {
+fn worth_nothing_elsewhere(stage: &Stage, loot: &Loot, envelopes: &[(KeyPurpose, Vec<u8>)]) -> anyhow::Result<()> {
     let purposes = [
         KeyPurpose::Unlock,
         KeyPurpose::Codes,
@@ -324,12 +339,13 @@ fn worth_nothing_elsewhere(stage: &Stage, loot: &Loot, envelopes: &[Vec<u8>]) ->
         KeyPurpose::Keyset,
         KeyPurpose::Admin,
     ];
-    let (unlock, codes) = (stage.signing_key(KeyPurpose::Unlock)?, stage.signing_key(KeyPurpose::Codes)?);
+    let held = [KeyPurpose::Unlock, KeyPurpose::Codes, KeyPurpose::Config].map(|held| stage.signing_key(held));
+    let held = held.into_iter().collect::<Result<Vec<_>, _>>()?;
     let (umbra, other): (TenantId, CabinetId) = ("umbra".parse()?, "berlin-02".parse()?);
-    // Even a cabinet that took both keys for every purpose, and for a root.
+    // Even a cabinet that took each key for every purpose, and for a root.
     let keys: Vec<Key> =
-        purposes.iter().flat_map(|purpose| [public_entry(&unlock, *purpose), public_entry(&codes, *purpose)]).collect();
-    for (at, bytes) in envelopes.iter().enumerate() {
+        purposes.iter().flat_map(|purpose| held.iter().map(|key| public_entry(key, *purpose))).collect();
+    for (at, (own, bytes)) in envelopes.iter().enumerate() {
         let mut good = 0;
         for purpose in purposes {
             for (tenant, cabinet, instance) in [
@@ -341,8 +357,7 @@ fn worth_nothing_elsewhere(stage: &Stage, loot: &Loot, envelopes: &[Vec<u8>]) ->
                 let scope = Scope::Cabinet { tenant, cabinet, instance, purpose };
                 if envelope::open(bytes, scope, &keys).is_ok() {
                     good += 1;
-                    let own = if at == 0 { KeyPurpose::Unlock } else { KeyPurpose::Codes };
-                    ensure!((tenant, cabinet, instance) == (&loot.tenant, &loot.cabinet, INSTANCE) && purpose == own);
+                    ensure!((tenant, cabinet, instance) == (&loot.tenant, &loot.cabinet, INSTANCE) && purpose == *own);
                 }
             }
             let whole = Scope::Tenant { tenant: &loot.tenant, purpose };
@@ -361,7 +376,7 @@ async fn frames_that_are_no_requests_end_their_connection_and_sign_nothing() -> 
     let mut longer = good.clone();
     longer.push(0);
     let mut unknown = Vec::new();
-    for kind in 8..=23u8 {
+    for kind in 9..=23u8 {
         // [1, [kind, {}]]
         unknown.push(frame(&[0x82, 0x01, 0x82, kind, 0xa0]));
     }

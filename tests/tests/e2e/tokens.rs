@@ -16,6 +16,7 @@ use serde_json::Value;
 use crate::keys::{opens, until_keyset};
 use crate::renewal::{current, until_renewed};
 use crate::shell::Shell;
+use crate::wiping;
 
 #[path = "../../../certs/tests/token/softhsm.rs"]
 mod softhsm;
@@ -99,6 +100,8 @@ async fn until_objects(hsm: &SoftHsm, count: usize) -> anyhow::Result<()> {
 
 /// A token with the keys of one cabinet: itself and two halves.
 const ONE_KEY: usize = 3;
+/// The token alone.
+const NO_KEY: usize = 1;
 
 fn plan(hsm: &SoftHsm) -> CabinetPlan {
     CabinetPlan {
@@ -169,6 +172,20 @@ async fn an_agent_killed_while_it_renews_leaves_one_key_that_works() -> anyhow::
         until_objects(&hsm, ONE_KEY).await?;
         site.cabinet.kill_agent().await?;
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_wiped_cabinet_signs_its_receipt_and_leaves_no_key_in_its_token() -> anyhow::Result<()> {
+    let Some(hsm) = SoftHsm::find() else { return Ok(()) };
+    hsm.token("cabinet", PIN);
+    let world = World::start().await?;
+    let site = world.cabinet(plan(&hsm)).await?;
+    until_objects(&hsm, ONE_KEY).await?;
+    let told = wiping::wipe(&world, &[]).await?;
+    ensure!(told["wiped"] == true, "{told}");
+    wiping::until_discarded(&site).await?;
+    ensure!(hsm.objects()? == NO_KEY, "{} objects are left", hsm.objects()?);
     Ok(())
 }
 

@@ -18,7 +18,7 @@ fn folder(site: &Site) -> PathBuf {
     site.cabinet.folder().path.clone()
 }
 
-async fn until_discarded(site: &Site) -> anyhow::Result<Vec<u8>> {
+pub(crate) async fn until_discarded(site: &Site) -> anyhow::Result<Vec<u8>> {
     let receipt = folder(site).join("identity/wiped.cose");
     until("the cabinet has nothing left", async || {
         let log = || std::fs::read_to_string(site.cabinet.log()).unwrap_or_default();
@@ -38,7 +38,7 @@ fn files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-async fn wipe(world: &World, more: &[&str]) -> anyhow::Result<Value> {
+pub(crate) async fn wipe(world: &World, more: &[&str]) -> anyhow::Result<Value> {
     let operator = Shell::of(world, Role::Operator, "admin")?;
     let fleet = world.stage.layout().dir().to_str().context("a path")?.to_owned();
     let words = ["cabinet", "wipe", "berlin-01", "--fleet", &fleet, "--reason", "sold"];
@@ -75,9 +75,14 @@ async fn a_wiped_cabinet_leaves_a_receipt_and_nothing_else() -> anyhow::Result<(
     }
     let names: Vec<_> =
         left.iter().map(|path| path.strip_prefix(folder(&site)).unwrap().display().to_string()).collect();
-    for gone in
-        ["cabinet.redb", "device.key", "identity/current.pem", "identity/identity.toml", "identity/receipt.cose"]
-    {
+    for gone in [
+        "cabinet.redb",
+        "device.key",
+        "identity/current.pem",
+        "identity/identity.toml",
+        "identity/receipt.cose",
+        "identity/discard.cose",
+    ] {
         ensure!(!names.iter().any(|name| name == gone), "{gone} is still there: {names:?}");
     }
 
