@@ -114,6 +114,7 @@ pub fn run_signer(settings: SignerSettings, reread: impl Fn() -> anyhow::Result<
         codes_per_minute: settings.codes_per_minute,
         reveals_per_minute: settings.reveals_per_minute,
         signatures_per_minute: settings.signatures_per_minute,
+        wipes_per_minute: settings.wipes_per_minute,
     };
     runtime()?.block_on(async {
         let mut hangups = signal(SignalKind::hangup()).context("receive SIGHUP")?;

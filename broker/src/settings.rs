@@ -231,6 +231,8 @@ pub struct SignerSettings {
     pub reveals_per_minute: u32,
     /// Books and times that it signs in a minute: a time for every cabinet that connects.
     pub signatures_per_minute: u32,
+    /// Commands that make a cabinet forget everything, in a minute. Few: whoever takes over the broker could empty a fleet.
+    pub wipes_per_minute: u32,
     pub log: LogSection,
 }
 
@@ -336,6 +338,7 @@ impl Default for SignerSettings {
             codes_per_minute: 6_000,
             reveals_per_minute: 3_000,
             signatures_per_minute: 60_000,
+            wipes_per_minute: 6,
             log: LogSection::default(),
         }
     }
@@ -376,6 +379,7 @@ impl Settings for SignerSettings {
             ("codes_per_minute", self.codes_per_minute),
             ("reveals_per_minute", self.reveals_per_minute),
             ("signatures_per_minute", self.signatures_per_minute),
+            ("wipes_per_minute", self.wipes_per_minute),
         ] {
             if limit == 0 {
                 problems.problem(key, "must be at least 1");

@@ -21,6 +21,8 @@ pub struct Limits {
     pub reveals_per_minute: u32,
     /// Books and times.
     pub signatures_per_minute: u32,
+    /// Commands that make a cabinet forget everything.
+    pub wipes_per_minute: u32,
 }
 
 /// What is counted together.
@@ -31,12 +33,14 @@ pub(super) enum Kind {
     Code,
     Reveal,
     Signature,
+    Wipe,
 }
 
 impl Kind {
     pub(super) fn of(request: &SignerRequest) -> Self {
         match request {
-            SignerRequest::SignCommand(_) | SignerRequest::SignConfig(_) => Self::Command,
+            SignerRequest::SignCommand(_) => Self::Command,
+            SignerRequest::SignConfig(_) => Self::Wipe,
             SignerRequest::IssueCertificate(_) => Self::Certificate,
             SignerRequest::MakeSecrets(_) | SignerRequest::MakeSealed(_) => Self::Code,
             SignerRequest::Reveal(_) => Self::Reveal,
@@ -51,6 +55,7 @@ impl Kind {
             Self::Code => "codes",
             Self::Reveal => "reveals",
             Self::Signature => "signatures",
+            Self::Wipe => "wipes",
         }
     }
 }
@@ -67,6 +72,7 @@ pub(super) struct Meter {
     codes: Mutex<Bucket>,
     reveals: Mutex<Bucket>,
     signatures: Mutex<Bucket>,
+    wipes: Mutex<Bucket>,
 }
 
 impl Meter {
@@ -78,6 +84,7 @@ impl Meter {
             codes: bucket(limits.codes_per_minute),
             reveals: bucket(limits.reveals_per_minute),
             signatures: bucket(limits.signatures_per_minute),
+            wipes: bucket(limits.wipes_per_minute),
         }
     }
 
@@ -90,6 +97,7 @@ impl Meter {
             Kind::Code => &self.codes,
             Kind::Reveal => &self.reveals,
             Kind::Signature => &self.signatures,
+            Kind::Wipe => &self.wipes,
         };
         let mut bucket = bucket.lock().unwrap_or_else(PoisonError::into_inner);
         if bucket.take(weight(request), now) {

@@ -391,6 +391,8 @@ fn signer_toml(tenant: &TenantId, remote: Option<&RemoteSigner>) -> String {
          # For codes and PINs that are made, and for those that are shown.\n\
          codes_per_minute = 6000\n\
          reveals_per_minute = 3000\n\
+         # And for cabinets that are told to forget everything.\n\
+         wipes_per_minute = 6\n\
          \n\
          [keys]\n\
          # Of unlock, codes, config and pepper one file or a list, the newest first: that one signs, and every pepper key opens.\n\
