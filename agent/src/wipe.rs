@@ -148,7 +148,10 @@ impl Files {
 
     /// The fleet has the receipt: destroys what the cabinet was known by, and the empty store. Returns where the receipt is.
     pub fn discard(&self) -> Result<PathBuf, WipeError> {
-        rename_file(&self.receipt(), &self.discarding())?;
+        // A person may have taken the receipt away: the fleet has it, and nothing else of this cabinet is to stay.
+        if self.receipt().exists() {
+            rename_file(&self.receipt(), &self.discarding())?;
+        }
         self.finish_discarding()
     }
 
@@ -158,7 +161,9 @@ impl Files {
             destroy_file(path)?;
         }
         let kept = self.wiped();
-        rename_file(&self.discarding(), &kept)?;
+        if self.discarding().exists() {
+            rename_file(&self.discarding(), &kept)?;
+        }
         // Behind the rename: a cabinet that is enrolled anew must not find that there is something to discard.
         remove_file(&self.settings())?;
         info!(receipt = %kept.display(), "this cabinet was wiped; `cabinet-agent enroll` puts it into service again");
@@ -286,6 +291,17 @@ mod tests {
                 assert_eq!(files.resume().unwrap(), Progress::None);
             }
         }
+    }
+
+    #[test]
+    fn a_receipt_that_was_taken_away_holds_nothing_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = cabinet(folder.path());
+        files.erase(&claims()).unwrap();
+        fs::remove_file(files.receipt()).unwrap();
+        files.discard().unwrap();
+        assert_eq!(fs::read_dir(files.identity.folder()).unwrap().count(), 0);
+        assert_eq!(files.resume().unwrap(), Progress::None);
     }
 
     #[test]

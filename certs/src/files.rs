@@ -160,9 +160,9 @@ pub fn remove_file(path: &Path) -> Result<(), FileError> {
 
 /// Overwrites and removes a file; one that is not there is gone already. On flash memory its blocks may outlive that.
 pub fn destroy_file(path: &Path) -> Result<(), FileError> {
-    match overwrite(path).and_then(|()| fs::remove_file(path)).and_then(|()| sync_folder(path)) {
+    match overwrite(path) {
         Err(source) if source.kind() != io::ErrorKind::NotFound => Err(FileError::Write { path: path.into(), source }),
-        Ok(()) | Err(_) => Ok(()),
+        Ok(()) | Err(_) => remove_file(path),
     }
 }
 

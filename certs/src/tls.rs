@@ -42,15 +42,11 @@ pub fn server_config(
     clients: &ClientRoots,
     clock: Arc<dyn TimeProvider>,
 ) -> Result<ServerConfig, LoadError> {
-    check_side(own, Usage::Server)?;
-    let mut config = ServerConfig::builder_with_details(provider(), clock)
-        .with_protocol_versions(&[&version::TLS13])?
-        .with_client_cert_verifier(Arc::new(ClientVerifier { clients: clients.clone(), renewing: None }))
-        .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified(own)?)));
+    let verifier = ClientVerifier { clients: clients.clone(), renewing: None };
+    let mut config = server(own, verifier, ALPN_MQTT, clock)?;
     config.ticketer = rustls::crypto::ring::Ticketer::new()?;
     // A ticket holds the client's certificate; one is enough, since each resumption brings the next.
     config.send_tls13_tickets = 1;
-    config.alpn_protocols = vec![ALPN_MQTT.to_vec()];
     Ok(config)
 }
 
@@ -64,13 +60,23 @@ pub fn enrolment_server_config(
     clock: Arc<dyn TimeProvider>,
     grace: Duration,
 ) -> Result<ServerConfig, LoadError> {
+    server(own, ClientVerifier { clients: clients.clone(), renewing: Some(grace) }, ALPN_HTTP, clock)
+}
+
+/// What all servers have in common: TLS 1.3, clients that `verifier` looks at, one protocol. Nothing is resumed.
+fn server(
+    own: &TlsIdentity,
+    verifier: impl ClientCertVerifier + 'static,
+    protocol: &[u8],
+    clock: Arc<dyn TimeProvider>,
+) -> Result<ServerConfig, LoadError> {
     check_side(own, Usage::Server)?;
     let mut config = ServerConfig::builder_with_details(provider(), clock)
         .with_protocol_versions(&[&version::TLS13])?
-        .with_client_cert_verifier(Arc::new(ClientVerifier { clients: clients.clone(), renewing: Some(grace) }))
+        .with_client_cert_verifier(Arc::new(verifier))
         .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified(own)?)));
     config.send_tls13_tickets = 0;
-    config.alpn_protocols = vec![ALPN_HTTP.to_vec()];
+    config.alpn_protocols = vec![protocol.to_vec()];
     Ok(config)
 }
 

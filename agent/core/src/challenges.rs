@@ -2,24 +2,12 @@
 
 use std::collections::VecDeque;
 
-use schemas::messages::{BootId, COMMAND_AGE_MAX_MILLIS, Challenge, Nonce};
+use schemas::messages::{BootId, COMMAND_AGE_MAX_MILLIS, Challenge, Nonce, RefusalReason};
 
 use crate::draws::Draws;
 
 /// Age at which the current challenge is replaced, in milliseconds.
 pub const CHALLENGE_ROTATION_MILLIS: u64 = 5_000;
-
-/// What a named challenge turned out to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Freshness {
-    /// Made at this time of the boot clock, at most 30 s ago.
-    Fresh {
-        made: u64,
-    },
-    Expired,
-    /// Of another run, or never made.
-    Unknown,
-}
 
 struct Made {
     challenge: Challenge,
@@ -52,16 +40,17 @@ impl Challenges {
         challenge
     }
 
-    pub(crate) fn check(&self, named: &Challenge, now: u64) -> Freshness {
+    /// When the named challenge was made, at most 30 s ago; or why it does not count.
+    pub(crate) fn check(&self, named: &Challenge, now: u64) -> Result<u64, RefusalReason> {
         if named.boot != self.boot {
-            return Freshness::Unknown;
+            return Err(RefusalReason::UnknownChallenge);
         }
         match self.made.iter().find(|made| made.challenge == *named) {
-            Some(made) if now.saturating_sub(made.at) <= COMMAND_AGE_MAX_MILLIS => Freshness::Fresh { made: made.at },
-            Some(_) => Freshness::Expired,
+            Some(made) if now.saturating_sub(made.at) <= COMMAND_AGE_MAX_MILLIS => Ok(made.at),
+            Some(_) => Err(RefusalReason::Expired),
             // The nonces of forgotten challenges cannot be compared; either answer refuses, this one is more helpful.
-            None if self.is_forgotten(named.counter) => Freshness::Expired,
-            None => Freshness::Unknown,
+            None if self.is_forgotten(named.counter) => Err(RefusalReason::Expired),
+            None => Err(RefusalReason::UnknownChallenge),
         }
     }
 
@@ -86,10 +75,10 @@ mod tests {
         assert_eq!(challenges.current(5_999, &mut draws), first);
         let second = challenges.current(6_000, &mut draws);
         assert_ne!(first, second);
-        assert_eq!(challenges.check(&first, 31_000), Freshness::Fresh { made: 1_000 });
-        assert_eq!(challenges.check(&first, 31_001), Freshness::Expired);
+        assert_eq!(challenges.check(&first, 31_000), Ok(1_000));
+        assert_eq!(challenges.check(&first, 31_001), Err(RefusalReason::Expired));
         challenges.current(60_000, &mut draws);
-        assert_eq!(challenges.check(&first, 60_000), Freshness::Expired);
+        assert_eq!(challenges.check(&first, 60_000), Err(RefusalReason::Expired));
     }
 
     #[test]
@@ -102,7 +91,7 @@ mod tests {
             Challenge { counter: 2, ..made },
             Challenge { counter: 0, ..made },
         ] {
-            assert_eq!(challenges.check(&other, 0), Freshness::Unknown, "{other:?}");
+            assert_eq!(challenges.check(&other, 0), Err(RefusalReason::UnknownChallenge), "{other:?}");
         }
     }
 

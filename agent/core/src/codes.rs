@@ -5,7 +5,6 @@ use schemas::crypto::envelope;
 use schemas::messages::{Book, BookApplied, BookRefused, CodesMessage, FleetTime, KeyPurpose, RefusalReason};
 
 use crate::book::Binding;
-use crate::challenges::Freshness;
 use crate::core::CabinetCore;
 use crate::keyset::refusal;
 use crate::records::TIME_KEY;
@@ -41,7 +40,7 @@ impl CabinetCore {
 
     fn handle_time(&mut self, turn: &mut Turn, time: &FleetTime) {
         match self.challenges.check(&time.challenge, turn.now) {
-            Freshness::Fresh { made } => {
+            Ok(made) => {
                 if let Some(row) = self.clock.set(time.now, &time.challenge, made, turn.now) {
                     turn.put(META, TIME_KEY, &row);
                 }
@@ -49,8 +48,7 @@ impl CabinetCore {
                     self.begin_epoch(turn);
                 }
             }
-            Freshness::Expired => self.refuse_codes(turn, None, RefusalReason::Expired),
-            Freshness::Unknown => self.refuse_codes(turn, None, RefusalReason::UnknownChallenge),
+            Err(reason) => self.refuse_codes(turn, None, reason),
         }
     }
 

@@ -9,7 +9,6 @@ use schemas::messages::{
 };
 use schemas::step::number_of_key;
 
-use crate::challenges::Freshness;
 use crate::core::CabinetCore;
 use crate::keyset::refusal;
 use crate::records::{AcceptedCommand, CommandUse, Content, Purpose};
@@ -108,11 +107,7 @@ impl CabinetCore {
         if let Some(reason) = self.refusals.of_command(&command.id) {
             return Err(reason);
         }
-        let made = match self.challenges.check(&command.challenge, now) {
-            Freshness::Fresh { made } => made,
-            Freshness::Expired => return Err(RefusalReason::Expired),
-            Freshness::Unknown => return Err(RefusalReason::UnknownChallenge),
-        };
+        let made = self.challenges.check(&command.challenge, now)?;
         let Action::Unlock(unlock) = &command.action;
         let bay = self.bays.get(&unlock.compartment).ok_or(RefusalReason::UnknownCompartment)?;
         // An order that its recipient has not closed the door on is out for the fleet.

@@ -10,7 +10,6 @@ use schemas::messages::{
     CommandId, ConfigAction, ConfigCommand, Down, KeyPurpose, MESSAGE_MAX, Receipt, RefusalReason, Wipe, Wiped,
 };
 
-use crate::challenges::Freshness;
 use crate::commands::REQUESTER_MAX;
 use crate::core::CabinetCore;
 use crate::keyset::refusal;
@@ -77,11 +76,7 @@ impl CabinetCore {
         if let Some(reason) = self.refusals.of_command(&command.id) {
             return Err(reason);
         }
-        match self.challenges.check(&command.challenge, now) {
-            Freshness::Fresh { .. } => {}
-            Freshness::Expired => return Err(RefusalReason::Expired),
-            Freshness::Unknown => return Err(RefusalReason::UnknownChallenge),
-        }
+        self.challenges.check(&command.challenge, now)?;
         if self.bays.values().any(|bay| bay.active.is_some()) { Err(RefusalReason::Busy) } else { Ok(()) }
     }
 

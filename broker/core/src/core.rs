@@ -83,24 +83,10 @@ impl FleetCore {
         self.take(&mut turn, input);
         self.deliver(&mut turn);
         self.ask_signer(&mut turn);
+        self.alarms.extend(std::mem::take(&mut turn.alarmed));
         let step = turn.finish();
         self.agenda = agenda;
-        self.note_alarms(&step.effects, moment.now);
         step
-    }
-
-    /// Every alarm about a cabinet begins with its name.
-    fn note_alarms(&mut self, effects: &[Effect], now: FleetMillis) {
-        for effect in effects {
-            let Effect::Alarm { text } = effect else { continue };
-            let Some(named) = text.strip_prefix("cabinet ") else { continue };
-            let name = named.split([':', ' ']).next().unwrap_or_default();
-            let Some((tenant, cabinet)) = name.split_once('/') else { continue };
-            if let (Ok(tenant), Ok(cabinet)) = (tenant.parse(), cabinet.parse()) {
-                let seen = AlarmSeen { at: Rfc3339(now), text: text.clone() };
-                self.alarms.insert(CabinetRef::new(tenant, cabinet), seen);
-            }
-        }
     }
 
     /// When [`Input::Tick`] is due.

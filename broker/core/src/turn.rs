@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemas::api::{AlarmSeen, Rfc3339};
 use schemas::cbor;
 use schemas::messages::FleetMillis;
 use schemas::step::{Step, Table, Write};
@@ -13,7 +14,7 @@ use crate::effect::Effect;
 use crate::input::Moment;
 use crate::intents::{Intent, Intents};
 use crate::jobs::{Job, Jobs};
-use crate::tables::{INTENTS, StreamRef};
+use crate::tables::{CabinetRef, INTENTS, StreamRef};
 
 /// What is still to be done, by any aggregate.
 #[derive(Default)]
@@ -30,12 +31,14 @@ pub(crate) struct Turn<'a> {
     drawn: u64,
     step: Step<Effect>,
     grown: BTreeMap<StreamRef, u64>,
+    /// Alarms about cabinets, in their order.
+    pub(crate) alarmed: Vec<(CabinetRef, AlarmSeen)>,
 }
 
 impl<'a> Turn<'a> {
     pub(crate) fn new(agenda: &'a mut Agenda, moment: &Moment) -> Self {
         let Moment { now, entropy } = *moment;
-        Self { now, agenda, entropy, drawn: 0, step: Step::default(), grown: BTreeMap::new() }
+        Self { now, agenda, entropy, drawn: 0, step: Step::default(), grown: BTreeMap::new(), alarmed: Vec::new() }
     }
 
     pub(crate) fn put<T: Serialize>(&mut self, table: Table, key: impl Into<Vec<u8>>, record: &T) {
@@ -52,6 +55,12 @@ impl<'a> Turn<'a> {
 
     pub(crate) fn alarm(&mut self, text: String) {
         self.effect(Effect::Alarm { text });
+    }
+
+    /// About one cabinet: its newest one is shown to whoever looks after the fleet.
+    pub(crate) fn alarm_of(&mut self, at: &CabinetRef, text: String) {
+        self.alarmed.push((at.clone(), AlarmSeen { at: Rfc3339(self.now), text: text.clone() }));
+        self.alarm(text);
     }
 
     pub(crate) fn refuse(&mut self, reason: impl Into<String>) {

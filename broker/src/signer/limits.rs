@@ -4,6 +4,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use fleet_core::signing::SignerRequest;
+use schemas::messages::CommandId;
 use tracing::{info, warn};
 
 /// At most one line in the log per this time and kind about requests that are refused for a limit: a flood of them must not drown the
@@ -103,21 +104,9 @@ impl Meter {
         if bucket.take(weight(request), now) {
             let (asked, n) = (name(request), bucket.done);
             let cabinet = cabinet_of(request).unwrap_or_default();
-            match request {
-                SignerRequest::SignCommand(ask) => {
-                    let requester = &ask.command.requester;
-                    info!(cabinet, command = %ask.command.id, requester, n, "{asked}");
-                }
-                SignerRequest::SignConfig(ask) => {
-                    let requester = &ask.command.requester;
-                    info!(cabinet, command = %ask.command.id, requester, n, "{asked}");
-                }
-                SignerRequest::SignBook(_)
-                | SignerRequest::SignTime(_)
-                | SignerRequest::MakeSecrets(_)
-                | SignerRequest::MakeSealed(_)
-                | SignerRequest::Reveal(_)
-                | SignerRequest::IssueCertificate(_) => info!(cabinet, n, "{asked}"),
+            match command_of(request) {
+                Some((command, requester)) => info!(cabinet, %command, requester, n, "{asked}"),
+                None => info!(cabinet, n, "{asked}"),
             }
             return Ok(());
         }
@@ -140,6 +129,20 @@ pub(super) fn name(request: &SignerRequest) -> &'static str {
         SignerRequest::Reveal(_) => "reveal",
         SignerRequest::IssueCertificate(_) => "issue certificate",
         SignerRequest::SignConfig(_) => "sign config command",
+    }
+}
+
+/// A command, and who asked for it.
+fn command_of(request: &SignerRequest) -> Option<(CommandId, &str)> {
+    match request {
+        SignerRequest::SignCommand(ask) => Some((ask.command.id, &ask.command.requester)),
+        SignerRequest::SignConfig(ask) => Some((ask.command.id, &ask.command.requester)),
+        SignerRequest::SignBook(_)
+        | SignerRequest::SignTime(_)
+        | SignerRequest::MakeSecrets(_)
+        | SignerRequest::MakeSealed(_)
+        | SignerRequest::Reveal(_)
+        | SignerRequest::IssueCertificate(_) => None,
     }
 }
 

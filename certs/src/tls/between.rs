@@ -20,7 +20,7 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use schemas::ids::Identity;
 
-use super::{certified, check_side, provider, system_time, with_leaf};
+use super::{certified, check_side, provider, server, system_time, with_leaf};
 use crate::load::{LoadError, TlsIdentity};
 use crate::peers::{IdentityError, PeerIdentity, ServerRoots};
 use crate::profile::Usage;
@@ -58,14 +58,7 @@ pub fn signer_server_config(
     broker: &ServerPeer,
     clock: Arc<dyn TimeProvider>,
 ) -> Result<ServerConfig, LoadError> {
-    check_side(own, Usage::Server)?;
-    let mut config = ServerConfig::builder_with_details(provider(), clock)
-        .with_protocol_versions(&[&version::TLS13])?
-        .with_client_cert_verifier(Arc::new(Verifier(broker.clone())))
-        .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified(own)?)));
-    config.send_tls13_tickets = 0;
-    config.alpn_protocols = vec![ALPN_SIGNER.to_vec()];
-    Ok(config)
+    server(own, Verifier(broker.clone()), ALPN_SIGNER, clock)
 }
 
 /// Settings of a broker whose signer is on another host. It shows the certificate that its clients see, too.

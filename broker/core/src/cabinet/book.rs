@@ -151,7 +151,7 @@ impl Cabinet {
             return;
         }
         let about = version.map_or_else(String::new, |version| format!(" {version}"));
-        turn.alarm(format!("cabinet {} refused book{about}: {reason}", self.at));
+        turn.alarm_of(&self.at, format!("cabinet {} refused book{about}: {reason}", self.at));
         let rebase = matches!(reason, RefusalReason::WrongBase | RefusalReason::OldVersion);
         let Some(open) = self.open_link().filter(|open| rebase && !open.rebased) else {
             return;

@@ -162,7 +162,7 @@ impl Cabinet {
 
     pub(super) fn command_refused(&mut self, turn: &mut Turn<'_>, refused: &CommandRefused) {
         let what = if self.is_wipe(refused) { "to be wiped and is asked again" } else { "a command" };
-        turn.alarm(format!("cabinet {} refused {what}: {}", self.at, refused.reason));
+        turn.alarm_of(&self.at, format!("cabinet {} refused {what}: {}", self.at, refused.reason));
         // A replayed command was taken before: its outcome is still to come.
         let ended = refused.reason != RefusalReason::Replayed;
         let Some(id) = refused.id.filter(|id| ended && self.commands.contains_key(id)) else {

@@ -251,7 +251,7 @@ impl Cabinet {
         self.said = Said { pepper: None, ..std::mem::take(&mut self.said) };
         turn.put(SAID, self.at.key(), &self.said);
         self.forget_verifiers(turn);
-        turn.alarm(format!("cabinet {} has other hardware now; the former one is shut out", self.at));
+        turn.alarm_of(&self.at, format!("cabinet {} has other hardware now; the former one is shut out", self.at));
         // Up to the second before the new one's.
         Some(Replaced { by, until: issued.saturating_sub(1_000) })
     }
@@ -267,7 +267,7 @@ impl Cabinet {
         let now = turn.now;
         if self.enrolment.warned.is_none_or(|warned| now.abs_diff(warned) >= WARN_EVERY_MILLIS) {
             self.enrolment.warned = Some(now);
-            turn.alarm(format!("somebody tried to enrol as cabinet {}: {refusal}", self.at));
+            turn.alarm_of(&self.at, format!("somebody tried to enrol as cabinet {}: {refusal}", self.at));
         }
     }
 }

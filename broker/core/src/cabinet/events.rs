@@ -78,7 +78,7 @@ impl Cabinet {
             Err(error) => {
                 // It may have said what is in a compartment now.
                 self.progress.unreconciled = Some(true);
-                turn.alarm(format!("cabinet {}: event {} is kept unread: {error}", self.at, uplink.n));
+                turn.alarm_of(&self.at, format!("cabinet {}: event {} is kept unread: {error}", self.at, uplink.n));
             }
         }
         self.put_progress(turn);
@@ -134,7 +134,7 @@ impl Cabinet {
             Fact::AuditRequired(found) => {
                 let inside = self.inside.get(&found.compartment).cloned().unwrap_or_default();
                 self.set_inside(turn, found.compartment, Inside { audit_required: true, ..inside });
-                turn.alarm(format!("cabinet {}: compartment {} needs a look", self.at, found.compartment));
+                turn.alarm_of(&self.at, format!("cabinet {}: compartment {} needs a look", self.at, found.compartment));
                 self.drop_lost_reservations(turn);
             }
             Fact::UnlockDone(done) => self.unlock_done(turn, &done),
@@ -146,10 +146,10 @@ impl Cabinet {
             Fact::KeysetRefused(refused) => self.keyset_refused(turn, &refused),
             Fact::DoorForced(ref seen) => {
                 self.seen_door(seen.compartment, DoorState::Forced, None);
-                turn.alarm(format!("cabinet {}: {}", self.at, describe::text(&fact)));
+                turn.alarm_of(&self.at, format!("cabinet {}: {}", self.at, describe::text(&fact)));
             }
             Fact::WrongDoor(_) | Fact::TypingLocked(_) => {
-                turn.alarm(format!("cabinet {}: {}", self.at, describe::text(&fact)));
+                turn.alarm_of(&self.at, format!("cabinet {}: {}", self.at, describe::text(&fact)));
             }
             Fact::Wiped(wiped) => self.wiped(turn, wiped),
             Fact::DoorHeldOpen(seen) => self.seen_door(seen.compartment, DoorState::HeldOpen, None),
@@ -220,10 +220,13 @@ impl Cabinet {
     /// It stays with the keys that it has. Sent again with its next connection.
     fn keyset_refused(&self, turn: &mut Turn<'_>, refused: &KeysetRefused) {
         let which = refused.version.map_or_else(|| "a keyset".to_owned(), |version| format!("keyset {version}"));
-        turn.alarm(format!(
-            "cabinet {} refused {which}: {}; it believes the keys of keyset {}",
-            self.at, refused.reason, self.said.keyset
-        ));
+        turn.alarm_of(
+            &self.at,
+            format!(
+                "cabinet {} refused {which}: {}; it believes the keys of keyset {}",
+                self.at, refused.reason, self.said.keyset
+            ),
+        );
     }
 
     /// The cabinet believes other keys now: what it refused for want of them may be sent again.
@@ -256,7 +259,7 @@ impl Cabinet {
         let low = sample.disk_low == Some(true);
         if std::mem::replace(&mut self.disk_low, low) != low {
             let word = if low { "is full: it takes no new orders" } else { "has room again" };
-            turn.alarm(format!("cabinet {}: its disk {word}", self.at));
+            turn.alarm_of(&self.at, format!("cabinet {}: its disk {word}", self.at));
         }
         if sample.outbox == 0 && self.is_unreconciled() {
             self.reconcile(turn, &sample.compartments.items);

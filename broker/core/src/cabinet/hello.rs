@@ -59,7 +59,7 @@ impl Cabinet {
             Err(error) => return self.close(turn, format!("hello: {error}")),
         };
         if let Err(reason) = self.plausible(&hello) {
-            turn.alarm(format!("cabinet {}: {reason}", self.at));
+            turn.alarm_of(&self.at, format!("cabinet {}: {reason}", self.at));
             return self.close(turn, reason);
         }
         self.count_from(turn, &hello);
@@ -120,20 +120,26 @@ impl Cabinet {
             Some(epoch) if epoch == hello.epoch => {
                 if hello.newest < self.progress.high_water {
                     self.progress.unreconciled = Some(true);
-                    turn.alarm(format!(
-                        "cabinet {} has events up to {} only, the fleet up to {}: its store was put back",
-                        self.at, hello.newest, self.progress.high_water
-                    ));
+                    turn.alarm_of(
+                        &self.at,
+                        format!(
+                            "cabinet {} has events up to {} only, the fleet up to {}: its store was put back",
+                            self.at, hello.newest, self.progress.high_water
+                        ),
+                    );
                 }
             }
             Some(before) => {
                 self.audit_all(turn);
                 if self.takes_orders() {
-                    turn.alarm(format!(
-                        "cabinet {} has another store: events of the former one after number {} may be missing, \
+                    turn.alarm_of(
+                        &self.at,
+                        format!(
+                            "cabinet {} has another store: events of the former one after number {} may be missing, \
                          and loaded compartments need a look",
-                        self.at, self.progress.high_water
-                    ));
+                            self.at, self.progress.high_water
+                        ),
+                    );
                 }
                 let former = self.progress.former.get_or_insert_default();
                 former.push(EventMark { epoch: before, high_water: self.progress.high_water });
@@ -158,7 +164,7 @@ impl Cabinet {
         let row =
             EventRow { arrived: turn.now, quarantined: false, record: cbor::Blob::default(), lost_to: Some(last) };
         turn.put(EVENTS, event_key(&self.at.tenant, &self.at.cabinet, epoch, first), &row);
-        turn.alarm(format!("cabinet {}: events {first} to {last} are lost (history gap)", self.at));
+        turn.alarm_of(&self.at, format!("cabinet {}: events {first} to {last} are lost (history gap)", self.at));
         self.progress.high_water = last;
         self.progress.unreconciled = Some(true);
     }
@@ -185,7 +191,7 @@ impl Cabinet {
                 Some(false) => "takes it for free",
                 None => "says nothing that the fleet can read",
             };
-            turn.alarm(format!("cabinet {}: compartment {at} needs a look, the cabinet {word}", self.at));
+            turn.alarm_of(&self.at, format!("cabinet {}: compartment {at} needs a look, the cabinet {word}", self.at));
             self.set_inside(turn, at, Inside { audit_required: true, ..found });
         }
         self.progress.unreconciled = None;
@@ -214,7 +220,7 @@ impl Cabinet {
             return;
         }
         if hello.compartments.left_out > 0 {
-            turn.alarm(format!(
+            turn.alarm_of(&self.at, format!(
                 "cabinet {}: {} of its compartments are of a kind that this fleet does not know: they get no orders",
                 self.at, hello.compartments.left_out
             ));

@@ -25,7 +25,7 @@ impl Cabinet {
         let newest = chain.newest().map_or(0, |row| row.version);
         if held > newest && held != self.keyset_ahead {
             self.keyset_ahead = held;
-            turn.alarm(format!(
+            turn.alarm_of(&self.at, format!(
                 "cabinet {} holds keyset {held}, the fleet has {newest} only: `fleet keys push` puts the newest again",
                 self.at
             ));

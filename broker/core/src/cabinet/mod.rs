@@ -221,9 +221,12 @@ impl Cabinet {
     fn doubt(&mut self, turn: &mut Turn<'_>, order: &OrderKey, compartment: Compartment) {
         let found = self.inside.get(&compartment).cloned().unwrap_or_default();
         self.set_inside(turn, compartment, Inside { audit_required: true, ..found });
-        turn.alarm(format!(
-            "cabinet {} reports order {order} in compartment {compartment}, where the fleet does not expect it",
-            self.at
-        ));
+        turn.alarm_of(
+            &self.at,
+            format!(
+                "cabinet {} reports order {order} in compartment {compartment}, where the fleet does not expect it",
+                self.at
+            ),
+        );
     }
 }

@@ -182,7 +182,10 @@ impl Cabinet {
             let announced = grant.announced;
             let Some(credential) = grant.credentials.iter_mut().find(|one| one.id == id) else { continue };
             let order = order.clone();
-            turn.alarm(format!("cabinet {}: the signer cannot open the sealed code of order {order}", self.at));
+            turn.alarm_of(
+                &self.at,
+                format!("cabinet {}: the signer cannot open the sealed code of order {order}", self.at),
+            );
             if announced {
                 self.unreadable.insert(id);
             } else {
@@ -193,7 +196,10 @@ impl Cabinet {
         }
         let of = |staff: &&StaffAt| staff.id == id || staff.badge.as_ref().is_some_and(|badge| badge.id == id);
         if let Some(staff) = self.staff.values().find(of) {
-            turn.alarm(format!("cabinet {}: the signer cannot open a sealed secret of {}", self.at, staff.name));
+            turn.alarm_of(
+                &self.at,
+                format!("cabinet {}: the signer cannot open a sealed secret of {}", self.at, staff.name),
+            );
         }
         self.unreadable.insert(id);
     }
@@ -237,11 +243,14 @@ impl Cabinet {
         let staff = self.staff.values_mut().find(|staff| staff.gone.is_none() && staff.id == made.id)?;
         let name = staff.name.clone();
         if taken {
-            turn.alarm(format!(
-                "cabinet {}: two members of staff have the same PIN, that of {name} does not work there: \
+            turn.alarm_of(
+                &self.at,
+                format!(
+                    "cabinet {}: two members of staff have the same PIN, that of {name} does not work there: \
                  `fleet staff add {name}` makes another",
-                self.at
-            ));
+                    self.at
+                ),
+            );
             self.staff.remove(&name);
             turn.remove(STAFF_AT, self.at.key_of(name.as_str()));
             return Some(DropStaff { name }.into());

@@ -26,7 +26,7 @@ impl Cabinet {
             online: self.is_online(),
             last_seen: self.progress.last_seen.map(Rfc3339),
             agent: self.said.agent.clone(),
-            book_wanted: self.progress.wanted + u64::from(self.lacks_verifiers()),
+            book_wanted: self.book_wanted(),
             book_held: self.progress.held,
             keyset_held: self.said.keyset,
             disk_low: self.disk_low,
@@ -34,12 +34,16 @@ impl Cabinet {
         }
     }
 
+    /// What is still at the signer will be in the next version: until then not everything is in force.
+    fn book_wanted(&self) -> u64 {
+        self.progress.wanted + u64::from(self.lacks_verifiers())
+    }
+
     pub(crate) fn detail(&self) -> CabinetDetail {
         CabinetDetail {
             summary: self.summary(),
             instance: self.registration.instance,
-            // What is still at the signer will be in the next version: until then not everything is in force.
-            book_wanted: self.progress.wanted + u64::from(self.lacks_verifiers()),
+            book_wanted: self.book_wanted(),
             book_held: self.progress.held,
             keyset_held: self.said.keyset,
             events: self.progress.high_water,

@@ -58,7 +58,7 @@ impl Cabinet {
             let hint = "have them collected or taken back first; or say --with-orders";
             return Err(error(RequestErrorCode::Conflict, text, hint));
         }
-        turn.alarm(format!("cabinet {} is to be wiped, says {by}: {reason}", self.at));
+        turn.alarm_of(&self.at, format!("cabinet {} is to be wiped, says {by}: {reason}", self.at));
         let instance = self.registration.instance;
         self.wipe = Some(WipeRow { instance, by, reason, ordered: turn.now, command: None, done: None, receipt: None });
         self.put_wipe(turn);
@@ -74,7 +74,7 @@ impl Cabinet {
             let hint = "`fleet cabinet show` tells whether it has; `fleet cabinet replace` puts it into service again";
             return Err(error(RequestErrorCode::Conflict, text, hint));
         }
-        turn.alarm(format!("cabinet {} is to be kept, says {who}", self.at));
+        turn.alarm_of(&self.at, format!("cabinet {} is to be kept, says {who}", self.at));
         self.forget_wipe(turn);
         Ok(Reply::Done)
     }
@@ -112,7 +112,10 @@ impl Cabinet {
         let is_alive = !hello.compartments.items.is_empty();
         if let Some(row) = self.wipe.as_mut().filter(|row| is_alive && row.done.is_some()) {
             (row.done, row.receipt) = (None, None);
-            turn.alarm(format!("cabinet {} was wiped and is back with a former disk: it is wiped again", self.at));
+            turn.alarm_of(
+                &self.at,
+                format!("cabinet {} was wiped and is back with a former disk: it is wiped again", self.at),
+            );
         }
         // One without compartments has its receipt on the way.
         if is_alive {
@@ -179,16 +182,19 @@ impl Cabinet {
                 == (&self.at.tenant, &self.at.cabinet, self.registration.instance)
         });
         if !is_ours {
-            return turn.alarm(format!("cabinet {} says that it was wiped, and has no receipt of it", self.at));
+            return turn
+                .alarm_of(&self.at, format!("cabinet {} says that it was wiped, and has no receipt of it", self.at));
         }
         match &mut self.wipe {
             Some(row) => (row.done, row.receipt) = (Some(turn.now), Some(wiped.receipt)),
             // A fleet on an old backup: the order is among what it has lost.
-            None => return turn.alarm(format!("cabinet {} was wiped, and nobody here had said so", self.at)),
+            None => {
+                return turn.alarm_of(&self.at, format!("cabinet {} was wiped, and nobody here had said so", self.at));
+            }
         }
         self.put_wipe(turn);
         turn.not_due(&Deadline::Wipe(self.at.clone()));
-        turn.alarm(format!("cabinet {} was wiped", self.at));
+        turn.alarm_of(&self.at, format!("cabinet {} was wiped", self.at));
     }
 
     pub(super) fn wipe_detail(&self) -> Option<WipeDetail> {

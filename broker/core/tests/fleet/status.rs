@@ -1,10 +1,12 @@
 //! How the fleet is, as `fleet doctor` asks.
 
-use fleet_core::Effect;
+use fleet_core::enrolment::{Issue, Right};
+use fleet_core::{Effect, Input};
 use schemas::api::{FleetStatus, Request, Rfc3339, Scope};
+use schemas::enrolment::TokenSecret;
 use schemas::messages::{DoorForced, Size};
 
-use crate::world::{FakeCabinet, World, c1, door, who};
+use crate::world::{FakeCabinet, World, c1, door, tenant, who};
 
 fn status(world: &mut World, by: &str, after: Option<&str>) -> FleetStatus {
     let after = after.map(|after| after.parse().unwrap());
@@ -31,6 +33,17 @@ fn each_cabinet_tells_its_connection_its_versions_and_its_newest_alarm() {
     assert_eq!((second.online, second.last_seen, second.alarm), (false, None, None));
     world.disconnect(&c1());
     assert!(!status(&mut world, EVE, None).cabinets[0].online);
+}
+
+/// Whatever an alarm's words begin with.
+#[test]
+fn an_alarm_belongs_to_the_cabinet_that_it_is_about() {
+    let mut world = World::new(&[Size::S]);
+    let secret = TokenSecret::new([9; 16]).hash();
+    let (right, issue) = (Right::Token { secret, device_serial: None }, Issue { ticket: 1, key: vec![1] });
+    world.handle(Input::Enrol { tenant: tenant(), cabinet: c1(), right, issue });
+    let alarm = status(&mut world, EVE, None).cabinets[0].alarm.clone().unwrap();
+    assert!(alarm.text.starts_with("somebody tried to enrol as cabinet acme/c1"), "{alarm:?}");
 }
 
 #[test]
