@@ -58,7 +58,7 @@ pub fn run_broker(settings: BrokerSettings) -> anyhow::Result<()> {
         signer: runtime.block_on(async { SignerClient::start(route, answers) }),
     };
     let store = settings.store.clone();
-    let config = Config { quota: settings.quotas, ..Config::default() };
+    let config = Config { quota: settings.quotas, break_glass: settings.codes.break_glass, ..Config::default() };
     let driver = Driver::open(config.clone(), store.open()?, surroundings).with_context(|| using(&store))?;
 
     let (stopping, stop) = watch::channel(false);

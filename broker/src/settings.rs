@@ -24,7 +24,22 @@ pub struct BrokerSettings {
     pub enrolment: EnrolmentSection,
     /// Of each integration; `fleet integration quota` changes them for one.
     pub quotas: QuotaLimits,
+    pub codes: CodesSection,
     pub log: LogSection,
+}
+
+/// What cabinets have in their books besides what orders need.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CodesSection {
+    /// A break-glass code for each cabinet. Without it nobody gets in by one, also where the network stays away for weeks.
+    pub break_glass: bool,
+}
+
+impl Default for CodesSection {
+    fn default() -> Self {
+        Self { break_glass: true }
+    }
 }
 
 /// The one port that the world can reach.

@@ -13,6 +13,7 @@ use schemas::step::Table;
 use serde::Serialize;
 
 use crate::DeviceKey;
+use crate::break_glass::Glass;
 use crate::records::{BOOK_KEY, BookRow, CredentialRow, Life, OrderRow, StaffRow};
 use crate::tables::{CREDENTIALS, META, ORDERS, STAFF, credential_key, order_key, staff_key};
 use crate::turn::Turn;
@@ -30,6 +31,7 @@ const DIGITS_DEFAULT: u8 = 8;
 pub(crate) struct HeldBook {
     version: u64,
     code_digits: u8,
+    pub(crate) glass: Glass,
     pub(crate) orders: BTreeMap<OrderKey, OrderRow>,
     credentials: BTreeMap<CredentialId, CredentialRow>,
     staff: BTreeMap<Name, StaffRow>,
@@ -51,10 +53,11 @@ impl HeldBook {
         credentials: BTreeMap<CredentialId, CredentialRow>,
         staff: BTreeMap<Name, StaffRow>,
     ) -> Self {
-        let row = row.unwrap_or(BookRow { version: 0, code_digits: DIGITS_DEFAULT });
+        let row = row.unwrap_or(BookRow { version: 0, code_digits: DIGITS_DEFAULT, glass: None, broken: None });
         let mut book = Self {
             version: row.version,
             code_digits: row.code_digits,
+            glass: Glass::open(row.glass, row.broken),
             orders,
             credentials,
             staff,
@@ -162,6 +165,7 @@ impl HeldBook {
         self.orders.retain(|order, _| put.contains(order) || inside.contains(order));
         self.staff.clear();
         self.code_digits = DIGITS_DEFAULT;
+        self.glass.drop_held();
         let ids: Vec<_> = self.credentials.keys().copied().collect();
         for id in ids {
             let Some(row) = self.credentials.get_mut(&id) else { continue };
@@ -187,6 +191,7 @@ impl HeldBook {
             }
             BookChange::Rules(rules) if (DIGITS_MIN..=DIGITS_MAX).contains(&rules.code_digits) => {
                 self.code_digits = rules.code_digits;
+                return self.glass.put(rules.break_glass, binding);
             }
             BookChange::Rules(_) => return Err(RefusalReason::Malformed),
         }
@@ -318,7 +323,13 @@ impl HeldBook {
         write_difference(&self.orders, &next.orders, turn, ORDERS, order_key);
         write_difference(&self.credentials, &next.credentials, turn, CREDENTIALS, credential_key);
         write_difference(&self.staff, &next.staff, turn, STAFF, staff_key);
-        turn.put(META, BOOK_KEY, &BookRow { version: next.version, code_digits: next.code_digits });
+        next.save_row(turn);
+    }
+
+    /// Writes what the book has besides orders, credentials and staff.
+    pub(crate) fn save_row(&self, turn: &mut Turn) {
+        let (glass, broken) = self.glass.rows();
+        turn.put(META, BOOK_KEY, &BookRow { version: self.version, code_digits: self.code_digits, glass, broken });
     }
 
     /// The order was collected or retrieved: no credential opens it again, not even shortly after its door was closed

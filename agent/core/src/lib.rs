@@ -25,6 +25,7 @@
 
 mod bay;
 mod book;
+mod break_glass;
 mod challenges;
 mod codes;
 mod commands;

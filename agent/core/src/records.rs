@@ -47,7 +47,15 @@ rows! {
     KeysetRow { 1 => version: u64, 2 => envelope: Blob, 3 opt => roots: Option<RootsRow> }
     /// `pinned`: of the settings. `under`: one of these has signed the keyset. `held`: in force since.
     RootsRow { 1 => pinned: Roots, 2 => under: Roots, 3 => held: Roots }
-    BookRow { 1 => version: u64, 2 => code_digits: u8 }
+    /// `glass`: the break-glass code in force. `broken`: former ones that were used.
+    BookRow {
+        1 => version: u64,
+        2 => code_digits: u8,
+        3 opt => glass: Option<GlassRow>,
+        4 opt => broken: Option<Vec<GlassRow>>,
+    }
+    /// `at_rest`: HMAC of its verifier under the device key. `begun`: how often somebody came in by it.
+    GlassRow { 1 => id: CredentialId, 2 => at_rest: Blob, 3 => begun: u32 }
     /// `known`: the newest signed time, for a later run on the same machine start.
     TimeRow { 1 => floor: FleetMillis, 2 opt => known: Option<KnownTime> }
     KnownTime {

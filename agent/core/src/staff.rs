@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use schemas::ids::Name;
 use schemas::messages::{
-    Attributes, Compartment, Loading as LoadingFact, Occupancy, OrderKey, Size, StaffLoggedIn, StoredBy,
+    Attributes, Compartment, CredentialId, FleetMillis, Loading as LoadingFact, Occupancy, OrderKey, Size,
+    StaffLoggedIn, StoredBy,
 };
 
 use crate::bay::Bay;
@@ -24,6 +25,8 @@ const SESSIONS_MAX: usize = 8;
 struct Session {
     name: Name,
     until: u64,
+    /// Began with this break-glass code, which ends with it.
+    by_break_glass: Option<CredentialId>,
 }
 
 #[derive(Debug, Default)]
@@ -43,6 +46,16 @@ impl Sessions {
 
 impl CabinetCore {
     pub(crate) fn log_in(&mut self, turn: &mut Turn, name: Name) -> EntryResult {
+        self.record(turn, StaffLoggedIn { staff: name.clone() });
+        self.begin_session(turn, name, None)
+    }
+
+    pub(crate) fn begin_session(
+        &mut self,
+        turn: &mut Turn,
+        name: Name,
+        by_break_glass: Option<CredentialId>,
+    ) -> EntryResult {
         while self.sessions.by_id.len() >= SESSIONS_MAX
             && let Some(oldest) = self.sessions.oldest()
         {
@@ -50,15 +63,22 @@ impl CabinetCore {
         }
         let session = SessionId(u128::from_be_bytes(turn.draws.bytes()));
         let until = turn.now + SESSION_IDLE_MILLIS;
-        self.sessions.by_id.insert(session, Session { name: name.clone(), until });
-        self.record(turn, StaffLoggedIn { staff: name.clone() });
+        self.sessions.by_id.insert(session, Session { name: name.clone(), until, by_break_glass });
         EntryResult::StaffSession { session, name }
     }
 
     pub(crate) fn end_session(&mut self, turn: &mut Turn, session: SessionId) {
-        if self.sessions.by_id.remove(&session).is_some() {
-            turn.note(ScreenNote::SessionEnded { session });
+        let Some(ended) = self.sessions.by_id.remove(&session) else { return };
+        turn.note(ScreenNote::SessionEnded { session });
+        if let Some(id) = ended.by_break_glass {
+            self.break_glass_over(turn, id);
         }
+    }
+
+    /// A break-glass code was entered again: who has it goes on in a new session.
+    pub(crate) fn end_for_another(&mut self, turn: &mut Turn, id: CredentialId) {
+        let lost = self.sessions.by_id.extract_if(.., |_, session| session.by_break_glass == Some(id));
+        lost.for_each(|(session, _)| turn.note(ScreenNote::SessionEnded { session }));
     }
 
     pub(crate) fn end_all_sessions(&mut self, turn: &mut Turn) {
@@ -81,7 +101,7 @@ impl CabinetCore {
     fn staff(&mut self, session: SessionId, now: u64) -> Result<Name, StaffRefusal> {
         let held = self.sessions.by_id.get_mut(&session).filter(|held| now < held.until);
         let held = held.ok_or(StaffRefusal::NoSession)?;
-        if !is_employed(&self.book, &self.clock, &held.name, now) {
+        if !held.may_work(&self.book, &self.clock, now) {
             return Err(StaffRefusal::NoSession);
         }
         held.until = now + SESSION_IDLE_MILLIS;
@@ -256,7 +276,7 @@ impl CabinetCore {
     /// Orders that staff of this session can load now. Nothing for anyone else.
     pub fn waiting(&self, session: SessionId) -> Vec<WaitingOrder> {
         let held = self.sessions.by_id.get(&session);
-        if !held.is_some_and(|held| is_employed(&self.book, &self.clock, &held.name, self.now)) {
+        if !held.is_some_and(|held| held.may_work(&self.book, &self.clock, self.now)) {
             return Vec::new();
         }
         let open = self.book.orders.iter().filter(|(_, row)| !row.over);
@@ -275,9 +295,13 @@ impl CabinetCore {
     }
 }
 
-/// In the book, and not beyond the end that it names.
-fn is_employed(book: &HeldBook, clock: &FleetClock, name: &Name, now: u64) -> bool {
-    book.staff_until(name).is_some_and(|until| until.is_none_or(|until| !clock.has_passed(until, now)))
+impl Session {
+    /// In the book, and not beyond the end that it names. Who broke the glass finishes also where the fleet, back again,
+    /// has put another code in force.
+    fn may_work(&self, book: &HeldBook, clock: &FleetClock, now: u64) -> bool {
+        let employed = |until: Option<FleetMillis>| until.is_none_or(|until| !clock.has_passed(until, now));
+        self.by_break_glass.is_some() || book.staff_until(&self.name).is_some_and(employed)
+    }
 }
 
 /// Whether a door stands open, or is being opened, for something that this member of staff does.

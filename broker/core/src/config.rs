@@ -13,6 +13,8 @@ pub struct Config {
     pub reservation_millis: u64,
     /// How long a finished order is remembered, so that its id cannot be used again by mistake.
     pub order_retention_millis: u64,
+    /// Whether each cabinet has a break-glass code in its book.
+    pub break_glass: bool,
     /// Acknowledged rows of a stream that are kept for `rows` requests.
     pub acked_rows_kept: u64,
 }
@@ -24,6 +26,7 @@ impl Default for Config {
             quota: QuotaLimits::default(),
             reservation_millis: 30 * 60 * 1_000,
             order_retention_millis: 90 * 24 * 60 * 60 * 1_000,
+            break_glass: true,
             acked_rows_kept: 10_000,
         }
     }

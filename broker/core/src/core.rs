@@ -7,7 +7,7 @@ use schemas::cbor::CborError;
 use schemas::ids::{CabinetId, Identity, Name, SiteId, TenantId};
 use schemas::messages::FleetMillis;
 use schemas::step::{RESTORED, Step, Store, StoreError};
-use schemas::topics::Stream;
+use schemas::topics::{Stream, Up};
 
 use crate::cabinet::Cabinet;
 use crate::config::Config;
@@ -133,6 +133,9 @@ impl FleetCore {
                 if let (Some(cabinet), Some(chain)) = (self.cabinets.get_mut(&at), self.keysets.of(&at.tenant)) {
                     cabinet.follow_keysets(turn, chain);
                 }
+                if up == Up::Hello {
+                    self.compare_break_glass(turn, &at);
+                }
             }
             Input::OrderPut { tenant, integration, payload } => {
                 let (cabinets, config) = (&self.cabinets, &self.config);
@@ -215,11 +218,17 @@ impl FleetCore {
                 Deadline::Asked(at, id) => self.at(&at, |cabinet| cabinet.not_challenged(turn, &id)),
                 Deadline::Unlocked(at, id) => self.at(&at, |cabinet| cabinet.not_unlocked(turn, &id)),
                 Deadline::Challenge(at, ticket) => self.at(&at, |cabinet| cabinet.challenge_late(turn, ticket)),
+                Deadline::BreakGlass(at) => self.compare_break_glass(turn, &at),
                 Deadline::Wipe(at) => self.at(&at, |cabinet| cabinet.wipe_due(turn)),
                 Deadline::Pin(tenant, name, kind) => self.staff.secret_late(turn, tenant, name, kind),
                 Deadline::Retention => self.orders.forget_finished(turn, &self.config),
             }
         }
+    }
+
+    fn compare_break_glass(&mut self, turn: &mut Turn<'_>, at: &CabinetRef) {
+        let wanted = self.config.break_glass;
+        self.at(at, |cabinet| cabinet.compare_break_glass(turn, wanted));
     }
 
     fn at(&mut self, at: &CabinetRef, act: impl FnOnce(&mut Cabinet)) {

@@ -23,6 +23,8 @@ pub(crate) enum Deadline {
     Unlocked(CabinetRef, CommandId),
     /// A challenge for the person with this ticket should have come.
     Challenge(CabinetRef, u64),
+    /// A break-glass code that somebody was shown is to be replaced.
+    BreakGlass(CabinetRef),
     /// A cabinet that is to be wiped should have answered.
     Wipe(CabinetRef),
     /// A PIN or a badge should have been made.

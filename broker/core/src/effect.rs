@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use schemas::api::{FleetStatus, Reply, Scope};
+use schemas::api::{BadgeIssued, BreakGlassShown, FleetStatus, Reply, Scope, StaffIssued};
 use schemas::cbor::Blob;
 use schemas::ids::{CabinetId, Identity, Name, SiteId, TenantId};
-use schemas::messages::{CredentialKind, FleetMillis};
+use schemas::messages::FleetMillis;
 use schemas::topics::{Live, Stream};
 
 use crate::enrolment::EnrolRefusal;
@@ -42,13 +42,11 @@ pub enum Effect {
         ticket: u64,
         reply: Reply,
     },
-    /// Let the signer reveal `sealed` for `tenant`, and answer with `Reply::Staff` for digits, with `Reply::Badge` for a
-    /// token.
-    ReplyPin {
+    /// Let the signer reveal `sealed` for `tenant`, and answer with [`SecretOf::reply`].
+    ReplySecret {
         ticket: u64,
         tenant: TenantId,
-        name: Name,
-        kind: CredentialKind,
+        of: SecretOf,
         sealed: Blob,
     },
     /// Scan table [`STREAM`](crate::STREAM) from [`stream_key`](crate::stream_key) of row `after + 1`, at most
@@ -118,6 +116,24 @@ pub enum Effect {
     },
 }
 
+/// What a secret is that somebody is shown once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecretOf {
+    Pin(Name),
+    Badge(Name),
+    BreakGlass(CabinetId),
+}
+
+impl SecretOf {
+    pub fn reply(self, text: String) -> Reply {
+        match self {
+            Self::Pin(name) => Reply::Staff(StaffIssued { name, pin: text }),
+            Self::Badge(name) => Reply::Badge(BadgeIssued { name, badge: text }),
+            Self::BreakGlass(cabinet) => Reply::BreakGlass(BreakGlassShown { cabinet, code: text }),
+        }
+    }
+}
+
 /// Payloads show their size only: a book holds verifiers.
 impl fmt::Debug for Effect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -129,7 +145,7 @@ impl fmt::Debug for Effect {
                 write!(f, "RowsGrew({tenant}/{integration}/{stream} to {newest})")
             }
             Self::Reply { ticket, reply } => write!(f, "Reply({ticket}, {reply:?})"),
-            Self::ReplyPin { ticket, tenant, name, .. } => write!(f, "ReplyPin({ticket}, {tenant}/{name})"),
+            Self::ReplySecret { ticket, tenant, of, .. } => write!(f, "ReplySecret({ticket}, {tenant}: {of:?})"),
             Self::ReplyRows { ticket, tenant, integration, after } => {
                 write!(f, "ReplyRows({ticket}, {tenant}/{integration} after {after})")
             }

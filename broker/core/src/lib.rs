@@ -36,7 +36,7 @@ pub use crate::core::{FleetCore, OpenError};
 pub use cabinet::{UNLOCKS_KEPT, UNLOCKS_PAGE, unlock_key, unlock_page};
 pub use clock::{ClockNotice, GuardedClock, JUMP_MILLIS, Reading};
 pub use config::Config;
-pub use effect::Effect;
+pub use effect::{Effect, SecretOf};
 pub use input::{CertificateSeen, Input, Moment};
 pub use keysets::ROOT_CHANGES_MAX;
 pub use rows::{ROWS_PAGE, RenderError, render_row, sealed_in_row, status_page};

@@ -10,7 +10,8 @@ use schemas::topics::Stream;
 use serde::de::DeserializeOwned;
 
 use crate::cabinet::{
-    Booked, Cabinet, ChangeSet, CommandRow, Inside, Issued, Offer, Progress, Registration, Said, StaffAt, WipeRow,
+    Booked, Cabinet, ChangeSet, CommandRow, GlassRow, Inside, Issued, Offer, Progress, Registration, Said, StaffAt,
+    WipeRow,
 };
 use crate::config::Config;
 use crate::core::{FleetCore, OpenError};
@@ -24,9 +25,9 @@ use crate::quotas::QuotaRow;
 use crate::staff::{Staff, StaffList};
 use crate::streams::Head;
 use crate::tables::{
-    BOOK, BOOKED, CABINETS, COMMANDS, COMPARTMENTS, CabinetRef, FORMAT, FORMAT_KEY, IDENTITIES, INTENTS, ISSUED,
-    KEYSETS, LANDED_KEY, META, OFFERS, ORDERS, OrderRef, PROGRESS, QUOTAS, SAID, STAFF, STAFF_AT, STREAMS, StreamRef,
-    WIPES,
+    BOOK, BOOKED, BREAK_GLASS, CABINETS, COMMANDS, COMPARTMENTS, CabinetRef, FORMAT, FORMAT_KEY, IDENTITIES, INTENTS,
+    ISSUED, KEYSETS, LANDED_KEY, META, OFFERS, ORDERS, OrderRef, PROGRESS, QUOTAS, SAID, STAFF, STAFF_AT, STREAMS,
+    StreamRef, WIPES,
 };
 use crate::turn::Agenda;
 
@@ -117,6 +118,10 @@ fn read_cabinets(core: &mut FleetCore, store: &dyn Store) -> Result<(), OpenErro
     })?;
     for_cabinet::<WipeRow>(core, store, WIPES, |cabinet, _, row| {
         cabinet.restore_wipe(row);
+        Ok(())
+    })?;
+    for_cabinet::<GlassRow>(core, store, BREAK_GLASS, |cabinet, _, row| {
+        cabinet.restore_break_glass(row);
         Ok(())
     })?;
     for_cabinet::<Issued>(core, store, ISSUED, |cabinet, key, issued| {

@@ -113,6 +113,11 @@ impl FleetCore {
             Request::CabinetKeep { cabinet } => {
                 self.cabinet(&asker.cabinet(cabinet))?.take_back_wipe(turn, &asker.who).map(Some)
             }
+            Request::CabinetBreakGlass { cabinet, reason } => {
+                check_text("reason", &reason)?;
+                let at = asker.cabinet(cabinet);
+                self.cabinet(&at)?.show_break_glass(turn, ticket, asker.who, reason).map(|()| None)
+            }
             Request::CabinetList {} => Ok(Some(Reply::Cabinets(self.cabinet_list(&asker)))),
             Request::CabinetShow { cabinet } => {
                 let detail = self.cabinet(&asker.cabinet(cabinet))?.detail();
@@ -256,6 +261,7 @@ impl FleetCore {
             | Request::CabinetReplace { cabinet, .. }
             | Request::CabinetWipe { cabinet, .. }
             | Request::CabinetKeep { cabinet }
+            | Request::CabinetBreakGlass { cabinet, .. }
             | Request::Unlock { cabinet, .. }
             | Request::Challenge { cabinet, .. }
             | Request::UnlockSigned { cabinet, .. }

@@ -70,6 +70,7 @@ ops! {
     CabinetReplace = "cabinet.replace", [Operator], false, Cabinet;
     CabinetWipe = "cabinet.wipe", [Operator], false, Cabinet;
     CabinetKeep = "cabinet.keep", [Operator], false, Cabinet;
+    CabinetBreakGlass = "cabinet.break_glass", [Operator, Support], false, Cabinet;
     OrderList = "order.list", [Operator, Support, Auditor], true, Cabinet;
     OrderShow = "order.show", [Operator, Support, Auditor], true, Cabinet;
     OrderPut = "order.put", [Operator], false, Cabinet;

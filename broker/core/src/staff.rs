@@ -6,10 +6,10 @@ use schemas::api::{Reply, ReplyError, RequestErrorCode, Rfc3339, StaffDetail};
 use schemas::cbor::Blob;
 use schemas::cbor_map;
 use schemas::ids::{CabinetId, Name, TenantId};
-use schemas::messages::{CredentialKind, FleetMillis};
+use schemas::messages::{BREAK_GLASS_NAME, CredentialKind, FleetMillis};
 
 use crate::deadlines::Deadline;
-use crate::effect::Effect;
+use crate::effect::{Effect, SecretOf};
 use crate::intents::Employ;
 use crate::jobs::Job;
 use crate::requests::error;
@@ -81,6 +81,10 @@ impl StaffList {
         ticket: u64,
     ) -> Result<(), ReplyError> {
         let key = (tenant.clone(), name.clone());
+        if name.as_str() == BREAK_GLASS_NAME {
+            let text = format!("{name} is the name of whoever comes in by a break-glass code");
+            return Err(error(RequestErrorCode::Malformed, text, "take the person's name"));
+        }
         self.check_free(tenant, name, CredentialKind::Digits)?;
         let members = self.rows.keys().filter(|(of, _)| of == tenant).count();
         if members >= STAFF_MAX && !self.rows.contains_key(&key) {
@@ -191,7 +195,11 @@ impl StaffList {
         turn.put(STAFF, row_key(tenant, name), staff);
         turn.not_due(&Deadline::Pin(tenant.clone(), name.clone(), kind));
         if let Some(ticket) = self.tickets.remove(&(tenant.clone(), name.clone(), kind)) {
-            turn.effect(Effect::ReplyPin { ticket, tenant: tenant.clone(), name: name.clone(), kind, sealed });
+            let of = match kind {
+                CredentialKind::Digits => SecretOf::Pin(name.clone()),
+                CredentialKind::Qr => SecretOf::Badge(name.clone()),
+            };
+            turn.effect(Effect::ReplySecret { ticket, tenant: tenant.clone(), of, sealed });
         }
         staff.employ()
     }

@@ -37,6 +37,8 @@ pub const STREAM: Table = Table("stream");
 pub const OFFERS: Table = Table("offers");
 /// Cabinet and number → a certificate that was issued to it.
 pub const ISSUED: Table = Table("issued");
+/// Cabinet → its break-glass code, and who was shown one.
+pub(crate) const BREAK_GLASS: Table = Table("break_glass");
 /// Cabinet → that it is to be wiped, or was.
 pub(crate) const WIPES: Table = Table("wipes");
 /// Tenant and name → a member of staff.

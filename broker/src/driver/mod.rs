@@ -22,9 +22,9 @@ use fleet_core::{
     status_page, stream_key, unlock_key, unlock_page,
 };
 use fleet_store::{Reserved, Snapshots};
-use schemas::api::{BadgeIssued, CertificateId, Reply, ReplyError, RequestErrorCode, Rfc3339, StaffIssued};
+use schemas::api::{CertificateId, Reply, ReplyError, RequestErrorCode, Rfc3339};
 use schemas::ids::{CabinetId, Identity, Name, TenantId};
-use schemas::messages::{CredentialKind, FleetMillis};
+use schemas::messages::FleetMillis;
 use schemas::step::{Store, StoreError};
 use schemas::topics::Stream;
 use tokio::sync::mpsc;
@@ -240,15 +240,15 @@ impl<S: Store + Snapshots + Reserved> Driver<S> {
         };
         match self.tickets.answered(answer.ticket) {
             Some(Purpose::Core(ticket)) => self.decide(Input::Signer { ticket, reply: answer.reply }, None, batch),
-            Some(Purpose::Pin { asker, name, kind }) => {
+            Some(Purpose::Secret { asker, of }) => {
                 let reply = match answer.reply {
-                    SignerReply::Revealed(revealed) => issued(name, kind, revealed.text.clone()),
+                    SignerReply::Revealed(revealed) => of.reply(revealed.text.clone()),
                     SignerReply::Envelope(_)
                     | SignerReply::Secrets(_)
                     | SignerReply::Sealed(_)
                     | SignerReply::Certificate(_)
                     | SignerReply::Failed(_) => {
-                        unavailable("the signer did not show the PIN or badge", "ask for another")
+                        unavailable("the signer did not show the secret", "ask again once the signer works")
                     }
                 };
                 self.respond(&asker, &reply);
@@ -411,10 +411,10 @@ impl<S: Store + Snapshots + Reserved> Driver<S> {
                     self.respond(&asker, &reply);
                 }
             }
-            Effect::ReplyPin { ticket, tenant, name, kind, sealed } => {
+            Effect::ReplySecret { ticket, tenant, of, sealed } => {
                 if let Some(asker) = self.tickets.replied(ticket) {
                     let asked = self.out.signer.ask(Reveal { tenant, sealed }.into());
-                    self.tickets.expect(asked, Purpose::Pin { asker, name, kind });
+                    self.tickets.expect(asked, Purpose::Secret { asker, of });
                 }
             }
             Effect::ReplyRows { ticket, tenant, integration, after } => {
@@ -511,13 +511,6 @@ fn respond(gate: &GateHandle, asker: &Asker, reply: &Reply) {
     let json = serde_json::to_vec(reply).unwrap_or_else(|error| unreachable!("replies always encode: {error}"));
     if let Err(error) = gate.respond(asker.conn, json.into(), asker.correlation.clone(), JSON) {
         info!(conn = %asker.conn, %error, "a reply did not find its asker");
-    }
-}
-
-fn issued(name: Name, kind: CredentialKind, text: String) -> Reply {
-    match kind {
-        CredentialKind::Digits => Reply::Staff(StaffIssued { name, pin: text }),
-        CredentialKind::Qr => Reply::Badge(BadgeIssued { name, badge: text }),
     }
 }
 

@@ -3,9 +3,8 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
+use fleet_core::SecretOf;
 use fleet_core::enrolment::EnrolRefusal;
-use schemas::ids::Name;
-use schemas::messages::CredentialKind;
 use tokio::sync::oneshot;
 
 use crate::gate::ConnId;
@@ -21,11 +20,8 @@ pub(super) struct Asker {
 pub(super) enum Purpose {
     /// The core's own ticket.
     Core(u64),
-    Pin {
-        asker: Asker,
-        name: Name,
-        kind: CredentialKind,
-    },
+    /// A secret that a person is to see.
+    Secret { asker: Asker, of: SecretOf },
     /// A row of a stream is to be shown.
     Row,
 }
@@ -75,7 +71,7 @@ impl Tickets {
     /// Everyone who waits for a reply.
     pub(super) fn waiting(&self) -> impl Iterator<Item = ConnId> {
         let pins = self.signer.values().filter_map(|purpose| match purpose {
-            Purpose::Pin { asker, .. } => Some(asker.conn),
+            Purpose::Secret { asker, .. } => Some(asker.conn),
             Purpose::Core(_) | Purpose::Row => None,
         });
         self.askers.values().map(|asker| asker.conn).chain(pins)

@@ -285,20 +285,16 @@ fn close(told: FleetMillis, now: FleetMillis) -> Result<(), Refusal> {
 }
 
 fn fresh(kind: CredentialKind, digits: u8) -> Result<Secret, Refusal> {
-    match kind {
-        CredentialKind::Qr => {
-            let mut random = Zeroizing::new([0; TOKEN_BYTES]);
-            getrandom::fill(random.as_mut()).map_err(|_| Refusal::Random)?;
-            Ok(Secret::token_from(&random))
-        }
-        CredentialKind::Digits => {
-            let mut random = Zeroizing::new([0; CODE_ENTROPY]);
-            getrandom::fill(random.as_mut()).map_err(|_| Refusal::Random)?;
-            let secret = Secret::digits_from(random.as_ref(), digits).ok_or(Refusal::Digits(digits))?;
-            // Fewer digits than any code may have would not parse at the keypad.
-            Secret::parse(secret.reveal()).map_err(|_| Refusal::Digits(digits))
-        }
+    if (kind, digits) == (CredentialKind::Qr, 0) {
+        let mut random = Zeroizing::new([0; TOKEN_BYTES]);
+        getrandom::fill(random.as_mut()).map_err(|_| Refusal::Random)?;
+        return Ok(Secret::token_from(&random));
     }
+    let mut random = Zeroizing::new([0; CODE_ENTROPY]);
+    getrandom::fill(random.as_mut()).map_err(|_| Refusal::Random)?;
+    // As many digits as may be guessed are no right that is not to be guessed, and the other way round.
+    let made = Secret::digits_from(random.as_ref(), digits).filter(|made| made.kind() == kind);
+    made.ok_or(Refusal::Digits(digits))
 }
 
 #[cfg(test)]
@@ -414,6 +410,17 @@ mod tests {
         assert!(matches!(service.answer(ask.clone().into(), NOW), SignerReply::Secrets(_)));
         service.take_up(keys(&[1], &[8]));
         assert!(failed(service.answer(ask.into(), NOW)).contains("pepper"));
+    }
+
+    #[test]
+    fn what_may_be_guessed_and_what_not_differ_in_their_digits() {
+        let make = |kind, digits| service().answer(MakeSealed { tenant: tenant(), kind, digits }.into(), NOW);
+        for (kind, digits) in [(CredentialKind::Qr, 8), (CredentialKind::Digits, 25), (CredentialKind::Digits, 13)] {
+            assert!(failed(make(kind, digits)).contains(&format!("{digits} digits")), "{kind} {digits}");
+        }
+        let SignerReply::Sealed(made) = make(CredentialKind::Qr, 25) else { panic!("not made") };
+        let secret = service().unseal(&made.sealed).unwrap();
+        assert_eq!((secret.kind(), secret.reveal().len()), (CredentialKind::Qr, 25));
     }
 
     #[test]

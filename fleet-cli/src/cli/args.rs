@@ -347,7 +347,7 @@ pub(super) struct FleetArgs {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum CabinetCommand {
-    /// Make a cabinet's settings and its enrolment token, and make it known
+    /// Make a cabinet known, with its settings and enrolment token
     Add(Box<CabinetAddArgs>),
     /// Make a cabinet known to the fleet whose folder exists already
     #[command(override_usage = "\
@@ -367,7 +367,7 @@ Repeating it with the same content does nothing.")]
         #[arg(long, value_name = "TEXT")]
         place: String,
     },
-    /// Make a new token: for other hardware, or after the old one was lost
+    /// Make a new token: for other hardware, or after one was lost
     #[command(override_usage = "\
 fleet cabinet replace <CABINET> --fleet <DIR> --serial <TEXT> [OPTIONS]")]
     #[command(after_help = "\
@@ -388,7 +388,7 @@ device enrols, the former one is shut out, and what was signed for it is void.")
     List,
     /// One cabinet with its compartments
     Show { cabinet: CabinetId },
-    /// Have a cabinet erase what it knows and its keys, and sign a receipt
+    /// Have a cabinet erase what it knows and its keys, and sign that
     #[command(override_usage = "\
 fleet cabinet wipe <CABINET> --fleet <DIR> --reason <TEXT> [OPTIONS]")]
     #[command(after_help = "\
@@ -409,6 +409,20 @@ cabinet that is not connected is wiped as soon as it is heard of.")]
         /// Folder of the fleet, as made by `fleet init`
         #[arg(long = "fleet", value_name = "DIR")]
         dir: PathBuf,
+    },
+    /// Show the code that lets staff in once where no network is
+    #[command(after_help = "\
+Example:
+  fleet cabinet break-glass berlin-01 --reason 'no 4G since noon, PIN unknown'
+
+The cabinet has had the code since it was last connected. While it is connected
+`fleet unlock` serves. Who was shown the code and why is on record, with every
+door that is opened by it.")]
+    BreakGlass {
+        cabinet: CabinetId,
+        /// Why, for the record
+        #[arg(long)]
+        reason: String,
     },
     /// Make every certificate of a cabinet void, and cut it off
     #[command(after_help = "\

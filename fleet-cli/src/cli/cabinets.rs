@@ -19,7 +19,7 @@ use super::failure::Usage;
 use super::output::{self, table};
 use super::own_keys::{self, Wish};
 use super::people;
-use super::wipe;
+use super::{break_glass, wipe};
 use crate::folder::PersonFolder;
 use crate::setup::{self, CabinetFolder, CabinetOptions, Layout};
 
@@ -35,6 +35,7 @@ pub(super) fn run(context: &Context, command: CabinetCommand) -> anyhow::Result<
         CabinetCommand::Wipe(args) => wipe::wipe(context, args),
         CabinetCommand::Keep { cabinet } => wipe::keep(context, cabinet),
         CabinetCommand::Receipt { file, dir } => wipe::receipt(context, &file, &dir),
+        CabinetCommand::BreakGlass { cabinet, reason } => break_glass::run(context, cabinet, reason),
         CabinetCommand::Revoke { cabinet, reason } => people::revoke_cabinet(context, &cabinet, reason),
     }
 }

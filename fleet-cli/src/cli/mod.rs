@@ -2,6 +2,7 @@
 
 mod args;
 mod backups;
+mod break_glass;
 mod cabinets;
 mod context;
 mod doctor;

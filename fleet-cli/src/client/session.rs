@@ -86,6 +86,7 @@ impl Client {
             | Request::CabinetReplace { .. }
             | Request::CabinetWipe { .. }
             | Request::CabinetKeep { .. }
+            | Request::CabinetBreakGlass { .. }
             | Request::CabinetList {}
             | Request::CabinetShow { .. }
             | Request::OrderPut { .. }

@@ -61,6 +61,10 @@ impl Screen {
         self.post("retrieve", Some(session), &json!({ "order": order })).await
     }
 
+    pub async fn logout(&self, session: &str) -> anyhow::Result<ScreenAnswer> {
+        self.post("logout", Some(session), &json!({})).await
+    }
+
     pub async fn confirm(&self, session: &str, compartment: u16, inside: bool) -> anyhow::Result<ScreenAnswer> {
         self.post("confirm", Some(session), &json!({ "compartment": compartment, "inside": inside })).await
     }

@@ -29,6 +29,7 @@ fn helps_fit_80_columns_and_stay_as_they_are() {
         "cabinet replace",
         "cabinet list",
         "cabinet show",
+        "cabinet break-glass",
         "cabinet revoke",
         "order",
         "order put",

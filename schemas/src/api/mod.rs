@@ -18,9 +18,9 @@ pub use keys::{ChallengeIssued, ChallengeText, HexBytes, KeysetHolders, KeysetKe
 pub use order::{AttributeFlags, OrderCancel, OrderPut, PHONE_MAX, Recipient};
 pub use quota::{QuotaDetail, QuotaLimits, QuotaOverrides};
 pub use request::{
-    BackupMade, BadgeIssued, CabinetDetail, CabinetSummary, CompartmentDetail, EnrolmentOffer, OrderDetail,
-    OrderSummary, Reply, ReplyError, Request, RequestErrorCode, StaffDetail, StaffIssued, StatusPage, UnlockPage,
-    UnlockRecord, UnlockResult, UnlockRight, WipeDetail,
+    BackupMade, BadgeIssued, BreakGlassShown, CabinetDetail, CabinetSummary, CompartmentDetail, EnrolmentOffer,
+    OrderDetail, OrderSummary, Reply, ReplyError, Request, RequestErrorCode, StaffDetail, StaffIssued, StatusPage,
+    UnlockPage, UnlockRecord, UnlockResult, UnlockRight, WipeDetail,
 };
 pub use status::{
     LiveCompartment, LiveEvent, LivePresence, LiveTelemetry, Notification, NotificationKind, OrderState, RejectReason,

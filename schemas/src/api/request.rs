@@ -47,6 +47,9 @@ pub enum Request {
     /// Operator: takes a wipe back that was not sent yet.
     #[serde(rename = "cabinet.keep")]
     CabinetKeep { cabinet: CabinetId },
+    /// Operator or support: shows the break-glass code of a cabinet that is not connected, by which staff get in once.
+    #[serde(rename = "cabinet.break_glass")]
+    CabinetBreakGlass { cabinet: CabinetId, reason: String },
     #[serde(rename = "cabinet.list")]
     CabinetList {},
     #[serde(rename = "cabinet.show")]
@@ -264,6 +267,8 @@ cbor_code! {
         2 => Staff = "staff",
         /// None: forced, or a wrong door.
         3 => Nobody = "nobody",
+        /// Somebody who came in by a break-glass code; `by` is who was shown it.
+        4 => BreakGlass = "break_glass",
     }
 }
 
@@ -333,6 +338,19 @@ impl std::fmt::Debug for BadgeIssued {
     }
 }
 
+/// A break-glass code: digits that are typed at the cabinet's screen.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BreakGlassShown {
+    pub cabinet: CabinetId,
+    pub code: String,
+}
+
+impl std::fmt::Debug for BreakGlassShown {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "BreakGlassShown({})", self.cabinet)
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StaffDetail {
     pub name: Name,
@@ -379,6 +397,7 @@ pub enum Reply {
     Unlocks(UnlockPage),
     Staff(StaffIssued),
     Badge(BadgeIssued),
+    BreakGlass(BreakGlassShown),
     StaffMembers(Vec<StaffDetail>),
     Identity(Box<IdentityDetail>),
     Identities(IdentityPage),

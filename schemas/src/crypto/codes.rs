@@ -13,6 +13,8 @@ const PASSES: u32 = 2;
 
 pub const DIGITS_MIN: u8 = 6;
 pub const DIGITS_MAX: u8 = 12;
+/// Digits of a break-glass code: 83 bits, as many as nobody guesses, so that it needs neither stretching nor a lockout.
+pub const BREAK_GLASS_DIGITS: u8 = 25;
 /// Random bytes of a scanned token.
 pub const TOKEN_BYTES: usize = 16;
 /// A scanned token is this letter and the base32 of its bytes, so that a typed code can never be mistaken for one.
@@ -44,7 +46,7 @@ impl std::fmt::Debug for Secret {
 
 /// What was typed or scanned cannot be a code of any kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("neither {DIGITS_MIN} to {DIGITS_MAX} digits nor a scanned token")]
+#[error("neither {DIGITS_MIN} to {DIGITS_MAX} digits nor {BREAK_GLASS_DIGITS}, and no scanned token")]
 pub struct NotASecret;
 
 impl Secret {
@@ -63,20 +65,20 @@ impl Secret {
                 Ok(_) | Err(_) => Err(NotASecret),
             };
         }
-        let digits = (usize::from(DIGITS_MIN)..=usize::from(DIGITS_MAX)).contains(&text.len());
-        if digits && text.bytes().all(|b| b.is_ascii_digit()) {
-            Ok(Self { kind: CredentialKind::Digits, text: text.to_string() })
-        } else {
-            Err(NotASecret)
+        if !text.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(NotASecret);
         }
+        let kind = u8::try_from(text.len()).ok().and_then(kind_of_digits).ok_or(NotASecret)?;
+        Ok(Self { kind, text: text.to_string() })
     }
 
     /// A code of `digits` digits from random bytes: uniform, because whole blocks that would favour a digit are
-    /// skipped. `None` when the bytes run out (never with 16 bytes a digit).
+    /// skipped. `None` for a number of digits that no code has, and when the bytes run out (never with 16 bytes a digit).
     pub fn digits_from(random: &[u8], digits: u8) -> Option<Self> {
+        let kind = kind_of_digits(digits)?;
         let text: String =
             random.iter().filter(|b| **b < 250).map(|b| char::from(b'0' + b % 10)).take(digits.into()).collect();
-        (text.len() == usize::from(digits)).then_some(Self { kind: CredentialKind::Digits, text })
+        (text.len() == usize::from(digits)).then_some(Self { kind, text })
     }
 
     pub fn token_from(random: &[u8; TOKEN_BYTES]) -> Self {
@@ -110,6 +112,15 @@ impl Secret {
                 Verifier(mac.finalize().into_bytes().into())
             }
         }
+    }
+}
+
+/// Whether a code of so many digits may be guessed.
+fn kind_of_digits(digits: u8) -> Option<CredentialKind> {
+    match digits {
+        DIGITS_MIN..=DIGITS_MAX => Some(CredentialKind::Digits),
+        BREAK_GLASS_DIGITS => Some(CredentialKind::Qr),
+        _ => None,
     }
 }
 
@@ -171,6 +182,18 @@ mod tests {
     }
 
     #[test]
+    fn a_break_glass_code_is_typed_and_still_none_that_anybody_guesses() {
+        let code = Secret::digits_from(&[7; 25], BREAK_GLASS_DIGITS).unwrap();
+        assert_eq!((code.kind(), code.reveal()), (CredentialKind::Qr, "7".repeat(25).as_str()));
+        assert_eq!(Secret::parse("77777 77777 77777 77777 77777").unwrap(), code);
+        assert!(10f64.powi(BREAK_GLASS_DIGITS.into()).log2() >= 80.0);
+        for digits in [0, 5, 13, 24, 26] {
+            assert!(Secret::digits_from(&[7; 256], digits).is_none(), "{digits}");
+            assert!(Secret::parse(&"7".repeat(digits.into())).is_err(), "{digits}");
+        }
+    }
+
+    #[test]
     fn a_code_shows_in_no_debug_output() {
         let secret = Secret::parse("12345678").unwrap();
         assert_eq!(format!("{secret:?}"), "Secret(digits)");
@@ -201,7 +224,7 @@ mod tests {
         let all: Vec<u8> = (0..=255).collect();
         let mut seen = [0; 10];
         for byte in &all {
-            if let Some(secret) = Secret::digits_from(&[*byte], 1) {
+            if let Some(secret) = Secret::digits_from(&[*byte; 6], 6) {
                 seen[usize::from(secret.reveal().as_bytes()[0] - b'0')] += 1;
             }
         }

@@ -12,7 +12,7 @@ cbor_code! {
     pub enum CredentialKind {
         /// Typed digits: stretched with Argon2id.
         0 => Digits = "digits",
-        /// At least 80 random bits, scanned: not stretched.
+        /// At least 80 random bits, scanned or typed in full: not stretched, not counted.
         1 => Qr = "qr",
     }
 }
@@ -78,12 +78,27 @@ cbor_map! {
     pub struct DropStaff { 1 => name: Name }
 }
 
+/// The name under which whoever came in by a break-glass code works at a cabinet; nobody of the staff may have it.
+pub const BREAK_GLASS_NAME: &str = "break-glass";
+
+cbor_map! {
+    /// The cabinet's break-glass code: lets staff in once, whoever they are. An agent that does not know it passes over it.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct BreakGlass {
+        1 => id: CredentialId,
+        2 => verifier: Verifier,
+        3 => pepper: u32,
+    }
+}
+
 cbor_map! {
     /// What the screen must know. Lockout is not a rule of the book: it is fixed in the cabinet's core.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct Rules {
         /// Digits of a pickup code, from the guess budget.
         1 => code_digits: u8,
+        /// The one in force; without it there is none.
+        2 opt => break_glass: Option<BreakGlass>,
     }
 }
 

@@ -148,6 +148,9 @@ facts! {
     /// Five wrong codes. Until when, by the boot clock of the stamp; how many wrong ones today.
     TypingLocked { 1 => until_boot_millis: u64, 2 => wrong_today: u32 }
     StaffLoggedIn { 1 => staff: Name }
+    /// Somebody came in by the break-glass code. `begun`: how often by this one; more than once only where a power cut ended
+    /// the time before.
+    BreakGlassUsed { 1 => id: CredentialId, 2 => begun: u32 }
     BookApplied { 1 => version: u64 }
     BookRefused { 1 opt => version: Option<u64>, 2 => reason: RefusalReason }
     KeysetApplied { 1 => version: u64, 2 => root: KeyId }
@@ -190,5 +193,6 @@ cbor_union! {
         22 => AuditRequired(AuditRequired),
         23 => KeysetRefused(KeysetRefused),
         24 => Wiped(Wiped),
+        25 => BreakGlassUsed(BreakGlassUsed),
     }
 }

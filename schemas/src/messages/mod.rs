@@ -12,8 +12,8 @@ mod receipt;
 mod telemetry;
 
 pub use book::{
-    Book, BookChange, CodesMessage, CredentialKind, DropCredential, DropOrder, DropStaff, EventMark, FleetTime,
-    PutCredential, PutOrder, PutStaff, Rules,
+    BREAK_GLASS_NAME, Book, BookChange, BreakGlass, CodesMessage, CredentialKind, DropCredential, DropOrder, DropStaff,
+    EventMark, FleetTime, PutCredential, PutOrder, PutStaff, Rules,
 };
 pub use command::{Action, COMMAND_AGE_MAX_MILLIS, Command, ConfigAction, ConfigCommand, Expect, Unlock, Wipe};
 pub use delegation::{
@@ -26,9 +26,10 @@ pub use domain::{
 pub use down::{Ask, CodesEnvelope, ConfigEnvelope, Down, KeysetUpdate, PersonalCommand, Signed, Welcome};
 pub use event::{
     Actor, ActorCommand, ActorCredential, ActorNobody, ActorStaff, AuditRequired, BoardHealth, BookApplied,
-    BookRefused, Collected, CommandRefused, CredentialRefused, DoorClosed, DoorFault, DoorForced, DoorHeldOpen,
-    DoorOpened, Event, Fact, HeldStage, KeysetApplied, KeysetRefused, LoadAborted, Loading, RefusalReason, Retrieved,
-    StaffLoggedIn, Started, Stored, StoredBy, TypingLocked, UnlockDone, UnlockOutcome, Uplink, Wiped, WrongDoor,
+    BookRefused, BreakGlassUsed, Collected, CommandRefused, CredentialRefused, DoorClosed, DoorFault, DoorForced,
+    DoorHeldOpen, DoorOpened, Event, Fact, HeldStage, KeysetApplied, KeysetRefused, LoadAborted, Loading,
+    RefusalReason, Retrieved, StaffLoggedIn, Started, Stored, StoredBy, TypingLocked, UnlockDone, UnlockOutcome,
+    Uplink, Wiped, WrongDoor,
 };
 pub use hello::{CompartmentInfo, Hello, PepperOffer};
 pub use keyset::{KEYS_MAX, Key, KeyId, KeyPurpose, Keyset, KeysetError, Roots};

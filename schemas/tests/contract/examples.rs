@@ -197,6 +197,7 @@ fn signed() -> Vec<Example> {
         Example::new("receipt", &receipt),
         Example::new("receipt/without-time", &Receipt { at: None, ..receipt.clone() }),
         Example::new("codes-message/book", &book(5, 4, book_changes())),
+        Example::new("codes-message/book-with-break-glass", &book(6, 5, rules_with_break_glass())),
         Example::new("codes-message/staff-book", &book(6, 5, vec![put_staff(Some(NOW), Some(VERIFIER)).into()])),
         Example::new("codes-message/empty-book", &book(1, 0, vec![])),
         Example::new(
@@ -250,8 +251,13 @@ fn book_changes() -> Vec<BookChange> {
         DropCredential { id: CREDENTIAL }.into(),
         put_staff(None, None).into(),
         DropStaff { name: staff() }.into(),
-        Rules { code_digits: 8 }.into(),
+        Rules { code_digits: 8, break_glass: None }.into(),
     ]
+}
+
+fn rules_with_break_glass() -> Vec<BookChange> {
+    let glass = BreakGlass { id: CREDENTIAL, verifier: Verifier([0x0c; 32]), pepper: 1 };
+    vec![Rules { code_digits: 8, break_glass: Some(glass) }.into()]
 }
 
 fn stamp() -> Stamp {
@@ -323,6 +329,7 @@ fn events() -> Vec<Example> {
         fact("event/board-health", BoardHealth { board: 1, answering: false }.into()),
         fact("event/audit-required", AuditRequired { compartment: c, order: Some(order()) }.into()),
         fact("event/audit-required-without-order", AuditRequired { compartment: c, order: None }.into()),
+        fact("event/break-glass-used", BreakGlassUsed { id: CREDENTIAL, begun: 1 }.into()),
         fact("event/wiped", Wiped { receipt: Blob(vec![0x84, 0x40, 0xa0, 0x40, 0x40]) }.into()),
         Example::new("event/without-time", &without_time),
     ]

@@ -107,7 +107,7 @@ impl World {
         self.fleet.run += 1;
         self.fleet.time.read(self.now);
         self.ledger.misled |= self.fleet.time.is_misled();
-        match FleetCore::open(Config::default(), &self.fleet.store) {
+        match FleetCore::open(Config { break_glass: false, ..Config::default() }, &self.fleet.store) {
             Ok(core) => self.fleet.core = Some(core),
             Err(error) => return self.see(Seen::Opened(Err(format!("the fleet's store does not open: {error:?}")))),
         }
@@ -425,7 +425,7 @@ impl World {
                 }
                 self.fleet.replies.insert(ticket, reply);
             }
-            Effect::ReplyPin { sealed, .. } => {
+            Effect::ReplySecret { sealed, .. } => {
                 self.fleet.pin = self.signer.reveal(&sealed).ok().map(|secret| secret.reveal().to_owned());
             }
             Effect::Alarm { text } => {

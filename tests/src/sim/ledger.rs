@@ -755,6 +755,7 @@ impl Ledger {
             | Fact::CredentialRefused(_)
             | Fact::TypingLocked(_)
             | Fact::StaffLoggedIn(_)
+            | Fact::BreakGlassUsed(_)
             | Fact::BookRefused(_)
             | Fact::KeysetApplied(_)
             | Fact::KeysetRefused(_)

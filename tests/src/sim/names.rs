@@ -22,6 +22,7 @@ pub(super) fn of_fact(fact: &Fact) -> &'static str {
         Fact::CredentialRefused(_) => "CredentialRefused",
         Fact::TypingLocked(_) => "TypingLocked",
         Fact::StaffLoggedIn(_) => "StaffLoggedIn",
+        Fact::BreakGlassUsed(_) => "BreakGlassUsed",
         Fact::BookApplied(_) => "BookApplied",
         Fact::BookRefused(_) => "BookRefused",
         Fact::KeysetApplied(_) => "KeysetApplied",
@@ -87,4 +88,5 @@ pub(super) const FACTS: &[&str] = &[
     "BoardHealth",
     "AuditRequired",
     "Wiped",
+    "BreakGlassUsed",
 ];

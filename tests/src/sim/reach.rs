@@ -104,7 +104,10 @@ pub const REACH: &[Reach] = &[
             "AuditRequired",
         ],
         seldom: &[],
-        never: &[("Wiped", "no cabinet of a schedule comes to its end")],
+        never: &[
+            ("Wiped", "no cabinet of a schedule comes to its end"),
+            ("BreakGlassUsed", "the fleet of a schedule gives its cabinets no such code"),
+        ],
         all: || names::FACTS.to_vec(),
     },
     Reach {

@@ -80,7 +80,7 @@ fn door(number: u16) -> Compartment {
 
 impl<S: Store> Fleet<S> {
     pub(crate) fn start(store: S, now: u64, cabinet: FakeCabinet) -> Result<Self, String> {
-        let core = FleetCore::open(Config::default(), &store);
+        let core = FleetCore::open(Config { break_glass: false, ..Config::default() }, &store);
         Ok(Self {
             core: core.map_err(|error| format!("the fleet's core does not open: {error}"))?,
             store,
@@ -127,7 +127,7 @@ impl<S: Store> Fleet<S> {
             }
             Effect::Revoked { identity, .. } => self.promise(Promise::Revoked(identity.to_string())),
             Effect::Down { .. }
-            | Effect::ReplyPin { .. }
+            | Effect::ReplySecret { .. }
             | Effect::ReplyRows { .. }
             | Effect::ReplyUnlocks { .. }
             | Effect::ReplyStatus { .. }

@@ -7,6 +7,7 @@
 
 mod attacks;
 mod backends;
+mod break_glass;
 mod cli;
 mod clocks;
 mod commands;

@@ -51,7 +51,14 @@ fn every_section_has_commands_that_are_tried() {
     let titles: Vec<&str> = RUNBOOKS.split("\n## ").skip(1).filter_map(|section| section.lines().next()).collect();
     assert_eq!(
         titles,
-        ["The first ten cabinets", "A lost root", "A stolen cabinet", "A cabinet that leaves", "A leaked operator key"]
+        [
+            "The first ten cabinets",
+            "A lost root",
+            "A stolen cabinet",
+            "A cabinet that leaves",
+            "A cabinet that nobody reaches",
+            "A leaked operator key"
+        ]
     );
     assert!(titles.iter().all(|title| commands(title).is_ok()));
 }
@@ -135,5 +142,16 @@ fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
         let entry = entry?;
         std::fs::copy(entry.path(), to.join(entry.file_name()))?;
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_cabinet_that_nobody_reaches() -> anyhow::Result<()> {
+    let world = World::start().await?;
+    let mut site = world.cabinet(CabinetPlan::new("berlin-01", "1-2:S")).await?;
+    site.cabinet.stop_agent().await?;
+    world.until_online(&site, false).await?;
+    let said = follow(&world, "A cabinet that nobody reaches").await?;
+    ensure!(said.contains("Break-glass code of cabinet berlin-01: "), "{said}");
     Ok(())
 }

@@ -111,7 +111,7 @@ fn a_book_that_breaks_a_rule_changes_nothing_at_all() {
     let bad: Vec<(Vec<BookChange>, RefusalReason)> = vec![
         (vec![other_pepper.into()], RefusalReason::WrongBase),
         (vec![credential(1, "12345678", &[]).into()], RefusalReason::Malformed),
-        (vec![Rules { code_digits: 4 }.into()], RefusalReason::Malformed),
+        (vec![Rules { code_digits: 4, break_glass: None }.into()], RefusalReason::Malformed),
         (
             vec![credential(1, "12345678", &["A1"]).into(), credential(2, "12345678", &["A2"]).into()],
             RefusalReason::Malformed,
@@ -157,7 +157,7 @@ fn the_number_of_credentials_is_bounded_and_old_dead_ones_are_forgotten() {
 fn the_book_says_how_many_digits_a_code_has() {
     let mut rig = Rig::online();
     assert_eq!(rig.core.view().code_digits, 8);
-    rig.book(vec![Rules { code_digits: 6 }.into()]);
+    rig.book(vec![Rules { code_digits: 6, break_glass: None }.into()]);
     rig.restart();
     assert_eq!(rig.core.view().code_digits, 6);
     rig.connect();

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm)]
 
 mod books;
+mod break_glass;
 mod doors;
 mod link;
 mod loading;

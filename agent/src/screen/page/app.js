@@ -6,6 +6,7 @@ import { jobPage, listPage } from "/staff.js";
 import { TEXTS } from "/texts.js";
 
 const DIGITS_MAX = 12;
+const BREAK_GLASS_DIGITS = 25;
 const SCAN_MAX = 64;
 const VIEW_MILLIS = 10000;
 const TYPED_IDLE = 45000;
@@ -43,7 +44,7 @@ function press(key) {
   state.message = "";
   if (key === "clear") state.typed = "";
   else if (key === "back") state.typed = isScan() ? "" : state.typed.slice(0, -1);
-  else if (state.typed.length < DIGITS_MAX) state.typed += key;
+  else if (state.typed.length < (state.page === "pin" ? BREAK_GLASS_DIGITS : DIGITS_MAX)) state.typed += key;
   draw();
 }
 
@@ -272,13 +273,15 @@ function locked() {
 function keypadPage() {
   const texts = state.page === "pin" ? TEXTS.staff : TEXTS.customer;
   const hidden = state.page === "pin" || isScan();
-  const value = isScan() ? TEXTS.customer.scanned : hidden ? "•".repeat(state.typed.length) : grouped(state.typed);
+  // Nobody types 25 digits blindly, and who reads them over a shoulder can use them no more.
+  const long = state.typed.length > DIGITS_MAX;
+  const value = isScan() ? TEXTS.customer.scanned : long ? grouped(state.typed, 5) : hidden ? "•".repeat(state.typed.length) : grouped(state.typed);
   const hint = state.busy ? TEXTS.customer.checking : state.message || texts.hint;
   return el("section", { class: "entry" },
     el("div", { class: "say" },
       el("h1", {}, texts.title),
       el("p", { class: state.message ? "hint refusal" : "hint", role: state.message ? "alert" : "status" }, hint),
-      el("output", { class: "display", "aria-label": texts.display }, value || " ")),
+      el("output", { class: long ? "display long" : "display", "aria-label": texts.display }, value || " ")),
     el("div", { class: "go" },
       button(texts.go, submit, { class: "primary", disabled: state.busy || state.typed.length < 6 }),
       state.page === "pin" && button(TEXTS.staff.cancel, () => show("keypad"))),

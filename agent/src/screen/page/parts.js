@@ -25,9 +25,9 @@ export function keypad(press, disabled) {
     key("clear", TEXTS.keys.clearName, TEXTS.keys.clear), key("0", "0", "0"), key("back", TEXTS.keys.backName, TEXTS.keys.back));
 }
 
-// Digits in groups of four, as they stand in the message.
-export function grouped(digits) {
-  return digits.replace(/(.{4})(?=.)/g, "$1 ");
+// Digits in groups, of four as they stand in the message.
+export function grouped(digits, size = 4) {
+  return digits.replace(new RegExp(`(.{${size}})(?=.)`, "g"), "$1 ");
 }
 
 export function clock(millis) {

@@ -74,7 +74,7 @@ impl Cabinet {
     /// What the cabinet's hello says about its book decides what it is sent.
     pub(super) fn compare_book(&mut self, turn: &mut Turn<'_>, held: u64) {
         self.progress.held = held;
-        let digits = self.rules().code_digits;
+        let digits = self.code_digits();
         let known = held == self.progress.wanted || self.sets.contains_key(&(held + 1)) || self.snapshot_above(held);
         // Equal versions of a fleet or a cabinet that was put back can hold different books.
         if held > self.progress.wanted || !known || self.has_other_pepper() || self.is_unreconciled() {
@@ -82,7 +82,8 @@ impl Cabinet {
             self.snapshot(turn);
         } else if self.progress.digits != digits {
             self.progress.digits = digits;
-            self.append(turn, vec![Rules { code_digits: digits }.into()]);
+            let rules = self.rules();
+            self.append(turn, vec![rules.into()]);
         }
         self.confirm(turn, held);
     }
@@ -192,13 +193,13 @@ impl Cabinet {
         turn.send(Intent::to_order(&self.at, order, Issued { compartment, place, code, qr }));
     }
 
-    fn rules(&self) -> Rules {
-        let most = u32::try_from(self.said.compartments.len().max(1)).unwrap_or(u32::MAX);
-        Rules { code_digits: digits_for(most, WRONG_A_DAY, YEARLY_CHANCE_MAX).unwrap_or(DIGITS_MAX) }
+    pub(super) fn rules(&self) -> Rules {
+        Rules { code_digits: self.code_digits(), break_glass: self.break_glass_in_book() }
     }
 
     pub(super) fn code_digits(&self) -> u8 {
-        self.rules().code_digits
+        let most = u32::try_from(self.said.compartments.len().max(1)).unwrap_or(u32::MAX);
+        digits_for(most, WRONG_A_DAY, YEARLY_CHANCE_MAX).unwrap_or(DIGITS_MAX)
     }
 
     /// Whether a change on its way has a verifier of an earlier pepper: the cabinet would refuse it.
@@ -207,11 +208,11 @@ impl Cabinet {
         self.sets.values().flat_map(|set| &set.changes).any(|change| match change {
             BookChange::PutCredential(put) => Some(put.pepper) != current,
             BookChange::PutStaff(put) => Some(put.pepper) != current,
+            BookChange::Rules(rules) => rules.break_glass.as_ref().is_some_and(|glass| Some(glass.pepper) != current),
             BookChange::PutOrder(_)
             | BookChange::DropOrder(_)
             | BookChange::DropCredential(_)
-            | BookChange::DropStaff(_)
-            | BookChange::Rules(_) => false,
+            | BookChange::DropStaff(_) => false,
         })
     }
 

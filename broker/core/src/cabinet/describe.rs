@@ -22,6 +22,7 @@ pub(super) fn kind(fact: &Fact) -> &'static str {
         Fact::CredentialRefused(_) => "credential_refused",
         Fact::TypingLocked(_) => "typing_locked",
         Fact::StaffLoggedIn(_) => "staff_logged_in",
+        Fact::BreakGlassUsed(_) => "break_glass_used",
         Fact::BookApplied(_) => "book_applied",
         Fact::BookRefused(_) => "book_refused",
         Fact::KeysetApplied(_) => "keyset_applied",
@@ -53,6 +54,7 @@ pub(super) fn subject(fact: &Fact) -> (Option<Compartment>, Option<&OrderKey>) {
         | Fact::CredentialRefused(_)
         | Fact::TypingLocked(_)
         | Fact::StaffLoggedIn(_)
+        | Fact::BreakGlassUsed(_)
         | Fact::BookApplied(_)
         | Fact::BookRefused(_)
         | Fact::KeysetApplied(_)
@@ -96,6 +98,10 @@ pub(super) fn text(fact: &Fact) -> String {
         Fact::CredentialRefused(f) => format!("credential {} was refused: {}", f.id, f.reason),
         Fact::TypingLocked(f) => format!("typing is locked after wrong codes, {} today", f.wrong_today),
         Fact::StaffLoggedIn(f) => format!("{} logged in", f.staff),
+        Fact::BreakGlassUsed(f) if f.begun > 1 => {
+            format!("somebody came in again by the break-glass code, time {}", f.begun)
+        }
+        Fact::BreakGlassUsed(_) => "somebody came in by the break-glass code".into(),
         Fact::BookApplied(f) => format!("book {} is in force", f.version),
         Fact::BookRefused(f) => format!("a book was refused: {}", f.reason),
         Fact::KeysetApplied(f) => format!("keyset {} is in force", f.version),

@@ -151,6 +151,7 @@ impl Cabinet {
             Fact::WrongDoor(_) | Fact::TypingLocked(_) => {
                 turn.alarm_of(&self.at, format!("cabinet {}: {}", self.at, describe::text(&fact)));
             }
+            Fact::BreakGlassUsed(used) => self.break_glass_used(turn, when, &used),
             Fact::Wiped(wiped) => self.wiped(turn, wiped),
             Fact::DoorHeldOpen(seen) => self.seen_door(seen.compartment, DoorState::HeldOpen, None),
             Fact::Started(_)

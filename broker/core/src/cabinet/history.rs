@@ -8,8 +8,8 @@ use schemas::cbor::{self, CborError};
 use schemas::cbor_map;
 use schemas::ids::{CabinetId, Identity, Name, Role, TenantId};
 use schemas::messages::{
-    Actor, ActorCredential, CommandId, Compartment, CredentialId, DoorState, Fact, FleetMillis, OrderKey,
-    RefusalReason, UnlockOutcome, WrongDoor,
+    Actor, ActorCredential, BREAK_GLASS_NAME, CommandId, Compartment, CredentialId, DoorState, Fact, FleetMillis,
+    OrderKey, RefusalReason, UnlockOutcome, WrongDoor,
 };
 use schemas::step::{Row, numbered_key};
 
@@ -131,6 +131,7 @@ impl Cabinet {
             | Fact::CredentialRefused(_)
             | Fact::TypingLocked(_)
             | Fact::StaffLoggedIn(_)
+            | Fact::BreakGlassUsed(_)
             | Fact::BookApplied(_)
             | Fact::BookRefused(_)
             | Fact::KeysetApplied(_)
@@ -186,6 +187,11 @@ impl Cabinet {
             },
             Actor::Credential(credential) => {
                 UnlockRow { credential: Some(credential.id), ..blank(UnlockRight::Credential) }
+            }
+            Actor::Staff(staff) if staff.name.as_str() == BREAK_GLASS_NAME => {
+                let (by, reason) =
+                    self.broke_the_glass().map(|shown| (shown.by.to_string(), shown.reason.clone())).unzip();
+                UnlockRow { by, reason, ..blank(UnlockRight::BreakGlass) }
             }
             Actor::Staff(staff) => {
                 UnlockRow { by: Some(self.staff_identity(&staff.name)), ..blank(UnlockRight::Staff) }

@@ -1,6 +1,7 @@
 //! One cabinet: what it is, what is in it, its book, its events and its commands.
 
 mod book;
+mod break_glass;
 mod commands;
 mod describe;
 mod enrolment;
@@ -28,6 +29,7 @@ use crate::intents::CabinetIntent;
 use crate::tables::{BOOKED, CABINETS, COMPARTMENTS, CabinetRef, PROGRESS};
 use crate::turn::Turn;
 
+pub(crate) use break_glass::GlassRow;
 pub(crate) use commands::{Unlock, UnlockWish};
 pub(crate) use enrolment::{Enrolment, Issued, Offer, Replaced};
 pub use history::{UNLOCKS_KEPT, UNLOCKS_PAGE, unlock_key, unlock_page};
@@ -74,6 +76,7 @@ pub(crate) struct Cabinet {
     commands: BTreeMap<CommandId, CommandRow>,
     enrolment: Enrolment,
     wipe: Option<WipeRow>,
+    glass: Option<GlassRow>,
     // What follows is of this run only.
     link: Link,
     doors: BTreeMap<Compartment, (DoorState, Occupancy)>,
@@ -105,6 +108,7 @@ impl Cabinet {
             commands: BTreeMap::new(),
             enrolment: Enrolment::default(),
             wipe: None,
+            glass: None,
             link: Link::Offline,
             doors: BTreeMap::new(),
             unlocks: BTreeMap::new(),

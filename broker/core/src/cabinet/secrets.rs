@@ -70,6 +70,7 @@ impl Cabinet {
             }
             turn.put(STAFF_AT, self.at.key_of(staff.name.as_str()), staff);
         }
+        self.forget_break_glass(turn);
         turn.want(Job::Secrets(self.at.clone()));
     }
 
@@ -136,7 +137,8 @@ impl Cabinet {
         });
         let staff = self.staff.values().flat_map(StaffAt::underived).filter(|(id, ..)| open(id));
         let staff = staff.map(|(id, kind, sealed)| SecretItem { id, kind, digits: 0, sealed: Some(sealed.clone()) });
-        let items: Vec<_> = codes.chain(staff).take(ITEMS_MAX).collect();
+        let glass = self.break_glass_wanted().filter(|item| open(&item.id));
+        let items: Vec<_> = codes.chain(staff).chain(glass).take(ITEMS_MAX).collect();
         let (tenant, cabinet) = (self.at.tenant.clone(), self.at.cabinet.clone());
         let instance = self.registration.instance;
         (!items.is_empty()).then(|| MakeSecrets { tenant, cabinet, instance, pepper, items }.into())
@@ -147,7 +149,8 @@ impl Cabinet {
         let grants = self.booked.values().filter_map(|booked| booked.grant.as_ref());
         let credentials = grants.flat_map(|grant| &grant.credentials).filter(|one| one.verifier.is_none());
         let staff = self.staff.values().flat_map(StaffAt::underived).map(|(id, ..)| id);
-        let mut all = credentials.map(|one| one.id).chain(staff);
+        let glass = self.break_glass_wanted().map(|item| item.id);
+        let mut all = credentials.map(|one| one.id).chain(staff).chain(glass);
         all.any(|id| !self.unreadable.contains(&id))
     }
 
@@ -162,7 +165,9 @@ impl Cabinet {
                 self.secret_lost(turn, lost.id);
             }
             for one in made {
-                if let Some(order) = self.credential_made(turn, &one, asked.pepper.version) {
+                if let Some(rules) = self.break_glass_made(turn, &one, asked.pepper.version) {
+                    changes.push(rules);
+                } else if let Some(order) = self.credential_made(turn, &one, asked.pepper.version) {
                     orders.push(order);
                 } else {
                     changes.extend(self.pin_derived(turn, &one, asked.pepper.version));

@@ -47,7 +47,7 @@ fn the_first_book_replaces_everything_and_names_the_length_of_codes() {
     let world = World::new(&[Size::S; 100]);
     let [book] = books(&world) else { panic!("{:?}", books(&world)) };
     assert_eq!((book.version, book.base), (1, 0));
-    assert_eq!(book.changes, [BookChange::from(Rules { code_digits: 8 })]);
+    assert_eq!(book.changes, [BookChange::from(Rules { code_digits: 8, break_glass: None })]);
 }
 
 #[test]

@@ -29,7 +29,7 @@ fn page(world: &mut World, cabinet: &str, before: Option<u64>) -> UnlockPage {
     page
 }
 
-fn list(world: &mut World) -> Vec<UnlockRecord> {
+pub(crate) fn list(world: &mut World) -> Vec<UnlockRecord> {
     page(world, "c1", None).unlocks
 }
 

@@ -1,7 +1,7 @@
 //! Requests of people: roles, registration, unlocks, staff.
 
 use fleet_core::signing::SignerRequest;
-use fleet_core::{COMMANDS, Effect, Input};
+use fleet_core::{COMMANDS, Effect, Input, SecretOf};
 use schemas::api::{OrderState, Reply, Request, RequestErrorCode};
 use schemas::cbor;
 use schemas::messages::{Action, CommandRefused, Expect, RefusalReason, Size, UnlockDone, UnlockOutcome};
@@ -316,7 +316,7 @@ fn the_signer_has_sixty_four_questions_at_once_and_an_unlock_beside_them() {
 fn a_pin_is_shown_once_and_every_cabinet_of_the_tenant_gets_its_verifier() {
     let mut world = World::new(&[Size::S]);
     world.add_staff("sam");
-    let shown = |effect: &Effect| matches!(effect, Effect::ReplyPin { name, .. } if name.as_str() == "sam");
+    let shown = |effect: &Effect| matches!(effect, Effect::ReplySecret { of: SecretOf::Pin(name), .. } if name.as_str() == "sam");
     assert_eq!(world.seen.iter().filter(|effect| shown(effect)).count(), 1);
     world.add(FakeCabinet::new("c2", &[Size::S]));
     let c2 = "c2".parse().unwrap();
@@ -331,7 +331,7 @@ fn a_pin_is_shown_once_and_every_cabinet_of_the_tenant_gets_its_verifier() {
         .seen
         .iter()
         .filter_map(|effect| match effect {
-            Effect::ReplyPin { sealed, .. } => Some(sealed.clone()),
+            Effect::ReplySecret { sealed, .. } => Some(sealed.clone()),
             _ => None,
         })
         .collect();

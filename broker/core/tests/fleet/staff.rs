@@ -1,6 +1,6 @@
 //! Staff: PINs with an end, badges, and revocation that reaches cabinets in their next book.
 
-use fleet_core::Effect;
+use fleet_core::{Effect, SecretOf};
 use schemas::api::{Reply, Request, RequestErrorCode, Rfc3339, StaffDetail};
 use schemas::messages::{BookChange, CredentialKind, PutStaff, Size};
 
@@ -44,7 +44,11 @@ fn told(world: &World, id: &str, name: &str) -> Vec<Option<PutStaff>> {
 }
 
 fn shown(world: &World, kind: CredentialKind) -> usize {
-    let of_kind = |effect: &&Effect| matches!(effect, Effect::ReplyPin { kind: of, .. } if *of == kind);
+    let of_kind = |effect: &&Effect| match effect {
+        Effect::ReplySecret { of: SecretOf::Pin(_), .. } => kind == CredentialKind::Digits,
+        Effect::ReplySecret { of: SecretOf::Badge(_), .. } => kind == CredentialKind::Qr,
+        _ => false,
+    };
     world.seen.iter().filter(of_kind).count()
 }
 
