@@ -221,6 +221,7 @@ impl FleetCore {
                 Deadline::BreakGlass(at) => self.compare_break_glass(turn, &at),
                 Deadline::Wipe(at) => self.at(&at, |cabinet| cabinet.wipe_due(turn)),
                 Deadline::Pin(tenant, name, kind) => self.staff.secret_late(turn, tenant, name, kind),
+                Deadline::Window => self.orders.windows_due(turn, &self.config),
                 Deadline::Retention => self.orders.forget_finished(turn, &self.config),
             }
         }

@@ -29,6 +29,8 @@ pub(crate) enum Deadline {
     Wipe(CabinetRef),
     /// A PIN or a badge should have been made.
     Pin(TenantId, Name, CredentialKind),
+    /// A reminder is to be sent, or the window of an order ends: the first of all.
+    Window,
     /// The order that was finished first is to be forgotten.
     Retention,
 }

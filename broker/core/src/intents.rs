@@ -8,6 +8,7 @@
 
 use std::collections::VecDeque;
 
+use schemas::api::NotificationKind;
 use schemas::cbor::Blob;
 use schemas::ids::{CabinetId, Name, TenantId};
 use schemas::messages::{Attributes, Category, Compartment, FleetMillis, OrderKey, Size};
@@ -34,6 +35,11 @@ cbor_map! {
         2 opt => expires: Option<FleetMillis>,
         3 => needs_time: bool,
     }
+}
+cbor_map! {
+    /// Show the code that was announced once more, for a message of this kind.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) struct Show { 1 => order: OrderKey, 2 => kind: NotificationKind, 3 => id: String }
 }
 cbor_map! {
     /// The order is over: forget it and its credentials.
@@ -84,6 +90,7 @@ cbor_union! {
         6 => Employ(Employ),
         7 => Find(Find),
         8 => Dismiss(Dismiss),
+        9 => Show(Show),
     }
 }
 
@@ -133,6 +140,18 @@ cbor_map! {
         4 => qr: Blob,
     }
 }
+cbor_map! {
+    /// The code that was announced, for the message that was asked for.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) struct Shown {
+        1 => kind: NotificationKind,
+        2 => id: String,
+        3 => compartment: Compartment,
+        4 => place: String,
+        5 => code: Blob,
+        6 => qr: Blob,
+    }
+}
 
 cbor_union! {
     #[derive(Debug, Clone, PartialEq, Eq)]
@@ -142,6 +161,7 @@ cbor_union! {
         3 => Displaced(Displaced),
         4 => Told(Told),
         5 => Issued(Issued),
+        6 => Shown(Shown),
     }
 }
 

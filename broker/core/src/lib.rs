@@ -22,6 +22,7 @@ mod jobs;
 mod keysets;
 mod open;
 mod order;
+mod policy;
 mod quotas;
 mod requests;
 mod roles;

@@ -193,6 +193,9 @@ fn find_work(core: &mut FleetCore) {
     if let Some(at) = orders.retention_ends(config) {
         agenda.deadlines.set(Deadline::Retention, at);
     }
+    if let Some(at) = orders.first_due() {
+        agenda.deadlines.set(Deadline::Window, at);
+    }
     if agenda.jobs.any_wanted() || !agenda.intents.is_empty() || restored.is_some() {
         agenda.deadlines.set(Deadline::Start, 0);
     }

@@ -124,10 +124,13 @@ impl FleetCore {
                 Ok(Some(Reply::Cabinet(Box::new(detail))))
             }
             Request::OrderPut { integration, order } => self.put_for(turn, &asker, integration, order).map(Some),
-            Request::OrderList { cabinet } => {
+            Request::OrderList { cabinet, overdue } => {
                 let own = (asker.right == Right::Own).then_some(&asker.who.name);
-                let listed =
-                    |at: &CabinetId| cabinet.as_ref().is_none_or(|only| only == at) && self.is_in_scope(&asker, at);
+                let listed = |at: &CabinetId, state| {
+                    cabinet.as_ref().is_none_or(|only| only == at)
+                        && (!overdue || state == OrderState::Overdue)
+                        && self.is_in_scope(&asker, at)
+                };
                 Ok(Some(Reply::Orders(self.orders.list(&asker.who.tenant, own, listed))))
             }
             Request::OrderShow { order } => self.show_order(&asker, order).map(Some),
@@ -251,7 +254,7 @@ impl FleetCore {
             return Err(out_of_scope("the whole tenant", asker));
         }
         let (covered, what) = match request {
-            Request::CabinetList {} | Request::FleetStatus { .. } | Request::OrderList { cabinet: None } => {
+            Request::CabinetList {} | Request::FleetStatus { .. } | Request::OrderList { cabinet: None, .. } => {
                 return Ok(());
             }
             Request::CabinetAdd { cabinet, site, .. } => {
@@ -266,7 +269,7 @@ impl FleetCore {
             | Request::Challenge { cabinet, .. }
             | Request::UnlockSigned { cabinet, .. }
             | Request::UnlockList { cabinet, .. }
-            | Request::OrderList { cabinet: Some(cabinet) } => {
+            | Request::OrderList { cabinet: Some(cabinet), .. } => {
                 (self.is_in_scope(asker, cabinet), format!("cabinet {cabinet}"))
             }
             Request::OrderPut { order, .. } => {

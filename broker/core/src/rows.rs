@@ -27,6 +27,7 @@ cbor_map! {
         7 opt => compartment: Option<Compartment>,
         8 opt => reason: Option<RejectReason>,
         9 opt => content: Option<[String; 2]>,
+        10 opt => until: Option<FleetMillis>,
     }
 }
 
@@ -72,6 +73,9 @@ cbor_map! {
         8 => code: Blob,
         9 => qr: Blob,
         10 => recipient: RecipientRow,
+        /// Left out: the code for the first time.
+        11 opt => kind: Option<NotificationKind>,
+        12 opt => until: Option<FleetMillis>,
     }
 }
 
@@ -141,26 +145,33 @@ fn status(row: StatusRow) -> Status {
         cabinet: row.cabinet,
         compartment: row.compartment,
         reason: row.reason,
+        until: row.until.map(Rfc3339),
         content: row.content,
     }
 }
 
 fn notification(row: NotificationRow, code: &Secret, qr: &Secret) -> Notification {
+    let kind = row.kind.unwrap_or(NotificationKind::PickupCode);
+    let opening = match kind {
+        NotificationKind::PickupCode => "",
+        NotificationKind::Reminder => "The order still waits. ",
+    };
     Notification {
         n: row.n,
         id: row.id,
-        kind: NotificationKind::PickupCode,
+        kind,
         order: row.order,
         at: Rfc3339(row.at),
         cabinet: row.cabinet,
         compartment: row.compartment,
         place: row.place,
         instruction: format!(
-            "Enter the code at the screen or show the QR code to the scanner. Door {} opens. Please close it again.",
+            "{opening}Enter the code at the screen or show the QR code to the scanner. Door {} opens. Please close it again.",
             row.compartment
         ),
         code: code.reveal().to_owned(),
         qr: qr.reveal().to_owned(),
+        until: row.until.map(Rfc3339),
         recipient: row.recipient.into(),
     }
 }
@@ -189,6 +200,8 @@ mod tests {
             code: Blob(vec![1]),
             qr: Blob(vec![2]),
             recipient: RecipientRow::default(),
+            kind: None,
+            until: None,
         }
     }
 

@@ -549,6 +549,9 @@ pub(super) enum OrderCommand {
     List {
         #[arg(long)]
         cabinet: Option<CabinetId>,
+        /// Only those whose window is over
+        #[arg(long)]
+        overdue: bool,
     },
     /// One order with its history
     Show {

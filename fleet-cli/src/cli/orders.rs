@@ -20,7 +20,7 @@ pub(super) fn run(context: &Context, command: OrderCommand) -> anyhow::Result<Ex
     match command {
         OrderCommand::Put(args) if own => put_own(context, &folder, args),
         OrderCommand::Put(args) => put(context, &folder, args),
-        OrderCommand::List { cabinet } => list(context, &folder, cabinet),
+        OrderCommand::List { cabinet, overdue } => list(context, &folder, cabinet, overdue),
         OrderCommand::Show { order } => show(context, &folder, order),
         OrderCommand::Cancel { order } if own => cancel_own(context, &folder, &order),
         OrderCommand::Cancel { order } => cancel(context, &folder, order),
@@ -118,8 +118,13 @@ fn content(args: OrderPutArgs) -> anyhow::Result<OrderPut> {
     })
 }
 
-fn list(context: &Context, folder: &PersonFolder, cabinet: Option<CabinetId>) -> anyhow::Result<ExitCode> {
-    let reply = context.ask(folder, &Request::OrderList { cabinet })?;
+fn list(
+    context: &Context,
+    folder: &PersonFolder,
+    cabinet: Option<CabinetId>,
+    overdue: bool,
+) -> anyhow::Result<ExitCode> {
+    let reply = context.ask(folder, &Request::OrderList { cabinet, overdue })?;
     let Reply::Orders(orders) = &reply else { return Err(other_answer()) };
     if context.json {
         output::json(&reply)?;
@@ -157,13 +162,16 @@ fn show(context: &Context, folder: &PersonFolder, order: OrderKey) -> anyhow::Re
 }
 
 fn order_text(detail: &OrderDetail) -> String {
-    let OrderSummary { order, state, cabinet, compartment, .. } = &detail.summary;
+    let OrderSummary { order, state, cabinet, compartment, until, .. } = &detail.summary;
     let door = compartment.map(|compartment| format!(", compartment {compartment}")).unwrap_or_default();
     let code = if detail.notified { "made, and handed to the notification stream" } else { "not made yet" };
     let mut text = format!(
         "Order    {order}\nState    {state}\nCabinet  {cabinet}{door}\nSize     {size}\nCode     {code}\n",
         size = detail.size,
     );
+    if let Some(until) = until {
+        text.push_str(&format!("Until    {}\n", output::time(*until)));
+    }
     if !detail.history.is_empty() {
         text.push_str("\nHistory\n");
     }
@@ -185,6 +193,7 @@ mod tests {
             cabinet: "berlin-01".parse().unwrap(),
             compartment: compartment.and_then(schemas::messages::Compartment::new),
             since: Rfc3339(1_795_378_500_007),
+            until: compartment.map(|_| Rfc3339(1_795_637_700_007)),
         }
     }
 
@@ -213,6 +222,7 @@ mod tests {
         Cabinet  berlin-01, compartment 4
         Size     M
         Code     made, and handed to the notification stream
+        Until    2026-11-25 20:15:00Z
 
         History
           2026-11-22 20:13:20Z  created

@@ -7,6 +7,7 @@ mod health;
 mod identity;
 mod keys;
 mod order;
+mod policy;
 mod quota;
 mod request;
 mod status;
@@ -16,6 +17,9 @@ pub use health::{AlarmSeen, CabinetHealth, FleetStatus};
 pub use identity::{CertificateDetail, CertificateId, IdentityDetail, IdentityPage, RevocationDetail, Scope};
 pub use keys::{ChallengeIssued, ChallengeText, HexBytes, KeysetHolders, KeysetKept, KeysetKey, KeysetList};
 pub use order::{AttributeFlags, OrderCancel, OrderPut, PHONE_MAX, Recipient};
+pub use policy::{
+    Grace, MINUTES_MAX, Minutes, Percent, Policies, Policy, PolicyChange, PolicyDetail, PolicyError, REMINDERS_MAX,
+};
 pub use quota::{QuotaDetail, QuotaLimits, QuotaOverrides};
 pub use request::{
     BackupMade, BadgeIssued, BreakGlassShown, CabinetDetail, CabinetSummary, CompartmentDetail, EnrolmentOffer,

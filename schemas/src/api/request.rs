@@ -61,6 +61,9 @@ pub enum Request {
     OrderList {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cabinet: Option<CabinetId>,
+        /// Only those whose window is over.
+        #[serde(default)]
+        overdue: bool,
     },
     #[serde(rename = "order.show")]
     OrderShow { order: OrderKey },
@@ -237,6 +240,9 @@ pub struct OrderSummary {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compartment: Option<Compartment>,
     pub since: Rfc3339,
+    /// The end of its window.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Rfc3339>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

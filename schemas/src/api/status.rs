@@ -24,6 +24,8 @@ cbor_code! {
         10 => Retrieved = "retrieved",
         11 => Recalled = "recalled",
         12 => Disputed = "disputed",
+        /// Its window is over, and it is still inside.
+        13 => Overdue = "overdue",
     }
 }
 
@@ -39,7 +41,8 @@ impl OrderState {
             | Self::Stored
             | Self::Collecting
             | Self::Recalled
-            | Self::Disputed => false,
+            | Self::Disputed
+            | Self::Overdue => false,
         }
     }
 }
@@ -76,13 +79,20 @@ pub struct Status {
     /// With `rejected`, and with an answer to a cancel that came too late.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<RejectReason>,
+    /// With `stored` and `overdue`: the end of the order's window.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Rfc3339>,
     /// With `other_content`: SHA-256 of the content that is held, then of what came now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<[String; 2]>,
 }
 
 cbor_code! {
-    pub enum NotificationKind { 0 => PickupCode = "pickup_code" }
+    pub enum NotificationKind {
+        0 => PickupCode = "pickup_code",
+        /// A part of the window is over; with the same code.
+        1 => Reminder = "reminder",
+    }
 }
 
 /// One row of the `notifications` stream: what the integration is to tell the recipient.
@@ -102,6 +112,9 @@ pub struct Notification {
     pub code: String,
     /// The same right as text for a QR code.
     pub qr: String,
+    /// The end of the order's window.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Rfc3339>,
     pub recipient: Recipient,
 }
 

@@ -52,6 +52,7 @@ fn status(n: u64, name: &str, state: OrderState) -> Status {
         cabinet: Some(cabinet()),
         compartment: Some(door(1)),
         reason: None,
+        until: None,
         content: None,
     }
 }

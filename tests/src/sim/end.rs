@@ -251,7 +251,8 @@ impl World {
             let sound = self.ledger.contents.iter().any(|(at, held)| held.order() == *order && !doubtful(at));
             let lasting =
                 !matches!(truth.category, schemas::messages::Category::Food | schemas::messages::Category::Pharmacy);
-            truth.told.state == Some(OrderState::Stored) && sound && lasting && !truth.astray && !truth.unheard
+            let inside = matches!(truth.told.state, Some(OrderState::Stored | OrderState::Overdue));
+            inside && sound && lasting && !truth.astray && !truth.unheard
         });
         stored.map(|(order, _)| order.clone()).collect()
     }
@@ -262,7 +263,7 @@ impl World {
 fn fits(state: Option<OrderState>, held: Option<&Content>, collected: bool) -> bool {
     let stored = matches!(held, Some(Content::Stored(_)));
     match state {
-        Some(OrderState::Stored | OrderState::Collecting) => stored && !collected,
+        Some(OrderState::Stored | OrderState::Collecting | OrderState::Overdue) => stored && !collected,
         Some(OrderState::Recalled) => stored || collected,
         Some(OrderState::Loading) => held.is_some(),
         Some(OrderState::Disputed) | None => true,

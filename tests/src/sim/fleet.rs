@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use fleet_core::signing::{SignerReply, SignerRequest};
 use fleet_core::{Config, EVENTS, Effect, FleetCore, Input, Moment, ORDERS, STREAM, render_row, stream_key};
-use schemas::api::{Notification, Reply, Status};
+use schemas::api::{Notification, NotificationKind, Reply, Status};
 use schemas::cbor_map;
 use schemas::ids::{Identity, Name};
 use schemas::messages::{Compartment, Down, OrderKey};
@@ -347,7 +347,13 @@ impl World {
                     let order = OrderKey { integration, order: told.order };
                     let first_book = self.signer.books.get(&(told.cabinet.clone(), order.clone())).copied();
                     let cab = self.cab_of(&told.cabinet).unwrap_or(CABS);
-                    self.see(Seen::NotificationWritten { order, cab, first_book });
+                    self.coverage.count("notifications", told.kind.as_str());
+                    match told.kind {
+                        NotificationKind::PickupCode => {
+                            self.see(Seen::NotificationWritten { order, cab, first_book });
+                        }
+                        NotificationKind::Reminder => self.see(Seen::ReminderWritten { order }),
+                    }
                 }
             }
         }

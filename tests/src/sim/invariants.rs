@@ -241,7 +241,8 @@ fn invariant_fleet_puts_one_order_in_a_compartment(ledger: &Ledger, seen: &Seen)
 
 /// In a compartment by the fleet's word.
 fn inside(state: OrderState) -> bool {
-    matches!(state, OrderState::Loading | OrderState::Stored | OrderState::Collecting | OrderState::Recalled)
+    use OrderState::{Collecting, Loading, Overdue, Recalled, Stored};
+    matches!(state, Loading | Stored | Collecting | Recalled | Overdue)
 }
 
 /// An order that was taken stays on record: no schedule is as long as the retention. Only a fleet that once started with a
@@ -281,6 +282,11 @@ fn invariant_collection_told_once(ledger: &Ledger, seen: &Seen) -> Verdict {
 }
 
 fn invariant_notification_only_after_stored_and_book_held(ledger: &Ledger, seen: &Seen) -> Verdict {
+    if let Seen::ReminderWritten { order } = seen {
+        let told = ledger.orders.get(order).map(|truth| &truth.told);
+        let waits = told.is_some_and(|told| told.state == Some(OrderState::Stored) && told.notified > 0);
+        return ensure(waits, || format!("a reminder of {order}, which is {:?}", told.map(|told| told.state)));
+    }
     let Seen::NotificationWritten { order, cab, first_book } = seen else { return Ok(()) };
     let Some(truth) = ledger.orders.get(order) else { return Err(format!("a code for {order}, which nobody put")) };
     ensure(truth.told.was_stored, || format!("a code for {order}, which was never stored"))?;

@@ -126,6 +126,9 @@ pub(super) enum Seen {
         cab: Cab,
         first_book: Option<u64>,
     },
+    ReminderWritten {
+        order: OrderKey,
+    },
     RowReceived {
         integration: Name,
         stream: Stream,
@@ -165,6 +168,7 @@ impl Seen {
             | Self::StatusWritten { .. }
             | Self::OrderRemoved { .. }
             | Self::NotificationWritten { .. }
+            | Self::ReminderWritten { .. }
             | Self::RowReceived { .. }
             | Self::Answered { .. }
             | Self::Opened(_) => true,
@@ -470,6 +474,7 @@ impl Ledger {
             | Seen::TickedEarly { .. }
             | Seen::Ticked { .. }
             | Seen::Answered { .. }
+            | Seen::ReminderWritten { .. }
             | Seen::Opened(_) => {}
         }
     }

@@ -65,7 +65,7 @@ pub const REACH: &[Reach] = &[
             "retrieved",
             "recalled",
         ],
-        seldom: &["collected_unconfirmed"],
+        seldom: &["collected_unconfirmed", "overdue"],
         never: &[("disputed", "no rule leads to it")],
         all: || OrderState::ALL.iter().map(|state| state.as_str()).collect(),
     },

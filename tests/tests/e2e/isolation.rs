@@ -49,7 +49,7 @@ async fn an_integration_reaches_no_topic_of_others() -> anyhow::Result<()> {
     }
     ensure!(RawClient::connect(&folder, "integration:acme:shop").await.is_err(), "somebody else's name was taken");
     ensure!(
-        matches!(world.operator.request(&Request::OrderList { cabinet: None }).await?, Reply::Orders(list) if list.is_empty())
+        matches!(world.operator.request(&Request::OrderList { cabinet: None, overdue: false }).await?, Reply::Orders(list) if list.is_empty())
     );
     Ok(())
 }
@@ -74,7 +74,7 @@ async fn each_role_may_ask_what_the_protocol_says() -> anyhow::Result<()> {
     let requests = [
         Request::CabinetList {},
         Request::CabinetShow { cabinet: cabinet.clone() },
-        Request::OrderList { cabinet: None },
+        Request::OrderList { cabinet: None, overdue: false },
         Request::OrderShow { order: foreign.clone() },
         Request::CabinetAdd {
             cabinet: "berlin-09".parse()?,

@@ -182,8 +182,7 @@ impl Cabinet {
         let Some(grant) = self.booked.get_mut(order).and_then(|booked| booked.grant.as_mut()) else {
             return;
         };
-        let [Some(code), Some(qr)] = [0, 1].map(|at| grant.credentials.get(at).and_then(|one| one.sealed.clone()))
-        else {
+        let Some([code, qr]) = grant.sealed() else {
             return;
         };
         grant.announced = true;

@@ -171,6 +171,7 @@ impl Cabinet {
             CabinetIntent::Doubt(doubt) => self.doubt(turn, &doubt.order, doubt.compartment),
             CabinetIntent::Employ(employ) => self.employ(turn, employ),
             CabinetIntent::Dismiss(dismiss) => self.dismiss(turn, dismiss.name),
+            CabinetIntent::Show(show) => self.show(turn, show),
             CabinetIntent::Find(find) => self.find(turn, &find.order),
         }
     }

@@ -108,6 +108,14 @@ cbor_map! {
     }
 }
 
+impl Grant {
+    /// Digits and token as they are sealed, once both are made.
+    pub(crate) fn sealed(&self) -> Option<[Blob; 2]> {
+        let [digits, token] = self.credentials.as_slice() else { return None };
+        Some([digits.sealed.clone()?, token.sealed.clone()?])
+    }
+}
+
 cbor_map! {
     /// An order in the cabinet's book.
     #[derive(Debug, Clone, PartialEq, Eq)]

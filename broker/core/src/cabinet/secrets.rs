@@ -6,7 +6,7 @@ use schemas::messages::{BookChange, CredentialId, CredentialKind, DropStaff, Ord
 use crate::cabinet::Cabinet;
 use crate::cabinet::book::staff_change;
 use crate::cabinet::records::{Badge, Credential, Grant, StaffAt};
-use crate::intents::{Employ, Issue};
+use crate::intents::{Employ, Intent, Issue, Show, Shown};
 use crate::jobs::Job;
 use crate::signing::{MakeSecrets, SecretItem, SecretMade, SignerRequest};
 use crate::tables::{BOOKED, STAFF_AT};
@@ -22,7 +22,10 @@ impl Cabinet {
             return turn
                 .alarm(format!("cabinet {}: order {} is stored but not in the book: no code", self.at, issue.order));
         };
-        let (None, Some(compartment)) = (&booked.grant, booked.loaded) else {
+        if booked.grant.is_some() {
+            return self.move_end(turn, issue);
+        }
+        let Some(compartment) = booked.loaded else {
             return;
         };
         let mut credential =
@@ -37,6 +40,32 @@ impl Cabinet {
         });
         self.put_booked(turn, &issue.order);
         turn.want(Job::Secrets(self.at.clone()));
+    }
+
+    /// The same code until another moment.
+    fn move_end(&mut self, turn: &mut Turn<'_>, Issue { order, expires, needs_time }: Issue) {
+        let Some(booked) = self.booked.get_mut(&order) else { return };
+        let Some(grant) = &mut booked.grant else { return };
+        if (grant.expires, grant.needs_time) == (expires, needs_time) {
+            return;
+        }
+        (grant.expires, grant.needs_time) = (expires, needs_time);
+        let changes = booked.credential_changes();
+        self.put_booked(turn, &order);
+        // What is still being made goes into the book with the new end.
+        if !changes.is_empty() {
+            self.append(turn, changes);
+        }
+    }
+
+    /// Hands an announced code to its order for one more message.
+    pub(super) fn show(&mut self, turn: &mut Turn<'_>, Show { order, kind, id }: Show) {
+        let grant = self.booked.get(&order).and_then(|booked| booked.grant.as_ref());
+        let Some(grant) = grant.filter(|grant| grant.announced) else { return };
+        let Some([code, qr]) = grant.sealed() else { return };
+        let place = self.registration.place.clone();
+        let shown = Shown { kind, id, compartment: grant.compartment, place, code, qr };
+        turn.send(Intent::to_order(&self.at, &order, shown));
     }
 
     /// Withdraws an order's credentials.

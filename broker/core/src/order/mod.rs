@@ -1,8 +1,10 @@
 //! Orders, each keyed (tenant, integration, the backend's id), and the streams that tell their integrations.
 
+mod due;
 mod progress;
 mod put;
 mod view;
+mod window;
 
 pub(crate) use put::too_long;
 
@@ -16,6 +18,8 @@ use schemas::topics::Stream;
 
 use crate::config::Config;
 use crate::deadlines::Deadline;
+use crate::order::window::Window;
+use crate::policy::PolicyBook;
 use crate::quotas::Quotas;
 use crate::rows::{RecipientRow, StatusRow};
 use crate::streams::Streams;
@@ -55,6 +59,8 @@ cbor_map! {
         12 => notified: bool,
         /// Why it is rejected.
         13 opt => reason: Option<RejectReason>,
+        /// Since it was stored, as long as it is inside and its code is good.
+        14 opt => window: Option<Window>,
     }
 }
 
@@ -71,12 +77,33 @@ impl Happened {
     }
 }
 
+impl Order {
+    fn pass(&mut self, state: OrderState, now: FleetMillis, when: Happened) {
+        self.state = state;
+        self.since = now;
+        self.history.push(Passed { state, at: when.at });
+        if self.history.len() > HISTORY_MAX {
+            self.history.remove(0);
+        }
+        if state.is_final() {
+            // Personal data of an order that is over. A rejected one that is put again brings its recipient again.
+            self.recipient = None;
+        }
+        if state.is_final() || matches!(state, OrderState::Ready | OrderState::Recalled) {
+            self.window = None;
+        }
+    }
+}
+
 #[derive(Default)]
 pub(crate) struct Orders {
     rows: BTreeMap<OrderRef, Order>,
     counts: BTreeMap<(TenantId, Name), usize>,
     finished: Finished,
     age: Age,
+    /// Orders with something to come of their windows, by its moment.
+    due: BTreeSet<(FleetMillis, OrderRef)>,
+    pub(crate) policies: PolicyBook,
     pub(crate) streams: Streams,
     pub(crate) quotas: Quotas,
 }
@@ -144,6 +171,7 @@ impl Orders {
     pub(crate) fn restore(&mut self, at: OrderRef, order: Order) {
         self.age.newest = self.age.newest.max(order.since);
         self.count(&at, &order);
+        self.due.extend(order.due().map(|due| (due, at.clone())));
         self.rows.insert(at, order);
     }
 
@@ -201,22 +229,18 @@ impl Orders {
 
     /// Moves an order to a state and tells its integration.
     fn enter(&mut self, turn: &mut Turn<'_>, config: &Config, at: &OrderRef, state: OrderState, when: Happened) {
-        let Some(order) = self.rows.get_mut(at) else {
+        let Some(order) = self.rows.get(at) else {
             return;
         };
         self.finished.remove(order.since, at);
-        order.state = state;
-        order.since = turn.now;
-        order.history.push(Passed { state, at: when.at });
-        if order.history.len() > HISTORY_MAX {
-            order.history.remove(0);
-        }
+        let row = self.change(turn, at, |order, now| {
+            order.pass(state, now, when);
+            Self::status_of(order, when)
+        });
+        let Some(row) = row else { return };
         if state.is_final() {
-            self.finished.insert(order.since, at);
-            // Personal data of an order that is over. A rejected one that is put again brings its recipient again.
-            order.recipient = None;
+            self.finished.insert(turn.now, at);
         }
-        let row = Self::status_of(order, when);
         self.watch_retention(turn, config);
         self.put_row(turn, at);
         self.tell(turn, &at.tenant, &at.order.integration, row);
@@ -228,7 +252,9 @@ impl Orders {
         }
     }
 
+    /// What the integration is told of an order as it is.
     fn status_of(order: &Order, when: Happened) -> StatusRow {
+        let timed = matches!(order.state, OrderState::Stored | OrderState::Overdue);
         StatusRow {
             n: 0,
             order: order.order.order.clone(),
@@ -239,6 +265,7 @@ impl Orders {
             compartment: order.compartment,
             reason: order.reason,
             content: None,
+            until: order.window.as_ref().filter(|_| timed).map(|window| window.ends),
         }
     }
 

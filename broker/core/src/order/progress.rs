@@ -1,18 +1,15 @@
 //! What cabinets tell about orders.
 
 use schemas::api::{OrderState, RejectReason};
-use schemas::messages::{Category, FleetMillis};
 use schemas::topics::Stream;
 
 use crate::config::Config;
 use crate::intents::{Doubt, Intent, Issue, Issued, OrderFact, OrderIntent, Release, Reserve, Revoke, Told};
+use crate::order::window::Window;
 use crate::order::{Happened, Order, Orders};
 use crate::rows::NotificationRow;
 use crate::tables::{CabinetRef, OrderRef, StreamRef};
 use crate::turn::Turn;
-
-const MINUTE: u64 = 60_000;
-const HOUR: u64 = 60 * MINUTE;
 
 impl Orders {
     /// Takes an intent of the cabinet `from`.
@@ -47,6 +44,7 @@ impl Orders {
             OrderIntent::Reserved(_) | OrderIntent::NoRoom(_) | OrderIntent::Displaced(_) => {}
             OrderIntent::Told(told) => self.told(turn, config, at, from, &told),
             OrderIntent::Issued(issued) => self.issued(turn, at, issued),
+            OrderIntent::Shown(shown) => self.shown(turn, at, shown),
         }
     }
 
@@ -75,9 +73,10 @@ impl Orders {
             | OrderState::Rejected
             | OrderState::Retrieved
             | OrderState::Recalled
-            | OrderState::Disputed => Some(told.compartment),
+            | OrderState::Disputed
+            | OrderState::Overdue => Some(told.compartment),
         };
-        let issue = (next == OrderState::Stored).then(|| issue(order, told));
+        let issue = (next == OrderState::Stored).then(|| self.issue(turn, at, told)).flatten();
         let when = Happened { at: told.at, unverified: told.time_unverified };
         self.enter(turn, config, at, next, when);
         if forgotten {
@@ -111,14 +110,33 @@ impl Orders {
             code: issued.code,
             qr: issued.qr,
             recipient: order.recipient.clone().unwrap_or_default(),
+            kind: None,
+            until: order.window.as_ref().map(|window| window.ends),
         };
         self.put_row(turn, at);
+        self.notify(turn, at, row);
+    }
+
+    pub(super) fn notify(&mut self, turn: &mut Turn<'_>, at: &OrderRef, row: NotificationRow) {
         let stream = StreamRef {
             tenant: at.tenant.clone(),
             integration: at.order.integration.clone(),
             stream: Stream::Notifications,
         };
         self.streams.add(turn, stream, |n| NotificationRow { n, ..row });
+    }
+
+    /// The right that a stored order gives. An order whose door was opened, or that staff have put elsewhere, goes on with the
+    /// window that it had.
+    fn issue(&mut self, turn: &mut Turn<'_>, at: &OrderRef, told: &Told) -> Option<Issue> {
+        let policy = self.policies.in_force();
+        let rules = policy.policies.of(self.rows.get(at)?.category);
+        // A cabinet whose clock is ahead gives nobody more time.
+        let begun = Window::begin(policy, rules, told.at.min(turn.now), told.refrigerated);
+        self.change(turn, at, |order, _| {
+            let window = order.window.get_or_insert(begun);
+            Issue { order: order.order.clone(), expires: window.expires(), needs_time: window.needs_time }
+        })
     }
 }
 
@@ -133,30 +151,19 @@ fn stranger(turn: &mut Turn<'_>, at: &OrderRef, from: &CabinetRef, intent: &Orde
 
 /// Where a fact moves an order, if anywhere.
 fn next_state(state: OrderState, fact: OrderFact) -> Option<OrderState> {
-    use OrderState::{Collected, CollectedUnconfirmed, Collecting, Loading, Ready, Recalled, Retrieved, Stored};
+    use OrderState::{
+        Collected, CollectedUnconfirmed, Collecting, Loading, Overdue, Ready, Recalled, Retrieved, Stored,
+    };
     let taken_out = matches!(state, Collected | CollectedUnconfirmed | Retrieved);
     match fact {
         OrderFact::Loading => (!state.is_final() && !matches!(state, Recalled | Loading)).then_some(Loading),
         // Loaded although it is over for its backend: staff have to take it back.
         OrderFact::Stored if state.is_final() => Some(Recalled),
-        OrderFact::Stored => (!matches!(state, Recalled | Stored)).then_some(Stored),
+        OrderFact::Stored => (!matches!(state, Recalled | Stored | Overdue)).then_some(Stored),
         OrderFact::LoadAborted => (state == Loading).then_some(Ready),
-        OrderFact::Opened => (state == Stored).then_some(Collecting),
+        OrderFact::Opened => matches!(state, Stored | Overdue).then_some(Collecting),
         OrderFact::Collected => (!taken_out).then_some(Collected),
         OrderFact::CollectedUnconfirmed => (!taken_out).then_some(CollectedUnconfirmed),
         OrderFact::Retrieved => (!taken_out).then_some(Retrieved),
     }
-}
-
-/// The right that a stored order gives (product.md, Windows by default). Categories with a grace keep their code
-/// until staff take the order back; food and pharmacy end with their window, and need the time to be known.
-fn issue(order: &Order, told: &Told) -> Issue {
-    let window = match order.category {
-        Category::Food if told.refrigerated => Some(2 * HOUR),
-        Category::Food => Some(30 * MINUTE),
-        Category::Pharmacy => Some(48 * HOUR),
-        Category::Retail | Category::Laundry | Category::Repair | Category::Courier => None,
-    };
-    let expires: Option<FleetMillis> = window.map(|window| told.at.saturating_add(window));
-    Issue { order: order.order.clone(), expires, needs_time: window.is_some() }
 }

@@ -65,7 +65,8 @@ impl Orders {
                 | OrderState::Cancelled
                 | OrderState::Retrieved
                 | OrderState::Recalled
-                | OrderState::Disputed => return Ok(()),
+                | OrderState::Disputed
+                | OrderState::Overdue => return Ok(()),
             }
         } else {
             self.check_quota(turn, config, &at)?;
@@ -109,6 +110,7 @@ impl Orders {
             history: Vec::new(),
             notified: false,
             reason: None,
+            window: None,
         };
         self.replace(&at, order);
         if !known_cabinet {
@@ -187,7 +189,7 @@ impl Orders {
                 }
                 Ok(OrderState::Cancelled)
             }
-            OrderState::Stored => {
+            OrderState::Stored | OrderState::Overdue => {
                 self.enter(turn, config, at, OrderState::Recalled, when);
                 turn.send(Intent::to_cabinet(&cabinet, Revoke { order: at.order.clone() }));
                 Ok(OrderState::Recalled)
@@ -225,6 +227,7 @@ impl Orders {
             compartment: None,
             reason: Some(reason),
             content,
+            until: None,
         };
         self.tell(turn, &at.tenant, &at.order.integration, row);
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use schemas::api::{OrderDetail, OrderSummary, Rfc3339};
+use schemas::api::{OrderDetail, OrderState, OrderSummary, Rfc3339};
 use schemas::ids::{CabinetId, Name, TenantId};
 
 use crate::order::{Order, Orders};
@@ -12,17 +12,17 @@ use crate::tables::OrderRef;
 const LIST_MAX: usize = 100;
 
 impl Orders {
-    /// Newest orders of a tenant, perhaps of one integration only, at cabinets that pass.
+    /// Newest orders of a tenant, perhaps of one integration only, as far as cabinet and state pass.
     pub(crate) fn list(
         &self,
         tenant: &TenantId,
         integration: Option<&Name>,
-        cabinet: impl Fn(&CabinetId) -> bool,
+        passes: impl Fn(&CabinetId, OrderState) -> bool,
     ) -> Vec<OrderSummary> {
         let listed = self.rows.iter().filter(|(at, order)| {
             at.tenant == *tenant
                 && integration.is_none_or(|only| at.order.integration == *only)
-                && cabinet(&order.cabinet)
+                && passes(&order.cabinet, order.state)
         });
         let mut newest = BTreeSet::new();
         for (at, order) in listed {
@@ -52,6 +52,7 @@ impl Order {
             cabinet: self.cabinet.clone(),
             compartment: self.compartment,
             since: Rfc3339(self.since),
+            until: self.window.as_ref().map(|window| Rfc3339(window.ends)),
         }
     }
 }

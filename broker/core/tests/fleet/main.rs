@@ -20,5 +20,6 @@ mod roles;
 mod secrets;
 mod staff;
 mod status;
+mod time;
 mod wiping;
 mod world;

@@ -124,7 +124,7 @@ fn an_operator_gives_one_integration_limits_that_outlive_a_restart() {
 #[test]
 fn an_integration_that_asks_too_often_is_told_so_and_nobody_else_is() {
     let mut world = world(limits(100, 100, 100, 3));
-    let list = Request::OrderList { cabinet: None };
+    let list = Request::OrderList { cabinet: None, overdue: false };
     for _ in 0..3 {
         assert!(matches!(world.ask("integration:acme:shop", &list), Some(Reply::Orders(_))));
     }

@@ -94,7 +94,7 @@ fn an_integration_sees_and_cancels_its_own_orders_only() {
     for request in [&show, &cancel] {
         assert_eq!(code(world.ask("integration:acme:deli", request)), RequestErrorCode::Unknown);
     }
-    let list = Request::OrderList { cabinet: None };
+    let list = Request::OrderList { cabinet: None, overdue: false };
     assert_eq!(world.ask("integration:acme:deli", &list), Some(Reply::Orders(Vec::new())));
     let Some(Reply::Orders(orders)) = world.ask("auditor:acme:amy", &list) else { panic!() };
     assert_eq!(orders.len(), 1);

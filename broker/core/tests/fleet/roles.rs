@@ -28,8 +28,8 @@ fn requests(cabinet: &str, site: &str, n: usize) -> Vec<(&'static str, Request)>
                 enrolment: None,
             },
         ),
-        ("order.list", Request::OrderList { cabinet: None }),
-        ("order.list of one", Request::OrderList { cabinet: Some(cabinet_id()) }),
+        ("order.list", Request::OrderList { cabinet: None, overdue: false }),
+        ("order.list of one", Request::OrderList { cabinet: Some(cabinet_id()), overdue: false }),
         ("order.show", Request::OrderShow { order: order() }),
         ("order.put", Request::OrderPut { integration: shop(), order: serde_json::from_str(&put).unwrap() }),
         ("unlock", Request::Unlock { cabinet: cabinet_id(), compartment: door(1), reason: "x".into() }),
@@ -204,7 +204,9 @@ fn lists_leave_out_what_is_outside_the_scope() {
     assert_eq!(cabinets(&mut world, tom), ["c1"]);
     assert_eq!(cabinets(&mut world, sue), ["c2"]);
     assert_eq!(cabinets(&mut world, EVE), ["c1", "c2"]);
-    let Some(Reply::Orders(orders)) = world.ask(sue, &Request::OrderList { cabinet: None }) else { panic!() };
+    let Some(Reply::Orders(orders)) = world.ask(sue, &Request::OrderList { cabinet: None, overdue: false }) else {
+        panic!()
+    };
     assert_eq!(orders.iter().map(|order| order.cabinet.as_str()).collect::<Vec<_>>(), ["c2"]);
     scope(&mut world, EVE, sue, Scope::Tenant);
     assert_eq!(cabinets(&mut world, sue), ["c1", "c2"]);

@@ -1,0 +1,131 @@
+//! The time that a stored order has: reminders, the end of its window, the grace behind it.
+
+use schemas::api::{Grace, Percent, Policy};
+use schemas::cbor_map;
+use schemas::messages::FleetMillis;
+
+use crate::policy::InForce;
+
+cbor_map! {
+    /// A reminder that is still to come.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) struct Reminder {
+        /// Share of the window, for its name.
+        1 => percent: u8,
+        2 => at: FleetMillis,
+    }
+}
+
+cbor_map! {
+    /// By the policy of the moment when the order was stored: another one changes nothing here by itself.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) struct Window {
+        /// Version of the policies.
+        1 => policy: u64,
+        /// When the order was stored, by the cabinet's word.
+        2 => from: FleetMillis,
+        3 => ends: FleetMillis,
+        /// By their moments.
+        4 => reminders: Vec<Reminder>,
+        /// How long the code works behind the end. Left out: until staff begin to take the order back.
+        5 opt => grace: Option<FleetMillis>,
+        6 => needs_time: bool,
+        7 => refrigerated: bool,
+    }
+}
+
+/// What has come of a window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Due {
+    /// The newest of the reminders that are due: one message is enough after an outage.
+    Remind(u8),
+    Ended,
+    Nothing,
+}
+
+impl Window {
+    pub(crate) fn begin(policy: InForce<'_>, rules: &Policy, from: FleetMillis, refrigerated: bool) -> Self {
+        let cooled = rules.refrigerated_window_minutes.filter(|_| refrigerated);
+        let span = cooled.unwrap_or(rules.window_minutes).millis();
+        let mut window = Self {
+            policy: policy.version,
+            from,
+            ends: from.saturating_add(span),
+            reminders: Vec::new(),
+            grace: match rules.grace {
+                Grace::None => Some(0),
+                Grace::Minutes(minutes) => Some(minutes.millis()),
+                Grace::UntilRetrieved => None,
+            },
+            needs_time: rules.needs_time,
+            refrigerated,
+        };
+        window.remind(from, &rules.reminders_percent);
+        window
+    }
+
+    /// Places the reminders between `from` and the end.
+    fn remind(&mut self, from: FleetMillis, shares: &[Percent]) {
+        let span = self.ends.saturating_sub(from);
+        let reminder = |share: &Percent| Reminder { percent: share.count(), at: from.saturating_add(share.of(span)) };
+        self.reminders = shares.iter().map(reminder).collect();
+    }
+
+    /// When the code stops to work, if ever by itself.
+    pub(crate) fn expires(&self) -> Option<FleetMillis> {
+        self.grace.map(|grace| self.ends.saturating_add(grace))
+    }
+
+    /// When something is to be done next, while the order is stored.
+    pub(crate) fn due(&self) -> FleetMillis {
+        self.reminders.first().map_or(self.ends, |reminder| reminder.at.min(self.ends))
+    }
+
+    /// Takes what is due, so that it is not due again.
+    pub(crate) fn take_due(&mut self, now: FleetMillis) -> Due {
+        if self.ends <= now {
+            self.reminders.clear();
+            return Due::Ended;
+        }
+        let due = self.reminders.iter().take_while(|reminder| reminder.at <= now).count();
+        match self.reminders.drain(..due).next_back() {
+            Some(newest) => Due::Remind(newest.percent),
+            None => Due::Nothing,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use schemas::api::Policies;
+    use schemas::messages::Category;
+
+    use super::*;
+
+    const MINUTE: u64 = 60_000;
+
+    fn window(category: Category, refrigerated: bool) -> Window {
+        let policies = Policies::default();
+        Window::begin(InForce { version: 0, policies: &policies }, policies.of(category), 1_000, refrigerated)
+    }
+
+    #[test]
+    fn food_keeps_longer_where_it_is_cooled_and_its_code_ends_with_its_window() {
+        let (warm, cool) = (window(Category::Food, false), window(Category::Food, true));
+        assert_eq!((warm.ends, cool.ends), (1_000 + 30 * MINUTE, 1_000 + 120 * MINUTE));
+        assert_eq!((warm.expires(), cool.expires()), (Some(warm.ends), Some(cool.ends)));
+        assert_eq!(window(Category::Retail, true).expires(), None);
+    }
+
+    #[test]
+    fn each_reminder_is_due_once_and_of_several_that_were_missed_the_newest() {
+        let mut retail = window(Category::Retail, false);
+        let half = retail.due();
+        assert_eq!(half, 1_000 + 36 * 60 * MINUTE);
+        assert_eq!(retail.clone().take_due(half - 1), Due::Nothing);
+        assert_eq!(retail.clone().take_due(retail.ends - 1), Due::Remind(90));
+        assert_eq!([retail.take_due(half), retail.take_due(half)], [Due::Remind(50), Due::Nothing]);
+        assert_eq!(retail.due(), 1_000 + 64 * 60 * MINUTE + 48 * MINUTE);
+        assert_eq!((retail.take_due(retail.ends), retail.due()), (Due::Ended, retail.ends));
+    }
+}

@@ -1,0 +1,183 @@
+//! What is asked for a stored order: more time, its code once more, another code.
+
+use schemas::api::{NotificationKind, OrderExtend, OrderNamed, OrderState, RejectReason, parse};
+use schemas::ids::{Name, OrderId, TenantId};
+use schemas::messages::{FleetMillis, OrderKey};
+use schemas::topics::OrderChange;
+
+use crate::config::Config;
+use crate::intents::{Intent, Issue, Reissue};
+use crate::order::window::Window;
+use crate::order::{Happened, Order, Orders};
+use crate::tables::{CabinetRef, OrderRef};
+use crate::turn::Turn;
+
+/// A change that somebody asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wish {
+    /// The same code until then.
+    Extend(FleetMillis),
+    /// The same code in another message.
+    Resend,
+    /// Another code; the old one works until the cabinet holds it.
+    Reissue,
+}
+
+impl Orders {
+    /// `orders/extend`, `orders/resend` or `orders/reissue` of an integration.
+    pub(crate) fn wish_payload(
+        &mut self,
+        turn: &mut Turn<'_>,
+        config: &Config,
+        (tenant, integration): (TenantId, Name),
+        change: OrderChange,
+        payload: &[u8],
+    ) {
+        let named = |order: OrderId, wish| (order, wish);
+        let read = match change {
+            OrderChange::Extend => parse::<OrderExtend>(payload).map(|asked| named(asked.order, Wish::Extend(asked.until.0))),
+            OrderChange::Resend => parse::<OrderNamed>(payload).map(|asked| named(asked.order, Wish::Resend)),
+            OrderChange::Reissue => parse::<OrderNamed>(payload).map(|asked| named(asked.order, Wish::Reissue)),
+        };
+        match read {
+            Err(error) => turn.refuse(error.to_string()),
+            Ok((order, wish)) => {
+                let at = OrderRef { tenant, order: OrderKey { integration, order } };
+                // The stream tells the outcome; a publisher gets no other answer.
+                let _ = self.wish(turn, config, &at, wish);
+            }
+        }
+    }
+
+    /// Does what is asked for, or tells the integration why not. The order stays as it is then.
+    pub(crate) fn wish(
+        &mut self,
+        turn: &mut Turn<'_>,
+        config: &Config,
+        at: &OrderRef,
+        wish: Wish,
+    ) -> Result<(), RejectReason> {
+        let Some(order) = self.rows.get(at) else {
+            self.reject(turn, at, RejectReason::UnknownOrder, None);
+            return Err(RejectReason::UnknownOrder);
+        };
+        let granted = order.may_be_asked(config, turn.now, wish).and_then(|()| match wish {
+            Wish::Extend(until) => self.extend(turn, config, at, until),
+            Wish::Resend => {
+                self.resend(turn, at);
+                Ok(())
+            }
+            Wish::Reissue => {
+                self.reissue(turn, at);
+                Ok(())
+            }
+        });
+        if let Err(reason) = granted {
+            self.refuse(turn, at, reason);
+        }
+        granted
+    }
+
+    fn extend(
+        &mut self,
+        turn: &mut Turn<'_>,
+        config: &Config,
+        at: &OrderRef,
+        until: FleetMillis,
+    ) -> Result<(), RejectReason> {
+        let Some(order) = self.rows.get(at) else { return Err(RejectReason::UnknownOrder) };
+        let policy = self.policies.of(&at.tenant);
+        let rules = policy.policies.of(order.category);
+        let mut window =
+            order.window.clone().unwrap_or_else(|| Window::begin(policy, rules, order.since, order.wants.refrigerated));
+        if window.ends == until && until > turn.now {
+            // The same wish again.
+            return Ok(());
+        }
+        window.extend(until, turn.now, rules)?;
+        let issue = Issue { order: at.order.clone(), expires: window.expires(), needs_time: window.needs_time };
+        let cabinet = CabinetRef::new(at.tenant.clone(), order.cabinet.clone());
+        let was_overdue = order.state == OrderState::Overdue;
+        self.change(turn, at, |order, _| {
+            order.window = Some(window);
+            order.asked = Some(order.asked() + 1);
+        });
+        let when = Happened::now(turn);
+        if was_overdue {
+            self.enter(turn, config, at, OrderState::Stored, when);
+        } else if let Some(order) = self.rows.get(at) {
+            let row = Self::status_of(order, when);
+            self.put_row(turn, at);
+            self.tell(turn, &at.tenant, &at.order.integration, row);
+        }
+        turn.send(Intent::to_cabinet(&cabinet, issue));
+        Ok(())
+    }
+
+    fn resend(&mut self, turn: &mut Turn<'_>, at: &OrderRef) {
+        let Some(asked) = self.count_wish(turn, at) else { return };
+        self.ask_shown(turn, at, NotificationKind::PickupCode, format!("pickup-code/{}/again-{asked}", at.order));
+    }
+
+    fn reissue(&mut self, turn: &mut Turn<'_>, at: &OrderRef) {
+        if self.count_wish(turn, at).is_none() {
+            return;
+        }
+        if let Some(order) = self.rows.get(at) {
+            let cabinet = CabinetRef::new(at.tenant.clone(), order.cabinet.clone());
+            turn.send(Intent::to_cabinet(&cabinet, Reissue { order: at.order.clone() }));
+        }
+    }
+
+    fn count_wish(&mut self, turn: &mut Turn<'_>, at: &OrderRef) -> Option<u32> {
+        let order = self.rows.get_mut(at)?;
+        let asked = order.asked() + 1;
+        order.asked = Some(asked);
+        self.put_row(turn, at);
+        Some(asked)
+    }
+
+    /// Tells the integration that something was not done to an order, and how far the order is.
+    fn refuse(&mut self, turn: &mut Turn<'_>, at: &OrderRef, reason: RejectReason) {
+        if let Some(order) = self.rows.get(at) {
+            let row = crate::rows::StatusRow { reason: Some(reason), ..Self::status_of(order, Happened::now(turn)) };
+            self.tell(turn, &at.tenant, &at.order.integration, row);
+        }
+    }
+}
+
+impl Order {
+    fn asked(&self) -> u32 {
+        self.asked.unwrap_or(0)
+    }
+
+    /// Whether the order is where something can be done for it.
+    fn may_be_asked(&self, config: &Config, now: FleetMillis, wish: Wish) -> Result<(), RejectReason> {
+        match self.state {
+            OrderState::Stored | OrderState::Overdue => {}
+            OrderState::Created | OrderState::Ready | OrderState::Reserved | OrderState::Loading => {
+                return Err(RejectReason::NoCodeYet);
+            }
+            OrderState::Collecting
+            | OrderState::Collected
+            | OrderState::CollectedUnconfirmed
+            | OrderState::Cancelled
+            | OrderState::Rejected
+            | OrderState::Retrieved
+            | OrderState::Recalled
+            | OrderState::Disputed => return Err(RejectReason::TooLate),
+        }
+        if self.asked() >= config.wishes_per_order {
+            return Err(RejectReason::TooOften);
+        }
+        match wish {
+            Wish::Extend(_) => Ok(()),
+            Wish::Resend | Wish::Reissue if !self.notified => Err(RejectReason::NoCodeYet),
+            // The cabinet refuses the code, and would refuse another one.
+            Wish::Resend | Wish::Reissue => {
+                let expires = self.window.as_ref().and_then(Window::expires);
+                if expires.is_some_and(|expires| expires <= now) { Err(RejectReason::TooLate) } else { Ok(()) }
+            }
+        }
+    }
+}
