@@ -4,6 +4,7 @@
 //! v1/<tenant>/cabinet/<cabinet>/up/{hello,event,telemetry,challenge}    cabinet → fleet   CBOR
 //! v1/<tenant>/cabinet/<cabinet>/down                                    fleet → cabinet   CBOR
 //! v1/<tenant>/integration/<name>/orders/{put,cancel}                    backend → fleet   JSON
+//! v1/<tenant>/integration/<name>/orders/{extend,resend,reissue}         backend → fleet   JSON
 //! v1/<tenant>/integration/<name>/{status,notifications}                 fleet → backend   JSON, durable
 //! v1/<tenant>/<role>/<name>/request                                     person → fleet    JSON, MQTT 5 request
 //! v1/<tenant>/<role>/<name>/response                                    fleet → person    JSON, MQTT 5 response
@@ -42,6 +43,29 @@ impl Up {
     }
 }
 
+/// What a backend asks for a stored order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum OrderChange {
+    /// More time, with the same code.
+    Extend,
+    /// The same code in another message.
+    Resend,
+    /// Another code.
+    Reissue,
+}
+
+impl OrderChange {
+    pub const ALL: [Self; 3] = [Self::Extend, Self::Resend, Self::Reissue];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Extend => "extend",
+            Self::Resend => "resend",
+            Self::Reissue => "reissue",
+        }
+    }
+}
+
 cbor_code! {
     /// A durable stream of an integration: rows in the store, a cursor that its PUBACKs move.
     pub enum Stream { 0 => Status = "status", 1 => Notifications = "notifications" }
@@ -74,6 +98,7 @@ pub enum Topic {
     Down { tenant: TenantId, cabinet: CabinetId },
     OrderPut { tenant: TenantId, integration: Name },
     OrderCancel { tenant: TenantId, integration: Name },
+    OrderChange { tenant: TenantId, integration: Name, change: OrderChange },
     Stream { tenant: TenantId, integration: Name, stream: Stream },
     Request { who: Identity },
     Response { who: Identity },
@@ -112,6 +137,11 @@ impl Topic {
             }
             ["integration", name, "orders", "put"] => Ok(Self::OrderPut { tenant, integration: parse_id(name)? }),
             ["integration", name, "orders", "cancel"] => Ok(Self::OrderCancel { tenant, integration: parse_id(name)? }),
+            ["integration", name, "orders", change] => {
+                let known = OrderChange::ALL.into_iter().find(|known| known.as_str() == *change);
+                let change = known.ok_or(TopicError::Unknown)?;
+                Ok(Self::OrderChange { tenant, integration: parse_id(name)?, change })
+            }
             [role, name, leaf] => Self::parse_own(tenant, role, name, leaf),
             _ => Err(TopicError::Unknown),
         }
@@ -142,6 +172,7 @@ impl Topic {
             | Self::Down { tenant, .. }
             | Self::OrderPut { tenant, .. }
             | Self::OrderCancel { tenant, .. }
+            | Self::OrderChange { tenant, .. }
             | Self::Stream { tenant, .. }
             | Self::Live { tenant, .. } => tenant,
             Self::Request { who } | Self::Response { who } => &who.tenant,
@@ -163,6 +194,9 @@ impl fmt::Display for Topic {
             }
             Self::OrderCancel { tenant, integration } => {
                 write!(f, "{VERSION}/{tenant}/integration/{integration}/orders/cancel")
+            }
+            Self::OrderChange { tenant, integration, change } => {
+                write!(f, "{VERSION}/{tenant}/integration/{integration}/orders/{}", change.as_str())
             }
             Self::Stream { tenant, integration, stream } => {
                 write!(f, "{VERSION}/{tenant}/integration/{integration}/{}", stream.as_str())
@@ -241,6 +275,9 @@ mod tests {
             "v1/acme/cabinet/c1/down",
             "v1/acme/integration/shop/orders/put",
             "v1/acme/integration/shop/orders/cancel",
+            "v1/acme/integration/shop/orders/extend",
+            "v1/acme/integration/shop/orders/resend",
+            "v1/acme/integration/shop/orders/reissue",
             "v1/acme/integration/shop/status",
             "v1/acme/integration/shop/notifications",
             "v1/acme/integration/shop/request",
@@ -267,6 +304,8 @@ mod tests {
             "v1/acme/cabinet/c1/up/event/",
             "/v1/acme/cabinet/c1/up/event",
             "v1/acme/cabinet/c1/request",
+            "v1/acme/integration/shop/orders/open",
+            "v1/acme/integration/shop/orders/extend/now",
             "v1/acme/server/s1/request",
             "v1/acme/operator/eve/status",
             "v1/acme/live/c1/ev\0ent",

@@ -11,6 +11,8 @@ pub struct Config {
     pub quota: QuotaLimits,
     /// How long a reservation is safe from an order that finds no other compartment.
     pub reservation_millis: u64,
+    /// How often an order can be extended, sent again or given another code, all taken together.
+    pub wishes_per_order: u32,
     /// How long a finished order is remembered, so that its id cannot be used again by mistake.
     pub order_retention_millis: u64,
     /// Whether each cabinet has a break-glass code in its book.
@@ -25,6 +27,7 @@ impl Default for Config {
             orders_per_integration: 1_000_000,
             quota: QuotaLimits::default(),
             reservation_millis: 30 * 60 * 1_000,
+            wishes_per_order: 20,
             order_retention_millis: 90 * 24 * 60 * 60 * 1_000,
             break_glass: true,
             acked_rows_kept: 10_000,

@@ -145,6 +145,9 @@ impl FleetCore {
             Input::OrderCancel { tenant, integration, payload } => {
                 self.orders.cancel_payload(turn, &self.config, (tenant, integration), &payload);
             }
+            Input::OrderChange { tenant, integration, change, payload } => {
+                self.orders.wish_payload(turn, &self.config, (tenant, integration), change, &payload);
+            }
             Input::Request { ticket, who, payload } => self.request(turn, ticket, who, &payload),
             Input::RowAcked { tenant, integration, stream, n } => {
                 let stream = StreamRef { tenant, integration, stream };

@@ -5,7 +5,7 @@ use std::fmt;
 use schemas::api::CertificateId;
 use schemas::ids::{CabinetId, Identity, Name, TenantId};
 use schemas::messages::FleetMillis;
-use schemas::topics::{Stream, Up};
+use schemas::topics::{OrderChange, Stream, Up};
 
 use crate::enrolment::{Issue, Right};
 use crate::signing::SignerReply;
@@ -67,6 +67,12 @@ pub enum Input {
         integration: Name,
         payload: Vec<u8>,
     },
+    OrderChange {
+        tenant: TenantId,
+        integration: Name,
+        change: OrderChange,
+        payload: Vec<u8>,
+    },
     /// A request of a person or an integration. The answer comes as an effect with the same ticket, perhaps later.
     Request {
         ticket: u64,
@@ -109,6 +115,9 @@ impl fmt::Debug for Input {
             }
             Self::OrderCancel { tenant, integration, payload } => {
                 write!(f, "OrderCancel({tenant}/{integration}, {} bytes)", payload.len())
+            }
+            Self::OrderChange { tenant, integration, change, payload } => {
+                write!(f, "OrderChange({tenant}/{integration} {}, {} bytes)", change.as_str(), payload.len())
             }
             Self::Request { ticket, who, payload } => write!(f, "Request({ticket}, {who}, {} bytes)", payload.len()),
             Self::RowAcked { tenant, integration, stream, n } => {

@@ -28,7 +28,7 @@ cbor_map! {
     }
 }
 cbor_map! {
-    /// Make the credentials of a stored order.
+    /// Make the credentials of a stored order, or let those that it has end at another moment.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub(crate) struct Issue {
         1 => order: OrderKey,
@@ -40,6 +40,11 @@ cbor_map! {
     /// Show the code that was announced once more, for a message of this kind.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub(crate) struct Show { 1 => order: OrderKey, 2 => kind: NotificationKind, 3 => id: String }
+}
+cbor_map! {
+    /// Make another code. The old one stays until the cabinet holds the new one.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) struct Reissue { 1 => order: OrderKey }
 }
 cbor_map! {
     /// The order is over: forget it and its credentials.
@@ -91,6 +96,7 @@ cbor_union! {
         7 => Find(Find),
         8 => Dismiss(Dismiss),
         9 => Show(Show),
+        10 => Reissue(Reissue),
     }
 }
 

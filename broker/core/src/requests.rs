@@ -16,7 +16,7 @@ use crate::delegations::Signed;
 use crate::effect::Effect;
 use crate::intents::{Dismiss, Intent};
 use crate::keysets::{Chain, Put};
-use crate::order::Order;
+use crate::order::{Order, Wish};
 use crate::roles::{Op, Reach, Right, authorise};
 use crate::tables::{CabinetRef, OrderRef};
 use crate::turn::Turn;
@@ -135,6 +135,11 @@ impl FleetCore {
             }
             Request::OrderShow { order } => self.show_order(&asker, order).map(Some),
             Request::OrderCancel { order } => self.cancel_for(turn, &asker, order).map(Some),
+            Request::OrderExtend { order, until } => {
+                self.wish_for(turn, &asker, order, Wish::Extend(until.0)).map(Some)
+            }
+            Request::OrderResend { order } => self.wish_for(turn, &asker, order, Wish::Resend).map(Some),
+            Request::OrderReissue { order } => self.wish_for(turn, &asker, order, Wish::Reissue).map(Some),
             Request::Unlock { cabinet, compartment, reason } => {
                 check_text("reason", &reason)?;
                 let at = asker.cabinet(cabinet);
@@ -275,7 +280,11 @@ impl FleetCore {
             Request::OrderPut { order, .. } => {
                 (self.is_in_scope(asker, &order.cabinet), format!("cabinet {}", order.cabinet))
             }
-            Request::OrderShow { order } | Request::OrderCancel { order } => {
+            Request::OrderShow { order }
+            | Request::OrderCancel { order }
+            | Request::OrderExtend { order, .. }
+            | Request::OrderResend { order }
+            | Request::OrderReissue { order } => {
                 let found = self.orders.find(&asker.order(order.clone()));
                 // One that is unknown is said to be unknown.
                 let covered = found.is_none_or(|found| self.is_in_scope(asker, &found.cabinet));
@@ -453,6 +462,21 @@ impl FleetCore {
         }
         self.orders.cancel(turn, &self.config, &at).map(|_| Reply::Done).map_err(rejected)
     }
+
+    fn wish_for(
+        &mut self,
+        turn: &mut Turn<'_>,
+        asker: &Asker,
+        order: OrderKey,
+        wish: Wish,
+    ) -> Result<Reply, ReplyError> {
+        let covered = asker.covers(&order.integration);
+        let at = asker.order(order);
+        if !covered || self.orders.find(&at).is_none() {
+            return Err(unknown_order(&at.order));
+        }
+        self.orders.wish(turn, &self.config, &at, wish).map(|()| Reply::Done).map_err(refused)
+    }
 }
 
 /// A token that is good for years is a key under a doormat.
@@ -493,7 +517,18 @@ fn unknown_order(order: &OrderKey) -> ReplyError {
 }
 
 fn rejected(reason: RejectReason) -> ReplyError {
-    let (code, hint) = match reason {
+    let (code, hint) = way_out(reason);
+    error(code, format!("the order is rejected: {reason}"), hint)
+}
+
+/// Something was not done to an order; it stays as it is.
+fn refused(reason: RejectReason) -> ReplyError {
+    let (code, hint) = way_out(reason);
+    error(code, format!("nothing was changed: {reason}"), hint)
+}
+
+fn way_out(reason: RejectReason) -> (RequestErrorCode, &'static str) {
+    match reason {
         RejectReason::NoFittingCompartment => {
             (RequestErrorCode::Refused, "put it again when a compartment is free, or at another cabinet")
         }
@@ -505,6 +540,17 @@ fn rejected(reason: RejectReason) -> ReplyError {
         RejectReason::Quota => {
             (RequestErrorCode::Unavailable, "`fleet integration quota` shows its limits, and changes them")
         }
-    };
-    error(code, format!("the order is rejected: {reason}"), hint)
+        RejectReason::TooOften => {
+            (RequestErrorCode::Refused, "the order was extended, sent again or given another code too often")
+        }
+        RejectReason::DeadlineNotLater => {
+            (RequestErrorCode::Refused, "name an end that is in the future and behind the one that there is")
+        }
+        RejectReason::DeadlineTooFar => {
+            (RequestErrorCode::Refused, "`fleet policy show` tells how long an order of its category may be kept")
+        }
+        RejectReason::NoCodeYet => {
+            (RequestErrorCode::Conflict, "an order has a code once it is stored and its cabinet holds the code")
+        }
+    }
 }

@@ -75,6 +75,9 @@ ops! {
     OrderShow = "order.show", [Operator, Support, Auditor], true, Cabinet;
     OrderPut = "order.put", [Operator], false, Cabinet;
     OrderCancel = "order.cancel", [Operator, Support], true, Cabinet;
+    OrderExtend = "order.extend", [Operator, Support], true, Cabinet;
+    OrderResend = "order.resend", [Operator, Support], true, Cabinet;
+    OrderReissue = "order.reissue", [Operator, Support], true, Cabinet;
     Unlock = "unlock", [Operator, Support], false, Cabinet;
     Challenge = "challenge", [Operator, Support], false, Cabinet;
     UnlockSigned = "unlock.signed", [Operator, Support], false, Cabinet;

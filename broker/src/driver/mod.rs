@@ -324,6 +324,11 @@ impl<S: Store + Snapshots + Reserved> Driver<S> {
                 let input = Input::OrderCancel { tenant, integration: name, payload: payload.to_vec() };
                 self.decide(input, Some(ack), batch)
             }
+            GateInput::OrderChange { integration, change, payload, ack, .. } => {
+                let Identity { tenant, name, .. } = integration;
+                let input = Input::OrderChange { tenant, integration: name, change, payload: payload.to_vec() };
+                self.decide(input, Some(ack), batch)
+            }
             GateInput::Request { conn, who, payload, correlation, ack, .. } => {
                 debug!(%who, "request");
                 let ticket = self.tickets.asked(Asker { conn, correlation });

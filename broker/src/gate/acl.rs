@@ -8,7 +8,7 @@
 //! | staff       | `request`                     | own `response`                               |
 
 use schemas::ids::{Identity, Role};
-use schemas::topics::{Filter, LiveFilter, Stream, Topic, Up};
+use schemas::topics::{Filter, LiveFilter, OrderChange, Stream, Topic, Up};
 
 use super::rule::Rule;
 
@@ -18,6 +18,7 @@ pub(super) enum Publication {
     Up(Up),
     OrderPut,
     OrderCancel,
+    OrderChange(OrderChange),
     Request,
 }
 
@@ -55,6 +56,10 @@ pub(super) fn publish(who: &Identity, topic: &Topic, at_least_once: bool) -> Res
             own_integration(who, integration.as_str())?;
             Publication::OrderCancel
         }
+        Topic::OrderChange { integration, change, .. } => {
+            own_integration(who, integration.as_str())?;
+            Publication::OrderChange(*change)
+        }
         Topic::Request { who: owner } => {
             own_conversation(who, owner)?;
             Publication::Request
@@ -73,6 +78,7 @@ fn wants_at_least_once(publication: Publication) -> bool {
         Publication::Up(Up::Hello | Up::Event | Up::Challenge)
         | Publication::OrderPut
         | Publication::OrderCancel
+        | Publication::OrderChange(_)
         | Publication::Request => true,
     }
 }
@@ -119,6 +125,7 @@ fn subscribe_exact(who: &Identity, suffix: bool, topic: Topic) -> Result<Subscri
         Topic::Up { .. }
         | Topic::OrderPut { .. }
         | Topic::OrderCancel { .. }
+        | Topic::OrderChange { .. }
         | Topic::Request { .. }
         | Topic::Live { .. } => Err(Rule::NotForRole),
     }
@@ -161,7 +168,7 @@ mod tests {
                 topics.push(format!("v1/{tenant}/cabinet/c1/up/{}", up.as_str()));
             }
             topics.push(format!("v1/{tenant}/cabinet/c1/down"));
-            for leaf in ["orders/put", "orders/cancel", "status", "notifications"] {
+            for leaf in ["orders/put", "orders/cancel", "orders/extend", "status", "notifications"] {
                 topics.push(format!("v1/{tenant}/integration/c1/{leaf}"));
             }
             for role in ["integration", "operator", "staff", "support", "technician", "auditor"] {
@@ -209,6 +216,7 @@ mod tests {
             [
                 "v1/acme/integration/c1/orders/put",
                 "v1/acme/integration/c1/orders/cancel",
+                "v1/acme/integration/c1/orders/reissue",
                 "v1/acme/integration/c1/request"
             ]
         );

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use certs::{ClientRoots, Fingerprint};
 use rumqttd::protocol::{DisconnectReasonCode, PubAckReason};
 use schemas::ids::{CabinetId, Identity, SessionSuffix, TenantId};
-use schemas::topics::{Stream, Up};
+use schemas::topics::{OrderChange, Stream, Up};
 use tokio_rustls::rustls::pki_types::CertificateDer;
 
 use super::conn::Conn;
@@ -132,6 +132,14 @@ pub enum GateInput {
         content_type: Option<String>,
         ack: Ack,
     },
+    OrderChange {
+        conn: ConnId,
+        integration: Identity,
+        change: OrderChange,
+        payload: Bytes,
+        content_type: Option<String>,
+        ack: Ack,
+    },
     Request {
         conn: ConnId,
         who: Identity,
@@ -174,6 +182,7 @@ impl GateInput {
             | Self::CabinetGone { conn, .. }
             | Self::OrderPut { conn, .. }
             | Self::OrderCancel { conn, .. }
+            | Self::OrderChange { conn, .. }
             | Self::Request { conn, .. }
             | Self::StreamOpened { conn, .. }
             | Self::StreamAcked { conn, .. }

@@ -65,12 +65,18 @@ impl Session {
             (Publication::OrderCancel, Some(ack)) => {
                 self.tell(GateInput::OrderCancel { conn, integration: who, payload, content_type, ack });
             }
+            (Publication::OrderChange(change), Some(ack)) => {
+                self.tell(GateInput::OrderChange { conn, integration: who, change, payload, content_type, ack });
+            }
             (Publication::Request, Some(ack)) => {
                 let suffix = self.conn.claim.suffix.clone();
                 self.tell(GateInput::Request { conn, who, suffix, payload, content_type, correlation, ack });
             }
             // The access list lets none of these through with QoS 0.
-            (Publication::OrderPut | Publication::OrderCancel | Publication::Request, None) => {}
+            (
+                Publication::OrderPut | Publication::OrderCancel | Publication::OrderChange(_) | Publication::Request,
+                None,
+            ) => {}
         }
     }
 

@@ -2,7 +2,7 @@
 
 use fleet_broker::gate::{AckRefusal, Count, GateInput, Gone, Rule};
 use rumqttc::v5::mqttbytes::v5::PubAckReason;
-use schemas::topics::Up;
+use schemas::topics::{OrderChange, Up};
 
 use crate::client::{Client, packet, publish, publish0};
 use crate::fixture::{CABINET, SHOP, World};
@@ -167,6 +167,15 @@ async fn orders_and_requests_carry_what_the_driver_needs() {
         other => panic!("{other:?}"),
     }
     shop.expect_puback(2, PubAckReason::PayloadFormatInvalid).await;
+    shop.send(&publish(3, "v1/acme/integration/shop/orders/reissue", b"{}")).await;
+    match world.input().await {
+        GateInput::OrderChange { integration, change: OrderChange::Reissue, ack, .. } => {
+            assert_eq!(integration.to_string(), SHOP);
+            ack.done();
+        }
+        other => panic!("{other:?}"),
+    }
+    shop.expect_puback(3, PubAckReason::Success).await;
 }
 
 #[tokio::test]

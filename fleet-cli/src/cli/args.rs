@@ -58,7 +58,7 @@ pub(super) enum Command {
     /// Cabinets: add, list, show, revoke, wipe
     #[command(subcommand)]
     Cabinet(CabinetCommand),
-    /// Orders: put, list, show, cancel
+    /// Orders: put, list, show, cancel, extend, resend, reissue
     #[command(subcommand)]
     Order(OrderCommand),
     /// Open one compartment now
@@ -563,6 +563,30 @@ pub(super) enum OrderCommand {
         /// <integration>/<order>
         order: OrderKey,
     },
+    /// Give a stored order more time; its code stays
+    #[command(after_help = "\
+Examples:
+  fleet order extend shop/A17 --until 2026-12-31
+  fleet order extend shop/A17 --until 2026-12-31T18:00:00Z
+
+How far it can go is in the policy of its category.")]
+    Extend {
+        /// <integration>/<order>
+        order: OrderKey,
+        /// Last day (UTC) or moment when it can be collected
+        #[arg(long, value_name = "TIME", value_parser = parse_end)]
+        until: Rfc3339,
+    },
+    /// Send the same code in another message
+    Resend {
+        /// <integration>/<order>
+        order: OrderKey,
+    },
+    /// Make another code; the old one works until the new one does
+    Reissue {
+        /// <integration>/<order>
+        order: OrderKey,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -698,6 +722,16 @@ fn parse_last_day(text: &str) -> Result<Rfc3339, &'static str> {
     let start = day.to_zoned(jiff::tz::TimeZone::UTC).map_err(|_| "this day is too far away")?;
     let start = u64::try_from(start.timestamp().as_millisecond()).map_err(|_| "this day is over")?;
     Ok(Rfc3339(start + DAY_MILLIS - 1))
+}
+
+/// A moment, or the last millisecond of a day.
+fn parse_end(text: &str) -> Result<Rfc3339, &'static str> {
+    if let Ok(day) = parse_last_day(text) {
+        return Ok(day);
+    }
+    let at: jiff::Timestamp =
+        text.parse().map_err(|_| "an end is a day such as 2026-12-31, or 2026-12-31T18:00:00Z")?;
+    u64::try_from(at.as_millisecond()).map(Rfc3339).map_err(|_| "this moment is over")
 }
 
 fn parse_compartment(text: &str) -> Result<Compartment, &'static str> {

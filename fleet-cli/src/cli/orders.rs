@@ -1,4 +1,4 @@
-//! `fleet order put|list|show|cancel`.
+//! `fleet order put|list|show|cancel|extend|resend|reissue`.
 
 use std::process::ExitCode;
 
@@ -24,6 +24,20 @@ pub(super) fn run(context: &Context, command: OrderCommand) -> anyhow::Result<Ex
         OrderCommand::Show { order } => show(context, &folder, order),
         OrderCommand::Cancel { order } if own => cancel_own(context, &folder, &order),
         OrderCommand::Cancel { order } => cancel(context, &folder, order),
+        OrderCommand::Extend { order, until } => {
+            let text = format!("Order {order} can be collected until {}; its code stays.", output::time(until));
+            wish(context, &folder, &Request::OrderExtend { order, until }, &text)
+        }
+        OrderCommand::Resend { order } => {
+            let text = format!("The code of order {order} goes out once more.");
+            wish(context, &folder, &Request::OrderResend { order }, &text)
+        }
+        OrderCommand::Reissue { order } => {
+            let text = format!(
+                "Order {order} gets another code. It goes out once its cabinet holds it; until then the old one works."
+            );
+            wish(context, &folder, &Request::OrderReissue { order }, &text)
+        }
     }
 }
 
@@ -46,6 +60,11 @@ fn put_own(context: &Context, folder: &PersonFolder, args: OrderPutArgs) -> anyh
 fn cancel(context: &Context, folder: &PersonFolder, order: OrderKey) -> anyhow::Result<ExitCode> {
     let reply = context.ask(folder, &Request::OrderCancel { order: order.clone() })?;
     done(context, &reply, &format!("Cancelled order {order}."))
+}
+
+fn wish(context: &Context, folder: &PersonFolder, request: &Request, text: &str) -> anyhow::Result<ExitCode> {
+    let reply = context.ask(folder, request)?;
+    done(context, &reply, text)
 }
 
 fn cancel_own(context: &Context, folder: &PersonFolder, key: &OrderKey) -> anyhow::Result<ExitCode> {

@@ -93,6 +93,9 @@ impl Client {
             | Request::OrderList { .. }
             | Request::OrderShow { .. }
             | Request::OrderCancel { .. }
+            | Request::OrderExtend { .. }
+            | Request::OrderResend { .. }
+            | Request::OrderReissue { .. }
             | Request::UnlockList { .. }
             | Request::StaffAdd { .. }
             | Request::KeysetPut { .. }

@@ -16,7 +16,7 @@ mod time;
 pub use health::{AlarmSeen, CabinetHealth, FleetStatus};
 pub use identity::{CertificateDetail, CertificateId, IdentityDetail, IdentityPage, RevocationDetail, Scope};
 pub use keys::{ChallengeIssued, ChallengeText, HexBytes, KeysetHolders, KeysetKept, KeysetKey, KeysetList};
-pub use order::{AttributeFlags, OrderCancel, OrderPut, PHONE_MAX, Recipient};
+pub use order::{AttributeFlags, OrderCancel, OrderExtend, OrderNamed, OrderPut, PHONE_MAX, Recipient};
 pub use policy::{
     Grace, MINUTES_MAX, Minutes, Percent, Policies, Policy, PolicyChange, PolicyDetail, PolicyError, REMINDERS_MAX,
 };

@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{CabinetId, OrderId};
 use crate::messages::{Attributes, Category, Size};
 
+use super::Rfc3339;
+
 /// Longest phone number or address of a recipient, in bytes.
 pub const PHONE_MAX: usize = 128;
 
@@ -75,6 +77,22 @@ pub struct OrderPut {
     /// Whether staff may load it now. An order that is not ready holds no compartment.
     #[serde(default = "ready_by_default")]
     pub ready: bool,
+}
+
+/// Payload of `orders/extend`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OrderExtend {
+    pub order: OrderId,
+    /// The new end of its window.
+    pub until: Rfc3339,
+}
+
+/// Payload of `orders/resend` and `orders/reissue`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OrderNamed {
+    pub order: OrderId,
 }
 
 /// Payload of `orders/cancel`.

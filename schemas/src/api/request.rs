@@ -69,6 +69,15 @@ pub enum Request {
     OrderShow { order: OrderKey },
     #[serde(rename = "order.cancel")]
     OrderCancel { order: OrderKey },
+    /// Gives a stored order more time; its code stays.
+    #[serde(rename = "order.extend")]
+    OrderExtend { order: OrderKey, until: Rfc3339 },
+    /// Sends the same code in another message.
+    #[serde(rename = "order.resend")]
+    OrderResend { order: OrderKey },
+    /// Makes another code. The old one works until the cabinet holds the new one.
+    #[serde(rename = "order.reissue")]
+    OrderReissue { order: OrderKey },
     /// Operator or support: opens one compartment now, by a signed command.
     #[serde(rename = "unlock")]
     Unlock { cabinet: CabinetId, compartment: Compartment, reason: String },

@@ -57,6 +57,10 @@ cbor_code! {
         4 => TooLate = "too_late",
         5 => Malformed = "malformed",
         6 => Quota = "quota",
+        7 => TooOften = "too_often",
+        8 => DeadlineNotLater = "deadline_not_later",
+        9 => DeadlineTooFar = "deadline_too_far",
+        10 => NoCodeYet = "no_code_yet",
     }
 }
 
@@ -76,7 +80,7 @@ pub struct Status {
     pub cabinet: Option<CabinetId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compartment: Option<Compartment>,
-    /// With `rejected`, and with an answer to a cancel that came too late.
+    /// With `rejected`, and with the state of an order to which something was not done that was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<RejectReason>,
     /// With `stored` and `overdue`: the end of the order's window.

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use schemas::api::{JSON_MAX, parse};
 use schemas::api::{
-    LiveEvent, LivePresence, LiveTelemetry, Notification, NotificationKind, OrderCancel, OrderPut, OrderState,
-    RejectReason, Reply, Request, RequestErrorCode, Status, UnlockRight,
+    LiveEvent, LivePresence, LiveTelemetry, Notification, NotificationKind, OrderCancel, OrderExtend, OrderNamed,
+    OrderPut, OrderState, RejectReason, Reply, Request, RequestErrorCode, Status, UnlockRight,
 };
 use schemas::ids::{Identity, Role};
 use schemas::messages::{Category, DoorState, KeyPurpose, Occupancy, RefusalReason, Size, UnlockOutcome};
-use schemas::topics::{Filter, Live, Stream, Topic};
+use schemas::topics::{Filter, Live, OrderChange, Stream, Topic};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -37,9 +37,11 @@ fn rewrite<T: Serialize + DeserializeOwned>(value: &Value) -> Result<Value, Stri
     Ok(serde_json::to_value(read).unwrap())
 }
 
-const PAYLOADS: [Payload; 9] = [
+const PAYLOADS: [Payload; 11] = [
     Payload { message: "orderPut", schema: "OrderPut", read_by_fleet: true, rewrite: rewrite::<OrderPut> },
     Payload { message: "orderCancel", schema: "OrderCancel", read_by_fleet: true, rewrite: rewrite::<OrderCancel> },
+    Payload { message: "orderExtend", schema: "OrderExtend", read_by_fleet: true, rewrite: rewrite::<OrderExtend> },
+    Payload { message: "orderNamed", schema: "OrderNamed", read_by_fleet: true, rewrite: rewrite::<OrderNamed> },
     Payload { message: "request", schema: "Request", read_by_fleet: true, rewrite: rewrite::<Request> },
     Payload { message: "status", schema: "Status", read_by_fleet: false, rewrite: rewrite::<Status> },
     Payload { message: "notification", schema: "Notification", read_by_fleet: false, rewrite: rewrite::<Notification> },
@@ -243,10 +245,14 @@ fn topics() -> BTreeMap<String, Topic> {
     let integration = || "shop".parse().unwrap();
     let who = || Identity::new(Role::Operator, tenant(), "eve".parse().unwrap());
     let live = |live| Topic::Live { tenant: tenant(), cabinet: "berlin-01".parse().unwrap(), live };
+    let change = |change| Topic::OrderChange { tenant: tenant(), integration: integration(), change };
     let stream = |stream| Topic::Stream { tenant: tenant(), integration: integration(), stream };
     BTreeMap::from([
         ("orderPut".into(), Topic::OrderPut { tenant: tenant(), integration: integration() }),
         ("orderCancel".into(), Topic::OrderCancel { tenant: tenant(), integration: integration() }),
+        ("orderExtend".into(), change(OrderChange::Extend)),
+        ("orderResend".into(), change(OrderChange::Resend)),
+        ("orderReissue".into(), change(OrderChange::Reissue)),
         ("status".into(), stream(Stream::Status)),
         ("notifications".into(), stream(Stream::Notifications)),
         ("request".into(), Topic::Request { who: who() }),

@@ -666,6 +666,7 @@ fn kind_of(input: &Input) -> &'static str {
         Input::CabinetUp { up, .. } => up.as_str(),
         Input::OrderPut { .. } => "put",
         Input::OrderCancel { .. } => "cancel",
+        Input::OrderChange { change, .. } => change.as_str(),
         Input::Request { .. } => "request",
         Input::RowAcked { .. } => "row acknowledged",
         Input::Signer { .. } => "signer",

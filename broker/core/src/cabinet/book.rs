@@ -1,5 +1,6 @@
 //! The cabinet's book: immutable change sets by version, sent several at a time, one message outstanding.
 
+use schemas::api::NotificationKind;
 use schemas::cbor::{self, Blob};
 use schemas::crypto::codes::{DIGITS_MAX, digits_for};
 use schemas::messages::{Book, BookChange, CodesEnvelope, Down, OrderKey, PutStaff, RefusalReason, Rules};
@@ -7,7 +8,7 @@ use schemas::messages::{Book, BookChange, CodesEnvelope, Down, OrderKey, PutStaf
 use crate::cabinet::Cabinet;
 use crate::cabinet::records::{ChangeSet, StaffAt};
 use crate::effect::Effect;
-use crate::intents::{Intent, Issued};
+use crate::intents::{Intent, Issued, OrderIntent, Shown};
 use crate::jobs::Job;
 use crate::signing::{SignBook, SignerRequest};
 use crate::tables::BOOK;
@@ -61,7 +62,8 @@ impl Cabinet {
             .booked
             .values_mut()
             .filter_map(|booked| {
-                let grant = booked.grant.as_mut().filter(|grant| grant.version > 0 && !grant.announced)?;
+                // One at most: another code is made only for an order whose first one was announced.
+                let grant = booked.grants_mut().find(|grant| grant.version > 0 && !grant.announced)?;
                 grant.version = last;
                 Some(booked.order.clone())
             })
@@ -168,10 +170,7 @@ impl Cabinet {
         let held: Vec<OrderKey> = self
             .booked
             .values()
-            .filter(|booked| {
-                let grant = booked.grant.as_ref();
-                grant.is_some_and(|grant| !grant.announced && (1..=version).contains(&grant.version))
-            })
+            .filter(|booked| booked.grants().any(|grant| !grant.announced && (1..=version).contains(&grant.version)))
             .map(|booked| booked.order.clone())
             .collect();
         held.iter().for_each(|order| self.announce(turn, order));
@@ -179,17 +178,27 @@ impl Cabinet {
     }
 
     fn announce(&mut self, turn: &mut Turn<'_>, order: &OrderKey) {
-        let Some(grant) = self.booked.get_mut(order).and_then(|booked| booked.grant.as_mut()) else {
+        let Some(booked) = self.booked.get_mut(order) else {
+            return;
+        };
+        booked.promote();
+        let Some(grant) = &mut booked.grant else {
             return;
         };
         let Some([code, qr]) = grant.sealed() else {
             return;
         };
         grant.announced = true;
-        let compartment = grant.compartment;
+        let (compartment, generation) = (grant.compartment, grant.generation());
         self.put_booked(turn, order);
         let place = self.registration.place.clone();
-        turn.send(Intent::to_order(&self.at, order, Issued { compartment, place, code, qr }));
+        let said: OrderIntent = if generation == 1 {
+            Issued { compartment, place, code, qr }.into()
+        } else {
+            let id = format!("pickup-code/{order}/{generation}");
+            Shown { kind: NotificationKind::PickupCode, id, compartment, place, code, qr }.into()
+        };
+        turn.send(Intent::to_order(&self.at, order, said));
     }
 
     pub(super) fn rules(&self) -> Rules {

@@ -172,6 +172,7 @@ impl Cabinet {
             CabinetIntent::Employ(employ) => self.employ(turn, employ),
             CabinetIntent::Dismiss(dismiss) => self.dismiss(turn, dismiss.name),
             CabinetIntent::Show(show) => self.show(turn, show),
+            CabinetIntent::Reissue(reissue) => self.reissue(turn, &reissue.order),
             CabinetIntent::Find(find) => self.find(turn, &find.order),
         }
     }

@@ -105,10 +105,41 @@ cbor_map! {
         4 => version: u64,
         5 => announced: bool,
         6 => compartment: Compartment,
+        /// Grows with each new code of the order. Left out: 1.
+        7 opt => generation: Option<u32>,
     }
 }
 
 impl Grant {
+    pub(crate) fn generation(&self) -> u32 {
+        self.generation.unwrap_or(1)
+    }
+
+    /// Its credentials as changes of the book: all of them, or none while one has no verifier.
+    pub(crate) fn changes(&self, order: &OrderKey) -> Vec<BookChange> {
+        let change = |credential: &Credential| {
+            Some(BookChange::from(PutCredential {
+                id: credential.id,
+                kind: credential.kind,
+                verifier: credential.verifier?,
+                orders: vec![order.clone()],
+                generation: self.generation(),
+                expires: self.expires,
+                needs_time: self.needs_time,
+                pepper: credential.pepper,
+            }))
+        };
+        self.credentials.iter().map(change).collect::<Option<Vec<_>>>().unwrap_or_default()
+    }
+
+    pub(crate) fn has(&self, id: CredentialId) -> bool {
+        self.credentials.iter().any(|credential| credential.id == id)
+    }
+
+    pub(crate) fn is_complete(&self) -> bool {
+        self.credentials.iter().all(|credential| credential.verifier.is_some())
+    }
+
     /// Digits and token as they are sealed, once both are made.
     pub(crate) fn sealed(&self) -> Option<[Blob; 2]> {
         let [digits, token] = self.credentials.as_slice() else { return None };
@@ -132,6 +163,8 @@ cbor_map! {
         /// Credentials that were withdrawn while the order is inside: a cabinet keeps them through a whole book unless it
         /// says so.
         9 opt => withdrawn: Option<Vec<CredentialId>>,
+        /// Another code that takes the place of `grant` once the cabinet holds it.
+        10 opt => next: Option<Grant>,
     }
 }
 
@@ -156,24 +189,41 @@ impl Booked {
         self.withdrawn.iter().flatten().map(|id| DropCredential { id: *id }.into())
     }
 
-    /// The credentials as changes of the book: all of them, or none while one has no verifier.
+    /// The codes that are in force or being made, the older one first.
+    pub(crate) fn grants(&self) -> impl Iterator<Item = &Grant> {
+        self.grant.iter().chain(&self.next)
+    }
+
+    pub(crate) fn has(&self, id: CredentialId) -> bool {
+        self.grants().any(|grant| grant.has(id))
+    }
+
+    pub(crate) fn grants_mut(&mut self) -> impl Iterator<Item = &mut Grant> {
+        self.grant.iter_mut().chain(&mut self.next)
+    }
+
+    /// Their credentials as changes of the book, but for those that are being made.
     pub(crate) fn credential_changes(&self) -> Vec<BookChange> {
-        let Some(grant) = &self.grant else {
-            return Vec::new();
-        };
-        let change = |credential: &Credential| {
-            Some(BookChange::from(PutCredential {
-                id: credential.id,
-                kind: credential.kind,
-                verifier: credential.verifier?,
-                orders: vec![self.order.clone()],
-                generation: 1,
-                expires: grant.expires,
-                needs_time: grant.needs_time,
-                pepper: credential.pepper,
-            }))
-        };
-        grant.credentials.iter().map(change).collect::<Option<Vec<_>>>().unwrap_or_default()
+        self.grants().flat_map(|grant| grant.changes(&self.order)).collect()
+    }
+
+    /// Withdraws all codes; a whole book says so as long as the order is inside.
+    pub(crate) fn withdraw(&mut self) -> bool {
+        let grants = [self.grant.take(), self.next.take()];
+        let ids: Vec<_> = grants.iter().flatten().flat_map(|grant| &grant.credentials).map(|one| one.id).collect();
+        let any = !ids.is_empty();
+        if any {
+            self.withdrawn.get_or_insert_default().extend(ids);
+        }
+        any
+    }
+
+    /// The cabinet holds the other code, and with it has thrown the old one away.
+    pub(crate) fn promote(&mut self) {
+        let Some(next) = self.next.take() else { return };
+        if let Some(old) = self.grant.replace(next) {
+            self.withdrawn.get_or_insert_default().extend(old.credentials.iter().map(|one| one.id));
+        }
     }
 }
 

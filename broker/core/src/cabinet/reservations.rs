@@ -69,6 +69,7 @@ impl Cabinet {
             loaded: None,
             grant: None,
             withdrawn: None,
+            next: None,
         };
         self.booked.insert(order, booked);
     }
@@ -88,9 +89,8 @@ impl Cabinet {
         };
         turn.remove(BOOKED, self.at.key_of(&order.to_string()));
         let mut changes: Vec<_> = booked
-            .grant
-            .into_iter()
-            .flat_map(|grant| grant.credentials)
+            .grants()
+            .flat_map(|grant| &grant.credentials)
             .map(|credential| DropCredential { id: credential.id }.into())
             .collect();
         changes.push(DropOrder { order: order.clone() }.into());

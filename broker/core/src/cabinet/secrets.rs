@@ -5,7 +5,7 @@ use schemas::messages::{BookChange, CredentialId, CredentialKind, DropStaff, Ord
 
 use crate::cabinet::Cabinet;
 use crate::cabinet::book::staff_change;
-use crate::cabinet::records::{Badge, Credential, Grant, StaffAt};
+use crate::cabinet::records::{Badge, Booked, Credential, Grant, StaffAt};
 use crate::intents::{Employ, Intent, Issue, Show, Shown};
 use crate::jobs::Job;
 use crate::signing::{MakeSecrets, SecretItem, SecretMade, SignerRequest};
@@ -28,28 +28,44 @@ impl Cabinet {
         let Some(compartment) = booked.loaded else {
             return;
         };
-        let mut credential =
-            |kind| Credential { id: CredentialId(turn.draw()), kind, sealed: None, verifier: None, pepper: 0 };
         booked.grant = Some(Grant {
-            credentials: vec![credential(CredentialKind::Digits), credential(CredentialKind::Qr)],
+            credentials: new_credentials(turn),
             expires: issue.expires,
             needs_time: issue.needs_time,
             version: 0,
             announced: false,
             compartment,
+            generation: None,
         });
         self.put_booked(turn, &issue.order);
+        turn.want(Job::Secrets(self.at.clone()));
+    }
+
+    /// Starts to make another code. While one is being made, another wish for it changes nothing.
+    pub(super) fn reissue(&mut self, turn: &mut Turn<'_>, order: &OrderKey) {
+        let Some(booked) = self.booked.get_mut(order) else { return };
+        let (Some(grant), None) = (&booked.grant, &booked.next) else { return };
+        if !grant.announced {
+            return;
+        }
+        booked.next = Some(Grant {
+            credentials: new_credentials(turn),
+            version: 0,
+            announced: false,
+            generation: Some(grant.generation().saturating_add(1)),
+            ..grant.clone()
+        });
+        self.put_booked(turn, order);
         turn.want(Job::Secrets(self.at.clone()));
     }
 
     /// The same code until another moment.
     fn move_end(&mut self, turn: &mut Turn<'_>, Issue { order, expires, needs_time }: Issue) {
         let Some(booked) = self.booked.get_mut(&order) else { return };
-        let Some(grant) = &mut booked.grant else { return };
-        if (grant.expires, grant.needs_time) == (expires, needs_time) {
+        if booked.grants().all(|grant| (grant.expires, grant.needs_time) == (expires, needs_time)) {
             return;
         }
-        (grant.expires, grant.needs_time) = (expires, needs_time);
+        booked.grants_mut().for_each(|grant| (grant.expires, grant.needs_time) = (expires, needs_time));
         let changes = booked.credential_changes();
         self.put_booked(turn, &order);
         // What is still being made goes into the book with the new end.
@@ -73,10 +89,9 @@ impl Cabinet {
         let Some(booked) = self.booked.get_mut(order) else {
             return;
         };
-        let Some(grant) = booked.grant.take() else {
+        if !booked.withdraw() {
             return;
-        };
-        booked.withdrawn.get_or_insert_default().extend(grant.credentials.iter().map(|one| one.id));
+        }
         let dropped = booked.withdrawals().collect();
         self.put_booked(turn, order);
         self.append(turn, dropped);
@@ -85,10 +100,14 @@ impl Cabinet {
     /// The cabinet has another pepper: no verifier fits it any more. The secrets stay.
     pub(super) fn forget_verifiers(&mut self, turn: &mut Turn<'_>) {
         for booked in self.booked.values_mut() {
-            let Some(grant) = &mut booked.grant else { continue };
-            grant.credentials.iter_mut().for_each(|credential| credential.verifier = None);
-            if !grant.announced {
-                grant.version = 0;
+            if booked.grant.is_none() {
+                continue;
+            }
+            for grant in booked.grants_mut() {
+                grant.credentials.iter_mut().for_each(|credential| credential.verifier = None);
+                if !grant.announced {
+                    grant.version = 0;
+                }
             }
             turn.put(BOOKED, self.at.key_of(&booked.order.to_string()), booked);
         }
@@ -157,8 +176,7 @@ impl Cabinet {
     pub(crate) fn next_secrets(&self) -> Option<SignerRequest> {
         let pepper = self.said.pepper.clone()?;
         let digits = self.code_digits();
-        let credentials = self.booked.values().filter_map(|booked| booked.grant.as_ref());
-        let credentials = credentials.flat_map(|grant| &grant.credentials);
+        let credentials = self.booked.values().flat_map(Booked::grants).flat_map(|grant| &grant.credentials);
         let open = |id: &CredentialId| !self.unreadable.contains(id);
         let codes = credentials.filter(|one| one.verifier.is_none() && open(&one.id)).map(|one| {
             let digits = if one.kind == CredentialKind::Digits { digits } else { 0 };
@@ -175,8 +193,8 @@ impl Cabinet {
 
     /// Whether something is to be in the book whose verifier is not made yet.
     pub(super) fn lacks_verifiers(&self) -> bool {
-        let grants = self.booked.values().filter_map(|booked| booked.grant.as_ref());
-        let credentials = grants.flat_map(|grant| &grant.credentials).filter(|one| one.verifier.is_none());
+        let credentials = self.booked.values().flat_map(Booked::grants).flat_map(|grant| &grant.credentials);
+        let credentials = credentials.filter(|one| one.verifier.is_none());
         let staff = self.staff.values().flat_map(StaffAt::underived).map(|(id, ..)| id);
         let glass = self.break_glass_wanted().map(|item| item.id);
         let mut all = credentials.map(|one| one.id).chain(staff).chain(glass);
@@ -186,7 +204,7 @@ impl Cabinet {
     /// The signer made what `asked` asks for.
     pub(crate) fn secrets_made(&mut self, turn: &mut Turn<'_>, asked: &MakeSecrets, made: Vec<SecretMade>) {
         let mut changes = Vec::new();
-        let mut orders = Vec::new();
+        let mut grants = Vec::new();
         let current = self.said.pepper.as_ref().map(|pepper| (pepper.version, pepper.salt));
         if current == Some((asked.pepper.version, asked.pepper.salt)) {
             let sealed = asked.items.iter().filter(|item| item.sealed.is_some());
@@ -196,37 +214,38 @@ impl Cabinet {
             for one in made {
                 if let Some(rules) = self.break_glass_made(turn, &one, asked.pepper.version) {
                     changes.push(rules);
-                } else if let Some(order) = self.credential_made(turn, &one, asked.pepper.version) {
-                    orders.push(order);
+                } else if let Some(grant) = self.credential_made(turn, &one, asked.pepper.version) {
+                    grants.push(grant);
                 } else {
                     changes.extend(self.pin_derived(turn, &one, asked.pepper.version));
                 }
             }
         }
-        orders.dedup();
-        self.book_secrets(turn, changes, &orders);
+        grants.dedup();
+        self.book_secrets(turn, changes, &grants);
         turn.want(Job::Secrets(self.at.clone()));
     }
 
     /// The signer cannot open what it once sealed. A code that nobody was told is made anew; otherwise the order stays
     /// without one until its key is there again, and nothing else waits for it.
     fn secret_lost(&mut self, turn: &mut Turn<'_>, id: CredentialId) {
-        let grants = self.booked.values_mut().filter_map(|booked| Some((&booked.order, booked.grant.as_mut()?)));
-        for (order, grant) in grants {
-            let announced = grant.announced;
-            let Some(credential) = grant.credentials.iter_mut().find(|one| one.id == id) else { continue };
-            let order = order.clone();
+        if let Some(booked) = self.booked.values_mut().find(|booked| booked.has(id)) {
+            let order = booked.order.clone();
+            let announced = booked.grants().any(|grant| grant.announced && grant.has(id));
             turn.alarm_of(
                 &self.at,
                 format!("cabinet {}: the signer cannot open the sealed code of order {order}", self.at),
             );
             if announced {
                 self.unreadable.insert(id);
-            } else {
-                credential.sealed = None;
-                self.put_booked(turn, &order);
+                return;
             }
-            return;
+            let mut credentials = booked.grants_mut().flat_map(|grant| &mut grant.credentials);
+            if let Some(credential) = credentials.find(|one| one.id == id) {
+                credential.sealed = None;
+            }
+            drop(credentials);
+            return self.put_booked(turn, &order);
         }
         let of = |staff: &&StaffAt| staff.id == id || staff.badge.as_ref().is_some_and(|badge| badge.id == id);
         if let Some(staff) = self.staff.values().find(of) {
@@ -238,27 +257,27 @@ impl Cabinet {
         self.unreadable.insert(id);
     }
 
-    /// Takes one credential; returns its order.
+    /// Takes one credential; returns its order, and which code of the order it belongs to.
     ///
     /// Two equal codes at one cabinet would open one door only, and a cabinet refuses a book with both. A new code
     /// that is taken already is thrown away before anyone has seen it, and made again.
-    fn credential_made(&mut self, turn: &mut Turn<'_>, made: &SecretMade, pepper: u32) -> Option<OrderKey> {
-        let live = self.booked.values().filter_map(|booked| booked.grant.as_ref());
+    fn credential_made(&mut self, turn: &mut Turn<'_>, made: &SecretMade, pepper: u32) -> Option<(OrderKey, u32)> {
+        let live = self.booked.values().flat_map(Booked::grants);
         let mut others = live.flat_map(|grant| &grant.credentials).filter(|other| other.id != made.id);
         let taken = others.any(|other| other.verifier == Some(made.verifier));
-        let booked = self.booked.values_mut().find(|booked| {
-            let grant = booked.grant.as_ref();
-            grant.is_some_and(|grant| grant.credentials.iter().any(|credential| credential.id == made.id))
-        })?;
+        drop(others);
+        let booked = self.booked.values_mut().find(|booked| booked.has(made.id))?;
         let order = booked.order.clone();
-        let credential = booked.grant.as_mut()?.credentials.iter_mut().find(|credential| credential.id == made.id)?;
+        let grant = booked.grants_mut().find(|grant| grant.has(made.id))?;
+        let generation = grant.generation();
+        let credential = grant.credentials.iter_mut().find(|one| one.id == made.id)?;
         if !(taken && credential.sealed.is_none()) {
             // A secret once made stays: it may have been announced.
             credential.sealed.get_or_insert_with(|| made.sealed.clone());
             (credential.verifier, credential.pepper) = (Some(made.verifier), pepper);
             self.put_booked(turn, &order);
         }
-        Some(order)
+        Some((order, generation))
     }
 
     /// Takes the verifier of a PIN. One that another member of staff has as well cannot be in the same book.
@@ -295,25 +314,28 @@ impl Cabinet {
     }
 
     /// Puts what is complete into the book.
-    fn book_secrets(&mut self, turn: &mut Turn<'_>, mut changes: Vec<BookChange>, orders: &[OrderKey]) {
-        let complete: Vec<&OrderKey> = orders
-            .iter()
-            .filter(|order| {
-                let found = self.booked.get(*order).map(|booked| booked.credential_changes()).unwrap_or_default();
-                let complete = !found.is_empty();
-                changes.extend(found);
-                complete
-            })
-            .collect();
+    fn book_secrets(&mut self, turn: &mut Turn<'_>, mut changes: Vec<BookChange>, made: &[(OrderKey, u32)]) {
+        for (order, generation) in made {
+            let grants = self.booked.get(order).into_iter().flat_map(Booked::grants);
+            let grants = grants.filter(|grant| grant.generation() == *generation);
+            changes.extend(grants.flat_map(|grant| grant.changes(order)));
+        }
         if changes.is_empty() {
             return;
         }
         let version = self.append(turn, changes);
-        for order in complete {
-            if let Some(grant) = self.booked.get_mut(order).and_then(|booked| booked.grant.as_mut()) {
-                grant.version = version;
-                self.put_booked(turn, order);
-            }
+        for (order, generation) in made {
+            let Some(booked) = self.booked.get_mut(order) else { continue };
+            let complete = |grant: &&mut Grant| grant.generation() == *generation && grant.is_complete();
+            booked.grants_mut().filter(complete).for_each(|grant| grant.version = version);
+            self.put_booked(turn, order);
         }
     }
+}
+
+/// Digits to type and a token to scan, both still to be made.
+fn new_credentials(turn: &mut Turn<'_>) -> Vec<Credential> {
+    [CredentialKind::Digits, CredentialKind::Qr]
+        .map(|kind| Credential { id: CredentialId(turn.draw()), kind, sealed: None, verifier: None, pepper: 0 })
+        .into()
 }

@@ -5,8 +5,10 @@ mod progress;
 mod put;
 mod view;
 mod window;
+mod wishes;
 
 pub(crate) use put::too_long;
+pub(crate) use wishes::Wish;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -61,6 +63,8 @@ cbor_map! {
         13 opt => reason: Option<RejectReason>,
         /// Since it was stored, as long as it is inside and its code is good.
         14 opt => window: Option<Window>,
+        /// How often it was extended, sent again or given another code.
+        15 opt => asked: Option<u32>,
     }
 }
 

@@ -111,6 +111,7 @@ impl Orders {
             notified: false,
             reason: None,
             window: None,
+            asked: None,
         };
         self.replace(&at, order);
         if !known_cabinet {
@@ -201,8 +202,7 @@ impl Orders {
             | OrderState::CollectedUnconfirmed
             | OrderState::Retrieved
             | OrderState::Disputed => {
-                let row = StatusRow { reason: Some(RejectReason::TooLate), ..Self::status_of(order, when) };
-                self.tell(turn, &at.tenant, &at.order.integration, row);
+                self.refuse(turn, at, RejectReason::TooLate);
                 Err(RejectReason::TooLate)
             }
         }
@@ -215,7 +215,13 @@ impl Orders {
     }
 
     /// Tells an integration that its wish is not done. The order, if there is one, stays as it is.
-    fn reject(&mut self, turn: &mut Turn<'_>, at: &OrderRef, reason: RejectReason, content: Option<[String; 2]>) {
+    pub(super) fn reject(
+        &mut self,
+        turn: &mut Turn<'_>,
+        at: &OrderRef,
+        reason: RejectReason,
+        content: Option<[String; 2]>,
+    ) {
         let order: OrderId = at.order.order.clone();
         let row = StatusRow {
             n: 0,

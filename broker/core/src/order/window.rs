@@ -1,6 +1,6 @@
 //! The time that a stored order has: reminders, the end of its window, the grace behind it.
 
-use schemas::api::{Grace, Percent, Policy};
+use schemas::api::{Grace, Percent, Policy, RejectReason};
 use schemas::cbor_map;
 use schemas::messages::FleetMillis;
 
@@ -69,6 +69,19 @@ impl Window {
         let span = self.ends.saturating_sub(from);
         let reminder = |share: &Percent| Reminder { percent: share.count(), at: from.saturating_add(share.of(span)) };
         self.reminders = shares.iter().map(reminder).collect();
+    }
+
+    /// Moves the end. The shares of the reminders are of the time that is left then.
+    pub(crate) fn extend(&mut self, until: FleetMillis, now: FleetMillis, rules: &Policy) -> Result<(), RejectReason> {
+        if until <= now || until <= self.ends {
+            return Err(RejectReason::DeadlineNotLater);
+        }
+        if until > self.from.saturating_add(rules.longest_minutes.millis()) {
+            return Err(RejectReason::DeadlineTooFar);
+        }
+        self.ends = until;
+        self.remind(now, &rules.reminders_percent);
+        Ok(())
     }
 
     /// When the code stops to work, if ever by itself.

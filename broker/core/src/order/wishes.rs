@@ -35,7 +35,9 @@ impl Orders {
     ) {
         let named = |order: OrderId, wish| (order, wish);
         let read = match change {
-            OrderChange::Extend => parse::<OrderExtend>(payload).map(|asked| named(asked.order, Wish::Extend(asked.until.0))),
+            OrderChange::Extend => {
+                parse::<OrderExtend>(payload).map(|asked| named(asked.order, Wish::Extend(asked.until.0)))
+            }
             OrderChange::Resend => parse::<OrderNamed>(payload).map(|asked| named(asked.order, Wish::Resend)),
             OrderChange::Reissue => parse::<OrderNamed>(payload).map(|asked| named(asked.order, Wish::Reissue)),
         };
@@ -86,7 +88,7 @@ impl Orders {
         until: FleetMillis,
     ) -> Result<(), RejectReason> {
         let Some(order) = self.rows.get(at) else { return Err(RejectReason::UnknownOrder) };
-        let policy = self.policies.of(&at.tenant);
+        let policy = self.policies.in_force();
         let rules = policy.policies.of(order.category);
         let mut window =
             order.window.clone().unwrap_or_else(|| Window::begin(policy, rules, order.since, order.wants.refrigerated));
@@ -138,7 +140,7 @@ impl Orders {
     }
 
     /// Tells the integration that something was not done to an order, and how far the order is.
-    fn refuse(&mut self, turn: &mut Turn<'_>, at: &OrderRef, reason: RejectReason) {
+    pub(super) fn refuse(&mut self, turn: &mut Turn<'_>, at: &OrderRef, reason: RejectReason) {
         if let Some(order) = self.rows.get(at) {
             let row = crate::rows::StatusRow { reason: Some(reason), ..Self::status_of(order, Happened::now(turn)) };
             self.tell(turn, &at.tenant, &at.order.integration, row);

@@ -22,4 +22,5 @@ mod staff;
 mod status;
 mod time;
 mod wiping;
+mod wishes;
 mod world;

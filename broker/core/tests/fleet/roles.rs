@@ -34,6 +34,9 @@ fn requests(cabinet: &str, site: &str, n: usize) -> Vec<(&'static str, Request)>
         ("order.put", Request::OrderPut { integration: shop(), order: serde_json::from_str(&put).unwrap() }),
         ("unlock", Request::Unlock { cabinet: cabinet_id(), compartment: door(1), reason: "x".into() }),
         ("order.cancel", Request::OrderCancel { order: order() }),
+        ("order.extend", Request::OrderExtend { order: order(), until: Rfc3339(START + 1) }),
+        ("order.resend", Request::OrderResend { order: order() }),
+        ("order.reissue", Request::OrderReissue { order: order() }),
         ("unlock.list", Request::UnlockList { cabinet: cabinet_id(), before: None }),
         ("staff.add", Request::StaffAdd { name: format!("s{n}").parse().unwrap(), until: None }),
         ("staff.badge", Request::StaffBadge { name: "sam".parse().unwrap() }),
@@ -115,14 +118,14 @@ fn mall() -> Scope {
 #[test]
 fn each_role_does_what_the_table_says() {
     for (role, expected) in [
-        ("operator", "+++++++++++++++++++-++!+!+"),
-        ("support", "++-+++-+++----------------"),
-        ("technician", "++----------------+--+----"),
-        ("auditor", "++-+++---+--+-+---+--+----"),
-        ("staff", "--------------------------"),
-        ("integration", "---+++--+----------+------"),
-        ("cabinet", "--------------------------"),
-        ("server", "--------------------------"),
+        ("operator", "+++++++++!!!++++++++++-++!+!+"),
+        ("support", "++-+++-++!!!+----------------"),
+        ("technician", "++-------------------+--+----"),
+        ("auditor", "++-+++------+--+-+---+--+----"),
+        ("staff", "-----------------------------"),
+        ("integration", "---+++--+!!!----------+------"),
+        ("cabinet", "-----------------------------"),
+        ("server", "-----------------------------"),
     ] {
         let name = if role == "integration" { "shop" } else { "kim" };
         assert_eq!(row(&format!("{role}:acme:{name}"), "c1", "mall", |_| {}), expected, "{role}");
@@ -173,11 +176,11 @@ fn a_scope_takes_away_whatever_is_outside_it() {
     let cabinets = || Scope::Cabinets(vec!["c1".parse().unwrap()]);
     for limit in [mall as fn() -> Scope, cabinets] {
         for (role, inside, outside) in [
-            ("operator", "++++++++++--------+----+!+", "+--+--------------+-------"),
-            ("support", "++-+++-+++----------------", "+--+----------------------"),
-            ("technician", "++----------------+-------", "+-----------------+-------"),
-            ("auditor", "++-+++---+--------+-------", "+--+--------------+-------"),
-            ("staff", "--------------------------", "--------------------------"),
+            ("operator", "+++++++++!!!+--------+----+!+", "+--+-----------------+-------"),
+            ("support", "++-+++-++!!!+----------------", "+--+-------------------------"),
+            ("technician", "++-------------------+-------", "+--------------------+-------"),
+            ("auditor", "++-+++------+--------+-------", "+--+-----------------+-------"),
+            ("staff", "-----------------------------", "-----------------------------"),
         ] {
             let by = format!("{role}:acme:kim");
             let limited = |world: &mut World| {
