@@ -85,7 +85,7 @@ pub struct Driver<S> {
 impl<S: Store + Reserved> Driver<S> {
     pub fn open(
         config: cabinet_core::Config,
-        keyset: Vec<u8>,
+        keyset: Option<Vec<u8>>,
         store: S,
         out: Surroundings,
     ) -> Result<Self, DriverError> {
@@ -105,7 +105,9 @@ impl<S: Store + Reserved> Driver<S> {
         for came in driver.finish(first)? {
             driver.take(came)?;
         }
-        driver.take(Input::Keyset(keyset))?;
+        if let Some(keyset) = keyset {
+            driver.take(Input::Keyset(keyset))?;
+        }
         Ok(driver)
     }
 

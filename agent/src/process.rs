@@ -280,7 +280,7 @@ struct Installed {
     tenant: TenantId,
     cabinet: CabinetId,
     roots: [Key; 2],
-    keyset: Vec<u8>,
+    keyset: Option<Vec<u8>>,
     device_key: DeviceKey,
     /// Of what was erased here.
     receipt: Option<Vec<u8>>,
@@ -288,13 +288,13 @@ struct Installed {
 
 impl Installed {
     fn read(settings: &AgentSettings, receipt: Option<Vec<u8>>) -> anyhow::Result<Self> {
-        let keyset = std::fs::read(&settings.keys.keyset)
-            .with_context(|| format!("read keyset `{}`", settings.keys.keyset.display()))?;
+        let named = Some(&settings.keys.keyset).filter(|path| !path.as_os_str().is_empty());
+        let keyset = named.map(|path| std::fs::read(path).with_context(|| format!("read keyset `{}`", path.display())));
         Ok(Self {
             tenant: settings.tenant.parse().context("read the tenant")?,
             cabinet: settings.cabinet.parse().context("read the cabinet")?,
             roots: [root(&settings.keys.roots[0])?, root(&settings.keys.roots[1])?],
-            keyset,
+            keyset: keyset.transpose()?,
             device_key: device_key::read_or_make(&settings.keys.device, &settings.data.store)?,
             receipt,
         })

@@ -78,7 +78,7 @@ impl FleetSection {
 pub struct KeysSection {
     /// Public keys of the two roots of keysets: Ed25519, 32 bytes in hexadecimal.
     pub roots: [String; 2],
-    /// The keyset to begin with; a newer one comes from the fleet.
+    /// A keyset to begin with. Empty: the fleet sends it in the first session.
     pub keyset: PathBuf,
     /// The key that protects codes at rest. Made at the first start.
     pub device: PathBuf,
@@ -86,7 +86,7 @@ pub struct KeysSection {
 
 impl Default for KeysSection {
     fn default() -> Self {
-        Self { roots: Default::default(), keyset: "keyset.cose".into(), device: "device.key".into() }
+        Self { roots: Default::default(), keyset: PathBuf::new(), device: "device.key".into() }
     }
 }
 
@@ -190,7 +190,9 @@ impl Settings for AgentSettings {
         }
         problems.path("fleet.roots", &mut self.fleet.roots, base);
         problems.path("fleet.identity", &mut self.fleet.identity, base);
-        problems.path("keys.keyset", &mut self.keys.keyset, base);
+        if !self.keys.keyset.as_os_str().is_empty() {
+            problems.path("keys.keyset", &mut self.keys.keyset, base);
+        }
         problems.path("keys.device", &mut self.keys.device, base);
         problems.path("data.store", &mut self.data.store, base);
         problems.path("board.profile", &mut self.board.profile, base);

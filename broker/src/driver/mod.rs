@@ -437,7 +437,7 @@ impl<S: Store + Snapshots + Reserved> Driver<S> {
             Effect::ReplyStatus { ticket, mut status } => {
                 if let Some(asker) = self.tickets.replied(ticket) {
                     status.disk_low = self.disk_low;
-                    status.signer_failed = self.signer_failed.clone();
+                    status.signer_failed = self.out.signer.trouble().or_else(|| self.signer_failed.clone());
                     status.backup = self.out.backups.newest().map(Rfc3339);
                     self.respond(&asker, &Reply::Status(status));
                 }

@@ -11,7 +11,7 @@ use certs::ServerName;
 use fleet_core::signing::{Failed, SignerReply, SignerRequest};
 use rustls::ClientConfig;
 use tokio::net::{TcpStream, UnixStream};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 use tracing::{info, warn};
@@ -72,6 +72,8 @@ pub struct SignerAnswer {
 #[derive(Clone)]
 pub struct SignerClient {
     questions: mpsc::UnboundedSender<(u64, SignerRequest)>,
+    /// Why there is no connection; none while there is one.
+    trouble: watch::Receiver<Option<String>>,
     /// Numbers belong to the connection's life, not to a driver's: an answer to a question of an earlier driver must
     /// not fit one of the next.
     next: Arc<AtomicU64>,
@@ -81,9 +83,15 @@ impl SignerClient {
     /// Starts the connection, which keeps itself up. Answers go to `answers`.
     pub fn start(route: Route, answers: mpsc::UnboundedSender<SignerAnswer>) -> Self {
         let (questions, asked) = mpsc::unbounded_channel();
-        let link = Link { route, asked, answers, open: Open::default() };
+        let (state, trouble) = watch::channel(None);
+        let link = Link { route, asked, answers, open: Open::default(), state };
         tokio::spawn(link.run());
-        Self { questions, next: Arc::default() }
+        Self { questions, trouble, next: Arc::default() }
+    }
+
+    /// Why the signer is not there, also while nobody asks it anything.
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble.borrow().clone()
     }
 
     /// Returns the ticket that the answer will have. Never waits: the number of open questions is bounded by the core,
@@ -108,6 +116,8 @@ struct Link {
     asked: mpsc::UnboundedReceiver<(u64, SignerRequest)>,
     answers: mpsc::UnboundedSender<SignerAnswer>,
     open: Open,
+    /// See [`SignerClient::trouble`].
+    state: watch::Sender<Option<String>>,
 }
 
 /// Questions without an answer.
@@ -149,15 +159,21 @@ impl Link {
             match self.connect().await {
                 Some(Ok(stream)) => {
                     info!("signer connected");
+                    self.state.send_replace(None);
                     match self.converse(stream).await {
                         None => return,
                         Some(Heard::Answers) => backoff = BACKOFF_FIRST,
                         Some(Heard::Nothing) => {}
                     }
                     warn!("signer connection lost");
+                    self.state.send_replace(Some("the connection to the signer is lost".to_owned()));
                     self.fail_open();
                 }
-                Some(Err(error)) => warn!(%error, at = self.route.place(), "signer is not reachable"),
+                Some(Err(error)) => {
+                    let at = self.route.place();
+                    warn!(%error, at, "signer is not reachable");
+                    self.state.send_replace(Some(format!("the signer is not reachable at {at}: {error}")));
+                }
                 None => return,
             }
             if !self.wait(backoff).await {

@@ -14,12 +14,14 @@ use schemas::messages::UnlockOutcome;
 use serde_json::json;
 
 use super::args::{CabinetAddArgs, CabinetCommand, TokenArgs, UnlockArgs};
-use super::context::{Context, check_reason, other_answer, passphrase};
+use super::context::{Context, block_on, check_reason, other_answer, passphrase};
 use super::failure::Usage;
 use super::output::{self, table};
 use super::own_keys::{self, Wish};
 use super::people;
 use super::{break_glass, wipe};
+use crate::client::Client;
+use crate::client::keysets::{self, KeysetsError};
 use crate::folder::PersonFolder;
 use crate::setup::{self, CabinetFolder, CabinetOptions, Layout};
 
@@ -53,7 +55,7 @@ fn add(context: &Context, args: CabinetAddArgs) -> anyhow::Result<ExitCode> {
     let later = register_command(&folder, &args.dir, &args.place.place);
     let registered = !args.offline;
     if registered {
-        enter(context, &folder.registration(args.place.place), &args.dir).with_context(|| {
+        introduce(context, &folder.registration(args.place.place), &layout).with_context(|| {
             format!("made {} but did not register it; register it later with: {later}", folder.path.display())
         })?;
     }
@@ -120,7 +122,7 @@ fn shown_token(token: &Token) -> String {
 fn register(context: &Context, cabinet: &CabinetId, dir: &Path, place: String) -> anyhow::Result<ExitCode> {
     let layout = Layout::open(dir)?;
     let folder = CabinetFolder::open(&layout.cabinet(cabinet))?;
-    enter(context, &folder.registration(place), dir)?;
+    introduce(context, &folder.registration(place), &layout)?;
     match context.json {
         true => output::json(&json!({ "cabinet": cabinet, "registered": true }))?,
         false => output::text(&format!("The fleet knows cabinet {cabinet}."))?,
@@ -159,6 +161,19 @@ fn replace(context: &Context, cabinet: CabinetId, dir: &Path, token: &TokenArgs)
 fn enter(context: &Context, request: &Request, fleet: &Path) -> anyhow::Result<()> {
     let reply = context.ask(&asking(context, fleet)?, request)?;
     if reply == Reply::Done { Ok(()) } else { Err(other_answer()) }
+}
+
+/// Makes a cabinet known to a fleet that can tell it what to believe.
+fn introduce(context: &Context, request: &Request, layout: &Layout) -> anyhow::Result<()> {
+    let person = asking(context, layout.dir())?;
+    let reply = block_on(async {
+        let client = Client::connect(&person).await?;
+        let put = keysets::put_first(&client, layout).await;
+        let reply = client.request(request).await;
+        client.close().await;
+        put.and(reply.map_err(KeysetsError::from))
+    })??;
+    if context.taken(reply)? == Reply::Done { Ok(()) } else { Err(other_answer()) }
 }
 
 /// Whoever was named, or else the only operator of the fleet's folder.

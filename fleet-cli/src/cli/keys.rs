@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
-use schemas::api::{HexBytes, KeysetHolders, KeysetList, Reply, Request};
+use schemas::api::{KeysetHolders, KeysetList, Reply, Request};
 use schemas::messages::{KeyId, KeyPurpose};
 use serde_json::json;
 use tokio::time::Instant;
@@ -16,13 +16,13 @@ use super::context::{Context, block_on, other_answer, passphrase, token};
 use super::failure::Usage;
 use super::output::{self, table};
 use super::own_keys::{self, DelegateArgs, OwnArgs};
-use crate::client::Client;
+use crate::client::{Client, keysets};
 use crate::folder::PersonFolder;
 use crate::setup::{self, Change, Layout, Place, Root, RootKeys, SignedKeyset};
 
-/// How long connected cabinets may take to say that they hold a new keyset.
 /// Keys of the signer that cabinets verify with.
 const SIGNING: [KeyPurpose; 3] = [KeyPurpose::Unlock, KeyPurpose::Codes, KeyPurpose::Config];
+/// How long connected cabinets may take to say that they hold a new keyset.
 const HEARD_WITHIN: Duration = Duration::from_secs(10);
 const SETTLED_AFTER: Duration = Duration::from_secs(2);
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -193,7 +193,7 @@ fn list(context: &Context) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     if list.newest == 0 {
-        output::text("The fleet was given no keyset yet: cabinets use the one of their folder. `fleet keys push`.\n")?;
+        output::text("The fleet was given no keyset yet. `fleet keys push`.\n")?;
     } else {
         output::text(&format!("Keyset {} is the newest.\n", list.newest))?;
         let mut keys = table(["PURPOSE", "KEY"]);
@@ -297,25 +297,13 @@ async fn bring_up_to_date(operator: &PersonFolder, layout: &Layout) -> anyhow::R
 }
 
 async fn deliver(client: &Client, layout: &Layout) -> anyhow::Result<KeysetList> {
-    let mut known = ask_list(client).await?;
-    let missing: Vec<SignedKeyset> = setup::keysets(layout)?
-        .into_iter()
-        .filter(|signed| signed.keyset.version > known.newest)
-        // A fleet that was made before keysets named their roots begins with its next one.
-        .skip_while(|signed| known.newest == 0 && signed.keyset.roots.is_none())
-        .collect();
-    for signed in &missing {
-        let request = Request::KeysetPut { envelope: HexBytes(signed.envelope.clone()) };
-        let reply = ask(client, &request).await.with_context(|| format!("put keyset {}", signed.keyset.version))?;
-        if reply != Reply::Done {
-            return Err(other_answer());
-        }
-    }
+    let mut known = keysets::list(client).await?;
+    let put = keysets::put_newer(client, layout, known.newest).await?;
     // Whoever is away is not waited for: only as long as more and more of them hold it.
     let until = Instant::now() + HEARD_WITHIN;
     let (mut before, mut since) = (usize::MAX, Instant::now());
-    while !missing.is_empty() && Instant::now() < until {
-        known = ask_list(client).await?;
+    while put > 0 && Instant::now() < until {
+        known = keysets::list(client).await?;
         let waiting = missing_cabinets(&known, known.newest);
         if waiting < before {
             (before, since) = (waiting, Instant::now());
@@ -326,19 +314,6 @@ async fn deliver(client: &Client, layout: &Layout) -> anyhow::Result<KeysetList>
         tokio::time::sleep(LOOK_EVERY).await;
     }
     Ok(known)
-}
-
-async fn ask_list(client: &Client) -> anyhow::Result<KeysetList> {
-    let Reply::Keysets(list) = ask(client, &Request::KeysetList {}).await? else { return Err(other_answer()) };
-    Ok(*list)
-}
-
-/// Asks one thing. An error in the answer is an error here.
-async fn ask(client: &Client, request: &Request) -> anyhow::Result<Reply> {
-    let reply = client.request(request).await?;
-    let Reply::Error(error) = reply else { return Ok(reply) };
-    let hint = error.hint.map(|hint| format!("; {hint}")).unwrap_or_default();
-    Err(anyhow::anyhow!("{} ({}){hint}", error.message, error.code))
 }
 
 /// Cabinets that hold an older version.

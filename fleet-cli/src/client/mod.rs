@@ -2,6 +2,7 @@
 
 mod error;
 mod integration;
+pub mod keysets;
 mod link;
 mod live;
 mod session;

@@ -20,7 +20,6 @@ use super::compartments::Compartments;
 use super::init::millis;
 use super::layout::Layout;
 use super::making::Making;
-use super::person::copy_public;
 use super::text::quoted;
 
 /// How long a token is good for, if nothing else is said: long enough to send a person there.
@@ -147,7 +146,6 @@ pub fn cabinet(options: &CabinetOptions<'_>) -> Result<CabinetFolder, SetupError
     ensure_private_dir(&layout.cabinets())?;
     let making = Making::at(&place)?;
     let folder = making.path();
-    copy_public(layout, "keyset.cose", &folder.join("keyset.cose"))?;
     create_private(&folder.join(CabinetFolder::TOKEN), format!("{token}\n").as_bytes())?;
     write_public(&folder.join("agent.toml"), agent_toml(options).as_bytes())?;
     write_public(&folder.join("board.toml"), board_toml(options, &locks).as_bytes())?;
@@ -228,7 +226,6 @@ fn agent_toml(options: &CabinetOptions<'_>) -> String {
          # who the cabinet is and where its fleet, is in identity/identity.toml once it is enrolled.\n\
          \n\
          [keys]\n\
-         keyset = \"keyset.cose\"\n\
          # Made at the first start; never leaves the cabinet.\n\
          device = \"device.key\"\n\
          \n\

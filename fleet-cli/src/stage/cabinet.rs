@@ -12,7 +12,7 @@ use schemas::messages::{Compartment, Instance};
 use sim_board::{BoardConfig, SimBus, SimConfig};
 use tokio::time::{Instant, sleep};
 
-use crate::client::Client;
+use crate::client::{Client, keysets};
 use crate::setup::{self, Boards, CabinetFolder, CabinetOptions, Compartments};
 
 use super::screen::Screen;
@@ -87,6 +87,7 @@ impl Cabinet {
         let folder = setup::cabinet(&options)?;
         wire_sensors(&folder, &board, &plan.sensors)?;
         let registration = folder.registration("1 Market Square, main entrance".into());
+        keysets::put_first(operator, stage.layout()).await.context("give the fleet its keyset")?;
         let reply = operator.request(&registration).await?;
         anyhow::ensure!(reply == Reply::Done, "the broker did not register {id}: {reply:?}");
         let log = stage.log(&format!("agent-{id}"));

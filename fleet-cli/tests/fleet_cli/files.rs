@@ -366,11 +366,7 @@ fn a_cabinet_gets_a_folder_that_is_whole_on_its_own() {
     options.screen = "127.0.0.1:9090".parse().unwrap();
     let made = setup::cabinet(&options).unwrap();
     assert_eq!(made.path, layout.cabinet(made.cabinet()));
-    assert_eq!(
-        tree(&made.path),
-        ["agent.toml", "board.toml", "enrolment.token", "keyset.cose"],
-        "no key, no certificate"
-    );
+    assert_eq!(tree(&made.path), ["agent.toml", "board.toml", "enrolment.token"], "no key, no certificate");
     assert_eq!((mode(&made.path), mode(&made.token_file())), (0o700, 0o600));
     assert_eq!(CabinetFolder::open(&made.path).unwrap(), made);
 

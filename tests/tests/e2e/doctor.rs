@@ -85,7 +85,6 @@ async fn what_is_wrong_is_named_with_what_to_do() -> anyhow::Result<()> {
     behind.carrier()?.rule(|_| Verdict::Pass);
     world.stage.kill_signer().await?;
     until("the broker misses its signer", async || {
-        operator.run(&["unlock", "berlin-02", "1", "--reason", "test"]).await?;
         let (_, findings) = examine(&operator, &[]).await?;
         let signer = of(&findings, "signer")?;
         Ok(Look::at((signer["state"] == "wrong").then_some(()), || signer.to_string()))

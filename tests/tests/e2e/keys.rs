@@ -136,7 +136,7 @@ async fn the_pepper_key_rotates_and_every_code_goes_on_working() -> anyhow::Resu
     let before = world.shop.until_notified("A1").await?.code;
     let keeper = Keeper::of(&world)?;
     let list = keeper.shell.json(&["keys", "list"]).await?;
-    ensure!(list["keysets"]["newest"] == 0, "nobody has put one yet: {list}");
+    ensure!(list["keysets"]["newest"] == 1, "the first cabinet did not bring it: {list}");
     let new_id = keeper.rotate(KeyPurpose::Pepper).await?;
     until_keyset(&world, &site, 2).await?;
     let list = keeper.shell.json(&["keys", "list"]).await?;
@@ -219,7 +219,7 @@ async fn a_restored_fleet_that_is_behind_its_cabinets_gets_its_keysets_again() -
     world.start_broker().await?;
     world.until_online(&site, true).await?;
     let list = shell.json(&["keys", "list"]).await?;
-    ensure!(list["keysets"]["newest"] == 0 && list["keysets"]["held"][0]["version"] == 2, "{list}");
+    ensure!(list["keysets"]["newest"] == 1 && list["keysets"]["held"][0]["version"] == 2, "{list}");
     ensure!(world.show(&site).await?.keyset_held == 2, "nothing older was sent");
     shell.json(&["keys", "push", "--fleet", &fleet]).await?;
     let list = shell.json(&["keys", "list"]).await?;
@@ -302,4 +302,25 @@ async fn where_only_people_sign_the_owner_of_broker_and_signer_opens_nothing_rem
     keeper.rotate(KeyPurpose::Unlock).await?;
     until_keyset(&world, &site, 5).await?;
     opens(&world, &site, 2).await
+}
+
+#[tokio::test]
+async fn a_cabinet_believes_no_key_before_its_first_session_and_has_all_after_it() -> anyhow::Result<()> {
+    let world = World::start().await?;
+    let site = world.cabinet(CabinetPlan::new("berlin-01", "1-4:S")).await?;
+    ensure!(!fs::read_to_string(site.cabinet.folder().agent_toml())?.contains("keyset"));
+    ensure!(!site.cabinet.folder().path.join("keyset.cose").exists());
+    until_keyset(&world, &site, 1).await?;
+    opens(&world, &site, 1).await?;
+    // One of an earlier release has a keyset in its folder.
+    let public = world.stage.layout().public().join("keyset.cose");
+    let former = world
+        .cabinet_prepared(CabinetPlan::new("berlin-02", "1-4:S"), |cabinet| {
+            let settings = cabinet.folder().agent_toml();
+            let text = fs::read_to_string(&settings)?.replace("[keys]\n", "[keys]\nkeyset = \"keyset.cose\"\n");
+            fs::copy(&public, cabinet.folder().path.join("keyset.cose"))?;
+            Ok(fs::write(settings, text)?)
+        })
+        .await?;
+    opens(&world, &former, 1).await
 }

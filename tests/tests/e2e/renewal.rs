@@ -184,7 +184,7 @@ async fn other_hardware_takes_over_and_the_former_finds_no_way_back() -> anyhow:
     // The same cabinet with a new computer: its own folder, the old doors.
     let new = world.stage.folder().join("new-computer");
     certs::ensure_private_dir(&new)?;
-    for file in ["agent.toml", "board.toml", "keyset.cose"] {
+    for file in ["agent.toml", "board.toml"] {
         std::fs::copy(made.path.join(file), new.join(file))?;
     }
     let token = new.join("token");

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::shell::Shell;
 
-const KEPT: [&str; 6] = ["agent.toml", "board.toml", "keyset.cose", "enrolment.token", "given.token", "identity"];
+const KEPT: [&str; 5] = ["agent.toml", "board.toml", "enrolment.token", "given.token", "identity"];
 
 fn folder(site: &Site) -> PathBuf {
     site.cabinet.folder().path.clone()
