@@ -284,6 +284,10 @@ impl<S: Store + Reserved> Driver<S> {
             }
             ScreenRequest::Load { session, order, larger } => Some(Input::Load { session, order, larger }),
             ScreenRequest::Retrieve { session, order } => Some(Input::Retrieve { session, order }),
+            ScreenRequest::Look { session, compartment } => Some(Input::Look { session, compartment }),
+            ScreenRequest::Cleaning { session, compartment, needed } => {
+                Some(Input::Cleaning { session, compartment, needed })
+            }
             ScreenRequest::Confirm { session, compartment, inside } => {
                 Some(Input::ConfirmLoaded { session, compartment, inside })
             }

@@ -12,7 +12,7 @@ use cabinet_agent::settings::ScreenSection;
 use cabinet_core::{CompartmentView, EntryRefusal, EntryResult, ScreenNote, SessionId, View, WaitingOrder};
 use reqwest::header::{CONTENT_TYPE, HOST, ORIGIN};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
-use schemas::messages::{Category, Compartment, DoorState, Occupancy, Size};
+use schemas::messages::{Category, Compartment, DoorState, Finding, Occupancy, Size};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
@@ -117,6 +117,7 @@ fn screen_view() -> ScreenView {
         occupancy: Occupancy::Unknown,
         allocated: true,
         audit_required: false,
+        needs_cleaning: false,
         asks: false,
         try_again: true,
     };
@@ -135,8 +136,14 @@ fn screen_view() -> ScreenView {
         refusals_suppressed: 0,
     };
     let order = "pos/A17".parse().unwrap();
-    let order =
-        WaitingOrder { order, size: Size::M, category: Category::Retail, compartment: Some(door(7)), loading: false };
+    let order = WaitingOrder {
+        order,
+        size: Size::M,
+        category: Category::Retail,
+        compartment: Some(door(7)),
+        loading: false,
+        missing: false,
+    };
     ScreenView { view, waiting: vec![order] }
 }
 
@@ -289,6 +296,7 @@ async fn malformed_calls_are_refused_before_the_main_loop_hears_of_them() {
         (world.post("/api/logout", &json!({})), StatusCode::UNAUTHORIZED),
         (load(json!({ "order": "A17", "larger": false })), StatusCode::BAD_REQUEST),
         (load(json!({ "order": "pos/A 17", "larger": false })), StatusCode::BAD_REQUEST),
+        (world.post("/api/look", &json!({ "compartment": 7 })), StatusCode::UNAUTHORIZED),
         (world.post("/api/again", &json!({ "compartment": 0 })), StatusCode::BAD_REQUEST),
         (world.post("/api/again", &json!({ "compartment": 1000 })), StatusCode::BAD_REQUEST),
     ];
@@ -348,6 +356,8 @@ async fn staff_requests_carry_their_session() {
     let calls = [
         ("/api/load", json!({ "order": "pos/A17", "larger": true })),
         ("/api/retrieve", json!({ "order": "pos/A17" })),
+        ("/api/look", json!({ "compartment": 7 })),
+        ("/api/cleaning", json!({ "compartment": 7, "needed": true })),
         ("/api/confirm", json!({ "compartment": 7, "inside": false })),
         ("/api/again", json!({ "compartment": 7 })),
         ("/api/logout", json!({})),
@@ -361,6 +371,12 @@ async fn staff_requests_carry_their_session() {
                 }
                 ScreenRequest::Retrieve { session: SESSION, order } if path == "/api/retrieve" => {
                     assert_eq!(order.to_string(), "pos/A17");
+                }
+                ScreenRequest::Look { session: SESSION, compartment } if path == "/api/look" => {
+                    assert_eq!(compartment, door(7));
+                }
+                ScreenRequest::Cleaning { session: SESSION, compartment, needed: true } if path == "/api/cleaning" => {
+                    assert_eq!(compartment, door(7));
                 }
                 ScreenRequest::Confirm { session: SESSION, compartment, inside: false } if path == "/api/confirm" => {
                     assert_eq!(compartment, door(7));
@@ -403,6 +419,28 @@ async fn orders_and_contents_are_shown_to_staff_only() {
     }
     assert_eq!(seen[2]["staff"]["waiting"][0]["order"], "pos/A17");
     assert_eq!(seen[2]["staff"]["compartments"][0]["allocated"], true);
+}
+
+#[tokio::test]
+async fn what_staff_find_is_told_to_staff_only() {
+    let mut world = World::start();
+    world.log_in().await;
+    let order: schemas::messages::OrderKey = "pos/A17".parse().unwrap();
+    let compartment = door(7);
+    world.notes.push(ScreenNote::Looking { session: SESSION, compartment, order: Some(order.clone()) });
+    world.notes.push(ScreenNote::AskFound { compartment, order: Some(order) });
+    world.notes.push(ScreenNote::Audited { compartment, found: Finding::Missing });
+    let told = world.notes_after(0, Some(SESSION)).await;
+    assert_eq!(
+        told["notes"],
+        json!([
+            { "note": "looking", "compartment": 7, "order": "pos/A17" },
+            { "note": "ask_found", "compartment": 7, "order": "pos/A17" },
+            { "note": "audited", "compartment": 7, "found": "missing" },
+        ])
+    );
+    world.notes.push(ScreenNote::Closed { compartment });
+    assert_eq!(world.notes_after(0, None).await["notes"], json!([{ "note": "closed", "compartment": 7 }]));
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! One compartment: what it holds, what its door does, and who is opening it.
 
+use schemas::ids::Name;
 use schemas::messages::{Attributes, Compartment, CompartmentInfo, DoorState, Occupancy, Size};
 
 use crate::records::{BayRow, Content, Fault, Free, Purpose, UseRow};
@@ -81,6 +82,9 @@ pub(crate) struct Bay {
     pub(crate) was_open: Option<bool>,
     pub(crate) fault: Option<Fault>,
     pub(crate) audit: bool,
+    /// Who has opened the door to look inside, until it is known what they found.
+    pub(crate) looker: Option<Name>,
+    pub(crate) needs_cleaning: bool,
     pub(crate) seen: DoorSeen,
     pub(crate) occupancy: Occupancy,
     pub(crate) open_door: Option<OpenDoor>,
@@ -93,13 +97,22 @@ pub(crate) struct Bay {
 
 impl Bay {
     pub(crate) fn new(config: CompartmentConfig, row: Option<BayRow>) -> Self {
-        let row = row.unwrap_or(BayRow { content: Free {}.into(), open: None, fault: None, audit: false });
+        let row = row.unwrap_or(BayRow {
+            content: Free {}.into(),
+            open: None,
+            fault: None,
+            audit: false,
+            looker: None,
+            needs_cleaning: None,
+        });
         Self {
             config,
             content: row.content,
             was_open: row.open,
             fault: row.fault,
             audit: row.audit,
+            looker: row.looker,
+            needs_cleaning: row.needs_cleaning == Some(true),
             seen: DoorSeen::Unknown,
             occupancy: Occupancy::Unknown,
             open_door: None,
@@ -111,7 +124,14 @@ impl Bay {
     }
 
     pub(crate) fn row(&self) -> BayRow {
-        BayRow { content: self.content.clone(), open: self.was_open, fault: self.fault, audit: self.audit }
+        BayRow {
+            content: self.content.clone(),
+            open: self.was_open,
+            fault: self.fault,
+            audit: self.audit,
+            looker: self.looker.clone(),
+            needs_cleaning: self.needs_cleaning.then_some(true),
+        }
     }
 
     pub(crate) fn info(&self) -> &CompartmentInfo {
@@ -125,6 +145,11 @@ impl Bay {
     /// A sensor tells whether something is inside.
     pub(crate) fn sees_inside(&self) -> bool {
         self.config.occupancy_sensor
+    }
+
+    /// It says for certain what the book says.
+    pub(crate) fn sensor_agrees(&self) -> bool {
+        self.occupancy == if self.is_free() { Occupancy::Empty } else { Occupancy::Occupied }
     }
 
     pub(crate) fn size(&self) -> Size {
@@ -148,6 +173,8 @@ impl Bay {
             && self.info().in_service
             && self.fault.is_none()
             && !self.audit
+            && self.looker.is_none()
+            && !self.needs_cleaning
             && self.occupancy != Occupancy::Occupied
             && self.size() >= size
             && self.info().attributes.satisfies(wants)
@@ -172,7 +199,8 @@ impl Bay {
         let opened = match &self.content {
             Content::Loading(content) => content.opened,
             Content::Retrieving(content) => content.opened,
-            Content::Free(_) | Content::Stored(_) | Content::Collecting(_) | Content::Leaving(_) => false,
+            Content::Free(_) | Content::Stored(_) => self.looker.is_some(),
+            Content::Collecting(_) | Content::Leaving(_) => false,
         };
         opened && self.seen != DoorSeen::Open
     }

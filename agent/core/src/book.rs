@@ -199,8 +199,15 @@ impl HeldBook {
     }
 
     fn put_order(&mut self, put: PutOrder) {
-        let over = self.orders.get(&put.order).is_some_and(|held| held.over);
-        let row = OrderRow { size: put.size, category: put.category, wants: put.wants, reserved: put.reserved, over };
+        let held = self.orders.get(&put.order);
+        let row = OrderRow {
+            size: put.size,
+            category: put.category,
+            wants: put.wants,
+            reserved: put.reserved,
+            over: held.is_some_and(|held| held.over),
+            missing: held.and_then(|held| held.missing),
+        };
         self.orders.insert(put.order, row);
     }
 
@@ -330,6 +337,18 @@ impl HeldBook {
     pub(crate) fn save_row(&self, turn: &mut Turn) {
         let (glass, broken) = self.glass.rows();
         turn.put(META, BOOK_KEY, &BookRow { version: self.version, code_digits: self.code_digits, glass, broken });
+    }
+
+    pub(crate) fn is_missing(&self, order: &OrderKey) -> bool {
+        self.orders.get(order).is_some_and(|row| row.missing == Some(true))
+    }
+
+    /// Staff found its compartment empty, or have loaded it again.
+    pub(crate) fn set_missing(&mut self, turn: &mut Turn, order: &OrderKey, missing: bool) {
+        if let Some(row) = self.orders.get_mut(order).filter(|row| (row.missing == Some(true)) != missing) {
+            row.missing = missing.then_some(true);
+            turn.put(ORDERS, order_key(order), row);
+        }
     }
 
     /// The order was collected or retrieved: no credential opens it again, not even shortly after its door was closed

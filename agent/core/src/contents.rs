@@ -25,6 +25,7 @@ impl CabinetCore {
     pub(crate) fn set_content(&mut self, turn: &mut Turn, compartment: Compartment, content: impl Into<Content>) {
         if let Some(bay) = self.bays.get_mut(&compartment) {
             bay.content = content.into();
+            bay.looker = None;
             bay.unconfirmed_at = match bay.content {
                 Content::Collecting(_) => Some(turn.now + UNCONFIRMED_MILLIS),
                 Content::Free(_)
@@ -72,6 +73,9 @@ impl CabinetCore {
                     turn.note(ScreenNote::AskLoaded { order: by.order.clone(), compartment, empty: false });
                 }
             }
+            (Purpose::Look(by), Content::Free(_) | Content::Stored(_)) => {
+                self.looks(turn, compartment, by.staff.clone())
+            }
             _ => {}
         }
     }
@@ -104,6 +108,7 @@ impl CabinetCore {
             }
             (Purpose::Load(by), Content::Loading(content)) => content.order == by.order,
             (Purpose::Retrieve(by), Content::Retrieving(content)) => content.order == by.order,
+            (Purpose::Look(_), content) => content.may_be_looked_into(),
             _ => false,
         }
     }
@@ -113,6 +118,9 @@ impl CabinetCore {
         let Some(bay) = self.bays.get(&compartment) else { return };
         let occupancy = bay.occupancy;
         match bay.content.clone() {
+            Content::Free(_) | Content::Stored(_) if just_closed && bay.looker.is_some() => {
+                self.looked(turn, compartment);
+            }
             Content::Free(_) => {
                 if occupancy == Occupancy::Occupied && bay.active.is_none() {
                     self.require_audit(turn, compartment, None);
@@ -188,6 +196,7 @@ impl CabinetCore {
         staff: Name,
     ) {
         self.set_content(turn, compartment, Stored { order: order.clone() });
+        self.book.set_missing(turn, &order, false);
         self.record(turn, StoredFact { order: order.clone(), compartment, by, staff });
         turn.note(ScreenNote::Stored { order, compartment });
     }

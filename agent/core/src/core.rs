@@ -89,6 +89,10 @@ impl CabinetCore {
             Input::StaffLogout { session } => self.end_session(turn, session),
             Input::Load { session, order, larger } => self.handle_load(turn, session, &order, larger),
             Input::Retrieve { session, order } => self.handle_retrieve(turn, session, &order),
+            Input::Look { session, compartment } => self.handle_look(turn, session, compartment),
+            Input::Cleaning { session, compartment, needed } => {
+                self.handle_cleaning(turn, session, compartment, needed);
+            }
             Input::ConfirmLoaded { session, compartment, inside } => {
                 self.handle_confirm(turn, session, compartment, inside);
             }
@@ -186,6 +190,7 @@ fn compartment_view(bay: &Bay) -> CompartmentView {
         occupancy: bay.occupancy,
         allocated: !bay.is_free(),
         audit_required: bay.audit,
+        needs_cleaning: bay.needs_cleaning,
         asks: bay.asks(),
         try_again: bay.offer.is_some(),
     }

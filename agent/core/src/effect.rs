@@ -2,7 +2,7 @@
 
 use schemas::crypto::codes::{Pepper, Secret};
 use schemas::ids::Name;
-use schemas::messages::{Challenge, Compartment, Epoch, OrderKey, Receipt, Salt};
+use schemas::messages::{Challenge, Compartment, Epoch, Finding, OrderKey, Receipt, Salt};
 
 use crate::SessionId;
 
@@ -88,14 +88,17 @@ pub enum EntryRefusal {
     NotHere,
     /// The lock of this compartment opened another door: staff must help.
     OutOfService,
+    /// Staff found its compartment empty.
+    Missing,
 }
 
-/// Why staff cannot load or retrieve.
+/// Why staff cannot do something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StaffRefusal {
     NoSession,
     UnknownOrder,
+    UnknownCompartment,
     /// It is in a compartment already.
     AlreadyHere,
     /// It was collected or retrieved.
@@ -106,6 +109,8 @@ pub enum StaffRefusal {
     Busy,
     /// Close the door first.
     DoorOpen,
+    /// The sensor says otherwise.
+    SensorDisagrees,
     /// What is left of the disk is for pickups.
     DiskFull,
 }
@@ -147,6 +152,12 @@ pub enum ScreenNote {
         order: OrderKey,
         compartment: Compartment,
     },
+    /// A door is being opened so that staff can look inside.
+    Looking {
+        session: SessionId,
+        compartment: Compartment,
+        order: Option<OrderKey>,
+    },
     StaffRefused {
         session: SessionId,
         reason: StaffRefusal,
@@ -156,6 +167,15 @@ pub enum ScreenNote {
         order: OrderKey,
         compartment: Compartment,
         empty: bool,
+    },
+    /// Staff have looked: is something inside? `order`: what the book says is.
+    AskFound {
+        compartment: Compartment,
+        order: Option<OrderKey>,
+    },
+    Audited {
+        compartment: Compartment,
+        found: Finding,
     },
     Stored {
         order: OrderKey,

@@ -192,7 +192,8 @@ impl CabinetCore {
     /// Where to pulse for one order. With a refusal comes the compartment that only staff can open.
     fn behind_one(&self, order: &OrderKey) -> Result<Compartment, (EntryRefusal, Option<Compartment>)> {
         let Some(bay) = self.compartment_of(order).and_then(|compartment| self.bays.get(&compartment)) else {
-            return Err((EntryRefusal::NotHere, None));
+            let missing = self.book.is_missing(order);
+            return Err((if missing { EntryRefusal::Missing } else { EntryRefusal::NotHere }, None));
         };
         match &bay.content {
             Content::Stored(_) if bay.active.is_some() => Err((EntryRefusal::Busy, None)),
@@ -227,7 +228,7 @@ fn reported(refusal: EntryRefusal) -> Option<RefusalReason> {
         EntryRefusal::Expired => Some(RefusalReason::Expired),
         EntryRefusal::Revoked => Some(RefusalReason::Revoked),
         EntryRefusal::TimeUnknown => Some(RefusalReason::TimeUnknown),
-        EntryRefusal::OutOfService => Some(RefusalReason::OutOfService),
+        EntryRefusal::OutOfService | EntryRefusal::Missing => Some(RefusalReason::OutOfService),
         EntryRefusal::Wrong | EntryRefusal::Busy | EntryRefusal::NotHere => None,
     }
 }

@@ -93,7 +93,19 @@ pub enum Input {
         session: SessionId,
         order: OrderKey,
     },
-    /// Staff answer `ScreenNote::AskLoaded`: is something in the compartment? Also ends an audit (`inside: false`).
+    /// Staff want to look into this compartment.
+    Look {
+        session: SessionId,
+        compartment: Compartment,
+    },
+    /// Staff say that a compartment needs cleaning, or is clean.
+    Cleaning {
+        session: SessionId,
+        compartment: Compartment,
+        needed: bool,
+    },
+    /// Staff answer `ScreenNote::AskLoaded` or `ScreenNote::AskFound`: is something in the compartment? Also ends an audit
+    /// where they have looked without our lock.
     ConfirmLoaded {
         session: SessionId,
         compartment: Compartment,

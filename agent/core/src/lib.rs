@@ -20,9 +20,10 @@
 //! | what may be loaded and what opens it | `book` |
 //! | one pulse for one use, one outcome for each | `uses` |
 //! | doors, and what they say about the content | `bay`, `doors`, `contents` |
-//! | people at the screen | `entry`, `lockout`, `staff` |
+//! | people at the screen | `entry`, `lockout`, `staff`, `audit` |
 //! | the end of a cabinet | `wipe` |
 
+mod audit;
 mod bay;
 mod book;
 mod break_glass;

@@ -83,6 +83,8 @@ rows! {
         4 opt => reserved: Option<Compartment>,
         /// It was collected or taken back here; it is not loaded again.
         5 => over: bool,
+        /// Staff found its compartment empty: nothing opens for it until it is loaded again.
+        6 opt => missing: Option<bool>,
     }
     CredentialRow {
         1 => kind: CredentialKind,
@@ -104,6 +106,7 @@ rows! {
     CollectUse { 1 => credential: CredentialId, 2 => order: OrderKey }
     LoadUse { 1 => staff: Name, 2 => order: OrderKey }
     RetrieveUse { 1 => staff: Name, 2 => order: OrderKey }
+    LookUse { 1 => staff: Name }
     /// A use of an authority: journalled before its pulse, removed with its outcome.
     UseRow {
         /// Number of the newest pulse that it asked for.
@@ -133,6 +136,9 @@ rows! {
         2 opt => open: Option<bool>,
         3 opt => fault: Option<Fault>,
         4 => audit: bool,
+        /// Who has opened the door to look inside, until it is known what they found.
+        5 opt => looker: Option<Name>,
+        6 opt => needs_cleaning: Option<bool>,
     }
 }
 
@@ -159,6 +165,7 @@ cbor_union! {
         2 => Collect(CollectUse),
         3 => Load(LoadUse),
         4 => Retrieve(RetrieveUse),
+        5 => Look(LookUse),
     }
 }
 
@@ -182,12 +189,13 @@ impl Purpose {
             Self::Collect(by) => ActorCredential { id: by.credential }.into(),
             Self::Load(by) => ActorStaff { name: by.staff.clone() }.into(),
             Self::Retrieve(by) => ActorStaff { name: by.staff.clone() }.into(),
+            Self::Look(by) => ActorStaff { name: by.staff.clone() }.into(),
         }
     }
 
     pub(crate) fn order(&self) -> Option<&OrderKey> {
         match self {
-            Self::Command(_) => None,
+            Self::Command(_) | Self::Look(_) => None,
             Self::Collect(by) => Some(&by.order),
             Self::Load(by) => Some(&by.order),
             Self::Retrieve(by) => Some(&by.order),
@@ -196,6 +204,16 @@ impl Purpose {
 }
 
 impl Content {
+    /// Nobody is in the middle of something that the open door would be taken for.
+    pub(crate) fn may_be_looked_into(&self) -> bool {
+        match self {
+            Self::Free(_) | Self::Stored(_) | Self::Leaving(_) => true,
+            Self::Loading(content) => content.opened,
+            Self::Retrieving(content) => content.opened,
+            Self::Collecting(_) => false,
+        }
+    }
+
     pub(crate) fn order(&self) -> Option<&OrderKey> {
         match self {
             Self::Free(_) => None,
@@ -217,8 +235,14 @@ mod tests {
     #[test]
     fn rows_have_pinned_bytes() {
         let order: OrderKey = "shop/A1".parse().unwrap();
-        let bay =
-            BayRow { content: Stored { order: order.clone() }.into(), open: Some(false), fault: None, audit: false };
+        let bay = BayRow {
+            content: Stored { order: order.clone() }.into(),
+            open: Some(false),
+            fault: None,
+            audit: false,
+            looker: None,
+            needs_cleaning: None,
+        };
         let bytes = [&[0xa3, 0x01, 0x82, 0x03, 0xa1, 0x01, 0x67][..], b"shop/A1", &[0x02, 0xf4, 0x04, 0xf4]].concat();
         assert_eq!(encode(&bay), bytes);
         assert_eq!(decode::<BayRow>(&bytes), Ok(bay));

@@ -4,14 +4,13 @@ use std::collections::BTreeMap;
 
 use schemas::ids::Name;
 use schemas::messages::{
-    Attributes, Compartment, CredentialId, FleetMillis, Loading as LoadingFact, Occupancy, OrderKey, Size,
-    StaffLoggedIn, StoredBy,
+    Attributes, Compartment, CredentialId, FleetMillis, Loading as LoadingFact, OrderKey, Size, StaffLoggedIn, StoredBy,
 };
 
 use crate::bay::Bay;
 use crate::book::HeldBook;
 use crate::core::CabinetCore;
-use crate::records::{Content, Fault, LoadUse, Loading, OrderRow, RetrieveUse, Retrieving};
+use crate::records::{Content, LoadUse, Loading, OrderRow, Purpose, RetrieveUse, Retrieving};
 use crate::time::FleetClock;
 use crate::turn::Turn;
 use crate::uses::PERSON_MILLIS;
@@ -98,7 +97,7 @@ impl CabinetCore {
     }
 
     /// Who that is, as long as the book still has them; being active keeps the session alive.
-    fn staff(&mut self, session: SessionId, now: u64) -> Result<Name, StaffRefusal> {
+    pub(crate) fn staff(&mut self, session: SessionId, now: u64) -> Result<Name, StaffRefusal> {
         let held = self.sessions.by_id.get_mut(&session).filter(|held| now < held.until);
         let held = held.ok_or(StaffRefusal::NoSession)?;
         if !held.may_work(&self.book, &self.clock, now) {
@@ -234,7 +233,7 @@ impl CabinetCore {
         inside: bool,
     ) -> Result<(), StaffRefusal> {
         let staff = self.staff(session, turn.now)?;
-        let bay = self.bays.get_mut(&compartment).ok_or(StaffRefusal::UnknownOrder)?;
+        let bay = self.bays.get(&compartment).ok_or(StaffRefusal::UnknownCompartment)?;
         if bay.active.is_some() {
             return Err(StaffRefusal::Busy);
         }
@@ -249,28 +248,12 @@ impl CabinetCore {
             Content::Retrieving(held) if held.opened && inside => self.put_back(turn, compartment, held),
             Content::Retrieving(held) if held.opened => self.retrieved(turn, compartment, held.order, staff),
             Content::Leaving(held) if !inside => self.retrieved(turn, compartment, held.order, staff),
-            // Staff have looked: an audit ends by their word, unless a sensor contradicts it.
-            Content::Free(_) if bay.audit && !inside && bay.occupancy != Occupancy::Occupied => {
-                self.looked_into(turn, compartment);
+            Content::Free(_) | Content::Stored(_) => return self.confirm_found(turn, compartment, inside, staff),
+            Content::Loading(_) | Content::Collecting(_) | Content::Leaving(_) | Content::Retrieving(_) => {
+                return Err(StaffRefusal::UnknownOrder);
             }
-            Content::Stored(_) if bay.audit && inside && bay.occupancy != Occupancy::Empty => {
-                self.looked_into(turn, compartment);
-            }
-            Content::Free(_)
-            | Content::Loading(_)
-            | Content::Stored(_)
-            | Content::Collecting(_)
-            | Content::Leaving(_)
-            | Content::Retrieving(_) => return Err(StaffRefusal::UnknownOrder),
         }
         Ok(())
-    }
-
-    fn looked_into(&mut self, turn: &mut Turn, compartment: Compartment) {
-        let Some(bay) = self.bays.get_mut(&compartment) else { return };
-        bay.audit = false;
-        bay.fault = bay.fault.filter(|fault| *fault != Fault::PutBack);
-        self.save_bay(turn, compartment);
     }
 
     /// Orders that staff of this session can load now. Nothing for anyone else.
@@ -289,6 +272,7 @@ impl CabinetCore {
                 category: row.category,
                 compartment: held.or(row.reserved),
                 loading: loading == Some(true),
+                missing: row.missing == Some(true),
             })
         })
         .collect()
@@ -312,7 +296,12 @@ fn is_at_work(bays: &BTreeMap<Compartment, Bay>, name: &Name) -> bool {
             Content::Retrieving(held) => Some(&held.staff),
             Content::Free(_) | Content::Stored(_) | Content::Collecting(_) | Content::Leaving(_) => None,
         };
-        by == Some(name) && (bay.seen == DoorSeen::Open || bay.active.is_some())
+        let looks = match bay.active.as_ref().map(|active| &active.row.purpose) {
+            Some(Purpose::Look(by)) => by.staff == *name,
+            Some(Purpose::Command(_) | Purpose::Collect(_) | Purpose::Load(_) | Purpose::Retrieve(_)) | None => false,
+        };
+        let stands_open = by == Some(name) || bay.looker.as_ref() == Some(name);
+        looks || by == Some(name) && bay.active.is_some() || stands_open && bay.seen == DoorSeen::Open
     })
 }
 

@@ -3,7 +3,7 @@
 //! A door that the sensor calls open is pulsed all the same: a cut sensor cable must not trap goods. Its outcome is then
 //! unknown, because open afterwards proves nothing, and the authority counts as used, because the pulse was sent.
 
-use schemas::messages::{Compartment, DoorFault, Occupancy, UnlockDone, UnlockOutcome};
+use schemas::messages::{Compartment, DoorFault, UnlockDone, UnlockOutcome};
 
 use crate::bay::{ActiveUse, Bay, LastPulse, Offer, Phase};
 use crate::core::CabinetCore;
@@ -147,11 +147,14 @@ impl CabinetCore {
     fn left_in_doubt(&mut self, turn: &mut Turn, compartment: Compartment, row: UseRow) {
         self.record(turn, DoorFault { compartment, by: row.purpose.actor(), attempts: row.attempt });
         // Somebody may have taken the order out and closed the door unseen, or nobody may have opened it at all.
-        if self.bays.get(&compartment).is_some_and(|bay| bay.occupancy != Occupancy::Occupied) {
-            self.require_audit(turn, compartment, row.purpose.order().cloned());
+        if let Some(bay) = self.bays.get(&compartment).filter(|bay| !bay.sensor_agrees()) {
+            let order = row.purpose.order().or(bay.content.order()).cloned();
+            self.require_audit(turn, compartment, order);
         }
         match &row.purpose {
-            Purpose::Load(_) | Purpose::Retrieve(_) => self.unlocked(turn, compartment, &row.purpose, false),
+            Purpose::Load(_) | Purpose::Retrieve(_) | Purpose::Look(_) => {
+                self.unlocked(turn, compartment, &row.purpose, false)
+            }
             Purpose::Collect(_) | Purpose::Command(_) => {}
         }
     }

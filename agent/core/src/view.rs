@@ -39,6 +39,8 @@ pub struct CompartmentView {
     pub allocated: bool,
     /// Booked free and occupied, or left in doubt: staff must look.
     pub audit_required: bool,
+    /// It takes no order until staff say that it is clean.
+    pub needs_cleaning: bool,
     /// Staff must say whether something is inside.
     pub asks: bool,
     /// The door did not open and the person may press "try again".
@@ -54,4 +56,6 @@ pub struct WaitingOrder {
     /// The compartment that it has, or that the fleet would like for it.
     pub compartment: Option<Compartment>,
     pub loading: bool,
+    /// It was in a compartment that staff found empty.
+    pub missing: bool,
 }

@@ -121,6 +121,8 @@ impl CabinetCore {
             | Input::StaffLogout { .. }
             | Input::Load { .. }
             | Input::Retrieve { .. }
+            | Input::Look { .. }
+            | Input::Cleaning { .. }
             | Input::ConfirmLoaded { .. }
             | Input::TryAgain { .. }
             | Input::PulseResult { .. }

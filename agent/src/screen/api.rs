@@ -48,6 +48,8 @@ pub(super) fn routes(desk: Arc<Desk>) -> Router {
         .route("/staff", post(staff))
         .route("/load", post(load))
         .route("/retrieve", post(retrieve))
+        .route("/look", post(look))
+        .route("/cleaning", post(cleaning))
         .route("/confirm", post(confirm))
         .route("/again", post(again))
         .route("/logout", post(logout))
@@ -83,7 +85,14 @@ struct ConfirmBody {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct AgainBody {
+struct CleaningBody {
+    compartment: Compartment,
+    needed: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DoorBody {
     compartment: Compartment,
 }
 
@@ -131,6 +140,18 @@ async fn retrieve(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Resu
     desk.tell(ScreenRequest::Retrieve { session, order }).await
 }
 
+async fn look(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Result<StatusCode, Refusal> {
+    let session = staff_session(&request)?;
+    let DoorBody { compartment } = read(request).await?;
+    desk.tell(ScreenRequest::Look { session, compartment }).await
+}
+
+async fn cleaning(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Result<StatusCode, Refusal> {
+    let session = staff_session(&request)?;
+    let CleaningBody { compartment, needed } = read(request).await?;
+    desk.tell(ScreenRequest::Cleaning { session, compartment, needed }).await
+}
+
 async fn confirm(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Result<StatusCode, Refusal> {
     let session = staff_session(&request)?;
     let ConfirmBody { compartment, inside } = read(request).await?;
@@ -138,7 +159,7 @@ async fn confirm(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Resul
 }
 
 async fn again(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Result<StatusCode, Refusal> {
-    let AgainBody { compartment } = read(request).await?;
+    let DoorBody { compartment } = read(request).await?;
     desk.tell(ScreenRequest::TryAgain { compartment }).await
 }
 

@@ -150,11 +150,14 @@ impl Ring {
             | ScreenNote::Beep { .. } => Audience::Everyone,
             ScreenNote::Loading { session, .. }
             | ScreenNote::Retrieving { session, .. }
+            | ScreenNote::Looking { session, .. }
             | ScreenNote::StaffRefused { session, .. }
             | ScreenNote::SessionEnded { session } => Audience::Sessions(vec![*session]),
-            ScreenNote::AskLoaded { .. } | ScreenNote::Stored { .. } | ScreenNote::LoadAborted { .. } => {
-                Audience::Sessions(self.sessions.iter().copied().collect())
-            }
+            ScreenNote::AskLoaded { .. }
+            | ScreenNote::AskFound { .. }
+            | ScreenNote::Audited { .. }
+            | ScreenNote::Stored { .. }
+            | ScreenNote::LoadAborted { .. } => Audience::Sessions(self.sessions.iter().copied().collect()),
         }
     }
 

@@ -31,6 +31,15 @@ pub enum ScreenRequest {
         session: SessionId,
         order: OrderKey,
     },
+    Look {
+        session: SessionId,
+        compartment: Compartment,
+    },
+    Cleaning {
+        session: SessionId,
+        compartment: Compartment,
+        needed: bool,
+    },
     Confirm {
         session: SessionId,
         compartment: Compartment,

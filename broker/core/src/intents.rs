@@ -122,6 +122,7 @@ cbor_code! {
         4 => Collected = "collected",
         5 => CollectedUnconfirmed = "collected_unconfirmed",
         6 => Retrieved = "retrieved",
+        7 => Missing = "missing",
     }
 }
 cbor_map! {

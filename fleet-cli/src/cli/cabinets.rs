@@ -312,6 +312,7 @@ fn compartment_table(detail: &CabinetDetail) -> comfy_table::Table {
         let notes: Vec<&str> = [
             (!compartment.in_service, "out of service"),
             (compartment.audit_required, "audit required"),
+            (compartment.needs_cleaning, "needs cleaning"),
             (has.refrigerated, "refrigerated"),
             (has.restricted, "restricted"),
             (has.accessible, "accessible"),
@@ -418,6 +419,7 @@ mod tests {
             occupancy: Occupancy::Unknown,
             order: order.map(|order| order.parse().unwrap()),
             audit_required,
+            needs_cleaning: number == 9,
         };
         let detail = CabinetDetail {
             summary: summary("berlin-01", true, None, "Main station, north hall"),
@@ -447,7 +449,7 @@ mod tests {
         1     S     closed     unknown  -
         4     S     held open  unknown  shop/A17
         9     L     unknown    unknown  -         out of service, audit required,
-                                                  refrigerated
+                                                  needs cleaning, refrigerated
         ");
     }
 

@@ -210,6 +210,9 @@ pub struct CompartmentDetail {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order: Option<OrderKey>,
     pub audit_required: bool,
+    /// It takes no order until staff say that it is clean.
+    #[serde(default)]
+    pub needs_cleaning: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

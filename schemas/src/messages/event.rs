@@ -94,6 +94,18 @@ cbor_code! {
 }
 
 cbor_code! {
+    /// What somebody who looked into a compartment found.
+    pub enum Finding {
+        /// What the book says: its order, or nothing.
+        0 => AsBooked = "as_booked",
+        /// Something, where the book says nothing.
+        1 => Occupied = "occupied",
+        /// Nothing, where the book says that an order is.
+        2 => Missing = "missing",
+    }
+}
+
+cbor_code! {
     pub enum StoredBy { 0 => Sensor = "sensor", 1 => Staff = "staff" }
 }
 
@@ -159,6 +171,17 @@ facts! {
     KeysetRefused { 1 opt => version: Option<u64>, 2 => reason: RefusalReason }
     /// The book and the sensor disagree; never freed by itself.
     AuditRequired { 1 => compartment: Compartment, 2 opt => order: Option<OrderKey> }
+    /// Staff looked into a compartment. Where `Missing`, it is free from then on, and nothing opens for that order until it
+    /// is loaded again; where `Occupied`, it takes nothing until staff have looked again.
+    Audited {
+        1 => compartment: Compartment,
+        2 => staff: Name,
+        3 => found: Finding,
+        /// What the book says is, or was, inside.
+        4 opt => order: Option<OrderKey>,
+    }
+    /// Staff say that a compartment needs cleaning, and takes no order until then, or that it is clean.
+    Cleaning { 1 => compartment: Compartment, 2 => staff: Name, 3 => needed: bool }
     /// What the cabinet held is gone. The last event of its life.
     Wiped {
         /// A COSE_Sign1 of the cabinet's own key: a [`Receipt`](super::Receipt).
@@ -194,5 +217,7 @@ cbor_union! {
         23 => KeysetRefused(KeysetRefused),
         24 => Wiped(Wiped),
         25 => BreakGlassUsed(BreakGlassUsed),
+        26 => Audited(Audited),
+        27 => Cleaning(Cleaning),
     }
 }

@@ -25,9 +25,9 @@ pub use domain::{
 };
 pub use down::{Ask, CodesEnvelope, ConfigEnvelope, Down, KeysetUpdate, PersonalCommand, Signed, Welcome};
 pub use event::{
-    Actor, ActorCommand, ActorCredential, ActorNobody, ActorStaff, AuditRequired, BoardHealth, BookApplied,
-    BookRefused, BreakGlassUsed, Collected, CommandRefused, CredentialRefused, DoorClosed, DoorFault, DoorForced,
-    DoorHeldOpen, DoorOpened, Event, Fact, HeldStage, KeysetApplied, KeysetRefused, LoadAborted, Loading,
+    Actor, ActorCommand, ActorCredential, ActorNobody, ActorStaff, AuditRequired, Audited, BoardHealth, BookApplied,
+    BookRefused, BreakGlassUsed, Cleaning, Collected, CommandRefused, CredentialRefused, DoorClosed, DoorFault,
+    DoorForced, DoorHeldOpen, DoorOpened, Event, Fact, Finding, HeldStage, KeysetApplied, KeysetRefused, LoadAborted, Loading,
     RefusalReason, Retrieved, StaffLoggedIn, Started, Stored, StoredBy, TypingLocked, UnlockDone, UnlockOutcome,
     Uplink, Wiped, WrongDoor,
 };

@@ -331,6 +331,15 @@ fn events() -> Vec<Example> {
         fact("event/audit-required-without-order", AuditRequired { compartment: c, order: None }.into()),
         fact("event/break-glass-used", BreakGlassUsed { id: CREDENTIAL, begun: 1 }.into()),
         fact("event/wiped", Wiped { receipt: Blob(vec![0x84, 0x40, 0xa0, 0x40, 0x40]) }.into()),
+        fact(
+            "event/audited",
+            Audited { compartment: c, staff: staff(), found: Finding::Missing, order: Some(order()) }.into(),
+        ),
+        fact(
+            "event/audited-without-order",
+            Audited { compartment: c, staff: staff(), found: Finding::AsBooked, order: None }.into(),
+        ),
+        fact("event/cleaning", Cleaning { compartment: c, staff: staff(), needed: true }.into()),
         Example::new("event/without-time", &without_time),
     ]
 }

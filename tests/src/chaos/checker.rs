@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use schemas::api::OrderState;
 use schemas::cbor;
 use schemas::ids::{CabinetId, Name};
-use schemas::messages::{Compartment, Event, Fact, OrderKey, UnlockOutcome};
+use schemas::messages::{Audited, Compartment, Event, Fact, Finding, OrderKey, UnlockOutcome};
 
 use super::authority::{PulseSeen, no_pulse_without_authority};
 use super::history::{At, Entry, Happening, Heard, Shown, Try};
@@ -234,6 +234,9 @@ fn one_order_a_compartment_and_collected_once(evidence: &Evidence) -> Verdict {
                 }
                 Fact::LoadAborted(load) => leaves(&mut contents, load.compartment, &load.order)?,
                 Fact::Retrieved(taken) => leaves(&mut contents, taken.compartment, &taken.order)?,
+                Fact::Audited(Audited { compartment, found: Finding::Missing, order: Some(order), .. }) => {
+                    leaves(&mut contents, compartment, &order)?;
+                }
                 Fact::Collected(taken) => {
                     leaves(&mut contents, taken.compartment, &taken.order)?;
                     ensure(collected.insert(taken.order.clone()), || format!("{} is collected twice", taken.order))?;

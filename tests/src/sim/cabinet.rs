@@ -351,6 +351,8 @@ impl World {
                     Cause::Nobody("a session of nobody")
                 }
             }
+            Input::Look { session, .. } if self.cabs[cab].session == Some(*session) => Cause::Look,
+            Input::Look { .. } => Cause::Nobody("a session of nobody"),
             Input::TryAgain { .. } => Cause::Again,
             Input::PulseResult { pulse, sent: false } => Cause::Retry { pulse: *pulse },
             Input::PulseResult { .. } => Cause::Nobody("a pulse that was sent"),
@@ -364,7 +366,8 @@ impl World {
             | Input::Entered { .. }
             | Input::StaffEntered { .. }
             | Input::StaffLogout { .. }
-            | Input::ConfirmLoaded { .. } => Cause::Nobody("an input that opens nothing"),
+            | Input::ConfirmLoaded { .. }
+            | Input::Cleaning { .. } => Cause::Nobody("an input that opens nothing"),
         }
     }
 

@@ -81,6 +81,7 @@ fn invariant_no_door_without_authority(ledger: &Ledger, seen: &Seen) -> Verdict 
                     ensure(content == Some(order), || format!("staff asked for {order}, door {at} has {content:?}"))?;
                     ensure(waits <= PERSON_MILLIS, || format!("a wish of staff that may wait {waits} ms"))
                 }
+                Cause::Look => ensure(waits <= PERSON_MILLIS, || format!("a look that may wait {waits} ms")),
                 Cause::Again => {
                     ensure(waits <= PERSON_MILLIS, || format!("another try that may wait {waits} ms"))?;
                     tried_again(ledger, (*cab, *at), *boot, *boot_millis, content)

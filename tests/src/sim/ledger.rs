@@ -6,7 +6,7 @@ use cabinet_core::EntryResult;
 use schemas::api::{OrderState, Status};
 use schemas::ids::Name;
 use schemas::messages::{
-    BootId, Category, Challenge, Command, CommandId, Compartment, Epoch, Event, Fact, OrderKey, UnlockOutcome,
+    BootId, Category, Challenge, Command, CommandId, Compartment, Epoch, Event, Fact, Finding, OrderKey, UnlockOutcome,
 };
 use schemas::topics::Stream;
 
@@ -24,6 +24,8 @@ pub(super) enum Cause {
     Entry { entry: u64, orders: Vec<OrderKey> },
     /// Staff with a session pressed "load" or "take back".
     Staff(OrderKey),
+    /// Staff with a session want to look inside.
+    Look,
     /// Somebody pressed "try again" at this door.
     Again,
     /// The bus said that a pulse was not sent.
@@ -706,7 +708,7 @@ impl Ledger {
             }
             Cause::Entry { orders, .. } => (None, orders),
             Cause::Staff(order) => (None, vec![order]),
-            Cause::Nobody(_) => (None, Vec::new()),
+            Cause::Look | Cause::Nobody(_) => (None, Vec::new()),
         };
         self.uses.push(Use { command, orders, boot, pulses: 0, offered: None, over: false });
         self.uses.len() - 1
@@ -729,6 +731,11 @@ impl Ledger {
             Fact::DoorOpened(opened) => {
                 if let Some(by) = self.last_use.get(&(cab, opened.compartment)) {
                     self.uses[*by].over = true;
+                }
+            }
+            Fact::Audited(found) => {
+                if found.found == Finding::Missing {
+                    self.contents.remove(&(cab, found.compartment));
                 }
             }
             Fact::Collected(taken) => {
@@ -765,7 +772,8 @@ impl Ledger {
             | Fact::KeysetApplied(_)
             | Fact::KeysetRefused(_)
             | Fact::BoardHealth(_)
-            | Fact::Wiped(_) => {}
+            | Fact::Wiped(_)
+            | Fact::Cleaning(_) => {}
         }
     }
 
@@ -795,6 +803,7 @@ fn order_of(fact: &Fact) -> Option<&OrderKey> {
         Fact::LoadAborted(load) => Some(&load.order),
         Fact::Collected(taken) => Some(&taken.order),
         Fact::Retrieved(taken) => Some(&taken.order),
+        Fact::Audited(found) => found.order.as_ref().filter(|_| found.found == Finding::Missing),
         _ => None,
     }
 }

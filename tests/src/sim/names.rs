@@ -30,6 +30,8 @@ pub(super) fn of_fact(fact: &Fact) -> &'static str {
         Fact::BoardHealth(_) => "BoardHealth",
         Fact::AuditRequired(_) => "AuditRequired",
         Fact::Wiped(_) => "Wiped",
+        Fact::Audited(_) => "Audited",
+        Fact::Cleaning(_) => "Cleaning",
     }
 }
 
@@ -47,6 +49,7 @@ pub(super) fn of_result(result: &EntryResult) -> &'static str {
         EntryResult::Refused(EntryRefusal::TimeUnknown) => "TimeUnknown",
         EntryResult::Refused(EntryRefusal::NotHere) => "NotHere",
         EntryResult::Refused(EntryRefusal::OutOfService) => "OutOfService",
+        EntryResult::Refused(EntryRefusal::Missing) => "Missing",
     }
 }
 
@@ -54,11 +57,13 @@ pub(super) fn of_staff_refusal(refusal: StaffRefusal) -> &'static str {
     match refusal {
         StaffRefusal::NoSession => "NoSession",
         StaffRefusal::UnknownOrder => "UnknownOrder",
+        StaffRefusal::UnknownCompartment => "UnknownCompartment",
         StaffRefusal::AlreadyHere => "AlreadyHere",
         StaffRefusal::Over => "Over",
         StaffRefusal::NoFittingCompartment => "NoFittingCompartment",
         StaffRefusal::Busy => "Busy",
         StaffRefusal::DoorOpen => "DoorOpen",
+        StaffRefusal::SensorDisagrees => "SensorDisagrees",
         StaffRefusal::DiskFull => "DiskFull",
     }
 }
@@ -89,4 +94,6 @@ pub(super) const FACTS: &[&str] = &[
     "AuditRequired",
     "Wiped",
     "BreakGlassUsed",
+    "Audited",
+    "Cleaning",
 ];

@@ -107,6 +107,8 @@ pub const REACH: &[Reach] = &[
         never: &[
             ("Wiped", "no cabinet of a schedule comes to its end"),
             ("BreakGlassUsed", "the fleet of a schedule gives its cabinets no such code"),
+            ("Audited", "no staff of a schedule look into a compartment"),
+            ("Cleaning", "no staff of a schedule clean"),
         ],
         all: || names::FACTS.to_vec(),
     },
@@ -114,7 +116,7 @@ pub const REACH: &[Reach] = &[
         group: "entries",
         often: &["Opening", "Locked", "StaffSession", "Wrong", "Busy", "Used", "Revoked", "NotHere", "OutOfService"],
         seldom: &["Expired", "TimeUnknown", "SecondPartNeeded"],
-        never: &[],
+        never: &[("Missing", "no staff of a schedule look into a compartment")],
         all: || {
             let refusals = [
                 EntryRefusal::Wrong,
@@ -125,6 +127,7 @@ pub const REACH: &[Reach] = &[
                 EntryRefusal::TimeUnknown,
                 EntryRefusal::NotHere,
                 EntryRefusal::OutOfService,
+                EntryRefusal::Missing,
             ];
             refusals.into_iter().map(|refusal| names::of_result(&EntryResult::Refused(refusal))).collect()
         },

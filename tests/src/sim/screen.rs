@@ -111,7 +111,8 @@ impl World {
             ScreenNote::Retrieving { order, compartment, .. } => {
                 self.stand_at(cab, compartment, Attendant::Retriever { order });
             }
-            ScreenNote::AskLoaded { compartment, .. } => {
+            ScreenNote::Looking { compartment, .. } => self.stand_at(cab, compartment, Attendant::Looker),
+            ScreenNote::AskLoaded { compartment, .. } | ScreenNote::AskFound { compartment, .. } => {
                 self.coverage.count("screen", "asks");
                 let wait = self.dice.between(1_000, 30_000);
                 self.later(wait, Happening::StaffAnswers { cab, at: compartment });
@@ -127,6 +128,7 @@ impl World {
             ScreenNote::Opened { .. }
             | ScreenNote::Closed { .. }
             | ScreenNote::Beep { .. }
+            | ScreenNote::Audited { .. }
             | ScreenNote::Stored { .. }
             | ScreenNote::LoadAborted { .. } => {}
         }

@@ -187,6 +187,53 @@ fn a_load_cut_anywhere_ends_stored_once_or_loadable_again() {
     }
 }
 
+/// What was free takes nothing, and what was inside stays collectable, until staff have said what they found.
+#[test]
+fn a_look_cut_anywhere_pulses_once_and_leaves_the_book_as_it_is() {
+    for (at, id) in [(3, None), (4, Some("A1"))] {
+        for (cut, closed) in cuts(4) {
+            let mut rig = Rig::holding(&[(4, "A1", "12345678")]);
+            let session = rig.log_in("111111");
+            let mut doomed = Doomed::new(rig, cut);
+            if let Some(effects) = doomed.send(Input::Look { session, compartment: number(at) }) {
+                doomed.use_door(&effects, UNKNOWN);
+            }
+            doomed.restart(at, closed, UNKNOWN);
+            assert_eq!(doomed.pulsed, usize::from(cut.at > 0), "{cut:?}");
+            let rig = &mut doomed.rig;
+            assert_eq!(rig.store.len(schemas::step::Table("uses")), 0);
+            assert_eq!(rig.view(at).allocated, id.is_some(), "{cut:?} closed: {closed}");
+            let journalled = cut.at > 0 || cut.committed;
+            assert_eq!(rig.view(at).asks, journalled, "{cut:?} closed: {closed}");
+            assert_eq!(rig.count(|fact| matches!(fact, Fact::Audited(_))), 0, "nobody has said anything");
+            let session = rig.log_in("111111");
+            rig.send(Input::ConfirmLoaded { session, compartment: number(at), inside: id.is_some() });
+            assert_eq!(rig.count(|fact| matches!(fact, Fact::Audited(_))), usize::from(journalled), "{cut:?}");
+            assert!(!rig.view(at).audit_required && !rig.view(at).asks, "{cut:?} closed: {closed}");
+            assert!(matches!(result(&rig.enter("12345678")), EntryResult::Opening { .. }), "{cut:?}");
+        }
+    }
+}
+
+#[test]
+fn a_cut_behind_the_word_of_staff_keeps_it() {
+    for committed in [false, true] {
+        let mut rig = Rig::holding(&[(4, "A1", "12345678")]);
+        let session = rig.log_in("111111");
+        let mut doomed = Doomed::new(rig, Cut { at: 4, committed });
+        let effects = doomed.send(Input::Look { session, compartment: number(4) }).unwrap();
+        doomed.use_door(&effects, UNKNOWN);
+        let missing = Input::ConfirmLoaded { session, compartment: number(4), inside: false };
+        assert!(doomed.send(missing).is_none());
+        doomed.restart(4, true, UNKNOWN);
+        let rig = &mut doomed.rig;
+        assert_eq!(rig.count(|fact| matches!(fact, Fact::Audited(_))), usize::from(committed));
+        assert_eq!((rig.view(4).allocated, rig.view(4).asks), (!committed, !committed));
+        let refused = EntryResult::Refused(EntryRefusal::Missing);
+        assert_eq!(result(&rig.enter("12345678")) == refused, committed, "the fact and the refusal go together");
+    }
+}
+
 #[test]
 fn a_cut_between_two_tries_that_never_reached_the_lock_gives_the_compartment_back() {
     let mut rig = Rig::online();

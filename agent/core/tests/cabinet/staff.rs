@@ -202,7 +202,7 @@ fn an_order_in_doubt_is_sound_again_by_the_word_of_staff_unless_a_sensor_contrad
     rig.open_door(1);
     rig.close_door(1);
     assert!(rig.view(1).audit_required);
-    assert_eq!(refused(&rig.send(word(1, true))), StaffRefusal::UnknownOrder, "the sensor sees nothing");
+    assert_eq!(refused(&rig.send(word(1, true))), StaffRefusal::SensorDisagrees, "the sensor sees nothing");
     rig.door(1, DoorSeen::Closed, OCCUPIED);
     assert_eq!(
         refused(&rig.send(word(1, false))),

@@ -2,7 +2,7 @@
 
 import * as cabinet from "/cabinet.js";
 import { beep, button, clock, el, grouped, keypad } from "/parts.js";
-import { jobPage, listPage } from "/staff.js";
+import { isOver, jobPage, listPage, roundPage } from "/staff.js";
 import { TEXTS } from "/texts.js";
 
 const DIGITS_MAX = 12;
@@ -17,7 +17,7 @@ const STAFF_IDLE = 60000;
 export const state = {
   link: "connecting", // connected, lost, outOfOrder, noKey
   view: null,
-  page: "keypad", // keypad, pin, doors, list, job
+  page: "keypad", // keypad, pin, doors, list, round, job
   typed: "",
   message: "",
   busy: false,
@@ -64,17 +64,18 @@ function keyboard(event) {
   } else if (event.key === "Escape") {
     press("clear");
   } else if (/^[0-9A-Za-z._-]$/.test(event.key) && state.typed.length < SCAN_MAX) {
-    if (state.page === "doors" || state.page === "job") return scanElsewhere(event.key);
+    if (state.page === "doors" || state.page === "job" || state.page === "round") return scanElsewhere(event.key);
     state.message = "";
     state.typed += event.key;
     draw();
   }
 }
 
-// Another customer scans while the doors of the one before are still on the screen.
+// Another customer scans while the doors of the one before are still on the screen, or staff the label of the next order.
 function scanElsewhere(key) {
-  if (state.page !== "doors") return;
-  show("keypad");
+  if (state.page === "job" && !isOver(state)) return;
+  state.job = null;
+  show(state.page === "doors" ? "keypad" : "list");
   state.typed = key;
   draw();
 }
@@ -202,6 +203,9 @@ function note(news) {
       return beep();
     case "loading": return job({ kind: "load", order: news.order, number, phase: "opening" });
     case "retrieving": return job({ kind: "retrieve", order: news.order, number, phase: "opening" });
+    case "looking": return job({ kind: "look", order: news.order, number, phase: "opening" });
+    case "ask_found": return about({ ...news, kind: "look" }, { phase: "asking" });
+    case "audited": return audited(news);
     case "ask_loaded": return about(news, { phase: "asking", empty: news.empty });
     case "stored": return about(news, { phase: "stored" });
     case "load_aborted": return about(news, { phase: "aborted" });
@@ -214,7 +218,7 @@ function note(news) {
 
 function door(number, now) {
   if (state.staff) {
-    if (state.job?.number === number && !["stored", "aborted", "asking"].includes(state.job.phase)) {
+    if (state.job?.number === number && !["asking", "stored", "aborted", "occupied", "missing"].includes(state.job.phase)) {
       const taken = state.job.kind === "retrieve" && now.is === "closed";
       state.job.phase = taken ? "retrieved" : now.is;
       touched = performance.now();
@@ -238,11 +242,21 @@ function job(begun) {
   show("job");
 }
 
-function about({ order, compartment: number }, change) {
+function about({ kind = "load", order, compartment: number }, change) {
   if (!state.staff) return;
-  if (state.job && state.job.number !== number && !["stored", "aborted", "retrieved"].includes(state.job.phase)) return;
-  state.job = { kind: "load", order, number, ...change };
+  if (state.job && state.job.number !== number && !isOver(state)) return;
+  state.job = { kind, order, number, ...change };
   show("job");
+}
+
+// What is as it should be needs no touch: the round goes on.
+function audited({ compartment: number, found }) {
+  if (state.job && state.job.number !== number) return;
+  if (found !== "as_booked") return about({ kind: "look", order: state.job?.order ?? null, compartment: number }, { phase: found });
+  if (state.job) {
+    state.job = null;
+    show("round", TEXTS.round.asBooked(number));
+  }
 }
 
 async function refresh() {
@@ -337,7 +351,8 @@ function page() {
   if (state.link === "lost") return el("section", { class: "wide warn" }, el("h1", {}, TEXTS.state.lost), el("p", {}, TEXTS.state.lostLong));
   switch (state.page) {
     case "doors": return doorsPage();
-    case "list": return listPage(state, tell);
+    case "list": return listPage(state, tell, show);
+    case "round": return roundPage(state, tell, show);
     case "job": return jobPage(state, tell, show);
     case "pin": return keypadPage();
     default: return locked() ? lockedPage() : state.view?.second_part_needed ? secondPartPage() : keypadPage();

@@ -3,7 +3,7 @@
 import { button, el } from "/parts.js";
 import { TEXTS } from "/texts.js";
 
-export function listPage(state, tell) {
+export function listPage(state, tell, show) {
   const staff = state.view?.staff ?? { compartments: [], waiting: [], boards_silent: 0 };
   return el("section", { class: "list" },
     el("h1", {}, TEXTS.staff.list),
@@ -12,7 +12,33 @@ export function listPage(state, tell) {
     staff.boards_silent > 0 && el("p", { class: "refusal" }, TEXTS.staff.boards(staff.boards_silent)),
     ...staff.compartments.filter((seen) => seen.asks).map((seen) => question(seen.number, tell)),
     ...staff.compartments.filter((seen) => seen.audit_required && !seen.asks).map((seen) => audit(seen, tell)),
-    ...staff.waiting.map((waiting) => orderRow(waiting, tell)));
+    ...staff.waiting.map((waiting) => orderRow(waiting, tell)),
+    button(TEXTS.round.begin, () => show("round")));
+}
+
+// All doors, the doubtful ones first: staff open one after another and look inside.
+export function roundPage(state, tell, show) {
+  const compartments = [...(state.view?.staff?.compartments ?? [])];
+  compartments.sort((one, other) => other.audit_required - one.audit_required || one.number - other.number);
+  return el("section", { class: "list" },
+    el("h1", {}, TEXTS.round.title),
+    el("p", { role: "status" }, state.message || TEXTS.round.hint),
+    ...compartments.filter((seen) => seen.asks).map((seen) => question(seen.number, tell)),
+    ...compartments.filter((seen) => seen.needs_cleaning).map((seen) => cleaning(seen.number, tell)),
+    ...compartments.map((seen) => doorRow(seen, tell)),
+    button(TEXTS.list.back, () => show("list")));
+}
+
+function cleaning(number, tell) {
+  return el("div", { class: "task" }, el("p", {}, TEXTS.round.dirty(number)),
+    button(TEXTS.round.clean(number), () => tell("/api/cleaning", { compartment: number, needed: false })));
+}
+
+function doorRow({ number, door, allocated, audit_required: doubtful, needs_cleaning: dirty, fault }, tell) {
+  const facts = [allocated ? TEXTS.round.held : TEXTS.round.free, doubtful && TEXTS.round.doubtful, dirty && TEXTS.round.needsCleaning,
+    fault && TEXTS.round.fault, TEXTS.round.door[door]].filter(Boolean).join(" · ");
+  const name = TEXTS.door(number);
+  return button(el("b", {}, name), () => tell("/api/look", { compartment: number }), { class: "order", "aria-label": `${name}, ${facts}`, "data-facts": facts });
 }
 
 function question(number, tell) {
@@ -27,10 +53,10 @@ function audit({ number, allocated }, tell) {
     button(yes(number), () => tell("/api/confirm", { compartment: number, inside: allocated })));
 }
 
-function orderRow({ order, size, category, compartment, loading }, tell) {
+function orderRow({ order, size, category, compartment, loading, missing }, tell) {
   const [integration, reference] = order.split("/");
   const facts = [TEXTS.staff.size(size), TEXTS.staff.category[category] ?? category, compartment && TEXTS.staff.inside(compartment),
-    loading && TEXTS.staff.begun, integration].filter(Boolean).join(" · ");
+    loading && TEXTS.staff.begun, missing && TEXTS.staff.missing, integration].filter(Boolean).join(" · ");
   return button(el("b", {}, reference), () => tell("/api/load", { order, larger: false }), { class: "order", "aria-label": `${reference}, ${facts}`, "data-facts": facts });
 }
 
@@ -38,21 +64,29 @@ const ENDS = {
   stored: (state) => ({ class: "open", title: TEXTS.job.stored, why: state.view?.online ? TEXTS.job.sent : TEXTS.job.queued }),
   retrieved: () => ({ class: "open", title: TEXTS.job.retrieved, why: "" }),
   aborted: () => ({ class: "help", title: TEXTS.job.aborted, why: TEXTS.job.abortedWhy }),
-  help: () => ({ class: "help", title: TEXTS.job.help, why: TEXTS.job.helpWhy }),
+  occupied: () => ({ class: "help", title: TEXTS.round.occupied, why: TEXTS.round.occupiedWhy }),
+  missing: () => ({ class: "help", title: TEXTS.round.missing, why: TEXTS.round.missingWhy }),
+  help: ({ job }) => ({ class: "help", title: TEXTS.job.help, why: job.kind === "load" ? TEXTS.job.helpWhy : TEXTS.job.helpReport }),
 };
+
+// Nothing is left to do at this door: the next label may be scanned.
+export function isOver({ job }) {
+  return !job || job.phase in ENDS;
+}
 
 export function jobPage(state, tell, show) {
   const { job } = state;
-  const reference = job.order.split("/")[1];
-  const list = (text, attributes) => button(text, () => { state.job = null; show("list"); }, attributes);
+  const reference = job.order?.split("/")[1] ?? "";
+  const back = job.kind === "look" ? "round" : "list";
+  const list = (text, attributes) => button(text, () => { state.job = null; show(back); }, attributes);
   const end = ENDS[job.phase]?.(state);
   if (end) {
-    return layout(end.class, reference, job.number, end.title, [el("p", {}, end.why), list(TEXTS.job.next, { class: "primary" })]);
+    return layout(end.class, reference, job.number, end.title, [el("p", {}, end.why), list(TEXTS[back].next, { class: "primary" })]);
   }
   const refused = state.message && el("p", { class: "refusal", role: "alert" }, state.message);
   if (job.phase === "asking") {
     const answer = (inside) => tell("/api/confirm", { compartment: job.number, inside });
-    return layout("push", reference, job.number, TEXTS.job.ask(reference), [
+    return layout("push", reference, job.number, reference ? TEXTS.job.ask(reference) : TEXTS.staff.asks(job.number), [
       job.empty && el("p", {}, TEXTS.job.askEmpty), refused,
       button(TEXTS.job.yes, () => answer(true), { class: "primary" }), button(TEXTS.job.no, () => answer(false))]);
   }
@@ -61,13 +95,16 @@ export function jobPage(state, tell, show) {
     const again = () => { job.phase = "opening"; tell("/api/again", { compartment: job.number }); };
     return layout("push", reference, job.number, TEXTS.doors[job.phase], [
       el("p", {}, how(job.number)), refused,
-      button(TEXTS.doors.again(job.number), again, { class: "primary" }), list(TEXTS.job.list)]);
+      button(TEXTS.doors.again(job.number), again, { class: "primary" }), list(TEXTS[back].back)]);
   }
+  const dirty = () => tell("/api/cleaning", { compartment: job.number, needed: true });
+  const marked = state.view?.staff?.compartments.some((seen) => seen.number === job.number && seen.needs_cleaning);
   const larger = () => tell("/api/load", { order: job.order, larger: true });
   const what = job.phase === "open" ? TEXTS.job.open[job.kind] : TEXTS.job[job.phase];
   return layout(job.phase, TEXTS.job[job.kind](reference), job.number, "", [
     el("p", {}, what), refused,
-    job.kind === "load" && job.phase !== "opening" && button(TEXTS.job.larger, larger), list(TEXTS.job.list)]);
+    job.kind === "load" && job.phase !== "opening" && button(TEXTS.job.larger, larger),
+    job.kind !== "load" && job.phase === "open" && !marked && button(TEXTS.round.markDirty, dirty), list(TEXTS[back].back)]);
 }
 
 function layout(look, above, number, below, next) {

@@ -6,7 +6,7 @@ use schemas::crypto::codes::{DIGITS_MAX, digits_for};
 use schemas::messages::{Book, BookChange, CodesEnvelope, Down, OrderKey, PutStaff, RefusalReason, Rules};
 
 use crate::cabinet::Cabinet;
-use crate::cabinet::records::{ChangeSet, StaffAt};
+use crate::cabinet::records::{Booked, ChangeSet, StaffAt};
 use crate::effect::Effect;
 use crate::intents::{Intent, Issued, OrderIntent, Shown};
 use crate::jobs::Job;
@@ -170,11 +170,27 @@ impl Cabinet {
         let held: Vec<OrderKey> = self
             .booked
             .values()
-            .filter(|booked| booked.grants().any(|grant| !grant.announced && (1..=version).contains(&grant.version)))
+            .filter(|booked| self.may_be_announced(booked, version))
             .map(|booked| booked.order.clone())
             .collect();
         held.iter().for_each(|order| self.announce(turn, order));
         turn.want(Job::Book(self.at.clone()));
+    }
+
+    /// The cabinet, whose book has this version, holds credentials of which nobody was told. Nobody is sent to an order that
+    /// went missing meanwhile.
+    fn may_be_announced(&self, booked: &Booked, version: u64) -> bool {
+        let inside = booked.loaded.and_then(|at| self.inside.get(&at));
+        let stored = inside.is_some_and(|inside| inside.stored && inside.order.as_ref() == Some(&booked.order));
+        stored && booked.grants().any(|grant| !grant.announced && (1..=version).contains(&grant.version))
+    }
+
+    /// It was missing while its code reached the cabinet.
+    pub(super) fn announce_found(&mut self, turn: &mut Turn<'_>, order: &OrderKey) {
+        let held = self.progress.held;
+        if self.booked.get(order).is_some_and(|booked| self.may_be_announced(booked, held)) {
+            self.announce(turn, order);
+        }
     }
 
     fn announce(&mut self, turn: &mut Turn<'_>, order: &OrderKey) {

@@ -1,6 +1,6 @@
 //! Facts as one line for a person who watches.
 
-use schemas::messages::{Actor, Compartment, Fact, HeldStage, OrderKey, StoredBy, UnlockOutcome};
+use schemas::messages::{Actor, Compartment, Fact, Finding, HeldStage, OrderKey, StoredBy, UnlockOutcome};
 
 /// Name of a fact in JSON.
 pub(super) fn kind(fact: &Fact) -> &'static str {
@@ -30,6 +30,8 @@ pub(super) fn kind(fact: &Fact) -> &'static str {
         Fact::BoardHealth(_) => "board_health",
         Fact::AuditRequired(_) => "audit_required",
         Fact::Wiped(_) => "wiped",
+        Fact::Audited(_) => "audited",
+        Fact::Cleaning(_) => "cleaning",
     }
 }
 
@@ -49,6 +51,8 @@ pub(super) fn subject(fact: &Fact) -> (Option<Compartment>, Option<&OrderKey>) {
         Fact::Collected(f) => (Some(f.compartment), Some(&f.order)),
         Fact::Retrieved(f) => (Some(f.compartment), Some(&f.order)),
         Fact::AuditRequired(f) => (Some(f.compartment), f.order.as_ref()),
+        Fact::Audited(f) => (Some(f.compartment), f.order.as_ref()),
+        Fact::Cleaning(f) => (Some(f.compartment), None),
         Fact::Started(_)
         | Fact::CommandRefused(_)
         | Fact::CredentialRefused(_)
@@ -109,6 +113,11 @@ pub(super) fn text(fact: &Fact) -> String {
         Fact::BoardHealth(f) => format!("board {} {}", f.board, if f.answering { "answers" } else { "is silent" }),
         Fact::AuditRequired(f) => format!("compartment {} needs a look: book and sensor disagree", f.compartment),
         Fact::Wiped(_) => "everything was erased".to_owned(),
+        Fact::Cleaning(f) if f.needed => format!("{}: compartment {} needs cleaning", f.staff, f.compartment),
+        Fact::Cleaning(f) => format!("{}: compartment {} is clean", f.staff, f.compartment),
+        Fact::Audited(f) => {
+            format!("{} looked into compartment {}: {}", f.staff, f.compartment, finding(f.found, f.order.as_ref()))
+        }
     }
 }
 
@@ -116,6 +125,15 @@ fn watcher(stage: HeldStage) -> &'static str {
     match stage {
         HeldStage::Staff => "staff",
         HeldStage::Technician => "a technician",
+    }
+}
+
+fn finding(found: Finding, order: Option<&OrderKey>) -> String {
+    match (found, order) {
+        (Finding::AsBooked, Some(order)) => format!("order {order} is inside"),
+        (Finding::AsBooked, None) => "it is empty".to_owned(),
+        (Finding::Missing, Some(order)) => format!("order {order} is missing"),
+        (Finding::Occupied | Finding::Missing, _) => "something is inside that is in no book".to_owned(),
     }
 }
 

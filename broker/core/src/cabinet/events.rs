@@ -3,8 +3,8 @@
 use schemas::api::{LiveEvent, LiveTelemetry, Rfc3339};
 use schemas::cbor;
 use schemas::messages::{
-    Actor, Compartment, DoorState, Event, Fact, FleetMillis, KeysetRefused, Occupancy, OrderKey, Stamp, Telemetry,
-    Uplink,
+    Actor, Audited, Compartment, DoorState, Event, Fact, Finding, FleetMillis, KeysetRefused, Occupancy, OrderKey,
+    Stamp, Telemetry, Uplink,
 };
 use schemas::topics::Live;
 
@@ -137,6 +137,11 @@ impl Cabinet {
                 turn.alarm_of(&self.at, format!("cabinet {}: compartment {} needs a look", self.at, found.compartment));
                 self.drop_lost_reservations(turn);
             }
+            Fact::Audited(audited) => self.audited(turn, when, audited),
+            Fact::Cleaning(word) => {
+                self.set_cleaning(turn, word.compartment, word.needed);
+                self.drop_lost_reservations(turn);
+            }
             Fact::UnlockDone(done) => self.unlock_done(turn, &done),
             Fact::CommandRefused(refused) => self.command_refused(turn, &refused),
             // A cabinet that claims more than any book counts no further than that.
@@ -171,22 +176,51 @@ impl Cabinet {
             .map(|(at, _)| *at)
             .collect();
         for at in elsewhere {
-            self.set_inside(turn, at, Inside { order: None, audit_required: true, stored: false });
+            self.set_inside(turn, at, Inside { audit_required: true, ..Inside::default() });
         }
         self.set_inside(
             turn,
             compartment,
-            Inside { order: Some(order.clone()), audit_required: false, stored: fact == OrderFact::Stored },
+            Inside { order: Some(order.clone()), stored: fact == OrderFact::Stored, ..Inside::default() },
         );
         self.occupied(turn, order, compartment);
         self.tell_order(turn, when, order, compartment, fact);
+        self.announce_found(turn, order);
+    }
+
+    /// Staff have looked: a doubt about the compartment ends, or begins.
+    fn audited(&mut self, turn: &mut Turn<'_>, when: When, audited: Audited) {
+        let Audited { compartment, found, .. } = audited;
+        let inside = self.inside.get(&compartment).cloned().unwrap_or_default();
+        match (found, audited.order) {
+            (Finding::AsBooked, order) => {
+                // What the cabinet's book says is what this one should say.
+                let audit_required = inside.order != order;
+                self.set_inside(turn, compartment, Inside { audit_required, ..inside });
+            }
+            (Finding::Missing, Some(order)) => {
+                self.set_inside(turn, compartment, Inside::default());
+                self.missing(turn, &order);
+                self.tell_order(turn, when, &order, compartment, OrderFact::Missing);
+                turn.alarm_of(
+                    &self.at,
+                    format!("cabinet {}: order {order} is missing from compartment {compartment}", self.at),
+                );
+            }
+            (Finding::Occupied | Finding::Missing, _) => {
+                self.set_inside(turn, compartment, Inside { audit_required: true, ..inside });
+                let what = "holds something that is in no book";
+                turn.alarm_of(&self.at, format!("cabinet {}: compartment {compartment} {what}", self.at));
+            }
+        }
+        self.drop_lost_reservations(turn);
     }
 
     /// The order is out, by the cabinet's word. A doubt about the compartment stays.
     fn emptied(&mut self, turn: &mut Turn<'_>, order: &OrderKey, compartment: Compartment) {
         if self.inside(compartment) == Some(order) {
             let audit_required = self.inside.get(&compartment).is_some_and(|inside| inside.audit_required);
-            self.set_inside(turn, compartment, Inside { order: None, audit_required, stored: false });
+            self.set_inside(turn, compartment, Inside { audit_required, ..Inside::default() });
         }
     }
 

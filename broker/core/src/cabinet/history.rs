@@ -116,6 +116,7 @@ impl Cabinet {
             Fact::Stored(load) => self.note_blind_staff(turn, when, load.compartment, Some(&load.staff)),
             Fact::LoadAborted(load) => self.note_blind_staff(turn, when, load.compartment, None),
             Fact::Retrieved(taken) => self.note_blind_staff(turn, when, taken.compartment, Some(&taken.staff)),
+            Fact::Audited(audited) => self.note_blind_staff(turn, when, audited.compartment, Some(&audited.staff)),
             Fact::Collected(taken) if self.is_blind(taken.compartment) => {
                 let by = ActorCredential { id: taken.credential }.into();
                 self.note_opened(turn, when, taken.compartment, &by, UnlockOutcome::OutcomeUnknown);
@@ -138,6 +139,7 @@ impl Cabinet {
             | Fact::KeysetRefused(_)
             | Fact::BoardHealth(_)
             | Fact::AuditRequired(_)
+            | Fact::Cleaning(_)
             | Fact::Wiped(_) => {}
         }
     }

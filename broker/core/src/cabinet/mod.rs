@@ -216,7 +216,18 @@ impl Cabinet {
         }
     }
 
+    /// Cleanliness is no matter of what is inside: it stays as it was.
     fn set_inside(&mut self, turn: &mut Turn<'_>, compartment: Compartment, inside: Inside) {
+        let needs_cleaning = self.inside.get(&compartment).and_then(|held| held.needs_cleaning);
+        self.replace_inside(turn, compartment, Inside { needs_cleaning, ..inside });
+    }
+
+    fn set_cleaning(&mut self, turn: &mut Turn<'_>, compartment: Compartment, needed: bool) {
+        let held = self.inside.get(&compartment).cloned().unwrap_or_default();
+        self.replace_inside(turn, compartment, Inside { needs_cleaning: needed.then_some(true), ..held });
+    }
+
+    fn replace_inside(&mut self, turn: &mut Turn<'_>, compartment: Compartment, inside: Inside) {
         if self.inside.get(&compartment) != Some(&inside) {
             turn.put(COMPARTMENTS, self.at.numbered(compartment.number().into()), &inside);
             self.inside.insert(compartment, inside);

@@ -62,10 +62,16 @@ cbor_map! {
         2 => audit_required: bool,
         /// False while staff are still loading the order.
         3 => stored: bool,
+        /// True: it takes no order until staff say that it is clean.
+        4 opt => needs_cleaning: Option<bool>,
     }
 }
 
 impl Inside {
+    pub(super) fn is_usable(&self) -> bool {
+        self.order.is_none() && !self.audit_required && self.needs_cleaning != Some(true)
+    }
+
     /// What the order that is inside would hear of it.
     pub(super) fn fact(&self) -> OrderFact {
         if self.stored { OrderFact::Stored } else { OrderFact::Loading }
@@ -165,6 +171,8 @@ cbor_map! {
         9 opt => withdrawn: Option<Vec<CredentialId>>,
         /// Another code that takes the place of `grant` once the cabinet holds it.
         10 opt => next: Option<Grant>,
+        /// True: staff found its compartment empty.
+        11 opt => missing: Option<bool>,
     }
 }
 
@@ -182,7 +190,7 @@ impl Booked {
 
     /// Whether it is to get the next compartment that fits.
     pub(crate) fn waits(&self) -> bool {
-        self.reserved.is_none() && self.loaded.is_none()
+        self.reserved.is_none() && self.loaded.is_none() && self.missing != Some(true)
     }
 
     pub(crate) fn withdrawals(&self) -> impl Iterator<Item = BookChange> {

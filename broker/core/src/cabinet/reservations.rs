@@ -70,6 +70,7 @@ impl Cabinet {
             grant: None,
             withdrawn: None,
             next: None,
+            missing: None,
         };
         self.booked.insert(order, booked);
     }
@@ -133,6 +134,9 @@ impl Cabinet {
         if let Some(booked) = self.booked.get_mut(order) {
             booked.reserved = None;
             booked.loaded = Some(compartment);
+            booked.missing = None;
+            // The next message about its code names where it is now.
+            booked.grants_mut().for_each(|grant| grant.compartment = compartment);
             self.put_booked(turn, order);
         }
         if let Some(other) = self.kept_for(compartment) {
@@ -145,6 +149,14 @@ impl Cabinet {
     pub(super) fn unloaded(&mut self, turn: &mut Turn<'_>, order: &OrderKey) {
         if let Some(booked) = self.booked.get_mut(order) {
             booked.loaded = None;
+            self.put_booked(turn, order);
+        }
+    }
+
+    /// An order is not where it should be. It waits for nothing: nobody can load it.
+    pub(super) fn missing(&mut self, turn: &mut Turn<'_>, order: &OrderKey) {
+        if let Some(booked) = self.booked.get_mut(order) {
+            (booked.loaded, booked.missing) = (None, Some(true));
             self.put_booked(turn, order);
         }
     }
@@ -213,9 +225,9 @@ impl Cabinet {
         self.said.compartments.iter().filter(move |info| takes && self.usable(info) && !kept.contains(&info.number))
     }
 
-    /// In service, empty by the cabinet's word, and not to be looked at by a person first.
+    /// In service, empty by the cabinet's word, and not to be looked at or cleaned by a person first.
     fn usable(&self, info: &CompartmentInfo) -> bool {
         let inside = self.inside.get(&info.number);
-        info.in_service && inside.is_none_or(|inside| inside.order.is_none() && !inside.audit_required)
+        info.in_service && inside.is_none_or(Inside::is_usable)
     }
 }

@@ -65,6 +65,7 @@ impl Cabinet {
             occupancy,
             order: self.inside(info.number).cloned().or_else(|| self.kept_for(info.number)),
             audit_required: self.inside.get(&info.number).is_some_and(|inside| inside.audit_required),
+            needs_cleaning: self.inside.get(&info.number).is_some_and(|inside| inside.needs_cleaning == Some(true)),
         }
     }
 }

@@ -152,7 +152,7 @@ fn stranger(turn: &mut Turn<'_>, at: &OrderRef, from: &CabinetRef, intent: &Orde
 /// Where a fact moves an order, if anywhere.
 fn next_state(state: OrderState, fact: OrderFact) -> Option<OrderState> {
     use OrderState::{
-        Collected, CollectedUnconfirmed, Collecting, Loading, Overdue, Ready, Recalled, Retrieved, Stored,
+        Collected, CollectedUnconfirmed, Collecting, Disputed, Loading, Overdue, Ready, Recalled, Retrieved, Stored,
     };
     let taken_out = matches!(state, Collected | CollectedUnconfirmed | Retrieved);
     match fact {
@@ -165,5 +165,7 @@ fn next_state(state: OrderState, fact: OrderFact) -> Option<OrderState> {
         OrderFact::Collected => (!taken_out).then_some(Collected),
         OrderFact::CollectedUnconfirmed => (!taken_out).then_some(CollectedUnconfirmed),
         OrderFact::Retrieved => (!taken_out).then_some(Retrieved),
+        // Whoever cancelled it wants nothing more of it.
+        OrderFact::Missing => (!state.is_final() && !matches!(state, Recalled | Disputed)).then_some(Disputed),
     }
 }

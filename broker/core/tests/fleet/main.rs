@@ -2,6 +2,7 @@
 #![allow(clippy::wildcard_enum_match_arm, reason = "tests look for one effect among many")]
 #![allow(clippy::unwrap_used, reason = "a test's helper that finds nothing fails the test")]
 
+mod audits;
 mod books;
 mod break_glass;
 mod cabinets;
