@@ -268,6 +268,7 @@ async fn malformed_calls_are_refused_before_the_main_loop_hears_of_them() {
     let enter = |body: &str| world.call(Method::POST, "/api/enter").body(body.to_owned());
     let json = |body: &str| enter(body).header(CONTENT_TYPE, "application/json");
     let good = r#"{"secret":"12345678"}"#;
+    let all = |body: Value| world.post("/api/open-all", &body).header("x-staff-session", SESSION.to_string());
     let load = |body: Value| world.post("/api/load", &body).header("x-staff-session", SESSION.to_string());
     let cases = [
         (enter(good), StatusCode::UNSUPPORTED_MEDIA_TYPE),
@@ -296,6 +297,9 @@ async fn malformed_calls_are_refused_before_the_main_loop_hears_of_them() {
         (world.post("/api/logout", &json!({})), StatusCode::UNAUTHORIZED),
         (load(json!({ "order": "A17", "larger": false })), StatusCode::BAD_REQUEST),
         (load(json!({ "order": "pos/A 17", "larger": false })), StatusCode::BAD_REQUEST),
+        (all(json!({})), StatusCode::BAD_REQUEST),
+        (all(json!({ "confirm": "yes" })), StatusCode::BAD_REQUEST),
+        (all(json!({ "confirm": "Open all doors" })), StatusCode::BAD_REQUEST),
         (world.post("/api/look", &json!({ "compartment": 7 })), StatusCode::UNAUTHORIZED),
         (world.post("/api/again", &json!({ "compartment": 0 })), StatusCode::BAD_REQUEST),
         (world.post("/api/again", &json!({ "compartment": 1000 })), StatusCode::BAD_REQUEST),
@@ -358,6 +362,7 @@ async fn staff_requests_carry_their_session() {
         ("/api/retrieve", json!({ "order": "pos/A17" })),
         ("/api/look", json!({ "compartment": 7 })),
         ("/api/cleaning", json!({ "compartment": 7, "needed": true })),
+        ("/api/open-all", json!({ "confirm": "open all doors" })),
         ("/api/confirm", json!({ "compartment": 7, "inside": false })),
         ("/api/again", json!({ "compartment": 7 })),
         ("/api/logout", json!({})),
@@ -375,6 +380,7 @@ async fn staff_requests_carry_their_session() {
                 ScreenRequest::Look { session: SESSION, compartment } if path == "/api/look" => {
                     assert_eq!(compartment, door(7));
                 }
+                ScreenRequest::OpenAll { session: SESSION } if path == "/api/open-all" => {}
                 ScreenRequest::Cleaning { session: SESSION, compartment, needed: true } if path == "/api/cleaning" => {
                     assert_eq!(compartment, door(7));
                 }

@@ -9,6 +9,7 @@ use crate::bay::Bay;
 use crate::book::HeldBook;
 use crate::challenges::Challenges;
 use crate::commands::Commands;
+use crate::emergency::Emergency;
 use crate::entry::{Entries, Who};
 use crate::keyset::{Keys, Refused};
 use crate::link::Link;
@@ -46,6 +47,7 @@ pub struct CabinetCore {
     pub(crate) lockout: Lockout,
     pub(crate) entries: Entries,
     pub(crate) sessions: Sessions,
+    pub(crate) emergency: Emergency,
     pub(crate) silent_boards: BTreeSet<u32>,
     /// What is left of the disk is for orders that are inside.
     pub(crate) disk_low: bool,
@@ -89,6 +91,7 @@ impl CabinetCore {
             Input::StaffLogout { session } => self.end_session(turn, session),
             Input::Load { session, order, larger } => self.handle_load(turn, session, &order, larger),
             Input::Retrieve { session, order } => self.handle_retrieve(turn, session, &order),
+            Input::OpenAll { session } => self.handle_open_all(turn, session),
             Input::Look { session, compartment } => self.handle_look(turn, session, compartment),
             Input::Cleaning { session, compartment, needed } => {
                 self.handle_cleaning(turn, session, compartment, needed);
@@ -119,6 +122,7 @@ impl CabinetCore {
             self.clock.floor_due(),
             self.entries.deadline(),
             self.sessions.deadline(),
+            self.emergency.deadline(),
             self.end.as_ref().and_then(|end| end.deadline(self.now)),
         ];
         own.into_iter().chain(self.bays.values().map(Bay::deadline)).flatten().min()
@@ -139,6 +143,7 @@ impl CabinetCore {
         if let Some(row) = self.clock.raise_floor(turn.now) {
             turn.put(META, TIME_KEY, &row);
         }
+        self.emergency_due(turn);
         self.entries_due(turn);
         self.sessions_due(turn);
         self.link_due(turn);

@@ -168,6 +168,12 @@ pub enum ScreenNote {
         compartment: Compartment,
         empty: bool,
     },
+    /// All doors are being opened, one after another, but for those that stand open or are out of order.
+    OpeningAll {
+        session: SessionId,
+        compartments: Vec<Compartment>,
+        passed_over: Vec<Compartment>,
+    },
     /// Staff have looked: is something inside? `order`: what the book says is.
     AskFound {
         compartment: Compartment,

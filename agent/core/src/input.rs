@@ -98,6 +98,10 @@ pub enum Input {
         session: SessionId,
         compartment: Compartment,
     },
+    /// Staff want all doors open, because of an emergency. The screen has asked whether they mean it.
+    OpenAll {
+        session: SessionId,
+    },
     /// Staff say that a compartment needs cleaning, or is clean.
     Cleaning {
         session: SessionId,

@@ -20,7 +20,7 @@
 //! | what may be loaded and what opens it | `book` |
 //! | one pulse for one use, one outcome for each | `uses` |
 //! | doors, and what they say about the content | `bay`, `doors`, `contents` |
-//! | people at the screen | `entry`, `lockout`, `staff`, `audit` |
+//! | people at the screen | `entry`, `lockout`, `staff`, `audit`, `emergency` |
 //! | the end of a cabinet | `wipe` |
 
 mod audit;
@@ -36,6 +36,7 @@ mod core;
 mod doors;
 mod draws;
 mod effect;
+mod emergency;
 mod entry;
 mod input;
 mod keyset;
@@ -62,6 +63,7 @@ pub use config::{CompartmentConfig, Config, DeviceKey, MachineStart, Moment};
 pub use contents::UNCONFIRMED_MILLIS;
 pub use core::CabinetCore;
 pub use effect::{Effect, EntryRefusal, EntryResult, ScreenNote, StaffRefusal};
+pub use emergency::APART_MILLIS;
 pub use input::{DoorSeen, Input, SessionId};
 pub use lockout::{LOCK_MILLIS, WRONG_A_DAY_MAX, WRONG_MAX};
 pub use open::OpenError;

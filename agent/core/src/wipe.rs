@@ -12,6 +12,7 @@ use schemas::messages::{
 
 use crate::commands::REQUESTER_MAX;
 use crate::core::CabinetCore;
+use crate::emergency::Emergency;
 use crate::keyset::refusal;
 use crate::records::{WIPE_KEY, WIPED_KEY};
 use crate::tables::META;
@@ -86,6 +87,7 @@ impl CabinetCore {
         turn.put(META, WIPE_KEY, &row);
         self.end = Some(End::ordered(row, turn.now));
         self.end_all_sessions(turn);
+        self.emergency = Emergency::default();
         self.give_up_entries(turn);
     }
 
@@ -122,6 +124,7 @@ impl CabinetCore {
             | Input::Load { .. }
             | Input::Retrieve { .. }
             | Input::Look { .. }
+            | Input::OpenAll { .. }
             | Input::Cleaning { .. }
             | Input::ConfirmLoaded { .. }
             | Input::TryAgain { .. }

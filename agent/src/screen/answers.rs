@@ -157,6 +157,7 @@ enum NoteAnswer {
     Loading { order: OrderKey, compartment: Compartment },
     Retrieving { order: OrderKey, compartment: Compartment },
     Looking { compartment: Compartment, order: Option<OrderKey> },
+    OpeningAll { compartments: Vec<Compartment>, passed_over: Vec<Compartment> },
     StaffRefused { reason: StaffRefusal },
     AskLoaded { order: OrderKey, compartment: Compartment, empty: bool },
     AskFound { compartment: Compartment, order: Option<OrderKey> },
@@ -178,6 +179,9 @@ impl From<ScreenNote> for NoteAnswer {
             ScreenNote::Loading { session: _, order, compartment } => Self::Loading { order, compartment },
             ScreenNote::Retrieving { session: _, order, compartment } => Self::Retrieving { order, compartment },
             ScreenNote::Looking { session: _, compartment, order } => Self::Looking { compartment, order },
+            ScreenNote::OpeningAll { session: _, compartments, passed_over } => {
+                Self::OpeningAll { compartments, passed_over }
+            }
             ScreenNote::StaffRefused { session: _, reason } => Self::StaffRefused { reason },
             ScreenNote::AskLoaded { order, compartment, empty } => Self::AskLoaded { order, compartment, empty },
             ScreenNote::AskFound { compartment, order } => Self::AskFound { compartment, order },

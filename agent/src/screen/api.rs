@@ -50,6 +50,7 @@ pub(super) fn routes(desk: Arc<Desk>) -> Router {
         .route("/retrieve", post(retrieve))
         .route("/look", post(look))
         .route("/cleaning", post(cleaning))
+        .route("/open-all", post(open_all))
         .route("/confirm", post(confirm))
         .route("/again", post(again))
         .route("/logout", post(logout))
@@ -88,6 +89,19 @@ struct ConfirmBody {
 struct CleaningBody {
     compartment: Compartment,
     needed: bool,
+}
+
+/// A word that no stray touch and no mistaken call sends.
+#[derive(Deserialize)]
+enum OpenAllWord {
+    #[serde(rename = "open all doors")]
+    OpenAllDoors,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OpenAllBody {
+    confirm: OpenAllWord,
 }
 
 #[derive(Deserialize)]
@@ -150,6 +164,12 @@ async fn cleaning(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Resu
     let session = staff_session(&request)?;
     let CleaningBody { compartment, needed } = read(request).await?;
     desk.tell(ScreenRequest::Cleaning { session, compartment, needed }).await
+}
+
+async fn open_all(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Result<StatusCode, Refusal> {
+    let session = staff_session(&request)?;
+    let OpenAllBody { confirm: OpenAllWord::OpenAllDoors } = read(request).await?;
+    desk.tell(ScreenRequest::OpenAll { session }).await
 }
 
 async fn confirm(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Result<StatusCode, Refusal> {

@@ -151,6 +151,7 @@ impl Ring {
             ScreenNote::Loading { session, .. }
             | ScreenNote::Retrieving { session, .. }
             | ScreenNote::Looking { session, .. }
+            | ScreenNote::OpeningAll { session, .. }
             | ScreenNote::StaffRefused { session, .. }
             | ScreenNote::SessionEnded { session } => Audience::Sessions(vec![*session]),
             ScreenNote::AskLoaded { .. }

@@ -35,6 +35,9 @@ pub enum ScreenRequest {
         session: SessionId,
         compartment: Compartment,
     },
+    OpenAll {
+        session: SessionId,
+    },
     Cleaning {
         session: SessionId,
         compartment: Compartment,

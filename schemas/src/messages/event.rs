@@ -182,6 +182,8 @@ facts! {
     }
     /// Staff say that a compartment needs cleaning, and takes no order until then, or that it is clean.
     Cleaning { 1 => compartment: Compartment, 2 => staff: Name, 3 => needed: bool }
+    /// Staff have all doors opened, one after another. Those that stand open already or are out of order are passed over.
+    EmergencyOpened { 1 => staff: Name, 2 => passed_over: Vec<Compartment> }
     /// What the cabinet held is gone. The last event of its life.
     Wiped {
         /// A COSE_Sign1 of the cabinet's own key: a [`Receipt`](super::Receipt).
@@ -219,5 +221,6 @@ cbor_union! {
         25 => BreakGlassUsed(BreakGlassUsed),
         26 => Audited(Audited),
         27 => Cleaning(Cleaning),
+        28 => EmergencyOpened(EmergencyOpened),
     }
 }

@@ -27,9 +27,9 @@ pub use down::{Ask, CodesEnvelope, ConfigEnvelope, Down, KeysetUpdate, PersonalC
 pub use event::{
     Actor, ActorCommand, ActorCredential, ActorNobody, ActorStaff, AuditRequired, Audited, BoardHealth, BookApplied,
     BookRefused, BreakGlassUsed, Cleaning, Collected, CommandRefused, CredentialRefused, DoorClosed, DoorFault,
-    DoorForced, DoorHeldOpen, DoorOpened, Event, Fact, Finding, HeldStage, KeysetApplied, KeysetRefused, LoadAborted, Loading,
-    RefusalReason, Retrieved, StaffLoggedIn, Started, Stored, StoredBy, TypingLocked, UnlockDone, UnlockOutcome,
-    Uplink, Wiped, WrongDoor,
+    DoorForced, DoorHeldOpen, DoorOpened, EmergencyOpened, Event, Fact, Finding, HeldStage, KeysetApplied,
+    KeysetRefused, LoadAborted, Loading, RefusalReason, Retrieved, StaffLoggedIn, Started, Stored, StoredBy,
+    TypingLocked, UnlockDone, UnlockOutcome, Uplink, Wiped, WrongDoor,
 };
 pub use hello::{CompartmentInfo, Hello, PepperOffer};
 pub use keyset::{KEYS_MAX, Key, KeyId, KeyPurpose, Keyset, KeysetError, Roots};

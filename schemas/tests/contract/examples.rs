@@ -340,6 +340,7 @@ fn events() -> Vec<Example> {
             Audited { compartment: c, staff: staff(), found: Finding::AsBooked, order: None }.into(),
         ),
         fact("event/cleaning", Cleaning { compartment: c, staff: staff(), needed: true }.into()),
+        fact("event/emergency-opened", EmergencyOpened { staff: staff(), passed_over: vec![c] }.into()),
         Example::new("event/without-time", &without_time),
     ]
 }

@@ -351,8 +351,10 @@ impl World {
                     Cause::Nobody("a session of nobody")
                 }
             }
-            Input::Look { session, .. } if self.cabs[cab].session == Some(*session) => Cause::Look,
-            Input::Look { .. } => Cause::Nobody("a session of nobody"),
+            Input::Look { session, .. } | Input::OpenAll { session } if self.cabs[cab].session == Some(*session) => {
+                Cause::Look
+            }
+            Input::Look { .. } | Input::OpenAll { .. } => Cause::Nobody("a session of nobody"),
             Input::TryAgain { .. } => Cause::Again,
             Input::PulseResult { pulse, sent: false } => Cause::Retry { pulse: *pulse },
             Input::PulseResult { .. } => Cause::Nobody("a pulse that was sent"),
@@ -697,6 +699,9 @@ fn kind_of(input: &Input) -> &'static str {
         Input::Door { .. } => "door",
         Input::PulseResult { .. } => "pulse result",
         Input::Board { .. } => "board",
+        Input::Look { .. } => "look",
+        Input::Cleaning { .. } => "cleaning",
+        Input::OpenAll { .. } => "open all",
         Input::Disk { .. } => "disk",
     }
 }

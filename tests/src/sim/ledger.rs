@@ -773,7 +773,8 @@ impl Ledger {
             | Fact::KeysetRefused(_)
             | Fact::BoardHealth(_)
             | Fact::Wiped(_)
-            | Fact::Cleaning(_) => {}
+            | Fact::Cleaning(_)
+            | Fact::EmergencyOpened(_) => {}
         }
     }
 

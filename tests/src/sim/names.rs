@@ -32,6 +32,7 @@ pub(super) fn of_fact(fact: &Fact) -> &'static str {
         Fact::Wiped(_) => "Wiped",
         Fact::Audited(_) => "Audited",
         Fact::Cleaning(_) => "Cleaning",
+        Fact::EmergencyOpened(_) => "EmergencyOpened",
     }
 }
 
@@ -96,4 +97,5 @@ pub(super) const FACTS: &[&str] = &[
     "BreakGlassUsed",
     "Audited",
     "Cleaning",
+    "EmergencyOpened",
 ];

@@ -129,6 +129,7 @@ impl World {
             | ScreenNote::Closed { .. }
             | ScreenNote::Beep { .. }
             | ScreenNote::Audited { .. }
+            | ScreenNote::OpeningAll { .. }
             | ScreenNote::Stored { .. }
             | ScreenNote::LoadAborted { .. } => {}
         }

@@ -99,6 +99,19 @@ fn nothing_opens_once_the_cabinet_is_to_be_wiped() {
 }
 
 #[test]
+fn an_emergency_opening_ends_where_the_wipe_begins() {
+    let mut rig = holding();
+    let session = rig.log_in("111111");
+    let command = wipe(&mut rig, 1);
+    let first = only_pulse(&rig.send(Input::OpenAll { session }));
+    rig.sent(first);
+    rig.open_door(first.compartment);
+    order_wipe(&mut rig, &command, &config_key());
+    assert!(rig.core.is_ending());
+    assert!(pulses(&rig.wait(10_000)).is_empty());
+}
+
+#[test]
 fn a_cabinet_that_reaches_nobody_is_erased_all_the_same() {
     let mut rig = holding();
     let command = wipe(&mut rig, 1);

@@ -2,7 +2,7 @@
 
 import * as cabinet from "/cabinet.js";
 import { beep, button, clock, el, grouped, keypad } from "/parts.js";
-import { isOver, jobPage, listPage, roundPage } from "/staff.js";
+import { emergencyPage, isOver, jobPage, listPage, roundPage } from "/staff.js";
 import { TEXTS } from "/texts.js";
 
 const DIGITS_MAX = 12;
@@ -17,7 +17,7 @@ const STAFF_IDLE = 60000;
 export const state = {
   link: "connecting", // connected, lost, outOfOrder, noKey
   view: null,
-  page: "keypad", // keypad, pin, doors, list, round, job
+  page: "keypad", // keypad, pin, doors, list, round, emergency, job
   typed: "",
   message: "",
   busy: false,
@@ -64,7 +64,7 @@ function keyboard(event) {
   } else if (event.key === "Escape") {
     press("clear");
   } else if (/^[0-9A-Za-z._-]$/.test(event.key) && state.typed.length < SCAN_MAX) {
-    if (state.page === "doors" || state.page === "job" || state.page === "round") return scanElsewhere(event.key);
+    if (state.page === "doors" || state.page === "job" || state.page === "round" || state.page === "emergency") return scanElsewhere(event.key);
     state.message = "";
     state.typed += event.key;
     draw();
@@ -204,6 +204,7 @@ function note(news) {
     case "loading": return job({ kind: "load", order: news.order, number, phase: "opening" });
     case "retrieving": return job({ kind: "retrieve", order: news.order, number, phase: "opening" });
     case "looking": return job({ kind: "look", order: news.order, number, phase: "opening" });
+    case "opening_all": return show("round", TEXTS.emergency.opening(news.passed_over));
     case "ask_found": return about({ ...news, kind: "look" }, { phase: "asking" });
     case "audited": return audited(news);
     case "ask_loaded": return about(news, { phase: "asking", empty: news.empty });
@@ -352,6 +353,7 @@ function page() {
   switch (state.page) {
     case "doors": return doorsPage();
     case "list": return listPage(state, tell, show);
+    case "emergency": return emergencyPage(tell, show);
     case "round": return roundPage(state, tell, show);
     case "job": return jobPage(state, tell, show);
     case "pin": return keypadPage();

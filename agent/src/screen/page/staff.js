@@ -26,7 +26,17 @@ export function roundPage(state, tell, show) {
     ...compartments.filter((seen) => seen.asks).map((seen) => question(seen.number, tell)),
     ...compartments.filter((seen) => seen.needs_cleaning).map((seen) => cleaning(seen.number, tell)),
     ...compartments.map((seen) => doorRow(seen, tell)),
+    button(TEXTS.emergency.begin, () => show("emergency")),
     button(TEXTS.list.back, () => show("list")));
+}
+
+// Two touches at different places: nobody opens everything by leaning on the screen.
+export function emergencyPage(tell, show) {
+  return el("section", { class: "wide warn" },
+    el("h1", {}, TEXTS.emergency.begin),
+    el("p", {}, TEXTS.emergency.why),
+    button(TEXTS.emergency.no, () => show("round"), { class: "primary" }),
+    button(TEXTS.emergency.yes, () => tell("/api/open-all", { confirm: "open all doors" })));
 }
 
 function cleaning(number, tell) {

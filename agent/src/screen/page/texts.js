@@ -137,6 +137,13 @@ export const TEXTS = {
     missing: "Order missing",
     missingWhy: "This is reported. The door is free again. If the order is found, scan its label to load it.",
   },
+  emergency: {
+    begin: "Emergency: open all doors",
+    why: "Every door opens, one after another. Afterwards each order has to be looked at. This is reported.",
+    yes: "Open all doors now",
+    no: "No, go back",
+    opening: (passedOver) => `All doors are being opened.${passedOver.length > 0 ? ` Not opened: ${passedOver.join(", ")}.` : ""} Look into each of them.`,
+  },
   staffRefused: {
     no_session: "You are logged out.",
     unknown_order: "This order is not known here any more.",

@@ -32,6 +32,7 @@ pub(super) fn kind(fact: &Fact) -> &'static str {
         Fact::Wiped(_) => "wiped",
         Fact::Audited(_) => "audited",
         Fact::Cleaning(_) => "cleaning",
+        Fact::EmergencyOpened(_) => "emergency_opened",
     }
 }
 
@@ -64,6 +65,7 @@ pub(super) fn subject(fact: &Fact) -> (Option<Compartment>, Option<&OrderKey>) {
         | Fact::KeysetApplied(_)
         | Fact::KeysetRefused(_)
         | Fact::BoardHealth(_)
+        | Fact::EmergencyOpened(_)
         | Fact::Wiped(_) => (None, None),
     }
 }
@@ -113,6 +115,11 @@ pub(super) fn text(fact: &Fact) -> String {
         Fact::BoardHealth(f) => format!("board {} {}", f.board, if f.answering { "answers" } else { "is silent" }),
         Fact::AuditRequired(f) => format!("compartment {} needs a look: book and sensor disagree", f.compartment),
         Fact::Wiped(_) => "everything was erased".to_owned(),
+        Fact::EmergencyOpened(f) if f.passed_over.is_empty() => format!("{} opens all doors", f.staff),
+        Fact::EmergencyOpened(f) => {
+            let doors: Vec<_> = f.passed_over.iter().map(Compartment::to_string).collect();
+            format!("{} opens all doors but {}, which stand open or are out of order", f.staff, doors.join(", "))
+        }
         Fact::Cleaning(f) if f.needed => format!("{}: compartment {} needs cleaning", f.staff, f.compartment),
         Fact::Cleaning(f) => format!("{}: compartment {} is clean", f.staff, f.compartment),
         Fact::Audited(f) => {

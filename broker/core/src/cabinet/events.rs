@@ -153,7 +153,7 @@ impl Cabinet {
                 self.seen_door(seen.compartment, DoorState::Forced, None);
                 turn.alarm_of(&self.at, format!("cabinet {}: {}", self.at, describe::text(&fact)));
             }
-            Fact::WrongDoor(_) | Fact::TypingLocked(_) => {
+            Fact::WrongDoor(_) | Fact::TypingLocked(_) | Fact::EmergencyOpened(_) => {
                 turn.alarm_of(&self.at, format!("cabinet {}: {}", self.at, describe::text(&fact)));
             }
             Fact::BreakGlassUsed(used) => self.break_glass_used(turn, when, &used),

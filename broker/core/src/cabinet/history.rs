@@ -140,6 +140,7 @@ impl Cabinet {
             | Fact::BoardHealth(_)
             | Fact::AuditRequired(_)
             | Fact::Cleaning(_)
+            | Fact::EmergencyOpened(_)
             | Fact::Wiped(_) => {}
         }
     }

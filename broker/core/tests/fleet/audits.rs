@@ -1,9 +1,10 @@
 //! What the fleet makes of what staff find when they look into a compartment.
 
+use fleet_core::Effect;
 use schemas::api::{CompartmentDetail, Reply, UnlockRight};
 use schemas::messages::{
-    AuditRequired, Audited, Cleaning, DoorForced, Finding, LoadAborted, Loading, Retrieved, Size, Stored, StoredBy,
-    UnlockOutcome,
+    AuditRequired, Audited, Cleaning, DoorForced, EmergencyOpened, Finding, LoadAborted, Loading, Retrieved, Size,
+    Stored, StoredBy, UnlockOutcome,
 };
 
 use crate::handover::load;
@@ -177,4 +178,16 @@ fn what_needs_cleaning_gets_no_order_whatever_is_found_inside_until_it_is_clean(
     assert!(!shown(&mut world, 1).needs_cleaning);
     world.put(A2);
     assert_eq!(world.told("shop").last().unwrap(), "A2 reserved");
+}
+
+#[test]
+fn an_emergency_opening_is_an_alarm_with_a_name() {
+    let mut world = World::new(&[Size::S]);
+    world.fact(&c1(), EmergencyOpened { staff: "sam".parse().unwrap(), passed_over: vec![door(3), door(7)] });
+    let alarm = world.seen.iter().rev().find_map(|effect| match effect {
+        Effect::Alarm { text, .. } => Some(text.clone()),
+        _ => None,
+    });
+    let all_but = "sam opens all doors but 3, 7, which stand open or are out of order";
+    assert_eq!(alarm.unwrap(), format!("cabinet acme/c1: {all_but}"));
 }
