@@ -360,6 +360,7 @@ async fn staff_requests_carry_their_session() {
     let calls = [
         ("/api/load", json!({ "order": "pos/A17", "larger": true })),
         ("/api/retrieve", json!({ "order": "pos/A17" })),
+        ("/api/undo", json!({ "order": "pos/A17" })),
         ("/api/look", json!({ "compartment": 7 })),
         ("/api/cleaning", json!({ "compartment": 7, "needed": true })),
         ("/api/open-all", json!({ "confirm": "open all doors" })),
@@ -375,6 +376,9 @@ async fn staff_requests_carry_their_session() {
                     assert_eq!(order.to_string(), "pos/A17");
                 }
                 ScreenRequest::Retrieve { session: SESSION, order } if path == "/api/retrieve" => {
+                    assert_eq!(order.to_string(), "pos/A17");
+                }
+                ScreenRequest::Undo { session: SESSION, order } if path == "/api/undo" => {
                     assert_eq!(order.to_string(), "pos/A17");
                 }
                 ScreenRequest::Look { session: SESSION, compartment } if path == "/api/look" => {

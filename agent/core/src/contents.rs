@@ -144,7 +144,8 @@ impl CabinetCore {
                 if occupancy == Occupancy::Occupied {
                     turn.note(ScreenNote::AskLoaded { order: content.order, compartment, empty: false });
                 } else {
-                    self.retrieved(turn, compartment, content.order, content.staff);
+                    let staff = content.staff.clone();
+                    self.taken_back(turn, compartment, content, staff);
                 }
             }
             // Opened by a command, by force or faster than two polls, and what should be inside is not.
@@ -197,6 +198,7 @@ impl CabinetCore {
     ) {
         self.set_content(turn, compartment, Stored { order: order.clone() });
         self.book.set_missing(turn, &order, false);
+        self.remember_stored(&staff, &order);
         self.record(turn, StoredFact { order: order.clone(), compartment, by, staff });
         turn.note(ScreenNote::Stored { order, compartment });
     }
@@ -209,6 +211,15 @@ impl CabinetCore {
             self.require_audit(turn, compartment, Some(order.clone()));
         }
         turn.note(ScreenNote::LoadAborted { order, compartment });
+    }
+
+    /// Staff have taken the order out: for good, or because it was loaded by mistake.
+    pub(crate) fn taken_back(&mut self, turn: &mut Turn, compartment: Compartment, content: Retrieving, staff: Name) {
+        if content.undo == Some(true) {
+            self.abort_load(turn, compartment, content.order);
+        } else {
+            self.retrieved(turn, compartment, content.order, staff);
+        }
     }
 
     pub(crate) fn retrieved(&mut self, turn: &mut Turn, compartment: Compartment, order: OrderKey, staff: Name) {

@@ -90,7 +90,8 @@ impl CabinetCore {
             Input::Derived { entry, verifier } => self.handle_derived(turn, entry, &verifier),
             Input::StaffLogout { session } => self.end_session(turn, session),
             Input::Load { session, order, larger } => self.handle_load(turn, session, &order, larger),
-            Input::Retrieve { session, order } => self.handle_retrieve(turn, session, &order),
+            Input::Retrieve { session, order } => self.handle_retrieve(turn, session, &order, false),
+            Input::Undo { session, order } => self.handle_retrieve(turn, session, &order, true),
             Input::OpenAll { session } => self.handle_open_all(turn, session),
             Input::Look { session, compartment } => self.handle_look(turn, session, compartment),
             Input::Cleaning { session, compartment, needed } => {

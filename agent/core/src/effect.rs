@@ -103,6 +103,8 @@ pub enum StaffRefusal {
     AlreadyHere,
     /// It was collected or retrieved.
     Over,
+    /// It was not stored in this session: it can be taken back, not undone.
+    NotJustStored,
     /// Nothing free, closed and in service that fits.
     NoFittingCompartment,
     /// Its door is just being opened.

@@ -93,6 +93,11 @@ pub enum Input {
         session: SessionId,
         order: OrderKey,
     },
+    /// Staff loaded this order by mistake, in this session, and take it out again.
+    Undo {
+        session: SessionId,
+        order: OrderKey,
+    },
     /// Staff want to look into this compartment.
     Look {
         session: SessionId,

@@ -127,8 +127,15 @@ rows! {
     /// Collected without confirmation; free when its door is seen closed.
     Leaving { 1 => order: OrderKey }
     /// Staff take the order back.
-    /// `left`: its recipient had opened the door and not closed it.
-    Retrieving { 1 => order: OrderKey, 2 => staff: Name, 3 => opened: bool, 4 opt => left: Option<bool> }
+    /// `left`: its recipient had opened the door and not closed it. `undo`: it was loaded by mistake a moment ago, and is to
+    /// be loaded again.
+    Retrieving {
+        1 => order: OrderKey,
+        2 => staff: Name,
+        3 => opened: bool,
+        4 opt => left: Option<bool>,
+        5 opt => undo: Option<bool>,
+    }
 
     BayRow {
         1 => content: Content,

@@ -1,6 +1,6 @@
 //! Staff at the screen: sessions, loading, taking back, and their word where no sensor can tell.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemas::ids::Name;
 use schemas::messages::{
@@ -26,6 +26,8 @@ struct Session {
     until: u64,
     /// Began with this break-glass code, which ends with it.
     by_break_glass: Option<CredentialId>,
+    /// What was stored in it: a mistake may be undone.
+    stored: BTreeSet<OrderKey>,
 }
 
 #[derive(Debug, Default)]
@@ -62,7 +64,9 @@ impl CabinetCore {
         }
         let session = SessionId(u128::from_be_bytes(turn.draws.bytes()));
         let until = turn.now + SESSION_IDLE_MILLIS;
-        self.sessions.by_id.insert(session, Session { name: name.clone(), until, by_break_glass });
+        self.sessions
+            .by_id
+            .insert(session, Session { name: name.clone(), until, by_break_glass, stored: BTreeSet::new() });
         EntryResult::StaffSession { session, name }
     }
 
@@ -185,8 +189,25 @@ impl CabinetCore {
         })
     }
 
-    pub(crate) fn handle_retrieve(&mut self, turn: &mut Turn, session: SessionId, order: &OrderKey) {
-        let found = self.staff(session, turn.now).and_then(|staff| Ok((staff, self.held(order)?)));
+    /// What was stored by this member of staff, as long as they are logged in.
+    pub(crate) fn remember_stored(&mut self, staff: &Name, order: &OrderKey) {
+        for session in self.sessions.by_id.values_mut().filter(|session| session.name == *staff) {
+            session.stored.insert(order.clone());
+        }
+    }
+
+    fn was_stored_in(&self, session: SessionId, order: &OrderKey) -> bool {
+        self.sessions.by_id.get(&session).is_some_and(|held| held.stored.contains(order))
+    }
+
+    /// `undo`: what was loaded by mistake in this session; the order is to be loaded again.
+    pub(crate) fn handle_retrieve(&mut self, turn: &mut Turn, session: SessionId, order: &OrderKey, undo: bool) {
+        let found = self.staff(session, turn.now).and_then(|staff| {
+            if undo && !self.was_stored_in(session, order) {
+                return Err(StaffRefusal::NotJustStored);
+            }
+            Ok((staff, self.held(order)?))
+        });
         match found {
             Err(reason) => turn.note(ScreenNote::StaffRefused { session, reason }),
             Ok((staff, compartment)) => {
@@ -200,7 +221,8 @@ impl CabinetCore {
                     Some(Content::Free(_) | Content::Loading(_) | Content::Stored(_) | Content::Collecting(_))
                     | None => (false, None),
                 };
-                let retrieving = Retrieving { order: order.clone(), staff: staff.clone(), opened, left };
+                let retrieving =
+                    Retrieving { order: order.clone(), staff: staff.clone(), opened, left, undo: undo.then_some(true) };
                 self.set_content(turn, compartment, retrieving);
                 turn.note(ScreenNote::Retrieving { session, order: order.clone(), compartment });
                 let purpose = RetrieveUse { staff, order: order.clone() }.into();
@@ -246,7 +268,7 @@ impl CabinetCore {
             }
             Content::Loading(held) if held.opened => self.abort_load(turn, compartment, held.order),
             Content::Retrieving(held) if held.opened && inside => self.put_back(turn, compartment, held),
-            Content::Retrieving(held) if held.opened => self.retrieved(turn, compartment, held.order, staff),
+            Content::Retrieving(held) if held.opened => self.taken_back(turn, compartment, held, staff),
             Content::Leaving(held) if !inside => self.retrieved(turn, compartment, held.order, staff),
             Content::Free(_) | Content::Stored(_) => return self.confirm_found(turn, compartment, inside, staff),
             Content::Loading(_) | Content::Collecting(_) | Content::Leaving(_) | Content::Retrieving(_) => {

@@ -123,6 +123,7 @@ impl CabinetCore {
             | Input::StaffLogout { .. }
             | Input::Load { .. }
             | Input::Retrieve { .. }
+            | Input::Undo { .. }
             | Input::Look { .. }
             | Input::OpenAll { .. }
             | Input::Cleaning { .. }

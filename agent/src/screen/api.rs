@@ -48,6 +48,7 @@ pub(super) fn routes(desk: Arc<Desk>) -> Router {
         .route("/staff", post(staff))
         .route("/load", post(load))
         .route("/retrieve", post(retrieve))
+        .route("/undo", post(undo))
         .route("/look", post(look))
         .route("/cleaning", post(cleaning))
         .route("/open-all", post(open_all))
@@ -152,6 +153,12 @@ async fn retrieve(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Resu
     let session = staff_session(&request)?;
     let RetrieveBody { order } = read(request).await?;
     desk.tell(ScreenRequest::Retrieve { session, order }).await
+}
+
+async fn undo(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Result<StatusCode, Refusal> {
+    let session = staff_session(&request)?;
+    let RetrieveBody { order } = read(request).await?;
+    desk.tell(ScreenRequest::Undo { session, order }).await
 }
 
 async fn look(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Result<StatusCode, Refusal> {

@@ -31,6 +31,10 @@ pub enum ScreenRequest {
         session: SessionId,
         order: OrderKey,
     },
+    Undo {
+        session: SessionId,
+        order: OrderKey,
+    },
     Look {
         session: SessionId,
         compartment: Compartment,

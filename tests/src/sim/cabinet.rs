@@ -344,7 +344,9 @@ impl World {
                 Some(held) => Cause::Entry { entry: *entry, orders: held.orders.clone() },
                 None => Cause::Nobody("an entry of nobody"),
             },
-            Input::Load { session, order, .. } | Input::Retrieve { session, order } => {
+            Input::Load { session, order, .. }
+            | Input::Retrieve { session, order }
+            | Input::Undo { session, order } => {
                 if self.cabs[cab].session == Some(*session) {
                     Cause::Staff(order.clone())
                 } else {
@@ -699,6 +701,7 @@ fn kind_of(input: &Input) -> &'static str {
         Input::Door { .. } => "door",
         Input::PulseResult { .. } => "pulse result",
         Input::Board { .. } => "board",
+        Input::Undo { .. } => "undo",
         Input::Look { .. } => "look",
         Input::Cleaning { .. } => "cleaning",
         Input::OpenAll { .. } => "open all",

@@ -61,6 +61,7 @@ pub(super) fn of_staff_refusal(refusal: StaffRefusal) -> &'static str {
         StaffRefusal::UnknownCompartment => "UnknownCompartment",
         StaffRefusal::AlreadyHere => "AlreadyHere",
         StaffRefusal::Over => "Over",
+        StaffRefusal::NotJustStored => "NotJustStored",
         StaffRefusal::NoFittingCompartment => "NoFittingCompartment",
         StaffRefusal::Busy => "Busy",
         StaffRefusal::DoorOpen => "DoorOpen",

@@ -18,5 +18,6 @@ mod random;
 mod restarts;
 mod rig;
 mod staff;
+mod undoing;
 mod unlocking;
 mod wiping;

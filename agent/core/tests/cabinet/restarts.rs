@@ -187,6 +187,37 @@ fn a_load_cut_anywhere_ends_stored_once_or_loadable_again() {
     }
 }
 
+/// In doubt it is what staff say; the order is never both inside and waiting, and the fleet hears of it once.
+#[test]
+fn an_undo_cut_anywhere_ends_with_the_order_stored_or_waiting() {
+    for (cut, closed) in cuts(4) {
+        let mut rig = Rig::online();
+        rig.book(vec![put_staff("ann", "111111"), put_order("A1", Size::S)]);
+        let session = rig.log_in("111111");
+        assert_eq!(rig.load(session, "A1").compartment, 3);
+        rig.open_door(3);
+        rig.close_door(3);
+        rig.send(Input::ConfirmLoaded { session, compartment: number(3), inside: true });
+        rig.wait(cabinet_core::PULSE_WINDOW_MILLIS + 1);
+        let mut doomed = Doomed::new(rig, cut);
+        if let Some(effects) = doomed.send(Input::Undo { session, order: order("A1") }) {
+            doomed.use_door(&effects, UNKNOWN);
+        }
+        doomed.restart(3, closed, UNKNOWN);
+        assert_eq!(doomed.pulsed, usize::from(cut.at > 0), "{cut:?}");
+        let rig = &mut doomed.rig;
+        let begun = cut.at > 0 || cut.committed;
+        let session = rig.log_in("111111");
+        if rig.view(3).asks {
+            rig.send(Input::ConfirmLoaded { session, compartment: number(3), inside: false });
+        }
+        assert_eq!(rig.view(3).allocated, !begun, "{cut:?} closed: {closed}");
+        let aborted = LoadAborted { order: order("A1"), compartment: number(3) };
+        assert_eq!(rig.count(|fact| *fact == aborted.clone().into()), usize::from(begun), "{cut:?} closed: {closed}");
+        assert_eq!(rig.core.waiting(session).len(), usize::from(begun));
+    }
+}
+
 /// What was free takes nothing, and what was inside stays collectable, until staff have said what they found.
 #[test]
 fn a_look_cut_anywhere_pulses_once_and_leaves_the_book_as_it_is() {

@@ -91,7 +91,8 @@ export function jobPage(state, tell, show) {
   const list = (text, attributes) => button(text, () => { state.job = null; show(back); }, attributes);
   const end = ENDS[job.phase]?.(state);
   if (end) {
-    return layout(end.class, reference, job.number, end.title, [el("p", {}, end.why), list(TEXTS[back].next, { class: "primary" })]);
+    return layout(end.class, reference, job.number, end.title, [el("p", {}, end.why),
+      job.phase === "stored" && button(TEXTS.job.undo, () => tell("/api/undo", { order: job.order })), list(TEXTS[back].next, { class: "primary" })]);
   }
   const refused = state.message && el("p", { class: "refusal", role: "alert" }, state.message);
   if (job.phase === "asking") {

@@ -173,6 +173,8 @@ cbor_map! {
         10 opt => next: Option<Grant>,
         /// True: staff found its compartment empty.
         11 opt => missing: Option<bool>,
+        /// Generation of the newest code that was announced and withdrawn.
+        12 opt => told: Option<u32>,
     }
 }
 
@@ -219,6 +221,8 @@ impl Booked {
     pub(crate) fn withdraw(&mut self) -> bool {
         let grants = [self.grant.take(), self.next.take()];
         let ids: Vec<_> = grants.iter().flatten().flat_map(|grant| &grant.credentials).map(|one| one.id).collect();
+        let told = grants.iter().flatten().filter(|grant| grant.announced).map(Grant::generation).max();
+        self.told = told.max(self.told);
         let any = !ids.is_empty();
         if any {
             self.withdrawn.get_or_insert_default().extend(ids);

@@ -71,6 +71,7 @@ impl Cabinet {
             withdrawn: None,
             next: None,
             missing: None,
+            told: None,
         };
         self.booked.insert(order, booked);
     }

@@ -35,7 +35,7 @@ impl Cabinet {
             version: 0,
             announced: false,
             compartment,
-            generation: None,
+            generation: booked.told.map(|told| told.saturating_add(1)),
         });
         self.put_booked(turn, &issue.order);
         turn.want(Job::Secrets(self.at.clone()));

@@ -76,6 +76,12 @@ impl Orders {
             | OrderState::Disputed
             | OrderState::Overdue => Some(told.compartment),
         };
+        let undone = next == OrderState::Ready && order.state != OrderState::Loading;
+        if undone {
+            // It never was there for its recipient: the time begins with the next loading, and with another code.
+            self.change(turn, at, |order, _| order.window = None);
+            turn.send(Intent::to_cabinet(from, Revoke { order: at.order.clone() }));
+        }
         let issue = (next == OrderState::Stored).then(|| self.issue(turn, at, told)).flatten();
         let when = Happened { at: told.at, unverified: told.time_unverified };
         self.enter(turn, config, at, next, when);
@@ -160,7 +166,9 @@ fn next_state(state: OrderState, fact: OrderFact) -> Option<OrderState> {
         // Loaded although it is over for its backend: staff have to take it back.
         OrderFact::Stored if state.is_final() => Some(Recalled),
         OrderFact::Stored => (!matches!(state, Recalled | Stored | Overdue)).then_some(Stored),
-        OrderFact::LoadAborted => (state == Loading).then_some(Ready),
+        // Undone: the cancelled order is out, any other one is to be loaded again.
+        OrderFact::LoadAborted if state == Recalled => Some(Retrieved),
+        OrderFact::LoadAborted => matches!(state, Loading | Stored | Overdue).then_some(Ready),
         OrderFact::Opened => matches!(state, Stored | Overdue).then_some(Collecting),
         OrderFact::Collected => (!taken_out).then_some(Collected),
         OrderFact::CollectedUnconfirmed => (!taken_out).then_some(CollectedUnconfirmed),

@@ -22,6 +22,7 @@ mod secrets;
 mod staff;
 mod status;
 mod time;
+mod undoing;
 mod wiping;
 mod wishes;
 mod world;
