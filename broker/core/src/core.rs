@@ -225,6 +225,7 @@ impl FleetCore {
                 Deadline::Wipe(at) => self.at(&at, |cabinet| cabinet.wipe_due(turn)),
                 Deadline::Pin(tenant, name, kind) => self.staff.secret_late(turn, tenant, name, kind),
                 Deadline::Window => self.orders.windows_due(turn, &self.config),
+                Deadline::Sweep(tenant) => self.orders.sweep(turn, &self.config, &tenant),
                 Deadline::Retention => self.orders.forget_finished(turn, &self.config),
             }
         }

@@ -21,13 +21,14 @@ use crate::intents::{Intent, Intents};
 use crate::jobs::Job;
 use crate::keysets::{KeysetRow, Keysets};
 use crate::order::{Order, Orders};
+use crate::policy::PolicyRow;
 use crate::quotas::QuotaRow;
 use crate::staff::{Staff, StaffList};
 use crate::streams::Head;
 use crate::tables::{
     BOOK, BOOKED, BREAK_GLASS, CABINETS, COMMANDS, COMPARTMENTS, CabinetRef, FORMAT, FORMAT_KEY, IDENTITIES, INTENTS,
-    ISSUED, KEYSETS, LANDED_KEY, META, OFFERS, ORDERS, OrderRef, PROGRESS, QUOTAS, SAID, STAFF, STAFF_AT, STREAMS,
-    StreamRef, WIPES,
+    ISSUED, KEYSETS, LANDED_KEY, META, OFFERS, ORDERS, OrderRef, POLICIES, PROGRESS, QUOTAS, SAID, STAFF, STAFF_AT,
+    STREAMS, StreamRef, WIPES,
 };
 use crate::turn::Agenda;
 
@@ -54,6 +55,7 @@ pub(crate) fn open(config: Config, store: &dyn Store) -> Result<FleetCore, OpenE
     read_keysets(&mut core, store)?;
     read_identities(&mut core, store)?;
     read_quotas(&mut core, store)?;
+    read_policies(&mut core, store)?;
     let mut intents = Vec::new();
     each::<Intent>(store, INTENTS, |key, intent| {
         intents.push((number_of_key(key.bytes).ok_or_else(|| key.stray())?, intent));
@@ -183,6 +185,21 @@ fn read_quotas(core: &mut FleetCore, store: &dyn Store) -> Result<(), OpenError>
     })
 }
 
+fn read_policies(core: &mut FleetCore, store: &dyn Store) -> Result<(), OpenError> {
+    each::<PolicyRow>(store, POLICIES, |key, row| {
+        let tenant = key.text()?.parse().map_err(|_| key.stray())?;
+        let policies = row.policies().ok_or_else(|| OpenError::Row {
+            table: POLICIES.0,
+            key: key.shown(),
+            source: cbor::CborError::Shape("a number out of its range".into()),
+        })?;
+        core.orders.policies.restore(tenant, row, policies);
+        Ok(())
+    })?;
+    core.orders.find_sweeps();
+    Ok(())
+}
+
 /// Finds in the state what is still to be done, and makes it due at once.
 fn find_work(core: &mut FleetCore) {
     let FleetCore { config, cabinets, orders, staff, agenda, restored, .. } = core;
@@ -193,6 +210,7 @@ fn find_work(core: &mut FleetCore) {
     if let Some(at) = orders.retention_ends(config) {
         agenda.deadlines.set(Deadline::Retention, at);
     }
+    orders.policies.sweeping().for_each(|tenant| agenda.deadlines.set(Deadline::Sweep(tenant.clone()), 0));
     if let Some(at) = orders.first_due() {
         agenda.deadlines.set(Deadline::Window, at);
     }

@@ -1,8 +1,8 @@
 //! Requests of people and integrations, and their answers.
 
 use schemas::api::{
-    EnrolmentOffer, FleetStatus, OrderState, RejectReason, Reply, ReplyError, Request, RequestErrorCode, Rfc3339,
-    Scope, StaffDetail, parse,
+    EnrolmentOffer, FleetStatus, OrderState, Policies, RejectReason, Reply, ReplyError, Request, RequestErrorCode,
+    Rfc3339, Scope, StaffDetail, parse,
 };
 use schemas::cbor::Blob;
 use schemas::enrolment::is_device_serial;
@@ -17,6 +17,7 @@ use crate::effect::Effect;
 use crate::intents::{Dismiss, Intent};
 use crate::keysets::{Chain, Put};
 use crate::order::{Order, Wish};
+use crate::policy;
 use crate::roles::{Op, Reach, Right, authorise};
 use crate::tables::{CabinetRef, OrderRef};
 use crate::turn::Turn;
@@ -180,6 +181,14 @@ impl FleetCore {
                 let (_, open) = self.orders.counts_of(&key);
                 Ok(Some(Reply::Quota(self.orders.quotas.detail(&self.config.quota, key, open))))
             }
+            Request::PolicyShow {} => Ok(Some(self.policy(&asker))),
+            Request::PolicyPut { replaces, policies, live } => {
+                self.put_policies(turn, &asker, replaces, *policies, live).map(Some)
+            }
+            Request::PolicyPreview { policies } => {
+                policy::checked(&policies)?;
+                Ok(Some(Reply::PolicyPreview(self.orders.preview(turn, &asker.who.tenant, &policies))))
+            }
             Request::Rows { stream: Stream::Status, after } => {
                 let Asker { who: Identity { tenant, name, .. }, .. } = asker;
                 turn.effect(Effect::ReplyRows { ticket, tenant, integration: name, after });
@@ -298,6 +307,9 @@ impl FleetCore {
             | Request::IdentityList { .. }
             | Request::PersonScope { .. }
             | Request::IntegrationQuota { .. }
+            | Request::PolicyShow {}
+            | Request::PolicyPut { .. }
+            | Request::PolicyPreview { .. }
             | Request::Rows { .. }
             | Request::KeysetPut { .. }
             | Request::KeysetList {}
@@ -419,6 +431,23 @@ impl FleetCore {
         let mut left = self.staff_list(tenant);
         left.retain(|member| member.name == *name);
         Ok(Reply::StaffMembers(left))
+    }
+
+    fn policy(&self, asker: &Asker) -> Reply {
+        Reply::Policy(Box::new(self.orders.policies.detail(&asker.who.tenant)))
+    }
+
+    fn put_policies(
+        &mut self,
+        turn: &mut Turn<'_>,
+        asker: &Asker,
+        replaces: u64,
+        policies: Policies,
+        live: bool,
+    ) -> Result<Reply, ReplyError> {
+        self.orders.policies.put(turn, &asker.who, replaces, policies, live)?;
+        self.orders.sweep(turn, &self.config, &asker.who.tenant);
+        Ok(self.policy(asker))
     }
 
     fn put_for(

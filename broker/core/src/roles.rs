@@ -90,6 +90,9 @@ ops! {
     IdentityRevoke = "identity.revoke", [Operator], false, Tenant;
     PersonScope = "person.scope", [Operator], false, Tenant;
     IntegrationQuota = "integration.quota", [Operator], false, Tenant;
+    PolicyShow = "policy.show", [Operator, Auditor], false, Tenant;
+    PolicyPut = "policy.put", [Operator], false, Tenant;
+    PolicyPreview = "policy.preview", [Operator], false, Tenant;
     FleetStatus = "fleet.status", [Operator, Technician, Auditor], false, Cabinet;
     Rows = "rows", [], true, Tenant;
     Backup = "backup", [Operator], false, Tenant;

@@ -49,6 +49,8 @@ pub const KEYSETS: Table = Table("keysets");
 pub const IDENTITIES: Table = Table("identities");
 /// Tenant and integration → limits of its own.
 pub const QUOTAS: Table = Table("quotas");
+/// Tenant → its newest policies of time.
+pub(crate) const POLICIES: Table = Table("policies");
 /// Receiver and number → a message from one aggregate to another that is not taken yet.
 pub const INTENTS: Table = Table("intents");
 

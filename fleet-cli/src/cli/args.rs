@@ -9,6 +9,7 @@ use schemas::ids::{CabinetId, Name, Role, SiteId, TenantId};
 use schemas::messages::{Category, Compartment, OrderKey, Size};
 
 use super::keys::KeysCommand;
+use super::policy::PolicyCommand;
 use crate::setup::{Boards, ByteOrder, Compartments, Polarity};
 
 /// Sets up and runs a fleet of pickup lockers.
@@ -61,6 +62,9 @@ pub(super) enum Command {
     /// Orders: put, list, show, cancel, extend, resend, reissue
     #[command(subcommand)]
     Order(OrderCommand),
+    /// How long orders are kept: show, preview, put
+    #[command(subcommand)]
+    Policy(PolicyCommand),
     /// Open one compartment now
     Unlock(UnlockArgs),
     /// Who opened which compartment, by what right, when and why

@@ -12,6 +12,7 @@ mod orders;
 mod output;
 mod own_keys;
 mod people;
+mod policy;
 mod quotas;
 mod setup;
 mod staff;
@@ -53,6 +54,7 @@ fn dispatch(args: Args) -> anyhow::Result<ExitCode> {
         Command::Integration(IntegrationCommand::Quota(quota)) => quotas::quota(&context, quota),
         Command::Cabinet(cabinet) => cabinets::run(&context, cabinet),
         Command::Order(order) => orders::run(&context, order),
+        Command::Policy(policy) => policy::run(&context, policy),
         Command::Unlock(unlock) => cabinets::unlock(&context, unlock),
         Command::Unlocks(unlocks) => unlocks::run(&context, unlocks),
         Command::Staff(staff) => staff::run(&context, staff),

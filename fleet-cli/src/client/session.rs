@@ -107,6 +107,9 @@ impl Client {
             | Request::IdentityList { .. }
             | Request::PersonScope { .. }
             | Request::IntegrationQuota { .. }
+            | Request::PolicyShow {}
+            | Request::PolicyPut { .. }
+            | Request::PolicyPreview { .. }
             | Request::Challenge { .. }
             | Request::FleetStatus { .. }
             | Request::Rows { .. } => REPLY_TIMEOUT,

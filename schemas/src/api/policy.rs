@@ -90,7 +90,7 @@ pub struct Policy {
     pub window_minutes: Minutes,
     /// The same in a compartment that is cooled. Left out: no other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub refrigerated_window_minutes: Option<Minutes>,
+    pub cooled_window_minutes: Option<Minutes>,
     /// When the recipient is reminded, in percent of the window, ascending.
     pub reminders_percent: Vec<Percent>,
     pub grace: Grace,
@@ -105,7 +105,7 @@ pub struct Policy {
 /// Why policies are not taken. Names the category and the field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PolicyError {
-    #[error("{0}: refrigerated_window_minutes is shorter than window_minutes")]
+    #[error("{0}: cooled_window_minutes is shorter than window_minutes")]
     CooledIsShorter(Category),
     #[error("{0}: longest_minutes is shorter than a window")]
     LongestIsShorter(Category),
@@ -120,7 +120,7 @@ pub enum PolicyError {
 impl Policy {
     /// What holds of a category's fields together.
     fn check(&self, category: Category) -> Result<(), PolicyError> {
-        let cooled = self.refrigerated_window_minutes.unwrap_or(self.window_minutes);
+        let cooled = self.cooled_window_minutes.unwrap_or(self.window_minutes);
         if cooled < self.window_minutes {
             return Err(PolicyError::CooledIsShorter(category));
         }
@@ -175,7 +175,7 @@ impl Default for Policies {
     fn default() -> Self {
         let lasting = |days: u32, longest: u32| Policy {
             window_minutes: Minutes::days(days),
-            refrigerated_window_minutes: None,
+            cooled_window_minutes: None,
             reminders_percent: vec![Percent(50), Percent(90)],
             grace: Grace::UntilRetrieved,
             longest_minutes: Minutes::days(longest),
@@ -186,7 +186,7 @@ impl Default for Policies {
             retail: lasting(3, 30),
             food: Policy {
                 window_minutes: Minutes(30),
-                refrigerated_window_minutes: Some(Minutes(120)),
+                cooled_window_minutes: Some(Minutes(120)),
                 grace: Grace::None,
                 longest_minutes: Minutes(240),
                 pauses: false,
@@ -257,10 +257,7 @@ mod tests {
             minutes(1) < minutes(MINUTES_MAX) && Minutes::new(0).is_none() && Minutes::new(MINUTES_MAX + 1).is_none()
         );
         for (change, named) in [
-            (
-                (|all| all.food.refrigerated_window_minutes = Minutes::new(29)) as fn(&mut Policies),
-                "food: refrigerated",
-            ),
+            ((|all| all.food.cooled_window_minutes = Minutes::new(29)) as fn(&mut Policies), "food: cooled"),
             (|all| all.laundry.longest_minutes = Minutes::days(6), "laundry: longest"),
             (|all| all.retail.reminders_percent = (1..=6).map(Percent).collect(), "retail: reminders"),
             (|all| all.repair.reminders_percent = vec![Percent(50), Percent(50)], "repair: reminders"),

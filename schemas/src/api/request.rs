@@ -12,7 +12,7 @@ use crate::topics::Stream;
 
 use super::{
     AttributeFlags, ChallengeIssued, FleetStatus, HexBytes, IdentityDetail, IdentityPage, KeysetList, OrderPut,
-    OrderState, QuotaDetail, QuotaOverrides, Rfc3339, Scope, Status,
+    OrderState, Policies, PolicyChange, PolicyDetail, QuotaDetail, QuotaOverrides, Rfc3339, Scope, Status,
 };
 
 /// What is asked, by `op`.
@@ -129,6 +129,22 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         limits: Option<QuotaOverrides>,
     },
+    /// Operator or auditor: the rules of time that orders follow.
+    #[serde(rename = "policy.show")]
+    PolicyShow {},
+    /// Operator: other rules of time for orders that are stored from now on.
+    #[serde(rename = "policy.put")]
+    PolicyPut {
+        /// The version that these were made from. Another one meanwhile is a conflict.
+        replaces: u64,
+        policies: Box<Policies>,
+        /// For orders that are stored already, too.
+        #[serde(default)]
+        live: bool,
+    },
+    /// Operator: which stored orders would change with these.
+    #[serde(rename = "policy.preview")]
+    PolicyPreview { policies: Box<Policies> },
     /// How the fleet and its cabinets are. A page of cabinets at a time.
     #[serde(rename = "fleet.status")]
     FleetStatus {
@@ -424,5 +440,7 @@ pub enum Reply {
     Keysets(Box<KeysetList>),
     Challenge(ChallengeIssued),
     Quota(QuotaDetail),
+    Policy(Box<PolicyDetail>),
+    PolicyPreview(Vec<PolicyChange>),
     Status(Box<FleetStatus>),
 }

@@ -1,5 +1,6 @@
 //! Orders, each keyed (tenant, integration, the backend's id), and the streams that tell their integrations.
 
+mod adopt;
 mod due;
 mod progress;
 mod put;
@@ -246,6 +247,14 @@ impl Orders {
             self.finished.insert(turn.now, at);
         }
         self.watch_retention(turn, config);
+        self.put_row(turn, at);
+        self.tell(turn, &at.tenant, &at.order.integration, row);
+    }
+
+    /// Writes an order whose state stays, and tells its integration how it is now.
+    fn tell_again(&mut self, turn: &mut Turn<'_>, at: &OrderRef) {
+        let Some(order) = self.rows.get(at) else { return };
+        let row = Self::status_of(order, Happened::now(turn));
         self.put_row(turn, at);
         self.tell(turn, &at.tenant, &at.order.integration, row);
     }

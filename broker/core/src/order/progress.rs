@@ -135,7 +135,7 @@ impl Orders {
     /// The right that a stored order gives. An order whose door was opened, or that staff have put elsewhere, goes on with the
     /// window that it had.
     fn issue(&mut self, turn: &mut Turn<'_>, at: &OrderRef, told: &Told) -> Option<Issue> {
-        let policy = self.policies.in_force();
+        let policy = self.policies.of(&at.tenant);
         let rules = policy.policies.of(self.rows.get(at)?.category);
         // A cabinet whose clock is ahead gives nobody more time.
         let begun = Window::begin(policy, rules, told.at.min(turn.now), told.refrigerated);

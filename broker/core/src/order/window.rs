@@ -31,6 +31,8 @@ cbor_map! {
         5 opt => grace: Option<FleetMillis>,
         6 => needs_time: bool,
         7 => refrigerated: bool,
+        /// Somebody has moved the end: policies do so no more.
+        8 => extended: bool,
     }
 }
 
@@ -45,7 +47,7 @@ pub(crate) enum Due {
 
 impl Window {
     pub(crate) fn begin(policy: InForce<'_>, rules: &Policy, from: FleetMillis, refrigerated: bool) -> Self {
-        let cooled = rules.refrigerated_window_minutes.filter(|_| refrigerated);
+        let cooled = rules.cooled_window_minutes.filter(|_| refrigerated);
         let span = cooled.unwrap_or(rules.window_minutes).millis();
         let mut window = Self {
             policy: policy.version,
@@ -59,6 +61,7 @@ impl Window {
             },
             needs_time: rules.needs_time,
             refrigerated,
+            extended: false,
         };
         window.remind(from, &rules.reminders_percent);
         window
@@ -71,6 +74,17 @@ impl Window {
         self.reminders = shares.iter().map(reminder).collect();
     }
 
+    /// The same window by other policies. An end that somebody has set stays; a reminder whose moment is over is not sent.
+    pub(crate) fn under(&self, policy: InForce<'_>, rules: &Policy, now: FleetMillis) -> Self {
+        let mut next = Self::begin(policy, rules, self.from, self.refrigerated);
+        if self.extended {
+            (next.ends, next.extended) = (self.ends, true);
+            next.reminders.clone_from(&self.reminders);
+        }
+        next.reminders.retain(|reminder| reminder.at > now);
+        next
+    }
+
     /// Moves the end. The shares of the reminders are of the time that is left then.
     pub(crate) fn extend(&mut self, until: FleetMillis, now: FleetMillis, rules: &Policy) -> Result<(), RejectReason> {
         if until <= now || until <= self.ends {
@@ -79,7 +93,7 @@ impl Window {
         if until > self.from.saturating_add(rules.longest_minutes.millis()) {
             return Err(RejectReason::DeadlineTooFar);
         }
-        self.ends = until;
+        (self.ends, self.extended) = (until, true);
         self.remind(now, &rules.reminders_percent);
         Ok(())
     }

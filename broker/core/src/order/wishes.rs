@@ -88,7 +88,7 @@ impl Orders {
         until: FleetMillis,
     ) -> Result<(), RejectReason> {
         let Some(order) = self.rows.get(at) else { return Err(RejectReason::UnknownOrder) };
-        let policy = self.policies.in_force();
+        let policy = self.policies.of(&at.tenant);
         let rules = policy.policies.of(order.category);
         let mut window =
             order.window.clone().unwrap_or_else(|| Window::begin(policy, rules, order.since, order.wants.refrigerated));
@@ -107,10 +107,8 @@ impl Orders {
         let when = Happened::now(turn);
         if was_overdue {
             self.enter(turn, config, at, OrderState::Stored, when);
-        } else if let Some(order) = self.rows.get(at) {
-            let row = Self::status_of(order, when);
-            self.put_row(turn, at);
-            self.tell(turn, &at.tenant, &at.order.integration, row);
+        } else {
+            self.tell_again(turn, at);
         }
         turn.send(Intent::to_cabinet(&cabinet, issue));
         Ok(())

@@ -72,7 +72,7 @@ impl From<&Policy> for RulesRow {
     fn from(rules: &Policy) -> Self {
         Self {
             window: rules.window_minutes.count(),
-            refrigerated: rules.refrigerated_window_minutes.map(Minutes::count),
+            refrigerated: rules.cooled_window_minutes.map(Minutes::count),
             reminders: rules.reminders_percent.iter().map(|share| share.count()).collect(),
             grace: match rules.grace {
                 Grace::None => Some(0),
@@ -94,7 +94,7 @@ impl RulesRow {
         };
         Some(Policy {
             window_minutes: Minutes::new(self.window)?,
-            refrigerated_window_minutes: cooled,
+            cooled_window_minutes: cooled,
             reminders_percent: self.reminders.iter().map(|share| Percent::new(*share)).collect::<Option<_>>()?,
             grace: match self.grace {
                 Some(0) => Grace::None,

@@ -14,6 +14,7 @@ mod identities;
 mod keysets;
 mod orders;
 mod people;
+mod policies;
 mod quotas;
 mod requests;
 mod restore;

@@ -46,6 +46,9 @@ fn requests(cabinet: &str, site: &str, n: usize) -> Vec<(&'static str, Request)>
         ("identity.revoke", Request::IdentityRevoke { identity: who("support:acme:gone"), reason: "x".into() }),
         ("person.scope", Request::PersonScope { identity: who("support:acme:gone"), scope: Scope::Tenant }),
         ("integration.quota", Request::IntegrationQuota { integration: shop(), limits: None }),
+        ("policy.show", Request::PolicyShow {}),
+        ("policy.put", Request::PolicyPut { replaces: 0, policies: Box::default(), live: true }),
+        ("policy.preview", Request::PolicyPreview { policies: Box::default() }),
         ("fleet.status", Request::FleetStatus { after: None }),
         ("rows", Request::Rows { stream: Stream::Status, after: 0 }),
         ("backup", Request::Backup {}),
@@ -118,14 +121,14 @@ fn mall() -> Scope {
 #[test]
 fn each_role_does_what_the_table_says() {
     for (role, expected) in [
-        ("operator", "+++++++++!!!++++++++++-++!+!+"),
-        ("support", "++-+++-++!!!+----------------"),
-        ("technician", "++-------------------+--+----"),
-        ("auditor", "++-+++------+--+-+---+--+----"),
-        ("staff", "-----------------------------"),
-        ("integration", "---+++--+!!!----------+------"),
-        ("cabinet", "-----------------------------"),
-        ("server", "-----------------------------"),
+        ("operator", "+++++++++!!!+++++++++++++-++!+!+"),
+        ("support", "++-+++-++!!!+-------------------"),
+        ("technician", "++----------------------+--+----"),
+        ("auditor", "++-+++------+--+-+---+--+--+----"),
+        ("staff", "--------------------------------"),
+        ("integration", "---+++--+!!!-------------+------"),
+        ("cabinet", "--------------------------------"),
+        ("server", "--------------------------------"),
     ] {
         let name = if role == "integration" { "shop" } else { "kim" };
         assert_eq!(row(&format!("{role}:acme:{name}"), "c1", "mall", |_| {}), expected, "{role}");
@@ -156,6 +159,9 @@ fn nobody_reaches_another_tenant() {
                 }
                 ("keyset.put", Some(Reply::Error(_))) => {}
                 // Of the integration of that name in the own tenant.
+                // Of the own tenant, which has no orders.
+                ("policy.show" | "policy.put", Some(Reply::Policy(_))) => {}
+                ("policy.preview", Some(Reply::PolicyPreview(changes))) => assert_eq!(changes, [], "{role}"),
                 ("integration.quota", Some(Reply::Quota(detail))) => assert_eq!(detail.open_orders, 0, "{role}"),
                 (op, reply) => {
                     let Some(Reply::Error(error)) = reply else { panic!("{role}: {op} gave {reply:?}") };
@@ -176,11 +182,11 @@ fn a_scope_takes_away_whatever_is_outside_it() {
     let cabinets = || Scope::Cabinets(vec!["c1".parse().unwrap()]);
     for limit in [mall as fn() -> Scope, cabinets] {
         for (role, inside, outside) in [
-            ("operator", "+++++++++!!!+--------+----+!+", "+--+-----------------+-------"),
-            ("support", "++-+++-++!!!+----------------", "+--+-------------------------"),
-            ("technician", "++-------------------+-------", "+--------------------+-------"),
-            ("auditor", "++-+++------+--------+-------", "+--+-----------------+-------"),
-            ("staff", "-----------------------------", "-----------------------------"),
+            ("operator", "+++++++++!!!+-----------+----+!+", "+--+--------------------+-------"),
+            ("support", "++-+++-++!!!+-------------------", "+--+----------------------------"),
+            ("technician", "++----------------------+-------", "+-----------------------+-------"),
+            ("auditor", "++-+++------+-----------+-------", "+--+--------------------+-------"),
+            ("staff", "--------------------------------", "--------------------------------"),
         ] {
             let by = format!("{role}:acme:kim");
             let limited = |world: &mut World| {
