@@ -168,8 +168,11 @@ mod tests {
                 topics.push(format!("v1/{tenant}/cabinet/c1/up/{}", up.as_str()));
             }
             topics.push(format!("v1/{tenant}/cabinet/c1/down"));
-            for leaf in ["orders/put", "orders/cancel", "orders/extend", "status", "notifications"] {
+            for leaf in ["orders/put", "orders/cancel", "status", "notifications"] {
                 topics.push(format!("v1/{tenant}/integration/c1/{leaf}"));
+            }
+            for change in OrderChange::ALL {
+                topics.push(format!("v1/{tenant}/integration/c1/orders/{}", change.as_str()));
             }
             for role in ["integration", "operator", "staff", "support", "technician", "auditor"] {
                 for leaf in ["request", "response"] {
@@ -216,6 +219,8 @@ mod tests {
             [
                 "v1/acme/integration/c1/orders/put",
                 "v1/acme/integration/c1/orders/cancel",
+                "v1/acme/integration/c1/orders/extend",
+                "v1/acme/integration/c1/orders/resend",
                 "v1/acme/integration/c1/orders/reissue",
                 "v1/acme/integration/c1/request"
             ]
