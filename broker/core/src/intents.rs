@@ -160,6 +160,17 @@ cbor_map! {
     }
 }
 
+cbor_map! {
+    /// Since then the cabinet may not be able to open the order's door.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) struct Stalled { 1 => at: FleetMillis }
+}
+cbor_map! {
+    /// It can again.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) struct Resumed { 1 => at: FleetMillis }
+}
+
 cbor_union! {
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub(crate) enum OrderIntent {
@@ -169,6 +180,8 @@ cbor_union! {
         4 => Told(Told),
         5 => Issued(Issued),
         6 => Shown(Shown),
+        7 => Stalled(Stalled),
+        8 => Resumed(Resumed),
     }
 }
 

@@ -159,11 +159,10 @@ impl Cabinet {
             Fact::BreakGlassUsed(used) => self.break_glass_used(turn, when, &used),
             Fact::Wiped(wiped) => self.wiped(turn, wiped),
             Fact::DoorHeldOpen(seen) => self.seen_door(seen.compartment, DoorState::HeldOpen, None),
-            Fact::Started(_)
-            | Fact::DoorFault(_)
-            | Fact::CredentialRefused(_)
-            | Fact::StaffLoggedIn(_)
-            | Fact::BoardHealth(_) => {}
+            Fact::BoardHealth(seen) => self.board_health(turn, when, seen.board, seen.answering),
+            // It begins to count its boards anew.
+            Fact::Started(_) => self.outage_over(turn, when.at),
+            Fact::DoorFault(_) | Fact::CredentialRefused(_) | Fact::StaffLoggedIn(_) => {}
         }
     }
 
@@ -185,6 +184,9 @@ impl Cabinet {
         );
         self.occupied(turn, order, compartment);
         self.tell_order(turn, when, order, compartment, fact);
+        if fact == OrderFact::Stored {
+            self.stall_one(turn, order);
+        }
         self.announce_found(turn, order);
     }
 
@@ -295,6 +297,11 @@ impl Cabinet {
         if std::mem::replace(&mut self.disk_low, low) != low {
             let word = if low { "is full: it takes no new orders" } else { "has room again" };
             turn.alarm_of(&self.at, format!("cabinet {}: its disk {word}", self.at));
+        }
+        // Events that said so may be lost.
+        if sample.outbox == 0 && sample.boards_silent == 0 && self.progress.outage.is_some() {
+            self.outage_over(turn, turn.now);
+            self.put_progress(turn);
         }
         if sample.outbox == 0 && self.is_unreconciled() {
             self.reconcile(turn, &sample.compartments.items);

@@ -9,6 +9,7 @@ mod events;
 mod hello;
 mod history;
 mod keysets;
+mod outage;
 mod people;
 mod records;
 mod reservations;

@@ -51,6 +51,17 @@ cbor_map! {
         8 opt => former: Option<Vec<EventMark>>,
         /// Number of the newest record of an unlock.
         9 opt => records: Option<u64>,
+        /// Boards that do not answer.
+        10 opt => outage: Option<Outage>,
+    }
+}
+
+cbor_map! {
+    /// A time in which the cabinet could not open every door.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) struct Outage {
+        1 => since: FleetMillis,
+        2 => boards: Vec<u32>,
     }
 }
 

@@ -8,11 +8,10 @@ use schemas::ids::TenantId;
 
 use crate::config::Config;
 use crate::deadlines::Deadline;
-use crate::intents::{Intent, Issue};
 use crate::order::window::Window;
 use crate::order::{Happened, Order, Orders};
 use crate::policy::InForce;
-use crate::tables::{CabinetRef, OrderRef};
+use crate::tables::OrderRef;
 use crate::turn::Turn;
 
 /// Orders that are moved in one step at most.
@@ -87,10 +86,8 @@ impl Orders {
         let (Some(window), Some(next)) = (&order.window, order.window_under(policy, turn.now)) else { return };
         let moved = window.ends != next.ends;
         let other_right = (window.expires(), window.needs_time) != (next.expires(), next.needs_time);
-        let issue = Issue { order: at.order.clone(), expires: next.expires(), needs_time: next.needs_time };
-        let cabinet = CabinetRef::new(at.tenant.clone(), order.cabinet.clone());
         let (state, again) = (order.state, next.ends > turn.now);
-        self.change(turn, at, |order, _| order.window = Some(next));
+        self.change(turn, at, |order, _| order.window = Some(next.clone()));
         match state {
             OrderState::Overdue if again => self.enter(turn, config, at, OrderState::Stored, Happened::now(turn)),
             OrderState::Stored if moved && again => self.tell_again(turn, at),
@@ -111,7 +108,7 @@ impl Orders {
             | OrderState::Disputed => self.put_row(turn, at),
         }
         if other_right {
-            turn.send(Intent::to_cabinet(&cabinet, issue));
+            self.issue_again(turn, at, &next);
         }
     }
 }

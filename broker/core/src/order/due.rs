@@ -18,7 +18,7 @@ const AT_ONCE: usize = 200;
 impl Order {
     /// When something comes of its window next.
     pub(super) fn due(&self) -> Option<FleetMillis> {
-        self.window.as_ref().filter(|_| self.state == OrderState::Stored).map(|window| window.due())
+        self.window.as_ref().filter(|_| self.state == OrderState::Stored)?.due()
     }
 }
 

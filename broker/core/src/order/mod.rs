@@ -2,6 +2,7 @@
 
 mod adopt;
 mod due;
+mod pause;
 mod progress;
 mod put;
 mod view;

@@ -45,6 +45,8 @@ impl Orders {
             OrderIntent::Told(told) => self.told(turn, config, at, from, &told),
             OrderIntent::Issued(issued) => self.issued(turn, at, issued),
             OrderIntent::Shown(shown) => self.shown(turn, at, shown),
+            OrderIntent::Stalled(stalled) => self.stalled(turn, at, stalled.at),
+            OrderIntent::Resumed(resumed) => self.resumed(turn, config, at, resumed.at),
         }
     }
 

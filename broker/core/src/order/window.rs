@@ -33,6 +33,12 @@ cbor_map! {
         7 => refrigerated: bool,
         /// Somebody has moved the end: policies do so no more.
         8 => extended: bool,
+        /// It stands still while the cabinet could not open.
+        9 => pauses: bool,
+        /// Since when it stands still.
+        10 opt => paused: Option<FleetMillis>,
+        /// How long it has stood still, all pauses that are over taken together.
+        11 => stood: FleetMillis,
     }
 }
 
@@ -62,6 +68,9 @@ impl Window {
             needs_time: rules.needs_time,
             refrigerated,
             extended: false,
+            pauses: rules.pauses,
+            paused: None,
+            stood: 0,
         };
         window.remind(from, &rules.reminders_percent);
         window
@@ -80,6 +89,11 @@ impl Window {
         if self.extended {
             (next.ends, next.extended) = (self.ends, true);
             next.reminders.clone_from(&self.reminders);
+        } else if next.pauses {
+            next.shift(self.stood);
+        }
+        if next.pauses {
+            (next.paused, next.stood) = (self.paused, self.stood);
         }
         next.reminders.retain(|reminder| reminder.at > now);
         next
@@ -94,6 +108,8 @@ impl Window {
             return Err(RejectReason::DeadlineTooFar);
         }
         (self.ends, self.extended) = (until, true);
+        // Whoever names an end now knows of the pause up to here.
+        self.paused = self.paused.map(|_| now);
         self.remind(now, &rules.reminders_percent);
         Ok(())
     }
@@ -104,8 +120,32 @@ impl Window {
     }
 
     /// When something is to be done next, while the order is stored.
-    pub(crate) fn due(&self) -> FleetMillis {
-        self.reminders.first().map_or(self.ends, |reminder| reminder.at.min(self.ends))
+    pub(crate) fn due(&self) -> Option<FleetMillis> {
+        let next = self.reminders.first().map_or(self.ends, |reminder| reminder.at.min(self.ends));
+        self.paused.is_none().then_some(next)
+    }
+
+    /// Begins to stand still, also when it is heard of late. True if that is news.
+    pub(crate) fn pause(&mut self, at: FleetMillis) -> bool {
+        let news = self.pauses && self.paused.is_none() && at < self.ends;
+        if news {
+            self.paused = Some(at.max(self.from));
+        }
+        news
+    }
+
+    /// Goes on, with an end that is as much later as it stood still. True if that is news.
+    pub(crate) fn resume(&mut self, at: FleetMillis) -> bool {
+        let Some(since) = self.paused.take() else { return false };
+        let stood = at.saturating_sub(since);
+        self.stood = self.stood.saturating_add(stood);
+        self.shift(stood);
+        true
+    }
+
+    fn shift(&mut self, by: FleetMillis) {
+        self.ends = self.ends.saturating_add(by);
+        self.reminders.iter_mut().for_each(|reminder| reminder.at = reminder.at.saturating_add(by));
     }
 
     /// Takes what is due, so that it is not due again.
@@ -147,12 +187,12 @@ mod tests {
     #[test]
     fn each_reminder_is_due_once_and_of_several_that_were_missed_the_newest() {
         let mut retail = window(Category::Retail, false);
-        let half = retail.due();
-        assert_eq!(half, 1_000 + 36 * 60 * MINUTE);
+        let half = 1_000 + 36 * 60 * MINUTE;
+        assert_eq!(retail.due(), Some(half));
         assert_eq!(retail.clone().take_due(half - 1), Due::Nothing);
         assert_eq!(retail.clone().take_due(retail.ends - 1), Due::Remind(90));
         assert_eq!([retail.take_due(half), retail.take_due(half)], [Due::Remind(50), Due::Nothing]);
-        assert_eq!(retail.due(), 1_000 + 64 * 60 * MINUTE + 48 * MINUTE);
-        assert_eq!((retail.take_due(retail.ends), retail.due()), (Due::Ended, retail.ends));
+        assert_eq!(retail.due(), Some(1_000 + 64 * 60 * MINUTE + 48 * MINUTE));
+        assert_eq!((retail.take_due(retail.ends), retail.due()), (Due::Ended, Some(retail.ends)));
     }
 }

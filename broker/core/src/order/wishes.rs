@@ -6,7 +6,7 @@ use schemas::messages::{FleetMillis, OrderKey};
 use schemas::topics::OrderChange;
 
 use crate::config::Config;
-use crate::intents::{Intent, Issue, Reissue};
+use crate::intents::{Intent, Reissue};
 use crate::order::window::Window;
 use crate::order::{Happened, Order, Orders};
 use crate::tables::{CabinetRef, OrderRef};
@@ -97,11 +97,9 @@ impl Orders {
             return Ok(());
         }
         window.extend(until, turn.now, rules)?;
-        let issue = Issue { order: at.order.clone(), expires: window.expires(), needs_time: window.needs_time };
-        let cabinet = CabinetRef::new(at.tenant.clone(), order.cabinet.clone());
         let was_overdue = order.state == OrderState::Overdue;
         self.change(turn, at, |order, _| {
-            order.window = Some(window);
+            order.window = Some(window.clone());
             order.asked = Some(order.asked() + 1);
         });
         let when = Happened::now(turn);
@@ -110,7 +108,7 @@ impl Orders {
         } else {
             self.tell_again(turn, at);
         }
-        turn.send(Intent::to_cabinet(&cabinet, issue));
+        self.issue_again(turn, at, &window);
         Ok(())
     }
 

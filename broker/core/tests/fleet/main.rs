@@ -13,6 +13,7 @@ mod history;
 mod identities;
 mod keysets;
 mod orders;
+mod outages;
 mod people;
 mod policies;
 mod quotas;

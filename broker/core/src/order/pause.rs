@@ -1,0 +1,51 @@
+//! Windows that stand still while their cabinet could not open.
+
+use schemas::api::OrderState;
+use schemas::messages::FleetMillis;
+
+use crate::config::Config;
+use crate::intents::{Intent, Issue};
+use crate::order::window::Window;
+use crate::order::{Happened, Orders};
+use crate::tables::{CabinetRef, OrderRef};
+use crate::turn::Turn;
+
+impl Orders {
+    /// The cabinet may not be able to open the door, since `since`.
+    pub(super) fn stalled(&mut self, turn: &mut Turn<'_>, at: &OrderRef, since: FleetMillis) {
+        let news = self.change(turn, at, |order, _| order.window.as_mut().is_some_and(|window| window.pause(since)));
+        if news == Some(true) {
+            self.put_row(turn, at);
+        }
+    }
+
+    /// It can again. An order that became overdue before the fleet heard of the outage gets its time back.
+    pub(super) fn resumed(&mut self, turn: &mut Turn<'_>, config: &Config, at: &OrderRef, since: FleetMillis) {
+        let resumed = self.change(turn, at, |order, _| {
+            let window = order.window.as_mut()?;
+            let before = window.expires();
+            window.resume(since).then(|| (window.clone(), window.expires() != before, order.state))
+        });
+        let Some((window, later, state)) = resumed.flatten() else { return };
+        let waits = window.ends > turn.now;
+        if state == OrderState::Overdue && waits {
+            self.enter(turn, config, at, OrderState::Stored, Happened::now(turn));
+        } else if state == OrderState::Stored && waits {
+            self.tell_again(turn, at);
+        } else {
+            self.put_row(turn, at);
+        }
+        if later {
+            self.issue_again(turn, at, &window);
+        }
+    }
+
+    /// Lets the code that there is end with another window.
+    pub(super) fn issue_again(&self, turn: &mut Turn<'_>, at: &OrderRef, window: &Window) {
+        if let Some(order) = self.rows.get(at) {
+            let cabinet = CabinetRef::new(at.tenant.clone(), order.cabinet.clone());
+            let issue = Issue { order: at.order.clone(), expires: window.expires(), needs_time: window.needs_time };
+            turn.send(Intent::to_cabinet(&cabinet, issue));
+        }
+    }
+}
