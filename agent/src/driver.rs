@@ -285,6 +285,10 @@ impl<S: Store + Reserved> Driver<S> {
             ScreenRequest::Load { session, order, larger } => Some(Input::Load { session, order, larger }),
             ScreenRequest::Retrieve { session, order } => Some(Input::Retrieve { session, order }),
             ScreenRequest::Undo { session, order } => Some(Input::Undo { session, order }),
+            ScreenRequest::Swap { session, one, other } => Some(Input::Swap { session, one, other }),
+            ScreenRequest::ConfirmSwap { session, compartment, swapped } => {
+                Some(Input::ConfirmSwap { session, compartment, swapped })
+            }
             ScreenRequest::Look { session, compartment } => Some(Input::Look { session, compartment }),
             ScreenRequest::OpenAll { session } => Some(Input::OpenAll { session }),
             ScreenRequest::Cleaning { session, compartment, needed } => {

@@ -119,6 +119,7 @@ fn screen_view() -> ScreenView {
         audit_required: false,
         needs_cleaning: false,
         asks: false,
+        swaps_with: None,
         try_again: true,
     };
     let view = View {
@@ -361,6 +362,8 @@ async fn staff_requests_carry_their_session() {
         ("/api/load", json!({ "order": "pos/A17", "larger": true })),
         ("/api/retrieve", json!({ "order": "pos/A17" })),
         ("/api/undo", json!({ "order": "pos/A17" })),
+        ("/api/swap", json!({ "one": 7, "other": 9 })),
+        ("/api/confirm-swap", json!({ "compartment": 7, "swapped": true })),
         ("/api/look", json!({ "compartment": 7 })),
         ("/api/cleaning", json!({ "compartment": 7, "needed": true })),
         ("/api/open-all", json!({ "confirm": "open all doors" })),
@@ -380,6 +383,14 @@ async fn staff_requests_carry_their_session() {
                 }
                 ScreenRequest::Undo { session: SESSION, order } if path == "/api/undo" => {
                     assert_eq!(order.to_string(), "pos/A17");
+                }
+                ScreenRequest::Swap { session: SESSION, one, other } if path == "/api/swap" => {
+                    assert_eq!((one, other), (door(7), door(9)));
+                }
+                ScreenRequest::ConfirmSwap { session: SESSION, compartment, swapped: true }
+                    if path == "/api/confirm-swap" =>
+                {
+                    assert_eq!(compartment, door(7));
                 }
                 ScreenRequest::Look { session: SESSION, compartment } if path == "/api/look" => {
                     assert_eq!(compartment, door(7));
@@ -440,6 +451,8 @@ async fn what_staff_find_is_told_to_staff_only() {
     world.notes.push(ScreenNote::Looking { session: SESSION, compartment, order: Some(order.clone()) });
     world.notes.push(ScreenNote::AskFound { compartment, order: Some(order) });
     world.notes.push(ScreenNote::Audited { compartment, found: Finding::Missing });
+    world.notes.push(ScreenNote::AskSwapped { compartments: [compartment, door(9)] });
+    world.notes.push(ScreenNote::SwapOver { compartments: [compartment, door(9)], swapped: true });
     let told = world.notes_after(0, Some(SESSION)).await;
     assert_eq!(
         told["notes"],
@@ -447,6 +460,8 @@ async fn what_staff_find_is_told_to_staff_only() {
             { "note": "looking", "compartment": 7, "order": "pos/A17" },
             { "note": "ask_found", "compartment": 7, "order": "pos/A17" },
             { "note": "audited", "compartment": 7, "found": "missing" },
+            { "note": "ask_swapped", "compartments": [7, 9] },
+            { "note": "swap_over", "compartments": [7, 9], "swapped": true },
         ])
     );
     world.notes.push(ScreenNote::Closed { compartment });

@@ -194,13 +194,31 @@ impl Bay {
         self.seen == DoorSeen::Unknown && self.was_open.is_none()
     }
 
+    /// Somebody has to look before anybody may rely on what the book says of it.
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        self.audit || self.looker.is_some() || matches!(self.fault, Some(Fault::WrongDoor | Fault::PutBack))
+    }
+
+    /// The compartment with whose order its own is being exchanged.
+    pub(crate) fn swaps_with(&self) -> Option<Compartment> {
+        match &self.content {
+            Content::Swapping(content) => Some(content.with),
+            Content::Free(_)
+            | Content::Loading(_)
+            | Content::Stored(_)
+            | Content::Collecting(_)
+            | Content::Leaving(_)
+            | Content::Retrieving(_) => None,
+        }
+    }
+
     /// Staff must say what is inside: the door was unlocked for them, and no sensor has answered.
     pub(crate) fn asks(&self) -> bool {
         let opened = match &self.content {
             Content::Loading(content) => content.opened,
             Content::Retrieving(content) => content.opened,
             Content::Free(_) | Content::Stored(_) => self.looker.is_some(),
-            Content::Collecting(_) | Content::Leaving(_) => false,
+            Content::Collecting(_) | Content::Leaving(_) | Content::Swapping(_) => false,
         };
         opened && self.seen != DoorSeen::Open
     }

@@ -144,7 +144,9 @@ impl CabinetCore {
         active
             .filter_map(|active| match &active.row.purpose {
                 Purpose::Command(by) => Some(by.id),
-                Purpose::Collect(_) | Purpose::Load(_) | Purpose::Retrieve(_) | Purpose::Look(_) => None,
+                Purpose::Collect(_) | Purpose::Load(_) | Purpose::Retrieve(_) | Purpose::Look(_) | Purpose::Swap(_) => {
+                    None
+                }
             })
             .collect()
     }

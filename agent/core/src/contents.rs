@@ -7,7 +7,7 @@ use schemas::messages::{
 };
 
 use crate::core::CabinetCore;
-use crate::records::{Collecting, Content, Free, Leaving, Life, Loading, Purpose, Retrieving, Stored};
+use crate::records::{Collecting, Content, Free, Leaving, Life, Loading, Purpose, Retrieving, Stored, Swapping};
 use crate::tables::{BAYS, bay_key};
 use crate::turn::Turn;
 use crate::{DoorSeen, ScreenNote};
@@ -32,7 +32,8 @@ impl CabinetCore {
                 | Content::Loading(_)
                 | Content::Stored(_)
                 | Content::Leaving(_)
-                | Content::Retrieving(_) => None,
+                | Content::Retrieving(_)
+                | Content::Swapping(_) => None,
             };
         }
         self.drop_offer_that_is_over(turn, compartment);
@@ -73,6 +74,12 @@ impl CabinetCore {
                     turn.note(ScreenNote::AskLoaded { order: by.order.clone(), compartment, empty: false });
                 }
             }
+            (Purpose::Swap(by), Content::Swapping(content)) if content.order == by.order => {
+                self.set_content(turn, compartment, Swapping { opened: true, ..content });
+                if blind {
+                    self.ask_swapped(turn, compartment);
+                }
+            }
             (Purpose::Look(by), Content::Free(_) | Content::Stored(_)) => {
                 self.looks(turn, compartment, by.staff.clone())
             }
@@ -85,6 +92,9 @@ impl CabinetCore {
         match self.bays.get(&compartment).map(|bay| bay.content.clone()) {
             Some(Content::Loading(content)) if !content.opened => self.abort_load(turn, compartment, content.order),
             Some(Content::Retrieving(content)) if !content.opened => self.put_back(turn, compartment, content),
+            Some(Content::Swapping(content)) if !content.opened => {
+                self.set_content(turn, compartment, Stored { order: content.order });
+            }
             _ => {}
         }
     }
@@ -108,6 +118,7 @@ impl CabinetCore {
             }
             (Purpose::Load(by), Content::Loading(content)) => content.order == by.order,
             (Purpose::Retrieve(by), Content::Retrieving(content)) => content.order == by.order,
+            (Purpose::Swap(by), Content::Swapping(content)) => content.order == by.order,
             (Purpose::Look(_), content) => content.may_be_looked_into(),
             _ => false,
         }
@@ -152,7 +163,8 @@ impl CabinetCore {
             Content::Stored(content) if occupancy == Occupancy::Empty => {
                 self.require_audit(turn, compartment, Some(content.order));
             }
-            Content::Loading(_) | Content::Retrieving(_) | Content::Stored(_) => {}
+            Content::Swapping(_) if just_closed => self.ask_swapped(turn, compartment),
+            Content::Loading(_) | Content::Retrieving(_) | Content::Stored(_) | Content::Swapping(_) => {}
         }
     }
 

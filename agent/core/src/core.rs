@@ -93,6 +93,10 @@ impl CabinetCore {
             Input::Retrieve { session, order } => self.handle_retrieve(turn, session, &order, false),
             Input::Undo { session, order } => self.handle_retrieve(turn, session, &order, true),
             Input::OpenAll { session } => self.handle_open_all(turn, session),
+            Input::Swap { session, one, other } => self.handle_swap(turn, session, one, other),
+            Input::ConfirmSwap { session, compartment, swapped } => {
+                self.handle_confirm_swap(turn, session, compartment, swapped);
+            }
             Input::Look { session, compartment } => self.handle_look(turn, session, compartment),
             Input::Cleaning { session, compartment, needed } => {
                 self.handle_cleaning(turn, session, compartment, needed);
@@ -198,6 +202,7 @@ fn compartment_view(bay: &Bay) -> CompartmentView {
         audit_required: bay.audit,
         needs_cleaning: bay.needs_cleaning,
         asks: bay.asks(),
+        swaps_with: bay.swaps_with(),
         try_again: bay.offer.is_some(),
     }
 }

@@ -111,6 +111,8 @@ pub enum StaffRefusal {
     Busy,
     /// Close the door first.
     DoorOpen,
+    /// Look into it first.
+    InDoubt,
     /// The sensor says otherwise.
     SensorDisagrees,
     /// What is left of the disk is for pickups.
@@ -175,6 +177,19 @@ pub enum ScreenNote {
         session: SessionId,
         compartments: Vec<Compartment>,
         passed_over: Vec<Compartment>,
+    },
+    /// Both doors are being opened, so that staff can exchange what is inside.
+    Swapping {
+        session: SessionId,
+        compartments: [Compartment; 2],
+    },
+    /// Both doors are closed: have the two orders been exchanged?
+    AskSwapped {
+        compartments: [Compartment; 2],
+    },
+    SwapOver {
+        compartments: [Compartment; 2],
+        swapped: bool,
     },
     /// Staff have looked: is something inside? `order`: what the book says is.
     AskFound {

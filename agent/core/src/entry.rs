@@ -21,7 +21,7 @@ use crate::{Effect, EntryRefusal, EntryResult, ScreenNote};
 const DERIVE_MILLIS: u64 = 10_000;
 const SCANS_MAX: usize = 8;
 /// The bus leaves at least half a second between two doors of a bundle; a later one may wait longer.
-const DOOR_MILLIS: u64 = 1_000;
+pub(crate) const DOOR_MILLIS: u64 = 1_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Who {
@@ -204,6 +204,9 @@ impl CabinetCore {
             Content::Free(_) | Content::Loading(_) => Err((EntryRefusal::NotHere, None)),
             Content::Collecting(_) | Content::Leaving(_) => Err((EntryRefusal::Used, None)),
             Content::Retrieving(_) => Err((EntryRefusal::Revoked, None)),
+            // Somebody was interrupted, and only staff can tell where it is.
+            Content::Swapping(_) if bay.audit => Err((EntryRefusal::OutOfService, Some(bay.number()))),
+            Content::Swapping(_) => Err((EntryRefusal::Busy, None)),
         }
     }
 

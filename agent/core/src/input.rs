@@ -98,6 +98,18 @@ pub enum Input {
         session: SessionId,
         order: OrderKey,
     },
+    /// Staff want to exchange the orders of two compartments.
+    Swap {
+        session: SessionId,
+        one: Compartment,
+        other: Compartment,
+    },
+    /// Staff answer `ScreenNote::AskSwapped` about the pair of which this is one.
+    ConfirmSwap {
+        session: SessionId,
+        compartment: Compartment,
+        swapped: bool,
+    },
     /// Staff want to look into this compartment.
     Look {
         session: SessionId,

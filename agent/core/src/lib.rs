@@ -20,7 +20,7 @@
 //! | what may be loaded and what opens it | `book` |
 //! | one pulse for one use, one outcome for each | `uses` |
 //! | doors, and what they say about the content | `bay`, `doors`, `contents` |
-//! | people at the screen | `entry`, `lockout`, `staff`, `audit`, `emergency` |
+//! | people at the screen | `entry`, `lockout`, `staff`, `audit`, `swap`, `emergency` |
 //! | the end of a cabinet | `wipe` |
 
 mod audit;
@@ -48,6 +48,7 @@ mod people;
 mod records;
 mod refusals;
 mod staff;
+mod swap;
 mod tables;
 mod time;
 mod turn;

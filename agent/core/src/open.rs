@@ -91,6 +91,7 @@ impl CabinetCore {
             core.record_receipt(&mut turn, receipt);
         }
         core.release_unpulsed(&mut turn);
+        core.doubt_swaps(&mut turn);
         Ok((core, turn.finish()))
     }
 

@@ -107,6 +107,7 @@ rows! {
     LoadUse { 1 => staff: Name, 2 => order: OrderKey }
     RetrieveUse { 1 => staff: Name, 2 => order: OrderKey }
     LookUse { 1 => staff: Name }
+    SwapUse { 1 => staff: Name, 2 => order: OrderKey }
     /// A use of an authority: journalled before its pulse, removed with its outcome.
     UseRow {
         /// Number of the newest pulse that it asked for.
@@ -136,6 +137,9 @@ rows! {
         4 opt => left: Option<bool>,
         5 opt => undo: Option<bool>,
     }
+    /// Staff exchange the order with that of another compartment. `opened`: its door was unlocked, so either of the two may be
+    /// inside, or none.
+    Swapping { 1 => order: OrderKey, 2 => with: Compartment, 3 => staff: Name, 4 => opened: bool }
 
     BayRow {
         1 => content: Content,
@@ -173,6 +177,7 @@ cbor_union! {
         3 => Load(LoadUse),
         4 => Retrieve(RetrieveUse),
         5 => Look(LookUse),
+        6 => Swap(SwapUse),
     }
 }
 
@@ -186,6 +191,7 @@ cbor_union! {
         4 => Collecting(Collecting),
         5 => Leaving(Leaving),
         6 => Retrieving(Retrieving),
+        7 => Swapping(Swapping),
     }
 }
 
@@ -197,6 +203,7 @@ impl Purpose {
             Self::Load(by) => ActorStaff { name: by.staff.clone() }.into(),
             Self::Retrieve(by) => ActorStaff { name: by.staff.clone() }.into(),
             Self::Look(by) => ActorStaff { name: by.staff.clone() }.into(),
+            Self::Swap(by) => ActorStaff { name: by.staff.clone() }.into(),
         }
     }
 
@@ -206,6 +213,7 @@ impl Purpose {
             Self::Collect(by) => Some(&by.order),
             Self::Load(by) => Some(&by.order),
             Self::Retrieve(by) => Some(&by.order),
+            Self::Swap(by) => Some(&by.order),
         }
     }
 }
@@ -217,7 +225,7 @@ impl Content {
             Self::Free(_) | Self::Stored(_) | Self::Leaving(_) => true,
             Self::Loading(content) => content.opened,
             Self::Retrieving(content) => content.opened,
-            Self::Collecting(_) => false,
+            Self::Collecting(_) | Self::Swapping(_) => false,
         }
     }
 
@@ -229,6 +237,7 @@ impl Content {
             Self::Collecting(content) => Some(&content.order),
             Self::Leaving(content) => Some(&content.order),
             Self::Retrieving(content) => Some(&content.order),
+            Self::Swapping(content) => Some(&content.order),
         }
     }
 }

@@ -158,7 +158,8 @@ impl CabinetCore {
                 | Content::Stored(_)
                 | Content::Collecting(_)
                 | Content::Leaving(_)
-                | Content::Retrieving(_) => return Err(StaffRefusal::AlreadyHere),
+                | Content::Retrieving(_)
+                | Content::Swapping(_) => return Err(StaffRefusal::AlreadyHere),
             }
         }
         if row.over {
@@ -218,7 +219,13 @@ impl CabinetCore {
                 let (opened, left) = match content {
                     Some(Content::Retrieving(held)) => (held.opened, held.left),
                     Some(Content::Leaving(_)) => (false, Some(true)),
-                    Some(Content::Free(_) | Content::Loading(_) | Content::Stored(_) | Content::Collecting(_))
+                    Some(
+                        Content::Free(_)
+                        | Content::Loading(_)
+                        | Content::Stored(_)
+                        | Content::Collecting(_)
+                        | Content::Swapping(_),
+                    )
                     | None => (false, None),
                 };
                 let retrieving =
@@ -237,7 +244,9 @@ impl CabinetCore {
         match &bay.content {
             _ if bay.active.is_some() => Err(StaffRefusal::Busy),
             Content::Stored(_) | Content::Leaving(_) | Content::Retrieving(_) => Ok(bay.number()),
-            Content::Free(_) | Content::Loading(_) | Content::Collecting(_) => Err(StaffRefusal::Busy),
+            Content::Free(_) | Content::Loading(_) | Content::Collecting(_) | Content::Swapping(_) => {
+                Err(StaffRefusal::Busy)
+            }
         }
     }
 
@@ -271,9 +280,11 @@ impl CabinetCore {
             Content::Retrieving(held) if held.opened => self.taken_back(turn, compartment, held, staff),
             Content::Leaving(held) if !inside => self.retrieved(turn, compartment, held.order, staff),
             Content::Free(_) | Content::Stored(_) => return self.confirm_found(turn, compartment, inside, staff),
-            Content::Loading(_) | Content::Collecting(_) | Content::Leaving(_) | Content::Retrieving(_) => {
-                return Err(StaffRefusal::UnknownOrder);
-            }
+            Content::Loading(_)
+            | Content::Collecting(_)
+            | Content::Leaving(_)
+            | Content::Retrieving(_)
+            | Content::Swapping(_) => return Err(StaffRefusal::UnknownOrder),
         }
         Ok(())
     }
@@ -316,11 +327,15 @@ fn is_at_work(bays: &BTreeMap<Compartment, Bay>, name: &Name) -> bool {
         let by = match &bay.content {
             Content::Loading(held) => Some(&held.staff),
             Content::Retrieving(held) => Some(&held.staff),
+            Content::Swapping(held) => Some(&held.staff),
             Content::Free(_) | Content::Stored(_) | Content::Collecting(_) | Content::Leaving(_) => None,
         };
         let looks = match bay.active.as_ref().map(|active| &active.row.purpose) {
             Some(Purpose::Look(by)) => by.staff == *name,
-            Some(Purpose::Command(_) | Purpose::Collect(_) | Purpose::Load(_) | Purpose::Retrieve(_)) | None => false,
+            Some(
+                Purpose::Command(_) | Purpose::Collect(_) | Purpose::Load(_) | Purpose::Retrieve(_) | Purpose::Swap(_),
+            )
+            | None => false,
         };
         let stands_open = by == Some(name) || bay.looker.as_ref() == Some(name);
         looks || by == Some(name) && bay.active.is_some() || stands_open && bay.seen == DoorSeen::Open

@@ -43,6 +43,8 @@ pub struct CompartmentView {
     pub needs_cleaning: bool,
     /// Staff must say whether something is inside.
     pub asks: bool,
+    /// Its order is being exchanged with that of this compartment, and staff must say whether it was.
+    pub swaps_with: Option<Compartment>,
     /// The door did not open and the person may press "try again".
     pub try_again: bool,
 }

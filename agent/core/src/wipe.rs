@@ -124,6 +124,8 @@ impl CabinetCore {
             | Input::Load { .. }
             | Input::Retrieve { .. }
             | Input::Undo { .. }
+            | Input::Swap { .. }
+            | Input::ConfirmSwap { .. }
             | Input::Look { .. }
             | Input::OpenAll { .. }
             | Input::Cleaning { .. }

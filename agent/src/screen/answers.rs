@@ -158,6 +158,9 @@ enum NoteAnswer {
     Retrieving { order: OrderKey, compartment: Compartment },
     Looking { compartment: Compartment, order: Option<OrderKey> },
     OpeningAll { compartments: Vec<Compartment>, passed_over: Vec<Compartment> },
+    Swapping { compartments: [Compartment; 2] },
+    AskSwapped { compartments: [Compartment; 2] },
+    SwapOver { compartments: [Compartment; 2], swapped: bool },
     StaffRefused { reason: StaffRefusal },
     AskLoaded { order: OrderKey, compartment: Compartment, empty: bool },
     AskFound { compartment: Compartment, order: Option<OrderKey> },
@@ -182,6 +185,9 @@ impl From<ScreenNote> for NoteAnswer {
             ScreenNote::OpeningAll { session: _, compartments, passed_over } => {
                 Self::OpeningAll { compartments, passed_over }
             }
+            ScreenNote::Swapping { session: _, compartments } => Self::Swapping { compartments },
+            ScreenNote::AskSwapped { compartments } => Self::AskSwapped { compartments },
+            ScreenNote::SwapOver { compartments, swapped } => Self::SwapOver { compartments, swapped },
             ScreenNote::StaffRefused { session: _, reason } => Self::StaffRefused { reason },
             ScreenNote::AskLoaded { order, compartment, empty } => Self::AskLoaded { order, compartment, empty },
             ScreenNote::AskFound { compartment, order } => Self::AskFound { compartment, order },

@@ -49,6 +49,8 @@ pub(super) fn routes(desk: Arc<Desk>) -> Router {
         .route("/load", post(load))
         .route("/retrieve", post(retrieve))
         .route("/undo", post(undo))
+        .route("/swap", post(swap))
+        .route("/confirm-swap", post(confirm_swap))
         .route("/look", post(look))
         .route("/cleaning", post(cleaning))
         .route("/open-all", post(open_all))
@@ -107,6 +109,20 @@ struct OpenAllBody {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct SwapBody {
+    one: Compartment,
+    other: Compartment,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ConfirmSwapBody {
+    compartment: Compartment,
+    swapped: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct DoorBody {
     compartment: Compartment,
 }
@@ -159,6 +175,18 @@ async fn undo(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Result<S
     let session = staff_session(&request)?;
     let RetrieveBody { order } = read(request).await?;
     desk.tell(ScreenRequest::Undo { session, order }).await
+}
+
+async fn swap(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Result<StatusCode, Refusal> {
+    let session = staff_session(&request)?;
+    let SwapBody { one, other } = read(request).await?;
+    desk.tell(ScreenRequest::Swap { session, one, other }).await
+}
+
+async fn confirm_swap(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Result<StatusCode, Refusal> {
+    let session = staff_session(&request)?;
+    let ConfirmSwapBody { compartment, swapped } = read(request).await?;
+    desk.tell(ScreenRequest::ConfirmSwap { session, compartment, swapped }).await
 }
 
 async fn look(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Result<StatusCode, Refusal> {

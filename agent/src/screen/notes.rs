@@ -151,12 +151,15 @@ impl Ring {
             ScreenNote::Loading { session, .. }
             | ScreenNote::Retrieving { session, .. }
             | ScreenNote::Looking { session, .. }
+            | ScreenNote::Swapping { session, .. }
             | ScreenNote::OpeningAll { session, .. }
             | ScreenNote::StaffRefused { session, .. }
             | ScreenNote::SessionEnded { session } => Audience::Sessions(vec![*session]),
             ScreenNote::AskLoaded { .. }
             | ScreenNote::AskFound { .. }
             | ScreenNote::Audited { .. }
+            | ScreenNote::AskSwapped { .. }
+            | ScreenNote::SwapOver { .. }
             | ScreenNote::Stored { .. }
             | ScreenNote::LoadAborted { .. } => Audience::Sessions(self.sessions.iter().copied().collect()),
         }

@@ -35,6 +35,16 @@ pub enum ScreenRequest {
         session: SessionId,
         order: OrderKey,
     },
+    Swap {
+        session: SessionId,
+        one: Compartment,
+        other: Compartment,
+    },
+    ConfirmSwap {
+        session: SessionId,
+        compartment: Compartment,
+        swapped: bool,
+    },
     Look {
         session: SessionId,
         compartment: Compartment,

@@ -123,6 +123,7 @@ cbor_code! {
         5 => CollectedUnconfirmed = "collected_unconfirmed",
         6 => Retrieved = "retrieved",
         7 => Missing = "missing",
+        8 => Moved = "moved",
     }
 }
 cbor_map! {

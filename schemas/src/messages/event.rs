@@ -184,6 +184,14 @@ facts! {
     Cleaning { 1 => compartment: Compartment, 2 => staff: Name, 3 => needed: bool }
     /// Staff have all doors opened, one after another. Those that stand open already or are out of order are passed over.
     EmergencyOpened { 1 => staff: Name, 2 => passed_over: Vec<Compartment> }
+    /// Staff have exchanged two stored orders: where each is now.
+    Swapped {
+        1 => one: OrderKey,
+        2 => one_in: Compartment,
+        3 => other: OrderKey,
+        4 => other_in: Compartment,
+        5 => staff: Name,
+    }
     /// What the cabinet held is gone. The last event of its life.
     Wiped {
         /// A COSE_Sign1 of the cabinet's own key: a [`Receipt`](super::Receipt).
@@ -222,5 +230,6 @@ cbor_union! {
         26 => Audited(Audited),
         27 => Cleaning(Cleaning),
         28 => EmergencyOpened(EmergencyOpened),
+        29 => Swapped(Swapped),
     }
 }

@@ -28,7 +28,7 @@ pub use event::{
     Actor, ActorCommand, ActorCredential, ActorNobody, ActorStaff, AuditRequired, Audited, BoardHealth, BookApplied,
     BookRefused, BreakGlassUsed, Cleaning, Collected, CommandRefused, CredentialRefused, DoorClosed, DoorFault,
     DoorForced, DoorHeldOpen, DoorOpened, EmergencyOpened, Event, Fact, Finding, HeldStage, KeysetApplied,
-    KeysetRefused, LoadAborted, Loading, RefusalReason, Retrieved, StaffLoggedIn, Started, Stored, StoredBy,
+    KeysetRefused, LoadAborted, Loading, RefusalReason, Retrieved, StaffLoggedIn, Started, Stored, StoredBy, Swapped,
     TypingLocked, UnlockDone, UnlockOutcome, Uplink, Wiped, WrongDoor,
 };
 pub use hello::{CompartmentInfo, Hello, PepperOffer};

@@ -341,6 +341,17 @@ fn events() -> Vec<Example> {
         ),
         fact("event/cleaning", Cleaning { compartment: c, staff: staff(), needed: true }.into()),
         fact("event/emergency-opened", EmergencyOpened { staff: staff(), passed_over: vec![c] }.into()),
+        fact(
+            "event/swapped",
+            Swapped {
+                one: order(),
+                one_in: c,
+                other: "shop/A18".parse().unwrap(),
+                other_in: compartment(13),
+                staff: staff(),
+            }
+            .into(),
+        ),
         Example::new("event/without-time", &without_time),
     ]
 }

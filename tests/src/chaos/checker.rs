@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use schemas::api::OrderState;
 use schemas::cbor;
 use schemas::ids::{CabinetId, Name};
-use schemas::messages::{Audited, Compartment, Event, Fact, Finding, OrderKey, UnlockOutcome};
+use schemas::messages::{Audited, Compartment, Event, Fact, Finding, OrderKey, Swapped, UnlockOutcome};
 
 use super::authority::{PulseSeen, no_pulse_without_authority};
 use super::history::{At, Entry, Happening, Heard, Shown, Try};
@@ -236,6 +236,11 @@ fn one_order_a_compartment_and_collected_once(evidence: &Evidence) -> Verdict {
                 Fact::Retrieved(taken) => leaves(&mut contents, taken.compartment, &taken.order)?,
                 Fact::Audited(Audited { compartment, found: Finding::Missing, order: Some(order), .. }) => {
                     leaves(&mut contents, compartment, &order)?;
+                }
+                Fact::Swapped(Swapped { one, one_in, other, other_in, .. }) => {
+                    leaves(&mut contents, other_in, &one)?;
+                    leaves(&mut contents, one_in, &other)?;
+                    contents.extend([(one_in, one), (other_in, other)]);
                 }
                 Fact::Collected(taken) => {
                     leaves(&mut contents, taken.compartment, &taken.order)?;

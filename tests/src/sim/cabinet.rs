@@ -353,10 +353,12 @@ impl World {
                     Cause::Nobody("a session of nobody")
                 }
             }
-            Input::Look { session, .. } | Input::OpenAll { session } if self.cabs[cab].session == Some(*session) => {
+            Input::Look { session, .. } | Input::Swap { session, .. } | Input::OpenAll { session }
+                if self.cabs[cab].session == Some(*session) =>
+            {
                 Cause::Look
             }
-            Input::Look { .. } | Input::OpenAll { .. } => Cause::Nobody("a session of nobody"),
+            Input::Look { .. } | Input::Swap { .. } | Input::OpenAll { .. } => Cause::Nobody("a session of nobody"),
             Input::TryAgain { .. } => Cause::Again,
             Input::PulseResult { pulse, sent: false } => Cause::Retry { pulse: *pulse },
             Input::PulseResult { .. } => Cause::Nobody("a pulse that was sent"),
@@ -371,6 +373,7 @@ impl World {
             | Input::StaffEntered { .. }
             | Input::StaffLogout { .. }
             | Input::ConfirmLoaded { .. }
+            | Input::ConfirmSwap { .. }
             | Input::Cleaning { .. } => Cause::Nobody("an input that opens nothing"),
         }
     }
@@ -702,6 +705,8 @@ fn kind_of(input: &Input) -> &'static str {
         Input::PulseResult { .. } => "pulse result",
         Input::Board { .. } => "board",
         Input::Undo { .. } => "undo",
+        Input::Swap { .. } => "swap",
+        Input::ConfirmSwap { .. } => "confirm swap",
         Input::Look { .. } => "look",
         Input::Cleaning { .. } => "cleaning",
         Input::OpenAll { .. } => "open all",

@@ -774,7 +774,8 @@ impl Ledger {
             | Fact::BoardHealth(_)
             | Fact::Wiped(_)
             | Fact::Cleaning(_)
-            | Fact::EmergencyOpened(_) => {}
+            | Fact::EmergencyOpened(_)
+            | Fact::Swapped(_) => {}
         }
     }
 

@@ -33,6 +33,7 @@ pub(super) fn of_fact(fact: &Fact) -> &'static str {
         Fact::Audited(_) => "Audited",
         Fact::Cleaning(_) => "Cleaning",
         Fact::EmergencyOpened(_) => "EmergencyOpened",
+        Fact::Swapped(_) => "Swapped",
     }
 }
 
@@ -65,6 +66,7 @@ pub(super) fn of_staff_refusal(refusal: StaffRefusal) -> &'static str {
         StaffRefusal::NoFittingCompartment => "NoFittingCompartment",
         StaffRefusal::Busy => "Busy",
         StaffRefusal::DoorOpen => "DoorOpen",
+        StaffRefusal::InDoubt => "InDoubt",
         StaffRefusal::SensorDisagrees => "SensorDisagrees",
         StaffRefusal::DiskFull => "DiskFull",
     }
@@ -99,4 +101,5 @@ pub(super) const FACTS: &[&str] = &[
     "Audited",
     "Cleaning",
     "EmergencyOpened",
+    "Swapped",
 ];

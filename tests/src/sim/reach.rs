@@ -109,6 +109,7 @@ pub const REACH: &[Reach] = &[
             ("BreakGlassUsed", "the fleet of a schedule gives its cabinets no such code"),
             ("Audited", "no staff of a schedule look into a compartment"),
             ("Cleaning", "no staff of a schedule clean"),
+            ("Swapped", "no staff of a schedule exchange orders"),
             ("EmergencyOpened", "no schedule has an emergency"),
         ],
         all: || names::FACTS.to_vec(),

@@ -130,6 +130,9 @@ impl World {
             | ScreenNote::Beep { .. }
             | ScreenNote::Audited { .. }
             | ScreenNote::OpeningAll { .. }
+            | ScreenNote::Swapping { .. }
+            | ScreenNote::AskSwapped { .. }
+            | ScreenNote::SwapOver { .. }
             | ScreenNote::Stored { .. }
             | ScreenNote::LoadAborted { .. } => {}
         }

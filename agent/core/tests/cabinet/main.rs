@@ -18,6 +18,7 @@ mod random;
 mod restarts;
 mod rig;
 mod staff;
+mod swapping;
 mod undoing;
 mod unlocking;
 mod wiping;

@@ -26,6 +26,7 @@ export const state = {
   lockedUntil: 0,
   staff: null, // { name }
   job: null,
+  swap: null, // doors that were chosen to be exchanged
 };
 
 let touched = performance.now();
@@ -161,7 +162,7 @@ function beginStaff({ session, name }) {
 
 function endStaff(message) {
   cabinet.setSession(null);
-  Object.assign(state, { staff: null, job: null });
+  Object.assign(state, { staff: null, job: null, swap: null });
   if (state.view) state.view.staff = null;
   show("keypad", message);
 }
@@ -204,6 +205,9 @@ function note(news) {
     case "loading": return job({ kind: "load", order: news.order, number, phase: "opening" });
     case "retrieving": return job({ kind: "retrieve", order: news.order, number, phase: "opening" });
     case "looking": return job({ kind: "look", order: news.order, number, phase: "opening" });
+    case "swapping":
+    case "ask_swapped": return show("round", TEXTS.swap[news.note](news.compartments));
+    case "swap_over": return state.staff && show("round", TEXTS.swap.over(news.swapped));
     case "opening_all": return show("round", TEXTS.emergency.opening(news.passed_over));
     case "ask_found": return about({ ...news, kind: "look" }, { phase: "asking" });
     case "audited": return audited(news);
@@ -354,7 +358,7 @@ function page() {
     case "doors": return doorsPage();
     case "list": return listPage(state, tell, show);
     case "emergency": return emergencyPage(tell, show);
-    case "round": return roundPage(state, tell, show);
+    case "round": return roundPage(state, tell, show, draw);
     case "job": return jobPage(state, tell, show);
     case "pin": return keypadPage();
     default: return locked() ? lockedPage() : state.view?.second_part_needed ? secondPartPage() : keypadPage();

@@ -17,15 +17,17 @@ export function listPage(state, tell, show) {
 }
 
 // All doors, the doubtful ones first: staff open one after another and look inside.
-export function roundPage(state, tell, show) {
+export function roundPage(state, tell, show, draw) {
   const compartments = [...(state.view?.staff?.compartments ?? [])];
   compartments.sort((one, other) => other.audit_required - one.audit_required || one.number - other.number);
   return el("section", { class: "list" },
     el("h1", {}, TEXTS.round.title),
-    el("p", { role: "status" }, state.message || TEXTS.round.hint),
+    el("p", { role: "status" }, state.swap ? TEXTS.swap.hint : state.message || TEXTS.round.hint),
+    ...compartments.filter((seen) => seen.swaps_with > seen.number).map((seen) => swapQuestion(seen, tell)),
     ...compartments.filter((seen) => seen.asks).map((seen) => question(seen.number, tell)),
     ...compartments.filter((seen) => seen.needs_cleaning).map((seen) => cleaning(seen.number, tell)),
-    ...compartments.map((seen) => doorRow(seen, tell)),
+    ...compartments.filter((seen) => !state.swap || seen.allocated).map((seen) => doorRow(seen, (number) => choose(state, number, tell, draw))),
+    button(state.swap ? TEXTS.list.cancel : TEXTS.swap.begin, () => { state.swap = state.swap ? null : []; draw(); }),
     button(TEXTS.emergency.begin, () => show("emergency")),
     button(TEXTS.list.back, () => show("list")));
 }
@@ -44,11 +46,29 @@ function cleaning(number, tell) {
     button(TEXTS.round.clean(number), () => tell("/api/cleaning", { compartment: number, needed: false })));
 }
 
-function doorRow({ number, door, allocated, audit_required: doubtful, needs_cleaning: dirty, fault }, tell) {
+// A door that is tapped opens, or is one of the two whose orders are to be exchanged.
+function choose(state, number, tell, draw) {
+  if (!state.swap) return tell("/api/look", { compartment: number });
+  if (!state.swap.includes(number)) state.swap.push(number);
+  const [one, other] = state.swap;
+  if (other !== undefined) {
+    state.swap = null;
+    tell("/api/swap", { one, other });
+  }
+  draw();
+}
+
+function swapQuestion({ number, swaps_with: other }, tell) {
+  const answer = (swapped) => tell("/api/confirm-swap", { compartment: number, swapped });
+  return el("div", { class: "task" }, el("p", {}, TEXTS.swap.ask_swapped([number, other])),
+    button(TEXTS.swap.yes, () => answer(true), { class: "primary" }), button(TEXTS.swap.no, () => answer(false)));
+}
+
+function doorRow({ number, door, allocated, audit_required: doubtful, needs_cleaning: dirty, fault }, choose) {
   const facts = [allocated ? TEXTS.round.held : TEXTS.round.free, doubtful && TEXTS.round.doubtful, dirty && TEXTS.round.needsCleaning,
     fault && TEXTS.round.fault, TEXTS.round.door[door]].filter(Boolean).join(" · ");
   const name = TEXTS.door(number);
-  return button(el("b", {}, name), () => tell("/api/look", { compartment: number }), { class: "order", "aria-label": `${name}, ${facts}`, "data-facts": facts });
+  return button(el("b", {}, name), () => choose(number), { class: "order", "aria-label": `${name}, ${facts}`, "data-facts": facts });
 }
 
 function question(number, tell) {

@@ -116,7 +116,7 @@ export const TEXTS = {
     helpWhy: "Take another door for this order and report this one.",
     helpReport: "Please report this door.",
   },
-  list: { next: "Next order", back: "Back to the list" },
+  list: { next: "Next order", back: "Back to the list", cancel: "Cancel" },
   round: {
     begin: "Check doors",
     title: "Check doors",
@@ -138,6 +138,15 @@ export const TEXTS = {
     missing: "Order missing",
     missingWhy: "This is reported. The door is free again. If the order is found, scan its label to load it.",
   },
+  swap: {
+    begin: "Exchange two orders",
+    hint: "Tap the two doors whose orders are to be exchanged.",
+    swapping: ([one, other]) => `Doors ${one} and ${other} are being opened. Exchange the two orders and close both doors.`,
+    ask_swapped: ([one, other]) => `Is the order of door ${one} now in door ${other}, and the other way round?`,
+    yes: "Yes, exchanged",
+    no: "No, as before",
+    over: (swapped) => (swapped ? "The two orders are exchanged." : "The two orders are where they were."),
+  },
   emergency: {
     begin: "Emergency: open all doors",
     why: "Every door opens, one after another. Afterwards each order has to be looked at. This is reported.",
@@ -155,6 +164,7 @@ export const TEXTS = {
     no_fitting_compartment: "No free compartment fits this order.",
     busy: "This door is just being opened. Please wait a moment.",
     door_open: "Close the door first.",
+    in_doubt: "Look into this door first.",
     sensor_disagrees: "The sensor says otherwise. Please look again.",
     disk_full: "This cabinet's disk is full. It takes no new orders; pickups still work. Please tell the hotline.",
   },

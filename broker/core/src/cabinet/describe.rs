@@ -33,6 +33,7 @@ pub(super) fn kind(fact: &Fact) -> &'static str {
         Fact::Audited(_) => "audited",
         Fact::Cleaning(_) => "cleaning",
         Fact::EmergencyOpened(_) => "emergency_opened",
+        Fact::Swapped(_) => "swapped",
     }
 }
 
@@ -54,6 +55,7 @@ pub(super) fn subject(fact: &Fact) -> (Option<Compartment>, Option<&OrderKey>) {
         Fact::AuditRequired(f) => (Some(f.compartment), f.order.as_ref()),
         Fact::Audited(f) => (Some(f.compartment), f.order.as_ref()),
         Fact::Cleaning(f) => (Some(f.compartment), None),
+        Fact::Swapped(f) => (Some(f.one_in), Some(&f.one)),
         Fact::Started(_)
         | Fact::CommandRefused(_)
         | Fact::CredentialRefused(_)
@@ -115,6 +117,10 @@ pub(super) fn text(fact: &Fact) -> String {
         Fact::BoardHealth(f) => format!("board {} {}", f.board, if f.answering { "answers" } else { "is silent" }),
         Fact::AuditRequired(f) => format!("compartment {} needs a look: book and sensor disagree", f.compartment),
         Fact::Wiped(_) => "everything was erased".to_owned(),
+        Fact::Swapped(f) => format!(
+            "{} exchanged two orders: {} is in compartment {} now, {} in {}",
+            f.staff, f.one, f.one_in, f.other, f.other_in
+        ),
         Fact::EmergencyOpened(f) if f.passed_over.is_empty() => format!("{} opens all doors", f.staff),
         Fact::EmergencyOpened(f) => {
             let doors: Vec<_> = f.passed_over.iter().map(Compartment::to_string).collect();

@@ -4,7 +4,7 @@ use schemas::api::{LiveEvent, LiveTelemetry, Rfc3339};
 use schemas::cbor;
 use schemas::messages::{
     Actor, Audited, Compartment, DoorState, Event, Fact, Finding, FleetMillis, KeysetRefused, Occupancy, OrderKey,
-    Stamp, Telemetry, Uplink,
+    Stamp, Swapped, Telemetry, Uplink,
 };
 use schemas::topics::Live;
 
@@ -142,6 +142,7 @@ impl Cabinet {
                 self.set_cleaning(turn, word.compartment, word.needed);
                 self.drop_lost_reservations(turn);
             }
+            Fact::Swapped(swapped) => self.swapped(turn, when, swapped),
             Fact::UnlockDone(done) => self.unlock_done(turn, &done),
             Fact::CommandRefused(refused) => self.command_refused(turn, &refused),
             // A cabinet that claims more than any book counts no further than that.
@@ -216,6 +217,16 @@ impl Cabinet {
             }
         }
         self.drop_lost_reservations(turn);
+    }
+
+    /// Two orders have changed places, by the word of staff, which also ends a doubt about them.
+    fn swapped(&mut self, turn: &mut Turn<'_>, when: When, swapped: Swapped) {
+        let Swapped { one, one_in, other, other_in, .. } = swapped;
+        for (order, at) in [(one, one_in), (other, other_in)] {
+            self.set_inside(turn, at, Inside { order: Some(order.clone()), stored: true, ..Inside::default() });
+            self.occupied(turn, &order, at);
+            self.tell_order(turn, when, &order, at, OrderFact::Moved);
+        }
     }
 
     /// The order is out, by the cabinet's word. A doubt about the compartment stays.

@@ -117,6 +117,10 @@ impl Cabinet {
             Fact::LoadAborted(load) => self.note_blind_staff(turn, when, load.compartment, None),
             Fact::Retrieved(taken) => self.note_blind_staff(turn, when, taken.compartment, Some(&taken.staff)),
             Fact::Audited(audited) => self.note_blind_staff(turn, when, audited.compartment, Some(&audited.staff)),
+            Fact::Swapped(swapped) => {
+                self.note_blind_staff(turn, when, swapped.one_in, Some(&swapped.staff));
+                self.note_blind_staff(turn, when, swapped.other_in, Some(&swapped.staff));
+            }
             Fact::Collected(taken) if self.is_blind(taken.compartment) => {
                 let by = ActorCredential { id: taken.credential }.into();
                 self.note_opened(turn, when, taken.compartment, &by, UnlockOutcome::OutcomeUnknown);

@@ -175,6 +175,8 @@ fn next_state(state: OrderState, fact: OrderFact) -> Option<OrderState> {
         OrderFact::Collected => (!taken_out).then_some(Collected),
         OrderFact::CollectedUnconfirmed => (!taken_out).then_some(CollectedUnconfirmed),
         OrderFact::Retrieved => (!taken_out).then_some(Retrieved),
+        // The same state, behind another door.
+        OrderFact::Moved => matches!(state, Stored | Overdue | Collecting | Recalled).then_some(state),
         // Whoever cancelled it wants nothing more of it.
         OrderFact::Missing => (!state.is_final() && !matches!(state, Recalled | Disputed)).then_some(Disputed),
     }

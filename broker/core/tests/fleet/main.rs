@@ -23,6 +23,7 @@ mod roles;
 mod secrets;
 mod staff;
 mod status;
+mod swaps;
 mod time;
 mod undoing;
 mod wiping;
