@@ -99,6 +99,18 @@ impl Shop {
         }
     }
 
+    /// Takes rows until that many messages about the order have come; returns the newest.
+    pub async fn until_messages(&mut self, order: &str, count: usize) -> anyhow::Result<Notification> {
+        loop {
+            let about: Vec<_> = self.notifications.iter().filter(|known| known.order.as_str() == order).collect();
+            if let Some(newest) = about.last().filter(|_| about.len() >= count) {
+                return Ok((*newest).clone());
+            }
+            let seen = about.len();
+            self.take().await.with_context(|| format!("waiting for message {count} about {order}, {seen} came"))?;
+        }
+    }
+
     /// Takes the next row, whatever it is.
     async fn take(&mut self) -> anyhow::Result<()> {
         let delivery = timeout(PATIENCE, self.client.next_row()).await.context("no row came")??;

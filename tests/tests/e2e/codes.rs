@@ -1,0 +1,45 @@
+//! A code that is sent again, and another one in its place.
+
+use anyhow::ensure;
+use fleet_cli::stage::CabinetPlan;
+use fleet_tests::{World, order};
+use schemas::api::OrderState;
+use schemas::ids::{Identity, TenantId};
+use schemas::topics::{OrderChange, Topic};
+
+fn topic(tenant: &TenantId, change: OrderChange) -> anyhow::Result<Topic> {
+    Ok(Topic::OrderChange { tenant: tenant.clone(), integration: "shop".parse()?, change })
+}
+
+/// Acceptance 5.
+#[tokio::test]
+async fn a_code_sent_again_is_the_same_and_with_another_one_it_is_dead() -> anyhow::Result<()> {
+    let mut world = World::start().await?;
+    let site = world.cabinet(CabinetPlan::new("berlin-01", "1-4:S")).await?;
+    world.shop.put(&order("A17", "berlin-01", "S")).await?;
+    let door = site.load("shop/A17").await?;
+    let first = world.shop.until_notified("A17").await?;
+    let Identity { tenant, .. } = world.operator.identity().clone();
+
+    for again in [2, 3] {
+        world.shop.client().publish(&topic(&tenant, OrderChange::Resend)?, br#"{"order":"A17"}"#.to_vec()).await?;
+        let sent = world.shop.until_messages("A17", again).await?;
+        ensure!(
+            sent.code == first.code && sent.qr == first.qr && sent.id != first.id,
+            "message {again} has another code"
+        );
+    }
+    world.shop.client().publish(&topic(&tenant, OrderChange::Reissue)?, br#"{"order":"A17"}"#.to_vec()).await?;
+    let other = world.shop.until_messages("A17", 4).await?;
+    ensure!(other.code != first.code && other.qr != first.qr, "the other code is the same");
+
+    // It is announced once the cabinet holds it, and with the same book the old one is dead.
+    for old in [&first.code, &first.qr] {
+        let answer = site.screen()?.enter(old).await?;
+        ensure!(answer.body["result"] == "refused", "{answer:?}");
+    }
+    site.no_more_pulses()?;
+    ensure!(site.collect(&other.code).await? == door);
+    world.shop.until_state("A17", OrderState::Collected).await?;
+    Ok(())
+}
