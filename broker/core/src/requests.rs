@@ -1,8 +1,10 @@
 //! Requests of people and integrations, and their answers.
 
+mod orders;
+
 use schemas::api::{
-    EnrolmentOffer, FleetStatus, OrderState, Policies, RejectReason, Reply, ReplyError, Request, RequestErrorCode,
-    Rfc3339, Scope, StaffDetail, parse,
+    EnrolmentOffer, FleetStatus, OrderState, Reply, ReplyError, Request, RequestErrorCode, Rfc3339, Scope, StaffDetail,
+    parse,
 };
 use schemas::cbor::Blob;
 use schemas::enrolment::is_device_serial;
@@ -16,7 +18,7 @@ use crate::delegations::Signed;
 use crate::effect::Effect;
 use crate::intents::{Dismiss, Intent};
 use crate::keysets::{Chain, Put};
-use crate::order::{Order, Wish};
+use crate::order::Wish;
 use crate::policy;
 use crate::roles::{Op, Reach, Right, authorise};
 use crate::tables::{CabinetRef, OrderRef};
@@ -432,80 +434,6 @@ impl FleetCore {
         left.retain(|member| member.name == *name);
         Ok(Reply::StaffMembers(left))
     }
-
-    fn policy(&self, asker: &Asker) -> Reply {
-        Reply::Policy(Box::new(self.orders.policies.detail(&asker.who.tenant)))
-    }
-
-    fn put_policies(
-        &mut self,
-        turn: &mut Turn<'_>,
-        asker: &Asker,
-        replaces: u64,
-        policies: Policies,
-        live: bool,
-    ) -> Result<Reply, ReplyError> {
-        self.orders.policies.put(turn, &asker.who, replaces, policies, live)?;
-        self.orders.sweep(turn, &self.config, &asker.who.tenant);
-        Ok(self.policy(asker))
-    }
-
-    fn put_for(
-        &mut self,
-        turn: &mut Turn<'_>,
-        asker: &Asker,
-        integration: Name,
-        put: schemas::api::OrderPut,
-    ) -> Result<Reply, ReplyError> {
-        if !put.recipient.fits() {
-            let text = crate::order::too_long();
-            return Err(error(RequestErrorCode::Malformed, text, "shorten it"));
-        }
-        let at = asker.order(OrderKey { integration: integration.clone(), order: put.order.clone() });
-        let (cabinets, config) = (&self.cabinets, &self.config);
-        let tenant = asker.who.tenant.clone();
-        let taken = self.orders.put(turn, config, (tenant, integration), put, |at| cabinets.contains_key(at));
-        taken.map_err(rejected)?;
-        // The cabinet answers within this turn; then the order says whether it got a compartment.
-        self.deliver(turn);
-        let refused = |order: &&Order| order.state == OrderState::Rejected;
-        match self.orders.find(&at).filter(refused).and_then(|order| order.reason) {
-            Some(reason) => Err(rejected(reason)),
-            None => Ok(Reply::Done),
-        }
-    }
-
-    fn show_order(&self, asker: &Asker, order: OrderKey) -> Result<Reply, ReplyError> {
-        let covered = asker.covers(&order.integration);
-        let at = asker.order(order);
-        let found = covered.then(|| self.orders.detail(&at)).flatten();
-        found.map(|detail| Reply::Order(Box::new(detail))).ok_or_else(|| unknown_order(&at.order))
-    }
-
-    fn cancel_for(&mut self, turn: &mut Turn<'_>, asker: &Asker, order: OrderKey) -> Result<Reply, ReplyError> {
-        let covered = asker.covers(&order.integration);
-        let at = asker.order(order);
-        // Asked for by a person, an unknown order is no news for the integration's stream.
-        if !covered || self.orders.find(&at).is_none() {
-            return Err(unknown_order(&at.order));
-        }
-        self.orders.cancel(turn, &self.config, &at).map(|_| Reply::Done).map_err(rejected)
-    }
-
-    fn wish_for(
-        &mut self,
-        turn: &mut Turn<'_>,
-        asker: &Asker,
-        order: OrderKey,
-        wish: Wish,
-    ) -> Result<Reply, ReplyError> {
-        let covered = asker.covers(&order.integration);
-        let at = asker.order(order);
-        if !covered || self.orders.find(&at).is_none() {
-            return Err(unknown_order(&at.order));
-        }
-        self.orders.wish(turn, &self.config, &at, wish).map(|()| Reply::Done).map_err(refused)
-    }
 }
 
 /// A token that is good for years is a key under a doormat.
@@ -539,47 +467,4 @@ fn check_text(field: &str, text: &str) -> Result<(), ReplyError> {
 fn out_of_scope(what: &str, asker: &Asker) -> ReplyError {
     let text = format!("{what} is outside the scope of {}", asker.who);
     error(RequestErrorCode::Forbidden, text, "an operator of the whole tenant can widen it: `fleet person scope`")
-}
-
-fn unknown_order(order: &OrderKey) -> ReplyError {
-    error(RequestErrorCode::Unknown, format!("there is no order {order}"), "`fleet order list` shows the newest ones")
-}
-
-fn rejected(reason: RejectReason) -> ReplyError {
-    let (code, hint) = way_out(reason);
-    error(code, format!("the order is rejected: {reason}"), hint)
-}
-
-/// Something was not done to an order; it stays as it is.
-fn refused(reason: RejectReason) -> ReplyError {
-    let (code, hint) = way_out(reason);
-    error(code, format!("nothing was changed: {reason}"), hint)
-}
-
-fn way_out(reason: RejectReason) -> (RequestErrorCode, &'static str) {
-    match reason {
-        RejectReason::NoFittingCompartment => {
-            (RequestErrorCode::Refused, "put it again when a compartment is free, or at another cabinet")
-        }
-        RejectReason::UnknownCabinet => (RequestErrorCode::Unknown, "`fleet cabinet list` shows all of them"),
-        RejectReason::OtherContent => (RequestErrorCode::Conflict, "an order's content never changes: use a new id"),
-        RejectReason::UnknownOrder => (RequestErrorCode::Unknown, "`fleet order list` shows the newest ones"),
-        RejectReason::TooLate => (RequestErrorCode::Conflict, "`fleet order show` tells how far it is"),
-        RejectReason::Malformed => (RequestErrorCode::Malformed, "asyncapi.yaml shows the fields"),
-        RejectReason::Quota => {
-            (RequestErrorCode::Unavailable, "`fleet integration quota` shows its limits, and changes them")
-        }
-        RejectReason::TooOften => {
-            (RequestErrorCode::Refused, "the order was extended, sent again or given another code too often")
-        }
-        RejectReason::DeadlineNotLater => {
-            (RequestErrorCode::Refused, "name an end that is in the future and behind the one that there is")
-        }
-        RejectReason::DeadlineTooFar => {
-            (RequestErrorCode::Refused, "`fleet policy show` tells how long an order of its category may be kept")
-        }
-        RejectReason::NoCodeYet => {
-            (RequestErrorCode::Conflict, "an order has a code once it is stored and its cabinet holds the code")
-        }
-    }
 }

@@ -1,6 +1,6 @@
 //! What other policies do to orders that are stored already. Nothing by themselves: an operator says so.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use schemas::api::{OrderState, Policies, PolicyChange};
@@ -56,7 +56,7 @@ impl Orders {
             let version = self.policies.live_version(&at.tenant);
             version.is_some_and(|version| order.window.as_ref().is_some_and(|window| window.policy < version))
         };
-        let tenants: Vec<_> = self.rows.iter().filter(behind).map(|(at, _)| at.tenant.clone()).collect();
+        let tenants: BTreeSet<_> = self.rows.iter().filter(behind).map(|(at, _)| at.tenant.clone()).collect();
         tenants.iter().for_each(|tenant| self.policies.begin_sweep(tenant));
     }
 

@@ -25,6 +25,7 @@ mod staff;
 mod status;
 mod swaps;
 mod time;
+mod time_crashes;
 mod undoing;
 mod wiping;
 mod wishes;

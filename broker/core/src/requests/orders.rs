@@ -1,0 +1,134 @@
+//! Requests about orders, and about how long they are kept.
+
+use schemas::api::{OrderPut, OrderState, Policies, RejectReason, Reply, ReplyError, RequestErrorCode};
+use schemas::ids::Name;
+use schemas::messages::OrderKey;
+
+use super::{Asker, error};
+use crate::core::FleetCore;
+use crate::order::{Order, Wish};
+use crate::turn::Turn;
+
+impl FleetCore {
+    pub(super) fn policy(&self, asker: &Asker) -> Reply {
+        Reply::Policy(Box::new(self.orders.policies.detail(&asker.who.tenant)))
+    }
+
+    pub(super) fn put_policies(
+        &mut self,
+        turn: &mut Turn<'_>,
+        asker: &Asker,
+        replaces: u64,
+        policies: Policies,
+        live: bool,
+    ) -> Result<Reply, ReplyError> {
+        self.orders.policies.put(turn, &asker.who, replaces, policies, live)?;
+        self.orders.sweep(turn, &self.config, &asker.who.tenant);
+        Ok(self.policy(asker))
+    }
+
+    pub(super) fn put_for(
+        &mut self,
+        turn: &mut Turn<'_>,
+        asker: &Asker,
+        integration: Name,
+        put: OrderPut,
+    ) -> Result<Reply, ReplyError> {
+        if !put.recipient.fits() {
+            let text = crate::order::too_long();
+            return Err(error(RequestErrorCode::Malformed, text, "shorten it"));
+        }
+        let at = asker.order(OrderKey { integration: integration.clone(), order: put.order.clone() });
+        let (cabinets, config) = (&self.cabinets, &self.config);
+        let tenant = asker.who.tenant.clone();
+        let taken = self.orders.put(turn, config, (tenant, integration), put, |at| cabinets.contains_key(at));
+        taken.map_err(rejected)?;
+        // The cabinet answers within this turn; then the order says whether it got a compartment.
+        self.deliver(turn);
+        let refused = |order: &&Order| order.state == OrderState::Rejected;
+        match self.orders.find(&at).filter(refused).and_then(|order| order.reason) {
+            Some(reason) => Err(rejected(reason)),
+            None => Ok(Reply::Done),
+        }
+    }
+
+    pub(super) fn show_order(&self, asker: &Asker, order: OrderKey) -> Result<Reply, ReplyError> {
+        let covered = asker.covers(&order.integration);
+        let at = asker.order(order);
+        let found = covered.then(|| self.orders.detail(&at)).flatten();
+        found.map(|detail| Reply::Order(Box::new(detail))).ok_or_else(|| unknown_order(&at.order))
+    }
+
+    pub(super) fn cancel_for(
+        &mut self,
+        turn: &mut Turn<'_>,
+        asker: &Asker,
+        order: OrderKey,
+    ) -> Result<Reply, ReplyError> {
+        let covered = asker.covers(&order.integration);
+        let at = asker.order(order);
+        // Asked for by a person, an unknown order is no news for the integration's stream.
+        if !covered || self.orders.find(&at).is_none() {
+            return Err(unknown_order(&at.order));
+        }
+        self.orders.cancel(turn, &self.config, &at).map(|_| Reply::Done).map_err(rejected)
+    }
+
+    pub(super) fn wish_for(
+        &mut self,
+        turn: &mut Turn<'_>,
+        asker: &Asker,
+        order: OrderKey,
+        wish: Wish,
+    ) -> Result<Reply, ReplyError> {
+        let covered = asker.covers(&order.integration);
+        let at = asker.order(order);
+        if !covered || self.orders.find(&at).is_none() {
+            return Err(unknown_order(&at.order));
+        }
+        self.orders.wish(turn, &self.config, &at, wish).map(|()| Reply::Done).map_err(refused)
+    }
+}
+
+fn unknown_order(order: &OrderKey) -> ReplyError {
+    error(RequestErrorCode::Unknown, format!("there is no order {order}"), "`fleet order list` shows the newest ones")
+}
+
+fn rejected(reason: RejectReason) -> ReplyError {
+    let (code, hint) = way_out(reason);
+    error(code, format!("the order is rejected: {reason}"), hint)
+}
+
+/// Something was not done to an order; it stays as it is.
+fn refused(reason: RejectReason) -> ReplyError {
+    let (code, hint) = way_out(reason);
+    error(code, format!("nothing was changed: {reason}"), hint)
+}
+
+fn way_out(reason: RejectReason) -> (RequestErrorCode, &'static str) {
+    match reason {
+        RejectReason::NoFittingCompartment => {
+            (RequestErrorCode::Refused, "put it again when a compartment is free, or at another cabinet")
+        }
+        RejectReason::UnknownCabinet => (RequestErrorCode::Unknown, "`fleet cabinet list` shows all of them"),
+        RejectReason::OtherContent => (RequestErrorCode::Conflict, "an order's content never changes: use a new id"),
+        RejectReason::UnknownOrder => (RequestErrorCode::Unknown, "`fleet order list` shows the newest ones"),
+        RejectReason::TooLate => (RequestErrorCode::Conflict, "`fleet order show` tells how far it is"),
+        RejectReason::Malformed => (RequestErrorCode::Malformed, "asyncapi.yaml shows the fields"),
+        RejectReason::Quota => {
+            (RequestErrorCode::Unavailable, "`fleet integration quota` shows its limits, and changes them")
+        }
+        RejectReason::TooOften => {
+            (RequestErrorCode::Refused, "the order was extended, sent again or given another code too often")
+        }
+        RejectReason::DeadlineNotLater => {
+            (RequestErrorCode::Refused, "name an end that is in the future and behind the one that there is")
+        }
+        RejectReason::DeadlineTooFar => {
+            (RequestErrorCode::Refused, "`fleet policy show` tells how long an order of its category may be kept")
+        }
+        RejectReason::NoCodeYet => {
+            (RequestErrorCode::Conflict, "an order has a code once it is stored and its cabinet holds the code")
+        }
+    }
+}
