@@ -8,7 +8,7 @@
 //! v1/<tenant>/integration/<name>/{status,notifications}                 fleet → backend   JSON, durable
 //! v1/<tenant>/<role>/<name>/request                                     person → fleet    JSON, MQTT 5 request
 //! v1/<tenant>/<role>/<name>/response                                    fleet → person    JSON, MQTT 5 response
-//! v1/<tenant>/live/<cabinet>/{presence,event,telemetry}                 fleet → people    JSON, may be lost
+//! v1/<tenant>/live/<cabinet>/{presence,event,telemetry,availability}                 fleet → people    JSON, may be lost
 //! ```
 
 use std::fmt;
@@ -77,16 +77,19 @@ pub enum Live {
     Presence,
     Event,
     Telemetry,
+    /// What is free for new orders. The one kind that integrations see, too.
+    Availability,
 }
 
 impl Live {
-    pub const ALL: [Self; 3] = [Self::Presence, Self::Event, Self::Telemetry];
+    pub const ALL: [Self; 4] = [Self::Presence, Self::Event, Self::Telemetry, Self::Availability];
 
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Presence => "presence",
             Self::Event => "event",
             Self::Telemetry => "telemetry",
+            Self::Availability => "availability",
         }
     }
 }

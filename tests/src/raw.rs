@@ -8,7 +8,7 @@ use certs::{ServerRoots, TlsIdentity};
 use fleet_cli::folder::PersonFolder;
 use fleet_cli::stage::PATIENCE;
 use rumqttc::v5::mqttbytes::QoS;
-use rumqttc::v5::mqttbytes::v5::{Packet, PubAckReason, SubscribeReasonCode};
+use rumqttc::v5::mqttbytes::v5::{Packet, PubAckReason, Publish, PublishProperties, SubscribeReasonCode};
 use rumqttc::v5::{AsyncClient, Event, EventLoop, MqttOptions};
 use rumqttc::{TlsConfiguration, Transport};
 use tokio::time::timeout;
@@ -27,6 +27,18 @@ pub enum Answered {
 pub struct RawClient {
     mqtt: AsyncClient,
     events: EventLoop,
+    /// What came meanwhile.
+    published: Vec<Publish>,
+}
+
+impl Answered {
+    pub fn is_taken(&self) -> bool {
+        *self == Self::Taken
+    }
+
+    pub fn is_refused(&self) -> bool {
+        matches!(self, Self::Refused(_))
+    }
 }
 
 impl RawClient {
@@ -41,7 +53,7 @@ impl RawClient {
         options.set_keep_alive(Duration::from_secs(30));
         options.set_max_packet_size(Some(1024 * 1024));
         let (mqtt, events) = AsyncClient::new(options, 16);
-        let mut client = Self { mqtt, events };
+        let mut client = Self { mqtt, events, published: Vec::new() };
         loop {
             if let Packet::ConnAck(_) = client.next().await? {
                 return Ok(client);
@@ -52,6 +64,33 @@ impl RawClient {
     /// Publishes with QoS 1.
     pub async fn publish(&mut self, topic: &str, payload: impl Into<Vec<u8>>) -> anyhow::Result<Answered> {
         self.mqtt.publish(topic, QoS::AtLeastOnce, false, payload.into()).await?;
+        self.answer().await
+    }
+
+    /// The same with a content type.
+    pub async fn publish_as(
+        &mut self,
+        topic: &str,
+        content_type: &str,
+        payload: impl Into<Vec<u8>>,
+    ) -> anyhow::Result<Answered> {
+        let properties =
+            PublishProperties { content_type: Some(content_type.to_owned()), ..PublishProperties::default() };
+        self.mqtt.publish_with_properties(topic, QoS::AtLeastOnce, false, payload.into(), properties).await?;
+        self.answer().await
+    }
+
+    /// Waits for a message of this topic.
+    pub async fn until_published(&mut self, topic: &str) -> anyhow::Result<Vec<u8>> {
+        loop {
+            if let Some(at) = self.published.iter().position(|message| message.topic == topic.as_bytes()) {
+                return Ok(self.published.remove(at).payload.to_vec());
+            }
+            self.next().await?;
+        }
+    }
+
+    async fn answer(&mut self) -> anyhow::Result<Answered> {
         loop {
             match self.next().await {
                 Ok(Packet::PubAck(ack)) => {
@@ -92,6 +131,9 @@ impl RawClient {
         loop {
             let event = timeout(PATIENCE, self.events.poll()).await.context("the gate did not answer")??;
             if let Event::Incoming(packet) = event {
+                if let Packet::Publish(message) = &packet {
+                    self.published.push(message.clone());
+                }
                 return Ok(packet);
             }
         }

@@ -24,7 +24,7 @@ impl Watch {
             while let Ok(item) = live.next().await {
                 match item {
                     LiveItem::Event(event) => events.lock().unwrap_or_else(PoisonError::into_inner).push(event),
-                    LiveItem::Presence(_) | LiveItem::Telemetry(_) | LiveItem::Lost(_) => {}
+                    LiveItem::Presence(_) | LiveItem::Telemetry(_) | LiveItem::Availability(_) | LiveItem::Lost(_) => {}
                 }
             }
         });

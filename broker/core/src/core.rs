@@ -125,6 +125,7 @@ impl FleetCore {
             Input::CabinetGone { tenant, cabinet, reason } => {
                 if let Some(cabinet) = self.cabinets.get_mut(&CabinetRef::new(tenant, cabinet)) {
                     cabinet.gone(turn, &reason);
+                    cabinet.tell_availability(turn);
                 }
             }
             Input::CabinetUp { tenant, cabinet, up, payload } => {
@@ -184,7 +185,10 @@ impl FleetCore {
         act: impl FnOnce(&mut Cabinet, &mut Turn<'_>),
     ) {
         match self.cabinets.get_mut(&CabinetRef::new(tenant.clone(), cabinet.clone())) {
-            Some(cabinet) => act(cabinet, turn),
+            Some(cabinet) => {
+                act(cabinet, turn);
+                cabinet.tell_availability(turn);
+            }
             None => {
                 let reason = "the cabinet is not registered: `fleet cabinet add` makes it known".to_owned();
                 turn.refuse(reason.clone());
@@ -201,6 +205,7 @@ impl FleetCore {
                 Intent::ToCabinet(to) => {
                     if let Some(cabinet) = self.cabinets.get_mut(&CabinetRef::new(to.tenant, to.cabinet)) {
                         cabinet.take(turn, &self.config, to.body);
+                        cabinet.tell_availability(turn);
                     }
                 }
                 Intent::ToOrder(to) => {

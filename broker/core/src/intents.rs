@@ -25,6 +25,8 @@ cbor_map! {
         2 => size: Size,
         3 => category: Category,
         4 => wants: Attributes,
+        /// How long it is safe there, in milliseconds, if its backend has said so.
+        5 opt => hold: Option<u64>,
     }
 }
 cbor_map! {

@@ -3,8 +3,8 @@
 mod orders;
 
 use schemas::api::{
-    EnrolmentOffer, FleetStatus, OrderState, Reply, ReplyError, Request, RequestErrorCode, Rfc3339, Scope, StaffDetail,
-    parse,
+    AvailabilityPage, EnrolmentOffer, FleetStatus, OrderState, Reply, ReplyError, Request, RequestErrorCode, Rfc3339,
+    Scope, StaffDetail, parse,
 };
 use schemas::cbor::Blob;
 use schemas::enrolment::is_device_serial;
@@ -29,7 +29,7 @@ const TEXT_MAX: usize = 200;
 /// Longest life of an enrolment token.
 const OFFER_MAX_MILLIS: FleetMillis = 60 * 24 * 60 * 60 * 1_000;
 
-/// Cabinets in an answer to `fleet.status`.
+/// Cabinets in an answer to `fleet.status` and `availability`.
 const STATUS_PAGE: usize = 200;
 
 /// Somebody who may do what is asked.
@@ -125,6 +125,9 @@ impl FleetCore {
             Request::CabinetShow { cabinet } => {
                 let detail = self.cabinet(&asker.cabinet(cabinet))?.detail();
                 Ok(Some(Reply::Cabinet(Box::new(detail))))
+            }
+            Request::Availability { cabinet, after } => {
+                self.availability(&asker, cabinet.as_ref(), after.as_ref()).map(Some)
             }
             Request::OrderPut { integration, order } => self.put_for(turn, &asker, integration, order).map(Some),
             Request::OrderList { cabinet, overdue } => {
@@ -270,7 +273,10 @@ impl FleetCore {
             return Err(out_of_scope("the whole tenant", asker));
         }
         let (covered, what) = match request {
-            Request::CabinetList {} | Request::FleetStatus { .. } | Request::OrderList { cabinet: None, .. } => {
+            Request::CabinetList {}
+            | Request::FleetStatus { .. }
+            | Request::Availability { cabinet: None, .. }
+            | Request::OrderList { cabinet: None, .. } => {
                 return Ok(());
             }
             Request::CabinetAdd { cabinet, site, .. } => {
@@ -285,6 +291,7 @@ impl FleetCore {
             | Request::Challenge { cabinet, .. }
             | Request::UnlockSigned { cabinet, .. }
             | Request::UnlockList { cabinet, .. }
+            | Request::Availability { cabinet: Some(cabinet), .. }
             | Request::OrderList { cabinet: Some(cabinet), .. } => {
                 (self.is_in_scope(asker, cabinet), format!("cabinet {cabinet}"))
             }
@@ -389,18 +396,34 @@ impl FleetCore {
         own.map(|(_, cabinet)| cabinet.summary()).collect()
     }
 
-    /// What the core knows of it; the rest is the shell's.
-    fn status(&self, now: FleetMillis, asker: &Asker, after: Option<&CabinetId>) -> FleetStatus {
-        let own = self.cabinets.iter().filter(|(at, cabinet)| {
+    /// Cabinets in use behind `after` that the asker sees.
+    fn in_sight(&self, asker: &Asker, after: Option<&CabinetId>) -> impl Iterator<Item = (&CabinetRef, &Cabinet)> {
+        self.cabinets.iter().filter(move |(at, cabinet)| {
             at.tenant == asker.who.tenant
                 && after.is_none_or(|after| at.cabinet > *after)
                 && !cabinet.is_wiped()
                 && asker.scope.covers(&at.cabinet, Some(&cabinet.registration().site))
-        });
-        let mut cabinets: Vec<_> =
-            own.take(STATUS_PAGE + 1).map(|(at, cabinet)| cabinet.health(self.alarms.get(at).cloned())).collect();
-        let more = cabinets.len() > STATUS_PAGE;
-        cabinets.truncate(STATUS_PAGE);
+        })
+    }
+
+    fn availability(
+        &mut self,
+        asker: &Asker,
+        cabinet: Option<&CabinetId>,
+        after: Option<&CabinetId>,
+    ) -> Result<Reply, ReplyError> {
+        if let Some(only) = cabinet {
+            let cabinets = vec![self.cabinet(&asker.cabinet(only.clone()))?.availability()];
+            return Ok(Reply::Availability(AvailabilityPage { cabinets, more: false }));
+        }
+        let (cabinets, more) = page(self.in_sight(asker, after).map(|(_, cabinet)| cabinet.availability()));
+        Ok(Reply::Availability(AvailabilityPage { cabinets, more }))
+    }
+
+    /// What the core knows of it; the rest is the shell's.
+    fn status(&self, now: FleetMillis, asker: &Asker, after: Option<&CabinetId>) -> FleetStatus {
+        let seen = self.in_sight(asker, after);
+        let (cabinets, more) = page(seen.map(|(at, cabinet)| cabinet.health(self.alarms.get(at).cloned())));
         let version = env!("CARGO_PKG_VERSION").to_owned();
         let keyset = self.keysets.of(&asker.who.tenant).and_then(Chain::newest).map_or(0, |row| row.version);
         FleetStatus {
@@ -454,6 +477,12 @@ fn checked_offer(
         return Err(error(RequestErrorCode::Malformed, text, "choose another --valid-for; compare the clocks"));
     }
     Ok(Offer { instance, secret: secret_hash, device_serial, expires, used: None, by: by.clone() })
+}
+
+/// As many as fit into one answer, and whether there are more.
+fn page<T>(mut all: impl Iterator<Item = T>) -> (Vec<T>, bool) {
+    let page = all.by_ref().take(STATUS_PAGE).collect();
+    (page, all.next().is_some())
 }
 
 fn check_text(field: &str, text: &str) -> Result<(), ReplyError> {

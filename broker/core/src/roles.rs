@@ -71,6 +71,7 @@ ops! {
     CabinetWipe = "cabinet.wipe", [Operator], false, Cabinet;
     CabinetKeep = "cabinet.keep", [Operator], false, Cabinet;
     CabinetBreakGlass = "cabinet.break_glass", [Operator, Support], false, Cabinet;
+    Availability = "availability", [Operator, Support, Auditor], true, Cabinet;
     OrderList = "order.list", [Operator, Support, Auditor], true, Cabinet;
     OrderShow = "order.show", [Operator, Support, Auditor], true, Cabinet;
     OrderPut = "order.put", [Operator], false, Cabinet;

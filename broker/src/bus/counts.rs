@@ -27,6 +27,7 @@ pub struct Dropped {
     pub presence: u64,
     pub event: u64,
     pub telemetry: u64,
+    pub availability: u64,
 }
 
 impl Dropped {
@@ -35,6 +36,7 @@ impl Dropped {
             Live::Presence => self.presence += 1,
             Live::Event => self.event += 1,
             Live::Telemetry => self.telemetry += 1,
+            Live::Availability => self.availability += 1,
         }
     }
 }

@@ -112,6 +112,7 @@ fn kind_of(live: Live) -> u8 {
         Live::Presence => 1,
         Live::Event => 2,
         Live::Telemetry => 3,
+        Live::Availability => 4,
     }
 }
 
@@ -185,7 +186,7 @@ mod tests {
             decode(bytes.into()).unwrap_err()
         };
         assert_eq!(with(0, 2), FrameError::UnknownVersion(2));
-        assert_eq!(with(1, 4), FrameError::UnknownKind(4));
+        assert_eq!(with(1, 5), FrameError::UnknownKind(5));
         assert_eq!(with(1, 0), FrameError::HeartbeatWithContent);
         assert_eq!(with(18, 200), FrameError::Truncated);
         assert_eq!(with(18, 0), FrameError::Truncated);

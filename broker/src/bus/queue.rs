@@ -33,11 +33,11 @@ impl Queue {
     /// presence, the new one is given back.
     pub(super) fn push(&mut self, frame: Queued) -> Result<u64, Queued> {
         match frame.live {
-            Live::Event | Live::Presence if self.kept.has_room(&frame) => {
+            Live::Event | Live::Presence | Live::Availability if self.kept.has_room(&frame) => {
                 self.kept.push_back(frame);
                 Ok(0)
             }
-            Live::Event | Live::Presence => Err(frame),
+            Live::Event | Live::Presence | Live::Availability => Err(frame),
             Live::Telemetry => {
                 let mut displaced = 0;
                 while !self.telemetry.has_room(&frame) && self.telemetry.pop_front().is_some() {
@@ -53,7 +53,7 @@ impl Queue {
     /// an event here would lose it without a word to its publisher.
     pub(super) fn put_back(&mut self, frame: Queued) {
         match frame.live {
-            Live::Event | Live::Presence => self.kept.push_front(frame),
+            Live::Event | Live::Presence | Live::Availability => self.kept.push_front(frame),
             Live::Telemetry => self.telemetry.push_front(frame),
         }
     }

@@ -22,7 +22,7 @@ use fleet_core::{
     status_page, stream_key, unlock_key, unlock_page,
 };
 use fleet_store::{Reserved, Snapshots};
-use schemas::api::{CertificateId, Reply, ReplyError, RequestErrorCode, Rfc3339};
+use schemas::api::{CertificateId, JSON_TYPE, Reply, ReplyError, RequestErrorCode, Rfc3339, as_json};
 use schemas::ids::{CabinetId, Identity, Name, TenantId};
 use schemas::messages::FleetMillis;
 use schemas::step::{Store, StoreError};
@@ -47,7 +47,6 @@ use tickets::{Asker, Purpose, Tickets};
 const BATCH_MAX: usize = 512;
 /// Two connections of one certificate that both speak within this are two places.
 const HEARD_JUST_NOW: Duration = Duration::from_secs(5);
-const JSON: &str = "application/json";
 
 /// What the driver speaks to.
 #[derive(Clone)]
@@ -314,25 +313,26 @@ impl<S: Store + Snapshots + Reserved> Driver<S> {
                 }
                 Ok(())
             }
-            GateInput::OrderPut { integration, payload, ack, .. } => {
+            GateInput::OrderPut { integration, payload, content_type, ack, .. } => {
+                let Some((payload, ack)) = document(content_type, &payload, ack) else { return Ok(()) };
                 let Identity { tenant, name, .. } = integration;
-                let input = Input::OrderPut { tenant, integration: name, payload: payload.to_vec() };
-                self.decide(input, Some(ack), batch)
+                self.decide(Input::OrderPut { tenant, integration: name, payload }, Some(ack), batch)
             }
-            GateInput::OrderCancel { integration, payload, ack, .. } => {
+            GateInput::OrderCancel { integration, payload, content_type, ack, .. } => {
+                let Some((payload, ack)) = document(content_type, &payload, ack) else { return Ok(()) };
                 let Identity { tenant, name, .. } = integration;
-                let input = Input::OrderCancel { tenant, integration: name, payload: payload.to_vec() };
-                self.decide(input, Some(ack), batch)
+                self.decide(Input::OrderCancel { tenant, integration: name, payload }, Some(ack), batch)
             }
-            GateInput::OrderChange { integration, change, payload, ack, .. } => {
+            GateInput::OrderChange { integration, change, payload, content_type, ack, .. } => {
+                let Some((payload, ack)) = document(content_type, &payload, ack) else { return Ok(()) };
                 let Identity { tenant, name, .. } = integration;
-                let input = Input::OrderChange { tenant, integration: name, change, payload: payload.to_vec() };
-                self.decide(input, Some(ack), batch)
+                self.decide(Input::OrderChange { tenant, integration: name, change, payload }, Some(ack), batch)
             }
-            GateInput::Request { conn, who, payload, correlation, ack, .. } => {
+            GateInput::Request { conn, who, payload, content_type, correlation, ack, .. } => {
                 debug!(%who, "request");
+                let Some((payload, ack)) = document(content_type, &payload, ack) else { return Ok(()) };
                 let ticket = self.tickets.asked(Asker { conn, correlation });
-                self.decide(Input::Request { ticket, who, payload: payload.to_vec() }, Some(ack), batch)
+                self.decide(Input::Request { ticket, who, payload }, Some(ack), batch)
             }
             GateInput::StreamOpened { conn, integration, stream, window } => {
                 let (cursor, newest) = self.core.heads(&integration.tenant, &integration.name, stream);
@@ -514,8 +514,19 @@ impl<S: Store + Snapshots + Reserved> Driver<S> {
 
 fn respond(gate: &GateHandle, asker: &Asker, reply: &Reply) {
     let json = serde_json::to_vec(reply).unwrap_or_else(|error| unreachable!("replies always encode: {error}"));
-    if let Err(error) = gate.respond(asker.conn, json.into(), asker.correlation.clone(), JSON) {
+    if let Err(error) = gate.respond(asker.conn, json.into(), asker.correlation.clone(), JSON_TYPE) {
         info!(conn = %asker.conn, %error, "a reply did not find its asker");
+    }
+}
+
+/// What somebody has published, as JSON; refused at once if it cannot be that.
+fn document(content_type: Option<String>, payload: &[u8], ack: Ack) -> Option<(Vec<u8>, Ack)> {
+    match as_json(content_type.as_deref(), payload) {
+        Ok(json) => Some((json.into_owned(), ack)),
+        Err(error) => {
+            ack.refuse(AckRefusal::PayloadInvalid, &error.to_string());
+            None
+        }
     }
 }
 

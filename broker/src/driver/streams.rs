@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use fleet_core::signing::{Reveal, SignerReply};
 use fleet_core::{LEAP, STREAM, render_row, sealed_in_row, stream_key};
+use schemas::api::JSON_TYPE;
 use schemas::cbor::Blob;
 use schemas::crypto::codes::Secret;
 use schemas::ids::{Identity, Name, TenantId};
@@ -15,8 +16,8 @@ use tracing::{debug, error, warn};
 use crate::gate::{CloseReason, ConnId, GateHandle, SendError};
 use crate::signer::SignerClient;
 
+use super::DriverError;
 use super::tickets::{Purpose, Tickets};
-use super::{DriverError, JSON};
 
 type Key = (TenantId, Name, Stream);
 
@@ -242,7 +243,7 @@ impl Consumer {
                 return false;
             }
         };
-        match gate.row(self.conn, stream, n, payload.into(), JSON) {
+        match gate.row(self.conn, stream, n, payload.into(), JSON_TYPE) {
             Ok(()) => {
                 self.rests = Duration::ZERO;
                 self.sent = n;

@@ -8,7 +8,7 @@
 //! | staff       | `request`                     | own `response`                               |
 
 use schemas::ids::{Identity, Role};
-use schemas::topics::{Filter, LiveFilter, OrderChange, Stream, Topic, Up};
+use schemas::topics::{Filter, Live, LiveFilter, OrderChange, Stream, Topic, Up};
 
 use super::rule::Rule;
 
@@ -90,7 +90,7 @@ pub(super) fn subscribe(who: &Identity, suffix: bool, filter: Filter) -> Result<
             if live.tenant != who.tenant {
                 return Err(Rule::ForeignTenant);
             }
-            if sees_live(who.role) { Ok(Subscription::Live(live)) } else { Err(Rule::NotForRole) }
+            if sees_live(who.role, live.live) { Ok(Subscription::Live(live)) } else { Err(Rule::NotForRole) }
         }
         Filter::Exact(topic) => {
             if *topic.tenant() != who.tenant {
@@ -145,10 +145,12 @@ fn own_conversation(who: &Identity, owner: &Identity) -> Result<(), Rule> {
     if who == owner { Ok(()) } else { Err(Rule::ForeignTopic) }
 }
 
-fn sees_live(role: Role) -> bool {
+/// `kind`: the only one that is asked for.
+fn sees_live(role: Role, kind: Option<Live>) -> bool {
     match role {
         Role::Operator | Role::Support | Role::Technician | Role::Auditor => true,
-        Role::Server | Role::Cabinet | Role::Integration | Role::Staff => false,
+        Role::Integration => kind == Some(Live::Availability),
+        Role::Server | Role::Cabinet | Role::Staff => false,
     }
 }
 
@@ -179,7 +181,7 @@ mod tests {
                     topics.push(format!("v1/{tenant}/{role}/c1/{leaf}"));
                 }
             }
-            for live in ["presence", "event", "telemetry"] {
+            for live in ["presence", "event", "telemetry", "availability"] {
                 topics.push(format!("v1/{tenant}/live/c1/{live}"));
             }
         }
@@ -201,7 +203,12 @@ mod tests {
         topics().into_iter().filter(allowed).collect()
     }
 
-    const LIVE: [&str; 3] = ["v1/acme/live/c1/presence", "v1/acme/live/c1/event", "v1/acme/live/c1/telemetry"];
+    const LIVE: [&str; 4] = [
+        "v1/acme/live/c1/presence",
+        "v1/acme/live/c1/event",
+        "v1/acme/live/c1/telemetry",
+        "v1/acme/live/c1/availability",
+    ];
 
     #[test]
     fn of_the_whole_tree_each_role_publishes_only_its_own() {
@@ -239,10 +246,20 @@ mod tests {
             [
                 "v1/acme/integration/c1/status",
                 "v1/acme/integration/c1/notifications",
-                "v1/acme/integration/c1/response"
+                "v1/acme/integration/c1/response",
+                "v1/acme/live/c1/availability"
             ]
         );
-        assert_eq!(subscribable("integration:acme:c1", true), ["v1/acme/integration/c1/response"]);
+        assert_eq!(
+            subscribable("integration:acme:c1", true),
+            ["v1/acme/integration/c1/response", "v1/acme/live/c1/availability"]
+        );
+        for all in ["v1/acme/live/#", "v1/acme/live/+/#", "v1/acme/live/c1/+"] {
+            let filter = Filter::parse(all).unwrap();
+            assert_eq!(subscribe(&identity("integration:acme:c1"), false, filter), Err(Rule::NotForRole), "{all}");
+        }
+        let each = Filter::parse("v1/acme/live/+/availability").unwrap();
+        assert!(subscribe(&identity("integration:acme:c1"), false, each).is_ok());
         assert_eq!(subscribable("staff:acme:c1", false), ["v1/acme/staff/c1/response"]);
         for role in ["operator", "support", "technician", "auditor"] {
             let mut expected = vec![format!("v1/acme/{role}/c1/response")];

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
-use schemas::api::Rfc3339;
+
+use schemas::api::{HoldMinutes, Rfc3339};
 use schemas::ids::{CabinetId, Name, Role, SiteId, TenantId};
 use schemas::messages::{Category, Compartment, OrderKey, Size};
 
@@ -631,6 +632,9 @@ pub(super) struct OrderPutArgs {
     /// Staff may not load it yet
     #[arg(long)]
     pub(super) not_ready: bool,
+    /// Keep its compartment so long until it is loaded
+    #[arg(long, value_name = "MINUTES")]
+    pub(super) hold: Option<HoldMinutes>,
 }
 
 #[derive(Debug, clap::Args)]

@@ -4,7 +4,7 @@ use std::io::{self, Write as _};
 
 use anyhow::Context as _;
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets};
-use schemas::api::Rfc3339;
+use schemas::api::{AttributeFlags, FreeCompartments, Rfc3339};
 use serde::Serialize;
 
 /// Columns that everything is readable in.
@@ -53,6 +53,20 @@ pub(super) fn warning(text: &str, json: bool) {
         false => format!("warning: {text}"),
     };
     let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// `2 M, 1 L refrigerated`, or `nothing`.
+pub(super) fn free(kinds: &[FreeCompartments]) -> String {
+    let one = |kind: &FreeCompartments| {
+        let AttributeFlags { refrigerated, restricted, accessible } = kind.offers;
+        let offers = [(refrigerated, " refrigerated"), (restricted, " restricted"), (accessible, " accessible")];
+        let offers: String = offers.into_iter().filter(|(set, _)| *set).map(|(_, word)| word).collect();
+        format!("{} {}{offers}", kind.count, kind.size)
+    };
+    match kinds {
+        [] => "nothing".to_owned(),
+        kinds => kinds.iter().map(one).collect::<Vec<_>>().join(", "),
+    }
 }
 
 /// A time for a person: UTC, to the second.

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use schemas::api::{LiveEvent, LivePresence, LiveTelemetry};
+use schemas::api::{Availability, LiveEvent, LivePresence, LiveTelemetry};
 use schemas::ids::CabinetId;
 use schemas::messages::DoorState;
 
@@ -62,6 +62,7 @@ fn line(item: &LiveItem) -> String {
         LiveItem::Presence(presence) => presence_line(presence),
         LiveItem::Event(event) => event_line(event),
         LiveItem::Telemetry(telemetry) => telemetry_line(telemetry),
+        LiveItem::Availability(available) => availability_line(available),
         LiveItem::Lost(count) => format!("... {count} messages were not shown: too many at once"),
     }
 }
@@ -70,6 +71,11 @@ fn presence_line(presence: &LivePresence) -> String {
     let state = if presence.online { "online" } else { "offline" };
     let reason = presence.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
     format!("{}  {:<12}  {state}{reason}", output::time(presence.at), presence.cabinet.as_str())
+}
+
+fn availability_line(available: &Availability) -> String {
+    // It has no time of its own: it is how things are now.
+    format!("{:>8}  {:<12}  free: {}", "", available.cabinet.as_str(), output::free(&available.free))
 }
 
 fn event_line(event: &LiveEvent) -> String {

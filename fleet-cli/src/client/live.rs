@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::Publish;
-use schemas::api::{LiveEvent, LivePresence, LiveTelemetry};
+use schemas::api::{Availability, LiveEvent, LivePresence, LiveTelemetry};
 use schemas::ids::{CabinetId, TenantId};
 use schemas::topics::{Live, Topic};
 use serde::Serialize;
@@ -25,6 +25,7 @@ pub enum LiveItem {
     Presence(LivePresence),
     Event(LiveEvent),
     Telemetry(LiveTelemetry),
+    Availability(Availability),
     /// The reader was too slow: so many messages were dropped before the next one.
     Lost(u64),
 }
@@ -81,6 +82,7 @@ fn read(message: &Publish) -> Result<LiveItem, ClientError> {
         Live::Presence => parse(message).map(LiveItem::Presence),
         Live::Event => parse(message).map(LiveItem::Event),
         Live::Telemetry => parse(message).map(LiveItem::Telemetry),
+        Live::Availability => parse(message).map(LiveItem::Availability),
     }
 }
 

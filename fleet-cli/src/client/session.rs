@@ -91,6 +91,7 @@ impl Client {
             | Request::CabinetShow { .. }
             | Request::OrderPut { .. }
             | Request::OrderList { .. }
+            | Request::Availability { .. }
             | Request::OrderShow { .. }
             | Request::OrderCancel { .. }
             | Request::OrderExtend { .. }

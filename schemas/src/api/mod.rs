@@ -3,6 +3,7 @@
 //! In what the fleet reads, unknown fields are refused with their name: a field that is spelled wrong must not be taken
 //! for one left out. What the fleet sends may grow within a major version, so its readers pass over unknown fields.
 
+mod content;
 mod health;
 mod identity;
 mod keys;
@@ -13,22 +14,25 @@ mod request;
 mod status;
 mod time;
 
+pub use content::{CBOR_TYPE, JSON_TYPE, as_json};
 pub use health::{AlarmSeen, CabinetHealth, FleetStatus};
 pub use identity::{CertificateDetail, CertificateId, IdentityDetail, IdentityPage, RevocationDetail, Scope};
 pub use keys::{ChallengeIssued, ChallengeText, HexBytes, KeysetHolders, KeysetKept, KeysetKey, KeysetList};
-pub use order::{AttributeFlags, OrderCancel, OrderExtend, OrderNamed, OrderPut, PHONE_MAX, Recipient};
+pub use order::{
+    AttributeFlags, HOLD_MINUTES_MAX, HoldMinutes, OrderCancel, OrderExtend, OrderNamed, OrderPut, PHONE_MAX, Recipient,
+};
 pub use policy::{
     Grace, MINUTES_MAX, Minutes, Percent, Policies, Policy, PolicyChange, PolicyDetail, PolicyError, REMINDERS_MAX,
 };
 pub use quota::{QuotaDetail, QuotaLimits, QuotaOverrides};
 pub use request::{
-    BackupMade, BadgeIssued, BreakGlassShown, CabinetDetail, CabinetSummary, CompartmentDetail, EnrolmentOffer,
-    OrderDetail, OrderSummary, Reply, ReplyError, Request, RequestErrorCode, StaffDetail, StaffIssued, StatusPage,
-    UnlockPage, UnlockRecord, UnlockResult, UnlockRight, WipeDetail,
+    AvailabilityPage, BackupMade, BadgeIssued, BreakGlassShown, CabinetDetail, CabinetSummary, CompartmentDetail,
+    EnrolmentOffer, OrderDetail, OrderSummary, Reply, ReplyError, Request, RequestErrorCode, StaffDetail, StaffIssued,
+    StatusPage, UnlockPage, UnlockRecord, UnlockResult, UnlockRight, WipeDetail,
 };
 pub use status::{
-    LiveCompartment, LiveEvent, LivePresence, LiveTelemetry, Notification, NotificationKind, OrderState, RejectReason,
-    Status,
+    Availability, FreeCompartments, LiveCompartment, LiveEvent, LivePresence, LiveTelemetry, Notification,
+    NotificationKind, OrderState, RejectReason, Status,
 };
 pub use time::Rfc3339;
 
@@ -46,6 +50,8 @@ pub enum JsonError {
     TooLong,
     #[error("payload is not the expected JSON: {0}")]
     Shape(String),
+    #[error("the content type has to be {JSON_TYPE} or {CBOR_TYPE}")]
+    ContentType,
 }
 
 /// Reads one JSON document, strictly.

@@ -77,6 +77,44 @@ pub struct OrderPut {
     /// Whether staff may load it now. An order that is not ready holds no compartment.
     #[serde(default = "ready_by_default")]
     pub ready: bool,
+    /// How long its compartment is safe from other orders until it is loaded. Left out: as the fleet's settings say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold_minutes: Option<HoldMinutes>,
+}
+
+/// Longest that a compartment is held for an order: a week.
+pub const HOLD_MINUTES_MAX: u32 = 7 * 24 * 60;
+
+/// 1 to [`HOLD_MINUTES_MAX`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "u32", into = "u32")]
+pub struct HoldMinutes(u32);
+
+impl HoldMinutes {
+    pub fn millis(self) -> u64 {
+        u64::from(self.0) * 60_000
+    }
+}
+
+impl TryFrom<u32> for HoldMinutes {
+    type Error = String;
+    fn try_from(minutes: u32) -> Result<Self, String> {
+        let fits = (1..=HOLD_MINUTES_MAX).contains(&minutes);
+        fits.then_some(Self(minutes)).ok_or_else(|| format!("hold_minutes has to be 1 to {HOLD_MINUTES_MAX}"))
+    }
+}
+
+impl std::str::FromStr for HoldMinutes {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.parse::<u32>().map_err(|error| error.to_string())?.try_into()
+    }
+}
+
+impl From<HoldMinutes> for u32 {
+    fn from(minutes: HoldMinutes) -> Self {
+        minutes.0
+    }
 }
 
 /// Payload of `orders/extend`.
@@ -121,6 +159,9 @@ mod tests {
             (r#"{"order":"A17","cabinet":"c1","size":"M"}"#, "missing field `category`"),
             (r#"{"order":"A17","cabinet":"c1","size":"M","category":"retail","redy":true}"#, "unknown field `redy`"),
             (r#"{"order":"A17"} trailing"#, ""),
+            (r#"{"order":"A17","cabinet":"c1","size":"M","category":"retail","hold_minutes":0}"#, "1 to 10080"),
+            (r#"{"order":"A17","cabinet":"c1","size":"M","category":"retail","hold_minutes":10081}"#, "1 to 10080"),
+            (r#"{"order":"A17","cabinet":"c1","size":"M","category":"retail","hold_minutes":"5"}"#, "expected u32"),
         ] {
             let error = crate::api::parse::<OrderPut>(json.as_bytes()).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");

@@ -11,8 +11,8 @@ use crate::messages::{
 use crate::topics::Stream;
 
 use super::{
-    AttributeFlags, ChallengeIssued, FleetStatus, HexBytes, IdentityDetail, IdentityPage, KeysetList, OrderPut,
-    OrderState, Policies, PolicyChange, PolicyDetail, QuotaDetail, QuotaOverrides, Rfc3339, Scope, Status,
+    AttributeFlags, Availability, ChallengeIssued, FleetStatus, HexBytes, IdentityDetail, IdentityPage, KeysetList,
+    OrderPut, OrderState, Policies, PolicyChange, PolicyDetail, QuotaDetail, QuotaOverrides, Rfc3339, Scope, Status,
 };
 
 /// What is asked, by `op`.
@@ -52,6 +52,16 @@ pub enum Request {
     CabinetBreakGlass { cabinet: CabinetId, reason: String },
     #[serde(rename = "cabinet.list")]
     CabinetList {},
+    /// What is free for new orders at each cabinet. A page at a time.
+    #[serde(rename = "availability")]
+    Availability {
+        /// Only this cabinet.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cabinet: Option<CabinetId>,
+        /// Only cabinets behind this one: the last one of the page before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<CabinetId>,
+    },
     #[serde(rename = "cabinet.show")]
     CabinetShow { cabinet: CabinetId },
     /// Operator: puts an order in the name of an integration.
@@ -405,6 +415,13 @@ pub struct StatusPage {
     pub more: bool,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AvailabilityPage {
+    pub cabinets: Vec<Availability>,
+    /// More cabinets follow behind the last one.
+    pub more: bool,
+}
+
 /// A backup that is whole and on disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BackupMade {
@@ -425,6 +442,7 @@ pub enum Reply {
     Error(ReplyError),
     Cabinets(Vec<CabinetSummary>),
     Cabinet(Box<CabinetDetail>),
+    Availability(AvailabilityPage),
     Orders(Vec<OrderSummary>),
     Order(Box<OrderDetail>),
     Unlock(UnlockResult),

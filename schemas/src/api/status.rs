@@ -4,9 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::cbor_code;
 use crate::ids::{CabinetId, OrderId};
-use crate::messages::{Compartment, Telemetry};
+use crate::messages::{Compartment, Size, Telemetry};
 
-use super::{Recipient, Rfc3339};
+use super::{AttributeFlags, Recipient, Rfc3339};
 
 cbor_code! {
     /// State of an order (product.md, State machines).
@@ -137,6 +137,23 @@ pub struct LivePresence {
     pub at: Rfc3339,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+/// Payload of `live/<cabinet>/availability`, each time that it changes, and a line in the answer to `availability`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Availability {
+    pub cabinet: CabinetId,
+    pub online: bool,
+    /// What a new order could get now. A larger compartment takes a smaller order, so add those up that serve.
+    pub free: Vec<FreeCompartments>,
+}
+
+/// Compartments of one kind that are free, at least one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FreeCompartments {
+    pub size: Size,
+    pub offers: AttributeFlags,
+    pub count: u32,
 }
 
 /// Payload of `live/<cabinet>/event`. `fact` is the CBOR fact in JSON, by name.

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use schemas::api::{JSON_MAX, parse};
 use schemas::api::{
-    LiveEvent, LivePresence, LiveTelemetry, Notification, NotificationKind, OrderCancel, OrderExtend, OrderNamed,
-    OrderPut, OrderState, RejectReason, Reply, Request, RequestErrorCode, Status, UnlockRight,
+    Availability, LiveEvent, LivePresence, LiveTelemetry, Notification, NotificationKind, OrderCancel, OrderExtend,
+    OrderNamed, OrderPut, OrderState, RejectReason, Reply, Request, RequestErrorCode, Status, UnlockRight,
 };
+use schemas::api::{JSON_MAX, parse};
 use schemas::ids::{Identity, Role};
 use schemas::messages::{Category, DoorState, KeyPurpose, Occupancy, RefusalReason, Size, UnlockOutcome};
 use schemas::topics::{Filter, Live, OrderChange, Stream, Topic};
@@ -37,7 +37,7 @@ fn rewrite<T: Serialize + DeserializeOwned>(value: &Value) -> Result<Value, Stri
     Ok(serde_json::to_value(read).unwrap())
 }
 
-const PAYLOADS: [Payload; 11] = [
+const PAYLOADS: [Payload; 12] = [
     Payload { message: "orderPut", schema: "OrderPut", read_by_fleet: true, rewrite: rewrite::<OrderPut> },
     Payload { message: "orderCancel", schema: "OrderCancel", read_by_fleet: true, rewrite: rewrite::<OrderCancel> },
     Payload { message: "orderExtend", schema: "OrderExtend", read_by_fleet: true, rewrite: rewrite::<OrderExtend> },
@@ -48,6 +48,12 @@ const PAYLOADS: [Payload; 11] = [
     Payload { message: "reply", schema: "Reply", read_by_fleet: false, rewrite: rewrite::<Reply> },
     Payload { message: "livePresence", schema: "LivePresence", read_by_fleet: false, rewrite: rewrite::<LivePresence> },
     Payload { message: "liveEvent", schema: "LiveEvent", read_by_fleet: false, rewrite: rewrite::<LiveEvent> },
+    Payload {
+        message: "liveAvailability",
+        schema: "Availability",
+        read_by_fleet: false,
+        rewrite: rewrite::<Availability>,
+    },
     Payload {
         message: "liveTelemetry",
         schema: "LiveTelemetry",
@@ -260,6 +266,7 @@ fn topics() -> BTreeMap<String, Topic> {
         ("livePresence".into(), live(Live::Presence)),
         ("liveEvent".into(), live(Live::Event)),
         ("liveTelemetry".into(), live(Live::Telemetry)),
+        ("liveAvailability".into(), live(Live::Availability)),
     ])
 }
 

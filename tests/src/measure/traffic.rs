@@ -130,7 +130,7 @@ pub(super) async fn next_telemetry(live: &mut LiveStream) -> anyhow::Result<Inst
             match live.next().await? {
                 LiveItem::Telemetry(_) => return anyhow::Ok(Instant::now()),
                 LiveItem::Lost(_) => bail!("live messages were lost"),
-                LiveItem::Presence(_) | LiveItem::Event(_) => {}
+                LiveItem::Presence(_) | LiveItem::Event(_) | LiveItem::Availability(_) => {}
             }
         }
     };

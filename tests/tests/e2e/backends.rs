@@ -2,8 +2,10 @@
 
 use anyhow::ensure;
 use fleet_cli::stage::CabinetPlan;
-use fleet_tests::{World, order};
-use schemas::api::{OrderState, Reply, Request};
+use fleet_tests::{RawClient, World, order};
+use schemas::api::{Availability, OrderState, Reply, Request};
+use schemas::ids::Role;
+use schemas::messages::Size;
 
 use OrderState::{Cancelled, Collected, Collecting, Loading, Reserved, Stored};
 
@@ -43,5 +45,33 @@ async fn a_backend_that_was_away_gets_every_status_although_the_broker_was_kille
     for id in ["A2", "A4"] {
         world.shop.until_notified(id).await?;
     }
+    Ok(())
+}
+
+/// What a backend of another make does: CBOR instead of JSON, and a look at what is free before it asks.
+#[tokio::test]
+async fn a_backend_that_speaks_cbor_sees_what_is_free_and_takes_some_of_it() -> anyhow::Result<()> {
+    let mut world = World::start().await?;
+    let _site = world.cabinet(CabinetPlan::new("berlin-01", "1-2:S,3:M")).await?;
+    let person = world.stage.person(Role::Integration, "shop")?;
+    let mut raw = RawClient::connect(&person, "integration:acme:shop~other").await?;
+    ensure!(raw.subscribe("v1/acme/live/berlin-01/event").await?.is_refused());
+    ensure!(raw.subscribe("v1/acme/live/+/availability").await?.is_taken());
+
+    let text = |text: &str| ciborium::Value::Text(text.to_owned());
+    let order = [("order", "C1"), ("cabinet", "berlin-01"), ("size", "M"), ("category", "retail")];
+    let map = ciborium::Value::Map(order.iter().map(|(key, value)| (text(key), text(value))).collect());
+    let mut cbor = Vec::new();
+    ciborium::into_writer(&map, &mut cbor)?;
+    let topic = "v1/acme/integration/shop/orders/put";
+    let refused = raw.publish_as(topic, "text/csv", "C1;berlin-01").await?;
+    ensure!(format!("{refused:?}").contains("application/cbor"), "{refused:?}");
+    ensure!(raw.publish_as(topic, "application/json", cbor.clone()).await?.is_refused());
+    ensure!(raw.publish_as(topic, "application/cbor", cbor).await?.is_taken());
+    world.shop.until_state("C1", Reserved).await?;
+    let told = raw.until_published("v1/acme/live/berlin-01/availability").await?;
+    let free: Availability = serde_json::from_slice(&told)?;
+    let kinds: Vec<_> = free.free.iter().map(|kind| (kind.size, kind.count)).collect();
+    ensure!(free.online && kinds == [(Size::S, 2)], "{free:?}");
     Ok(())
 }

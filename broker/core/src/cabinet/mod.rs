@@ -1,5 +1,6 @@
 //! One cabinet: what it is, what is in it, its book, its events and its commands.
 
+mod availability;
 mod book;
 mod break_glass;
 mod commands;
@@ -19,6 +20,7 @@ mod wipe;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use schemas::api::Availability;
 use schemas::ids::Name;
 use schemas::messages::{
     Challenge, CommandId, Compartment, CompartmentInfo, CredentialId, DoorState, FleetMillis, Occupancy, OrderKey,
@@ -90,6 +92,8 @@ pub(crate) struct Cabinet {
     keyset_ahead: u64,
     /// Credentials and PINs whose sealed secret the signer could not open.
     unreadable: BTreeSet<CredentialId>,
+    /// What was said last of free compartments.
+    available: Option<Availability>,
     /// The command that the wipe waits for is not signed yet.
     wipe_unsigned: bool,
 }
@@ -117,6 +121,7 @@ impl Cabinet {
             disk_low: false,
             keyset_ahead: 0,
             unreadable: BTreeSet::new(),
+            available: None,
             wipe_unsigned: false,
         }
     }

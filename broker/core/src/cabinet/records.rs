@@ -186,6 +186,8 @@ cbor_map! {
         11 opt => missing: Option<bool>,
         /// Generation of the newest code that was announced and withdrawn.
         12 opt => told: Option<u32>,
+        /// How long its reservation is safe from other orders, in milliseconds. Left out: as the settings say.
+        13 opt => hold: Option<u64>,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Which compartment is kept for which order.
 //!
-//! A reservation is an intent: the cabinet decides where an order really goes. It needs no timer: it is safe for
-//! [`Config::reservation_millis`](crate::Config), and afterwards lasts until an order comes that finds no other
+//! A reservation is an intent: the cabinet decides where an order really goes. It needs no timer: it is safe for as long as
+//! its backend has said, or for [`Config::reservation_millis`](crate::Config), and afterwards lasts until an order comes that finds no other
 //! compartment. The displaced order stays in the book and gets the next compartment that is free.
 
 use std::collections::BTreeSet;
@@ -58,7 +58,7 @@ impl Cabinet {
     }
 
     fn book(&mut self, turn: &Turn<'_>, wish: Reserve) {
-        let Reserve { order, size, category, wants } = wish;
+        let Reserve { order, size, category, wants, hold } = wish;
         let booked = Booked {
             order: order.clone(),
             size,
@@ -72,6 +72,7 @@ impl Cabinet {
             next: None,
             missing: None,
             told: None,
+            hold,
         };
         self.booked.insert(order, booked);
     }
@@ -80,8 +81,7 @@ impl Cabinet {
         if self.booked.len() >= BOOKED_MAX {
             return None;
         }
-        let before = turn.now.saturating_sub(config.reservation_millis);
-        self.fitting(wish.size, wish.wants).or_else(|| self.displace_for(turn, wish.size, wish.wants, before))
+        self.fitting(wish.size, wish.wants).or_else(|| self.displace_for(turn, config, wish.size, wish.wants))
     }
 
     /// Forgets an order that is over. Taken twice, it changes nothing the second time.
@@ -194,8 +194,15 @@ impl Cabinet {
         turn.send(Intent::to_order(&self.at, order, Displaced {}));
     }
 
-    /// Takes the compartment of the oldest reservation from before `before` that fits.
-    fn displace_for(&mut self, turn: &mut Turn<'_>, size: Size, wants: Attributes, before: u64) -> Option<Compartment> {
+    /// Takes the compartment of the oldest reservation past its time that fits.
+    fn displace_for(
+        &mut self,
+        turn: &mut Turn<'_>,
+        config: &Config,
+        size: Size,
+        wants: Attributes,
+    ) -> Option<Compartment> {
+        let safe = |booked: &Booked| booked.hold.unwrap_or(config.reservation_millis);
         let fits = |compartment| {
             self.info(compartment)
                 .is_some_and(|info| info.size >= size && info.attributes.satisfies(wants) && self.usable(info))
@@ -203,9 +210,9 @@ impl Cabinet {
         let (_, order, compartment) = self
             .booked
             .values()
-            .filter_map(|booked| Some((booked.reserved.as_ref()?, &booked.order)))
-            .filter(|(kept, _)| kept.since <= before && fits(kept.compartment))
-            .map(|(kept, order)| (kept.since, order.clone(), kept.compartment))
+            .filter_map(|booked| Some((booked.reserved.as_ref()?, booked)))
+            .filter(|(kept, booked)| kept.since.saturating_add(safe(booked)) <= turn.now && fits(kept.compartment))
+            .map(|(kept, booked)| (kept.since, booked.order.clone(), kept.compartment))
             .min()?;
         self.displace(turn, &order);
         Some(compartment)
@@ -219,7 +226,7 @@ impl Cabinet {
             .map(|info| info.number)
     }
 
-    fn free_compartments(&self) -> impl Iterator<Item = &CompartmentInfo> {
+    pub(super) fn free_compartments(&self) -> impl Iterator<Item = &CompartmentInfo> {
         let kept: BTreeSet<Compartment> =
             self.booked.values().filter_map(|booked| booked.reserved.as_ref()).map(|kept| kept.compartment).collect();
         let takes = self.takes_orders();

@@ -22,6 +22,7 @@ use schemas::topics::Stream;
 
 use crate::config::Config;
 use crate::deadlines::Deadline;
+use crate::intents::Reserve;
 use crate::order::window::Window;
 use crate::policy::PolicyBook;
 use crate::quotas::Quotas;
@@ -67,6 +68,8 @@ cbor_map! {
         14 opt => window: Option<Window>,
         /// How often it was extended, sent again or given another code.
         15 opt => asked: Option<u32>,
+        /// How long its compartment is safe from other orders, in milliseconds.
+        16 opt => hold: Option<u64>,
     }
 }
 
@@ -84,6 +87,12 @@ impl Happened {
 }
 
 impl Order {
+    /// What a cabinet is asked.
+    fn reserve(&self) -> Reserve {
+        let Self { order, size, category, wants, hold, .. } = self;
+        Reserve { order: order.clone(), size: *size, category: *category, wants: *wants, hold: *hold }
+    }
+
     fn pass(&mut self, state: OrderState, now: FleetMillis, when: Happened) {
         self.state = state;
         self.since = now;

@@ -4,7 +4,7 @@ use schemas::api::{OrderState, RejectReason};
 use schemas::topics::Stream;
 
 use crate::config::Config;
-use crate::intents::{Doubt, Intent, Issue, Issued, OrderFact, OrderIntent, Release, Reserve, Revoke, Told};
+use crate::intents::{Doubt, Intent, Issue, Issued, OrderFact, OrderIntent, Release, Revoke, Told};
 use crate::order::window::Window;
 use crate::order::{Happened, Order, Orders};
 use crate::rows::NotificationRow;
@@ -60,7 +60,7 @@ impl Orders {
         };
         // Ready in the time between a backup and now: the cabinet has it in its book, the fleet has not.
         let forgotten = order.state == OrderState::Created && matches!(next, OrderState::Loading | OrderState::Stored);
-        let (size, category, wants) = (order.size, order.category, order.wants);
+        let reserve = order.reserve();
         order.reason = None;
         order.compartment = match next {
             OrderState::Ready => None,
@@ -88,7 +88,7 @@ impl Orders {
         let when = Happened { at: told.at, unverified: told.time_unverified };
         self.enter(turn, config, at, next, when);
         if forgotten {
-            turn.send(Intent::to_cabinet(from, Reserve { order: at.order.clone(), size, category, wants }));
+            turn.send(Intent::to_cabinet(from, reserve));
         }
         if let Some(issue) = issue {
             turn.send(Intent::to_cabinet(from, issue));

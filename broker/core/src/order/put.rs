@@ -1,12 +1,12 @@
 //! What backends ask for: putting and cancelling.
 
-use schemas::api::{OrderCancel, OrderPut, OrderState, PHONE_MAX, RejectReason, parse};
+use schemas::api::{HoldMinutes, OrderCancel, OrderPut, OrderState, PHONE_MAX, RejectReason, parse};
 use schemas::ids::{Name, OrderId, TenantId};
 use schemas::messages::OrderKey;
 use sha2::{Digest as _, Sha256};
 
 use crate::config::Config;
-use crate::intents::{Find, Intent, Release, Reserve, Revoke};
+use crate::intents::{Find, Intent, Release, Revoke};
 use crate::order::{Happened, Order, Orders};
 use crate::rows::{StatusRow, json};
 use crate::tables::{CabinetRef, OrderRef};
@@ -112,6 +112,7 @@ impl Orders {
             reason: None,
             window: None,
             asked: None,
+            hold: put.hold_minutes.map(HoldMinutes::millis),
         };
         self.replace(&at, order);
         if !known_cabinet {
@@ -136,9 +137,9 @@ impl Orders {
         };
         order.state = OrderState::Ready;
         let cabinet = CabinetRef::new(at.tenant.clone(), order.cabinet.clone());
-        let (size, category, wants) = (order.size, order.category, order.wants);
+        let reserve = order.reserve();
         self.put_row(turn, at);
-        turn.send(Intent::to_cabinet(&cabinet, Reserve { order: at.order.clone(), size, category, wants }));
+        turn.send(Intent::to_cabinet(&cabinet, reserve));
     }
 
     pub(super) fn enter_rejected(&mut self, turn: &mut Turn<'_>, config: &Config, at: &OrderRef, reason: RejectReason) {

@@ -53,8 +53,10 @@ fn a_new_order_is_one_step_of_three_parts() {
             "put streams acme/shop/status",
         ]
     );
+    // What changes about free compartments is told on the way; the rest is in this order.
+    let effects: Vec<_> = step.effects.iter().filter(|effect| !matches!(effect, Effect::Live { .. })).collect();
     assert!(matches!(
-        step.effects.as_slice(),
+        effects.as_slice(),
         [
             Effect::Signer { request: SignerRequest::SignBook(_), .. },
             Effect::RowsGrew { stream: Stream::Status, newest: 1, .. }

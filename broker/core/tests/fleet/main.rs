@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test's helper that finds nothing fails the test")]
 
 mod audits;
+mod availability;
 mod books;
 mod break_glass;
 mod cabinets;

@@ -122,6 +122,31 @@ fn a_reservation_past_its_time_goes_to_an_order_that_needs_it() {
 }
 
 #[test]
+fn a_reservation_is_safe_as_long_as_its_backend_says_and_other_orders_lose_theirs_first() {
+    let mut world = World::new(&[Size::M, Size::M]);
+    let held = |id: &str, minutes| {
+        format!(r#"{{"order":"{id}","cabinet":"c1","size":"M","category":"retail","hold_minutes":{minutes}}}"#)
+    };
+    world.put(&held("A1", 120));
+    world.put(&held("A2", 1));
+    world.restart();
+    world.connect(&c1());
+    world.pass(60_000);
+    world.put(&put("B1", "M"));
+    assert_eq!(world.told("shop")[2..], ["A2 ready", "B1 reserved"]);
+    world.pass(118 * 60_000);
+    world.put(&put("B2", "M"));
+    assert_eq!(
+        world.told("shop")[4..],
+        ["B1 ready", "B2 reserved"],
+        "thirty minutes were over for B1, two hours not for A1"
+    );
+    world.pass(60_000);
+    world.put(&put("B3", "M"));
+    assert_eq!(world.told("shop")[6..], ["A1 ready", "B3 reserved"]);
+}
+
+#[test]
 fn a_reservation_past_its_time_stays_while_nobody_needs_it() {
     let mut world = World::new(&[Size::M, Size::M]);
     world.put(&put("A1", "M"));
