@@ -133,7 +133,7 @@ fn tried_again(ledger: &Ledger, (cab, at): At, boot: BootId, now: u64, content: 
     let offered = by.offered.is_some_and(|offered| now <= offered + OFFER_MILLIS);
     ensure(offered, || format!("try again at {at} without an offer, or long after it"))?;
     let inside = content.is_some_and(|order| by.orders.contains(order));
-    ensure(inside, || format!("try again for {:?} at {at} with {content:?}", by.orders))
+    ensure(inside || by.looks, || format!("try again for {:?} at {at} with {content:?}", by.orders))
 }
 
 fn invariant_at_most_one_pulse_per_command(ledger: &Ledger, seen: &Seen) -> Verdict {

@@ -190,6 +190,8 @@ pub(super) struct Use {
     pub(super) command: Option<(CommandId, Challenge)>,
     /// For which orders somebody may open.
     pub(super) orders: Vec<OrderKey>,
+    /// Of staff who look inside, whatever is there.
+    pub(super) looks: bool,
     /// The run that took it up: nothing is tried again in another.
     pub(super) boot: BootId,
     pub(super) pulses: u32,
@@ -696,6 +698,7 @@ impl Ledger {
 
     /// The number of the use that a pulse belongs to.
     fn take_up(&mut self, at: At, boot: BootId, cause: Cause) -> usize {
+        let looks = matches!(cause, Cause::Look);
         let (command, orders) = match cause {
             Cause::Again | Cause::Retry { .. } => {
                 let by = self.last_use.get(&at).copied().unwrap_or(0);
@@ -710,7 +713,7 @@ impl Ledger {
             Cause::Staff(order) => (None, vec![order]),
             Cause::Look | Cause::Nobody(_) => (None, Vec::new()),
         };
-        self.uses.push(Use { command, orders, boot, pulses: 0, offered: None, over: false });
+        self.uses.push(Use { command, orders, looks, boot, pulses: 0, offered: None, over: false });
         self.uses.len() - 1
     }
 

@@ -57,6 +57,7 @@ impl World {
                 world.tick_cabinet_early(cab);
                 world.tick_fleet_early();
             }),
+            23 if self.now % 2 == 1 => ("staff look", Self::staff_look),
             _ => ("staff log out", |world, cab| {
                 if let Some(session) = world.cabs[cab].session.take() {
                     world.take_cabinet(cab, Input::StaffLogout { session }, None);
@@ -165,6 +166,16 @@ impl World {
         self.take_cabinet(cab, Input::Load { session, order, larger }, None);
         let wait = self.dice.between(5_000, 40_000);
         self.later(wait, Happening::StaffActs(cab));
+    }
+
+    /// The audit round: a door after another.
+    fn staff_look(&mut self, cab: Cab) {
+        let Some(session) = self.cabs[cab].session else { return self.log_in(cab) };
+        for _ in 0..self.dice.between(1, 3) {
+            let compartment = self.some_door(cab);
+            self.tell(|| format!("staff look into {compartment} of cabinet {cab}"));
+            self.take_cabinet(cab, Input::Look { session, compartment }, None);
+        }
     }
 
     /// Somebody presses what makes no sense, or has no session.

@@ -65,8 +65,8 @@ pub const REACH: &[Reach] = &[
             "retrieved",
             "recalled",
         ],
-        seldom: &["collected_unconfirmed", "overdue"],
-        never: &[("disputed", "no rule leads to it")],
+        seldom: &["collected_unconfirmed", "disputed", "overdue"],
+        never: &[],
         all: || OrderState::ALL.iter().map(|state| state.as_str()).collect(),
     },
     Reach {
@@ -102,12 +102,12 @@ pub const REACH: &[Reach] = &[
             "KeysetRefused",
             "BoardHealth",
             "AuditRequired",
+            "Audited",
         ],
         seldom: &[],
         never: &[
             ("Wiped", "no cabinet of a schedule comes to its end"),
             ("BreakGlassUsed", "the fleet of a schedule gives its cabinets no such code"),
-            ("Audited", "no staff of a schedule look into a compartment"),
             ("Cleaning", "no staff of a schedule clean"),
             ("Swapped", "no staff of a schedule exchange orders"),
             ("EmergencyOpened", "no schedule has an emergency"),
@@ -117,8 +117,8 @@ pub const REACH: &[Reach] = &[
     Reach {
         group: "entries",
         often: &["Opening", "Locked", "StaffSession", "Wrong", "Busy", "Used", "Revoked", "NotHere", "OutOfService"],
-        seldom: &["Expired", "TimeUnknown", "SecondPartNeeded"],
-        never: &[("Missing", "no staff of a schedule look into a compartment")],
+        seldom: &["Expired", "TimeUnknown", "SecondPartNeeded", "Missing"],
+        never: &[],
         all: || {
             let refusals = [
                 EntryRefusal::Wrong,
@@ -344,6 +344,9 @@ pub const REACH: &[Reach] = &[
             "loading>retrieved",
             "new>loading",
             "new>stored",
+            "disputed>loading",
+            "disputed>retrieved",
+            "disputed>stored",
             "overdue>collected",
             "overdue>collected_unconfirmed",
             "overdue>collecting",
@@ -361,7 +364,10 @@ pub const REACH: &[Reach] = &[
             "recalled>collected",
             "recalled>collected_unconfirmed",
             "recalled>retrieved",
+            "stored>disputed",
             "stored>overdue",
+            // A cabinet that was put back gives up a loading whose end the fleet has heard.
+            "stored>ready",
             "stored>stored",
             "rejected>cancelled",
             "rejected>collected",
