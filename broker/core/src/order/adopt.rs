@@ -87,7 +87,7 @@ impl Orders {
         let moved = window.ends != next.ends;
         let other_right = (window.expires(), window.needs_time) != (next.expires(), next.needs_time);
         let (state, again) = (order.state, next.ends > turn.now);
-        self.change(turn, at, |order, _| order.window = Some(next.clone()));
+        self.change(turn, at, |order, _| order.window = Some(Box::new(next.clone())));
         match state {
             OrderState::Overdue if again => self.enter(turn, config, at, OrderState::Stored, Happened::now(turn)),
             OrderState::Stored if moved && again => self.tell_again(turn, at),

@@ -64,8 +64,9 @@ cbor_map! {
         12 => notified: bool,
         /// Why it is rejected.
         13 opt => reason: Option<RejectReason>,
-        /// Since it was stored, as long as it is inside and its code is good.
-        14 opt => window: Option<Window>,
+        /// Since it was stored, as long as it is inside and its code is good. Most orders that are kept are over: boxed, so that
+        /// it costs them nothing.
+        14 opt => window: Option<Box<Window>>,
         /// How often it was extended, sent again or given another code.
         15 opt => asked: Option<u32>,
         /// How long its compartment is safe from other orders, in milliseconds.

@@ -142,7 +142,7 @@ impl Orders {
         // A cabinet whose clock is ahead gives nobody more time.
         let begun = Window::begin(policy, rules, told.at.min(turn.now), told.refrigerated);
         self.change(turn, at, |order, _| {
-            let window = order.window.get_or_insert(begun);
+            let window = order.window.get_or_insert_with(|| Box::new(begun));
             Issue { order: order.order.clone(), expires: window.expires(), needs_time: window.needs_time }
         })
     }

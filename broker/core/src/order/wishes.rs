@@ -90,8 +90,10 @@ impl Orders {
         let Some(order) = self.rows.get(at) else { return Err(RejectReason::UnknownOrder) };
         let policy = self.policies.of(&at.tenant);
         let rules = policy.policies.of(order.category);
-        let mut window =
-            order.window.clone().unwrap_or_else(|| Window::begin(policy, rules, order.since, order.wants.refrigerated));
+        let mut window = order
+            .window
+            .clone()
+            .unwrap_or_else(|| Window::begin(policy, rules, order.since, order.wants.refrigerated).into());
         if window.ends == until && until > turn.now {
             // The same wish again.
             return Ok(());
@@ -173,7 +175,7 @@ impl Order {
             Wish::Resend | Wish::Reissue if !self.notified => Err(RejectReason::NoCodeYet),
             // The cabinet refuses the code, and would refuse another one.
             Wish::Resend | Wish::Reissue => {
-                let expires = self.window.as_ref().and_then(Window::expires);
+                let expires = self.window.as_ref().and_then(|window| window.expires());
                 if expires.is_some_and(|expires| expires <= now) { Err(RejectReason::TooLate) } else { Ok(()) }
             }
         }
