@@ -196,6 +196,7 @@ fn read_policies(core: &mut FleetCore, store: &dyn Store) -> Result<(), OpenErro
         core.orders.policies.restore(tenant, row, policies);
         Ok(())
     })?;
+    core.orders.give_windows();
     core.orders.find_sweeps();
     Ok(())
 }

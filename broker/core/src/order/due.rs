@@ -6,7 +6,7 @@ use schemas::messages::FleetMillis;
 use crate::config::Config;
 use crate::deadlines::Deadline;
 use crate::intents::{Intent, Show, Shown};
-use crate::order::window::Due;
+use crate::order::window::{Due, Window};
 use crate::order::{Happened, Order, Orders};
 use crate::rows::NotificationRow;
 use crate::tables::{CabinetRef, OrderRef};
@@ -40,6 +40,20 @@ impl Orders {
             self.watch_windows(turn);
         }
         Some(done)
+    }
+
+    /// Orders that a version without windows has stored: theirs begins when the fleet heard that they were stored. The rows
+    /// follow with the next change; until then each start comes to the same.
+    pub(crate) fn give_windows(&mut self) {
+        for (at, order) in &mut self.rows {
+            if order.state != OrderState::Stored || order.window.is_some() {
+                continue;
+            }
+            let policy = self.policies.of(&at.tenant);
+            let rules = policy.policies.of(order.category);
+            order.window = Some(Window::begin(policy, rules, order.since, order.wants.refrigerated).into());
+            self.due.extend(order.due().map(|due| (due, at.clone())));
+        }
     }
 
     /// When the first reminder or end is due.

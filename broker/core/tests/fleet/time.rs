@@ -1,9 +1,16 @@
 //! What time does to stored orders: reminders, the end of the window, the grace.
 
+use fleet_core::ORDERS;
 use schemas::api::{NotificationKind, OrderState, Reply, Request, Rfc3339};
+use schemas::cbor;
+use schemas::cbor_map;
+use schemas::ids::CabinetId;
 use schemas::messages::{
-    Actor, ActorCredential, BookChange, Collected, CredentialId, DoorOpened, LoadAborted, Loading, Retrieved, Size,
+    Actor, ActorCredential, Attributes, BookChange, Category, Collected, Compartment, CredentialId, DoorOpened,
+    LoadAborted, Loading, OrderKey, Retrieved, Size,
 };
+
+use schemas::step::{Store as _, Write};
 
 use crate::handover::load;
 use crate::world::{START, World, c1, door, order};
@@ -150,6 +157,39 @@ fn what_came_due_while_the_fleet_was_down_is_done_once_and_with_its_own_time() {
     world.restart();
     world.pass(200 * HOUR);
     assert_eq!((messages(&world).len(), world.statuses("shop").len()), (2, told));
+}
+
+cbor_map! {
+    /// An order as a version without windows wrote it.
+    struct OldOrder {
+        1 => order: OrderKey,
+        2 => cabinet: CabinetId,
+        3 => size: Size,
+        4 => category: Category,
+        5 => wants: Attributes,
+        7 => content: String,
+        8 => state: OrderState,
+        9 => since: u64,
+        10 opt => compartment: Option<Compartment>,
+        11 => history: Vec<OldPassed>,
+        12 => notified: bool,
+    }
+}
+cbor_map! {
+    struct OldPassed { 1 => state: OrderState, 2 => at: u64 }
+}
+
+#[test]
+fn an_order_that_a_version_without_windows_has_stored_gets_one() {
+    let mut world = stored("retail");
+    let rows = world.store.rows(ORDERS).unwrap().into_iter();
+    let old = rows.map(|(key, row)| Write::put(ORDERS, key, cbor::encode(&cbor::decode::<OldOrder>(&row).unwrap())));
+    world.store.commit(&old.collect::<Vec<_>>()).unwrap();
+    world.restart();
+    world.pass(40 * HOUR);
+    world.restart();
+    world.pass(40 * HOUR);
+    assert_eq!((messages(&world).len(), last(&world)), (3, (OrderState::Overdue, 72 * HOUR, Some(72 * HOUR))));
 }
 
 #[test]
