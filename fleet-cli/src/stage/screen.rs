@@ -103,7 +103,8 @@ impl Screen {
         }
     }
 
-    async fn post(&self, path: &str, session: Option<&str>, body: &Value) -> anyhow::Result<ScreenAnswer> {
+    /// Any other call of the page.
+    pub async fn post(&self, path: &str, session: Option<&str>, body: &Value) -> anyhow::Result<ScreenAnswer> {
         self.call(Method::POST, path, session, Some(body)).await
     }
 

@@ -32,6 +32,7 @@ mod quotas;
 mod renewal;
 mod restore;
 mod revocation;
+mod rounds;
 mod runbooks;
 mod secrets;
 mod security;
