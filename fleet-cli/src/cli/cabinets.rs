@@ -168,10 +168,12 @@ fn introduce(context: &Context, request: &Request, layout: &Layout) -> anyhow::R
     let person = asking(context, layout.dir())?;
     let reply = block_on(async {
         let client = Client::connect(&person).await?;
-        let put = keysets::put_first(&client, layout).await;
-        let reply = client.request(request).await;
+        let reply = match keysets::put_first(&client, layout).await {
+            Ok(()) => client.request(request).await.map_err(KeysetsError::from),
+            Err(error) => Err(error),
+        };
         client.close().await;
-        put.and(reply.map_err(KeysetsError::from))
+        reply
     })??;
     if context.taken(reply)? == Reply::Done { Ok(()) } else { Err(other_answer()) }
 }

@@ -16,6 +16,10 @@ pub enum KeysetsError {
     Refused { version: u64, error: ReplyError },
     #[error("the fleet does not say which keysets it has: {} ({})", .0.message, .0.code)]
     NotListed(ReplyError),
+    #[error(
+        "no keyset in the folder names its roots, so the fleet takes none; `fleet keys rotate codes` makes one that does"
+    )]
+    NoRoots,
     #[error("the fleet gave an answer to another question")]
     OtherAnswer,
 }
@@ -55,7 +59,9 @@ pub async fn put_newer(client: &Client, layout: &Layout, newest: u64) -> Result<
 /// part of the tenant may not look, and is not the first.
 pub async fn put_first(client: &Client, layout: &Layout) -> Result<(), KeysetsError> {
     match list(client).await {
-        Ok(known) if known.newest == 0 => put_newer(client, layout, 0).await.map(drop),
+        Ok(known) if known.newest > 0 => Ok(()),
+        // A cabinet that was let in now would believe nobody.
+        Ok(_) if put_newer(client, layout, 0).await? == 0 => Err(KeysetsError::NoRoots),
         Ok(_) => Ok(()),
         Err(KeysetsError::NotListed(error)) if error.code == RequestErrorCode::Forbidden => Ok(()),
         Err(error) => Err(error),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, ensure};
 use ed25519_dalek::SigningKey;
+use fleet_cli::setup;
 use fleet_cli::stage::CabinetPlan;
 use fleet_tests::{Look, Site, Target, World, order, until};
 use schemas::cbor::{self, Blob};
@@ -323,4 +324,24 @@ async fn a_cabinet_believes_no_key_before_its_first_session_and_has_all_after_it
         })
         .await?;
     opens(&world, &former, 1).await
+}
+
+#[tokio::test]
+async fn a_fleet_whose_keysets_name_no_roots_is_told_so_before_a_cabinet_is_let_in() -> anyhow::Result<()> {
+    let world = World::start().await?;
+    let keeper = Keeper::of(&world)?;
+    let layout = world.stage.layout();
+    // As the first versions made them.
+    let root: SigningKey = certs::read_ed25519(&layout.offline().join("keyset-root-1.key"), None)?;
+    let newest = setup::newest_keyset(layout)?.keyset;
+    let keyset = Keyset { roots: None, ..newest };
+    let scope = Scope::Tenant { tenant: &layout.settings().tenant, purpose: KeyPurpose::Keyset };
+    let envelope = envelope::sign(cbor::encode(&keyset), scope, &root);
+    fs::write(layout.public().join("keyset.cose"), envelope)?;
+    let add = ["cabinet", "add", "berlin-01", "--fleet", &keeper.fleet, "--site", "berlin", "--place", "Here"];
+    let more = ["--serial", "LF-1", "--compartments", "1-2:S", "--board", "/dev/ttyS0"];
+    keeper.shell.fails(&[&add[..], &more[..]].concat(), 1, "fleet keys rotate codes").await?;
+    let reply = world.operator.request(&schemas::api::Request::CabinetList {}).await?;
+    ensure!(matches!(&reply, schemas::api::Reply::Cabinets(all) if all.is_empty()), "{reply:?}");
+    Ok(())
 }

@@ -91,6 +91,10 @@ impl Cabinet {
         let Some(row) = self.glass.as_ref().filter(|_| wanted) else {
             return if wanted { self.first_break_glass(turn) } else { self.drop_break_glass(turn) };
         };
+        // Somebody's store was put back: a code may have been shown, or used, and nobody knows of it any more.
+        if self.is_unreconciled() && row.in_book().is_some() {
+            return self.replace_break_glass(turn);
+        }
         match row.shown(row.id).map(|shown| shown.at.saturating_add(SHOWN_MILLIS)) {
             Some(until) if until > turn.now => turn.due(Deadline::BreakGlass(self.at.clone()), until),
             Some(_) => self.replace_break_glass(turn),

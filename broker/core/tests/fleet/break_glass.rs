@@ -1,12 +1,13 @@
 //! Break-glass codes: in the book before anybody needs one, shown while a cabinet is away, replaced when it is back.
 
-use fleet_core::{Config, Effect, SecretOf};
+use fleet_core::{Config, Effect, Input, SecretOf};
 use schemas::api::{Reply, Request, RequestErrorCode, UnlockRight};
 use schemas::messages::{
     ActorStaff, BREAK_GLASS_NAME, BookChange, BreakGlass, BreakGlassUsed, CredentialId, DoorOpened, Size,
 };
 
 use crate::history::list;
+use crate::restore::restore;
 use crate::world::{FakeCabinet, World, c1, door};
 
 const EVE: &str = "operator:acme:eve";
@@ -173,4 +174,33 @@ fn nobody_of_the_staff_has_its_name() {
     let mut world = world();
     let reply = world.ask(EVE, &Request::StaffAdd { name: BREAK_GLASS_NAME.parse().unwrap(), until: None });
     assert_eq!(refused(reply), RequestErrorCode::Malformed);
+}
+
+#[test]
+fn a_restored_fleet_replaces_codes_that_may_have_been_shown_or_used_since_the_backup() {
+    let mut world = world();
+    let first = booked(&world).unwrap();
+    let backup = world.store.clone();
+    world.disconnect(&c1());
+    shown(&mut world, EVE);
+    // The use is told, and the code replaced; then all of that is lost.
+    world.connect(&c1());
+    world.fact(&c1(), used(first.id));
+    world.disconnect(&c1());
+    restore(&mut world, backup);
+    world.step(Input::Tick);
+    // Most likely it is still good.
+    shown(&mut world, EVE);
+    world.connect(&c1());
+    assert_ne!(booked(&world).unwrap().id, first.id);
+}
+
+#[test]
+fn a_cabinet_with_a_former_disk_gets_another_code_because_it_may_have_forgotten_a_use() {
+    let mut world = world();
+    let first = booked(&world).unwrap();
+    world.disconnect(&c1());
+    world.cabinet(&c1()).epoch.0[0] ^= 1;
+    world.connect(&c1());
+    assert_ne!(booked(&world).unwrap().id, first.id);
 }

@@ -18,7 +18,7 @@ fn put(world: &mut World, id: &str) {
 }
 
 /// The fleet starts on `backup`, as `fleet restore` leaves it.
-fn restore(world: &mut World, mut backup: MemStore) {
+pub(crate) fn restore(world: &mut World, mut backup: MemStore) {
     backup.commit(&[Write::put(RESTORED.0, RESTORED.1, cbor::encode(&START))]).unwrap();
     world.store = backup;
     world.restart();
