@@ -275,7 +275,8 @@ impl<S: Store + Reserved> Driver<S> {
             ScreenRequest::View { session, reply } => {
                 let waiting = session.map_or_else(Vec::new, |session| self.core.waiting(session));
                 // A browser that went away needs no answer.
-                let _ = reply.send(ScreenView { view: self.core.view(), waiting });
+                let unwanted = session.map_or_else(Vec::new, |session| self.core.unwanted(session));
+                let _ = reply.send(ScreenView { view: self.core.view(), waiting, unwanted });
                 None
             }
             ScreenRequest::Enter { secret, reply } => Some(Input::Entered { entry: self.entry(reply), secret }),

@@ -9,10 +9,12 @@ use std::time::Duration;
 use cabinet_agent::boards::boot_clock;
 use cabinet_agent::screen::{Notes, Screen, ScreenError, ScreenRequest, ScreenView};
 use cabinet_agent::settings::ScreenSection;
-use cabinet_core::{CompartmentView, EntryRefusal, EntryResult, ScreenNote, SessionId, View, WaitingOrder};
+use cabinet_core::{
+    CompartmentView, EntryRefusal, EntryResult, ScreenNote, SessionId, UnwantedOrder, View, WaitingOrder,
+};
 use reqwest::header::{CONTENT_TYPE, HOST, ORIGIN};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
-use schemas::messages::{Category, Compartment, DoorState, Finding, Occupancy, Size};
+use schemas::messages::{Category, Compartment, DoorState, Finding, Occupancy, Size, TakeBack};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
@@ -145,7 +147,8 @@ fn screen_view() -> ScreenView {
         loading: false,
         missing: false,
     };
-    ScreenView { view, waiting: vec![order] }
+    let unwanted = UnwantedOrder { order: "pos/A3".parse().unwrap(), compartment: door(7), why: TakeBack::Overdue };
+    ScreenView { view, waiting: vec![order], unwanted: vec![unwanted] }
 }
 
 #[tokio::test]
@@ -439,6 +442,7 @@ async fn orders_and_contents_are_shown_to_staff_only() {
         assert!(!view.to_string().contains("A17"));
     }
     assert_eq!(seen[2]["staff"]["waiting"][0]["order"], "pos/A17");
+    assert_eq!(seen[2]["staff"]["unwanted"][0]["why"], "overdue");
     assert_eq!(seen[2]["staff"]["compartments"][0]["allocated"], true);
 }
 

@@ -207,6 +207,7 @@ impl HeldBook {
             reserved: put.reserved,
             over: held.is_some_and(|held| held.over),
             missing: held.and_then(|held| held.missing),
+            take_back: put.take_back,
         };
         self.orders.insert(put.order, row);
     }

@@ -4,7 +4,7 @@ use schemas::cbor::Blob;
 use schemas::ids::Name;
 use schemas::messages::{
     Actor, ActorCommand, ActorCredential, ActorStaff, Attributes, Category, CommandId, Compartment, CredentialId,
-    CredentialKind, Epoch, FleetMillis, Instance, OrderKey, Roots, Salt, Size,
+    CredentialKind, Epoch, FleetMillis, Instance, OrderKey, Roots, Salt, Size, TakeBack,
 };
 use schemas::{cbor_code, cbor_map, cbor_union};
 
@@ -85,6 +85,7 @@ rows! {
         5 => over: bool,
         /// Staff found its compartment empty: nothing opens for it until it is loaded again.
         6 opt => missing: Option<bool>,
+        7 opt => take_back: Option<TakeBack>,
     }
     CredentialRow {
         1 => kind: CredentialKind,

@@ -14,7 +14,7 @@ use crate::records::{Content, LoadUse, Loading, OrderRow, Purpose, RetrieveUse, 
 use crate::time::FleetClock;
 use crate::turn::Turn;
 use crate::uses::PERSON_MILLIS;
-use crate::{DoorSeen, EntryResult, ScreenNote, SessionId, StaffRefusal, WaitingOrder};
+use crate::{DoorSeen, EntryResult, ScreenNote, SessionId, StaffRefusal, UnwantedOrder, WaitingOrder};
 
 /// A session ends this long after the last thing done in it, or after the door of its work was closed.
 pub const SESSION_IDLE_MILLIS: u64 = 60_000;
@@ -289,10 +289,29 @@ impl CabinetCore {
         Ok(())
     }
 
+    /// Whether a session is somebody's who works here now.
+    fn is_at_the_screen(&self, session: SessionId) -> bool {
+        let held = self.sessions.by_id.get(&session);
+        held.is_some_and(|held| held.may_work(&self.book, &self.clock, self.now))
+    }
+
+    /// Orders that staff of this session are to take out. Nothing for anyone else.
+    pub fn unwanted(&self, session: SessionId) -> Vec<UnwantedOrder> {
+        if !self.is_at_the_screen(session) {
+            return Vec::new();
+        }
+        let stored = self.bays.values().filter(|bay| matches!(bay.content, Content::Stored(_)));
+        let unwanted = |bay: &Bay| {
+            let order = bay.content.order()?.clone();
+            let why = self.book.orders.get(&order)?.take_back?;
+            Some(UnwantedOrder { order, compartment: bay.number(), why })
+        };
+        stored.filter_map(unwanted).collect()
+    }
+
     /// Orders that staff of this session can load now. Nothing for anyone else.
     pub fn waiting(&self, session: SessionId) -> Vec<WaitingOrder> {
-        let held = self.sessions.by_id.get(&session);
-        if !held.is_some_and(|held| held.may_work(&self.book, &self.clock, self.now)) {
+        if !self.is_at_the_screen(session) {
             return Vec::new();
         }
         let open = self.book.orders.iter().filter(|(_, row)| !row.over);

@@ -1,7 +1,7 @@
 //! What a screen shows. No secrets.
 
 use schemas::ids::CabinetId;
-use schemas::messages::{Category, Compartment, DoorState, Occupancy, OrderKey, Size};
+use schemas::messages::{Category, Compartment, DoorState, Occupancy, OrderKey, Size, TakeBack};
 use serde::Serialize;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -47,6 +47,14 @@ pub struct CompartmentView {
     pub swaps_with: Option<Compartment>,
     /// The door did not open and the person may press "try again".
     pub try_again: bool,
+}
+
+/// A stored order that staff are to take out. For staff sessions only.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct UnwantedOrder {
+    pub order: OrderKey,
+    pub compartment: Compartment,
+    pub why: TakeBack,
 }
 
 /// An order that staff can load, or have begun to. For staff sessions only.

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use cabinet_core::{CompartmentView, EntryRefusal, EntryResult, ScreenNote, StaffRefusal, WaitingOrder};
+use cabinet_core::{CompartmentView, EntryRefusal, EntryResult, ScreenNote, StaffRefusal, UnwantedOrder, WaitingOrder};
 use schemas::ids::{CabinetId, Name};
 use schemas::messages::{Compartment, DoorState, OrderKey};
 use serde::Serialize;
@@ -102,13 +102,14 @@ struct DoorAnswer {
 struct StaffAnswer {
     compartments: Vec<CompartmentView>,
     waiting: Vec<WaitingOrder>,
+    unwanted: Vec<UnwantedOrder>,
     outbox: u64,
     boards_silent: u32,
 }
 
 impl ViewAnswer {
     pub(super) fn new(screen: ScreenView, staff: bool) -> Self {
-        let ScreenView { view, waiting } = screen;
+        let ScreenView { view, waiting, unwanted } = screen;
         let door =
             |seen: &CompartmentView| DoorAnswer { number: seen.number, door: seen.door, try_again: seen.try_again };
         Self {
@@ -123,6 +124,7 @@ impl ViewAnswer {
             staff: staff.then_some(StaffAnswer {
                 compartments: view.compartments,
                 waiting,
+                unwanted,
                 outbox: view.outbox,
                 boards_silent: view.boards_silent,
             }),

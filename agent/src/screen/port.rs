@@ -1,6 +1,6 @@
 //! What the screen asks of the agent's main loop.
 
-use cabinet_core::{EntryResult, SessionId, View, WaitingOrder};
+use cabinet_core::{EntryResult, SessionId, UnwantedOrder, View, WaitingOrder};
 use schemas::crypto::codes::Secret;
 use schemas::messages::{Compartment, OrderKey};
 use tokio::sync::oneshot;
@@ -75,4 +75,6 @@ pub struct ScreenView {
     pub view: View,
     /// Empty without a session that is alive.
     pub waiting: Vec<WaitingOrder>,
+    /// The same.
+    pub unwanted: Vec<UnwantedOrder>,
 }

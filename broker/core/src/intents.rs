@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use schemas::api::NotificationKind;
 use schemas::cbor::Blob;
 use schemas::ids::{CabinetId, Name, TenantId};
-use schemas::messages::{Attributes, Category, Compartment, FleetMillis, OrderKey, Size};
+use schemas::messages::{Attributes, Category, Compartment, FleetMillis, OrderKey, Size, TakeBack};
 use schemas::step::numbered_key;
 use schemas::{cbor_code, cbor_map, cbor_union};
 
@@ -59,6 +59,11 @@ cbor_map! {
     pub(crate) struct Revoke { 1 => order: OrderKey }
 }
 cbor_map! {
+    /// Staff are to take the order out.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) struct Unwant { 1 => order: OrderKey, 2 => why: TakeBack }
+}
+cbor_map! {
     /// The fleet does not know that this order should be there: a person has to look.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub(crate) struct Doubt { 1 => order: OrderKey, 2 => compartment: Compartment }
@@ -99,6 +104,7 @@ cbor_union! {
         8 => Dismiss(Dismiss),
         9 => Show(Show),
         10 => Reissue(Reissue),
+        11 => Unwant(Unwant),
     }
 }
 

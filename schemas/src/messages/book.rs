@@ -17,6 +17,16 @@ cbor_code! {
     }
 }
 
+cbor_code! {
+    /// Why staff are to take an order out.
+    pub enum TakeBack {
+        /// Its backend wants it back.
+        0 => Recalled = "recalled",
+        /// Nobody has come for it. Whoever comes before staff do still gets it, as far as the code is good.
+        1 => Overdue = "overdue",
+    }
+}
+
 cbor_map! {
     /// An order that this cabinet is to hold, or holds. The compartment is a wish of the fleet: the cabinet decides.
     #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +36,7 @@ cbor_map! {
         3 => category: Category,
         4 => wants: Attributes,
         5 opt => reserved: Option<Compartment>,
+        6 opt => take_back: Option<TakeBack>,
     }
 }
 

@@ -13,7 +13,7 @@ mod telemetry;
 
 pub use book::{
     BREAK_GLASS_NAME, Book, BookChange, BreakGlass, CodesMessage, CredentialKind, DropCredential, DropOrder, DropStaff,
-    EventMark, FleetTime, PutCredential, PutOrder, PutStaff, Rules,
+    EventMark, FleetTime, PutCredential, PutOrder, PutStaff, Rules, TakeBack,
 };
 pub use command::{Action, COMMAND_AGE_MAX_MILLIS, Command, ConfigAction, ConfigCommand, Expect, Unlock, Wipe};
 pub use delegation::{

@@ -197,6 +197,7 @@ fn signed() -> Vec<Example> {
         Example::new("receipt", &receipt),
         Example::new("receipt/without-time", &Receipt { at: None, ..receipt.clone() }),
         Example::new("codes-message/book", &book(5, 4, book_changes())),
+        Example::new("codes-message/book-with-orders-to-take-back", &book(7, 6, orders_to_take_back())),
         Example::new("codes-message/book-with-break-glass", &book(6, 5, rules_with_break_glass())),
         Example::new("codes-message/staff-book", &book(6, 5, vec![put_staff(Some(NOW), Some(VERIFIER)).into()])),
         Example::new("codes-message/empty-book", &book(1, 0, vec![])),
@@ -231,6 +232,7 @@ fn book_changes() -> Vec<BookChange> {
         category: Category::Pharmacy,
         wants: Attributes { refrigerated: true, ..Attributes::default() },
         reserved,
+        take_back: None,
     };
     let put_credential = |kind, expires| PutCredential {
         id: CREDENTIAL,
@@ -253,6 +255,13 @@ fn book_changes() -> Vec<BookChange> {
         DropStaff { name: staff() }.into(),
         Rules { code_digits: 8, break_glass: None }.into(),
     ]
+}
+
+fn orders_to_take_back() -> Vec<BookChange> {
+    let why = [TakeBack::Recalled, TakeBack::Overdue];
+    let (category, wants) = (Category::Retail, Attributes::default());
+    let order = |why| PutOrder { order: order(), size: Size::M, category, wants, reserved: None, take_back: Some(why) };
+    why.map(|why| order(why).into()).to_vec()
 }
 
 fn rules_with_break_glass() -> Vec<BookChange> {

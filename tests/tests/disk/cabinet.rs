@@ -256,7 +256,9 @@ impl<S: Store> Cabinet<S> {
         }
         for id in ids {
             let (category, wants) = (Category::Retail, Attributes::default());
-            changes.push(PutOrder { order: order(id), size: Size::M, category, wants, reserved: None }.into());
+            changes.push(
+                PutOrder { order: order(id), size: Size::M, category, wants, reserved: None, take_back: None }.into(),
+            );
             changes.push(
                 PutCredential {
                     id: CredentialId([id.as_bytes()[1]; 8]),

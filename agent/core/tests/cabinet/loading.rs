@@ -526,3 +526,34 @@ fn a_door_that_opens_just_after_the_last_try_leaves_nothing_that_looks_certain()
         assert!(rig.view(door).audit_required, "loads: {loads}");
     }
 }
+
+#[test]
+fn staff_see_which_stored_orders_to_take_out_and_nobody_else_does() {
+    let mut rig = Rig::holding(&[(3, "A1", "12345678"), (4, "A2", "87654321")]);
+    let take_back = |rig: &mut Rig, id: &str, why| {
+        let BookChange::PutOrder(put) = put_order(id, Size::S) else { unreachable!() };
+        rig.book(vec![PutOrder { take_back: why, ..put }.into()]);
+    };
+    take_back(&mut rig, "A1", Some(TakeBack::Overdue));
+    let session = rig.log_in("111111");
+    let unwanted = |rig: &Rig, session| {
+        let all = rig.core.unwanted(session).into_iter();
+        all.map(|one| (one.order.order.to_string(), one.compartment.number(), one.why)).collect::<Vec<_>>()
+    };
+    assert_eq!(unwanted(&rig, session), [("A1".to_owned(), 3, TakeBack::Overdue)]);
+    assert!(rig.core.unwanted(SessionId(1)).is_empty());
+    rig.restart();
+    assert!(rig.core.unwanted(session).is_empty(), "a session of the run before");
+    let session = rig.log_in("111111");
+    assert_eq!(unwanted(&rig, session).len(), 1);
+    // Its code works as far as the book says; once staff begin to take it out, it does not, and nobody is asked again.
+    let pulse = only_pulse(&rig.send(Input::Retrieve { session, order: order("A1") }));
+    assert!(unwanted(&rig, session).is_empty());
+    rig.sent(pulse);
+    rig.open_door(3);
+    rig.close_door(3);
+    assert!(unwanted(&rig, session).is_empty());
+    take_back(&mut rig, "A2", Some(TakeBack::Recalled));
+    take_back(&mut rig, "A2", None);
+    assert!(unwanted(&rig, session).is_empty());
+}

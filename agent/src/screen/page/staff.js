@@ -12,6 +12,7 @@ export function listPage(state, tell, show) {
     staff.boards_silent > 0 && el("p", { class: "refusal" }, TEXTS.staff.boards(staff.boards_silent)),
     ...staff.compartments.filter((seen) => seen.asks).map((seen) => question(seen.number, tell)),
     ...staff.compartments.filter((seen) => seen.audit_required && !seen.asks).map((seen) => audit(seen, tell)),
+    ...(staff.unwanted ?? []).map((unwanted) => unwantedRow(unwanted, tell)),
     ...staff.waiting.map((waiting) => orderRow(waiting, tell)),
     button(TEXTS.round.begin, () => show("round")));
 }
@@ -81,6 +82,13 @@ function audit({ number, allocated }, tell) {
   const [ask, yes] = allocated ? [TEXTS.staff.auditHeld, TEXTS.staff.auditHeldYes] : [TEXTS.staff.audit, TEXTS.staff.auditYes];
   return el("div", { class: "task" }, el("p", {}, ask(number)),
     button(yes(number), () => tell("/api/confirm", { compartment: number, inside: allocated })));
+}
+
+// Taken out by staff: overdue, or wanted back.
+function unwantedRow({ order, compartment, why }, tell) {
+  const [integration, reference] = order.split("/");
+  const facts = [TEXTS.unwanted[why] ?? why, TEXTS.staff.inside(compartment), integration].join(" · ");
+  return button(el("b", {}, TEXTS.unwanted.take(reference)), () => tell("/api/retrieve", { order }), { class: "order unwanted", "aria-label": `${TEXTS.unwanted.take(reference)}, ${facts}`, "data-facts": facts });
 }
 
 function orderRow({ order, size, category, compartment, loading, missing }, tell) {

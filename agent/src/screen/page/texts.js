@@ -93,6 +93,11 @@ export const TEXTS = {
     asks: (number) => `Is something inside door ${number}?`,
     boards: (count) => (count === 1 ? "One lock board does not answer." : `${count} lock boards do not answer.`),
   },
+  unwanted: {
+    take: (order) => `Take ${order} out`,
+    recalled: "wanted back",
+    overdue: "overdue",
+  },
   job: {
     load: (order) => `Put ${order} into door`,
     retrieve: (order) => `Take ${order} out of door`,

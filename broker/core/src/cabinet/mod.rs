@@ -179,6 +179,7 @@ impl Cabinet {
             CabinetIntent::Dismiss(dismiss) => self.dismiss(turn, dismiss.name),
             CabinetIntent::Show(show) => self.show(turn, show),
             CabinetIntent::Reissue(reissue) => self.reissue(turn, &reissue.order),
+            CabinetIntent::Unwant(unwant) => self.want_back(turn, &unwant.order, Some(unwant.why)),
             CabinetIntent::Find(find) => self.find(turn, &find.order),
         }
     }

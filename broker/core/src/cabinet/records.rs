@@ -6,7 +6,7 @@ use schemas::ids::{Name, SiteId};
 use schemas::messages::{
     Attributes, BookChange, Category, CommandId, Compartment, CompartmentInfo, CredentialId, CredentialKind,
     DropCredential, Epoch, EventMark, FleetMillis, Instance, OrderKey, PepperOffer, PutCredential, PutOrder, Size,
-    Verifier,
+    TakeBack, Verifier,
 };
 
 use crate::intents::OrderFact;
@@ -188,6 +188,8 @@ cbor_map! {
         12 opt => told: Option<u32>,
         /// How long its reservation is safe from other orders, in milliseconds. Left out: as the settings say.
         13 opt => hold: Option<u64>,
+        /// Staff are to take it out.
+        14 opt => take_back: Option<TakeBack>,
     }
 }
 
@@ -199,6 +201,7 @@ impl Booked {
             category: self.category,
             wants: self.wants,
             reserved: self.reserved.as_ref().map(|reservation| reservation.compartment),
+            take_back: self.take_back,
         }
         .into()
     }

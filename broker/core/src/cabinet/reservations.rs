@@ -6,7 +6,9 @@
 
 use std::collections::BTreeSet;
 
-use schemas::messages::{Attributes, Compartment, CompartmentInfo, DropCredential, DropOrder, OrderKey, Size};
+use schemas::messages::{
+    Attributes, Compartment, CompartmentInfo, DropCredential, DropOrder, OrderKey, Size, TakeBack,
+};
 
 use crate::cabinet::Cabinet;
 use crate::cabinet::events::When;
@@ -73,6 +75,7 @@ impl Cabinet {
             missing: None,
             told: None,
             hold,
+            take_back: None,
         };
         self.booked.insert(order, booked);
     }
@@ -82,6 +85,15 @@ impl Cabinet {
             return None;
         }
         self.fitting(wish.size, wish.wants).or_else(|| self.displace_for(turn, config, wish.size, wish.wants))
+    }
+
+    /// Says whether staff are to take an order out, and why.
+    pub(super) fn want_back(&mut self, turn: &mut Turn<'_>, order: &OrderKey, why: Option<TakeBack>) {
+        let Some(booked) = self.booked.get_mut(order).filter(|booked| booked.take_back != why) else { return };
+        booked.take_back = why;
+        let change = booked.change();
+        self.put_booked(turn, order);
+        self.append(turn, vec![change]);
     }
 
     /// Forgets an order that is over. Taken twice, it changes nothing the second time.

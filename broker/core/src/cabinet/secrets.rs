@@ -18,6 +18,8 @@ const ITEMS_MAX: usize = 16;
 impl Cabinet {
     /// Starts to make the credentials of a stored order. Taken twice, it changes nothing the second time.
     pub(super) fn issue(&mut self, turn: &mut Turn<'_>, issue: Issue) {
+        // It is wanted where it is, from now on or again.
+        self.want_back(turn, &issue.order, None);
         let Some(booked) = self.booked.get_mut(&issue.order) else {
             return turn
                 .alarm(format!("cabinet {}: order {} is stored but not in the book: no code", self.at, issue.order));

@@ -1,11 +1,11 @@
 //! What time does to orders: reminders, and the ends of windows. One timer, however many orders there are.
 
 use schemas::api::{NotificationKind, OrderState};
-use schemas::messages::FleetMillis;
+use schemas::messages::{FleetMillis, TakeBack};
 
 use crate::config::Config;
 use crate::deadlines::Deadline;
-use crate::intents::{Intent, Show, Shown};
+use crate::intents::{Intent, Show, Shown, Unwant};
 use crate::order::window::{Due, Window};
 use crate::order::{Happened, Order, Orders};
 use crate::rows::NotificationRow;
@@ -86,6 +86,11 @@ impl Orders {
         match found.flatten() {
             Some((Due::Ended, ends, _)) => {
                 self.enter(turn, config, at, OrderState::Overdue, Happened { at: ends, unverified: false });
+                if let Some(order) = self.rows.get(at) {
+                    let cabinet = CabinetRef::new(at.tenant.clone(), order.cabinet.clone());
+                    let why = TakeBack::Overdue;
+                    turn.send(Intent::to_cabinet(&cabinet, Unwant { order: at.order.clone(), why }));
+                }
             }
             Some((Due::Remind(percent), ends, notified)) => {
                 self.put_row(turn, at);

@@ -1,10 +1,11 @@
 //! What cabinets tell about orders.
 
 use schemas::api::{OrderState, RejectReason};
+use schemas::messages::TakeBack;
 use schemas::topics::Stream;
 
 use crate::config::Config;
-use crate::intents::{Doubt, Intent, Issue, Issued, OrderFact, OrderIntent, Release, Revoke, Told};
+use crate::intents::{Doubt, Intent, Issue, Issued, OrderFact, OrderIntent, Release, Revoke, Told, Unwant};
 use crate::order::window::Window;
 use crate::order::{Happened, Order, Orders};
 use crate::rows::NotificationRow;
@@ -83,6 +84,7 @@ impl Orders {
             // It never was there for its recipient: the time begins with the next loading, and with another code.
             self.change(turn, at, |order, _| order.window = None);
             turn.send(Intent::to_cabinet(from, Revoke { order: at.order.clone() }));
+            turn.send(Intent::to_cabinet(from, Unwant { order: at.order.clone(), why: TakeBack::Recalled }));
         }
         let issue = (next == OrderState::Stored).then(|| self.issue(turn, at, told)).flatten();
         let when = Happened { at: told.at, unverified: told.time_unverified };

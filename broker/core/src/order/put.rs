@@ -2,11 +2,11 @@
 
 use schemas::api::{HoldMinutes, OrderCancel, OrderPut, OrderState, PHONE_MAX, RejectReason, parse};
 use schemas::ids::{Name, OrderId, TenantId};
-use schemas::messages::OrderKey;
+use schemas::messages::{OrderKey, TakeBack};
 use sha2::{Digest as _, Sha256};
 
 use crate::config::Config;
-use crate::intents::{Find, Intent, Release, Revoke};
+use crate::intents::{Find, Intent, Release, Revoke, Unwant};
 use crate::order::{Happened, Order, Orders};
 use crate::rows::{StatusRow, json};
 use crate::tables::{CabinetRef, OrderRef};
@@ -194,6 +194,7 @@ impl Orders {
             OrderState::Stored | OrderState::Overdue => {
                 self.enter(turn, config, at, OrderState::Recalled, when);
                 turn.send(Intent::to_cabinet(&cabinet, Revoke { order: at.order.clone() }));
+                turn.send(Intent::to_cabinet(&cabinet, Unwant { order: at.order.clone(), why: TakeBack::Recalled }));
                 Ok(OrderState::Recalled)
             }
             state @ (OrderState::Cancelled | OrderState::Recalled) => Ok(state),

@@ -68,6 +68,7 @@ fn one_book_is_outstanding_and_what_gathers_meanwhile_goes_together() {
             category: schemas::messages::Category::Retail,
             wants: Default::default(),
             reserved: Some(door(number)),
+            take_back: None,
         })
     };
     assert_eq!(book.changes, [reserved("A2", 2), reserved("A3", 3)]);

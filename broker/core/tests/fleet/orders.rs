@@ -196,7 +196,10 @@ fn cancelling_depends_on_how_far_the_order_is() {
         ["A1 rejected unknown_order", "A1 reserved", "A1 loading", "A1 loading too_late", "A1 stored", "A1 recalled"]
     );
     let dropped = world.cabinet(&c1()).books.last().unwrap().changes.clone();
-    assert!(matches!(dropped.as_slice(), [BookChange::DropCredential(_), BookChange::DropCredential(_)]));
+    assert!(matches!(
+        dropped.as_slice(),
+        [BookChange::DropCredential(_), BookChange::DropCredential(_), BookChange::PutOrder(_)]
+    ));
 }
 
 #[test]

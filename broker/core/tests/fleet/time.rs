@@ -7,7 +7,7 @@ use schemas::cbor_map;
 use schemas::ids::CabinetId;
 use schemas::messages::{
     Actor, ActorCredential, Attributes, BookChange, Category, Collected, Compartment, CredentialId, DoorOpened,
-    LoadAborted, Loading, OrderKey, Retrieved, Size,
+    LoadAborted, Loading, OrderKey, Retrieved, Size, TakeBack,
 };
 
 use schemas::step::{Store as _, Write};
@@ -61,6 +61,35 @@ fn overdue_orders(world: &mut World) -> Vec<String> {
     orders.into_iter().map(|one| one.order.to_string()).collect()
 }
 
+/// What the cabinet was told last about taking the order out.
+fn unwanted(world: &mut World, id: &str) -> Option<TakeBack> {
+    let changes = world.cabinet(&c1()).books.iter().flat_map(|book| &book.changes);
+    let about = changes.filter_map(|change| match change {
+        BookChange::PutOrder(put) if put.order == order(id) => Some(put.take_back),
+        _ => None,
+    });
+    about.collect::<Vec<_>>().pop().flatten()
+}
+
+#[test]
+fn the_cabinet_is_told_which_orders_staff_are_to_take_out_and_which_not_any_more() {
+    let mut world = stored("retail");
+    world.pass(72 * HOUR - 1);
+    assert_eq!(unwanted(&mut world, "A17"), None);
+    world.disconnect(&c1());
+    world.pass(1);
+    world.connect(&c1());
+    assert_eq!(unwanted(&mut world, "A17"), Some(TakeBack::Overdue));
+    let until = Rfc3339(START + 96 * HOUR);
+    let extend = Request::OrderExtend { order: order("A17"), until };
+    assert!(!matches!(world.ask("support:acme:sue", &extend), Some(Reply::Error(_))));
+    assert_eq!(unwanted(&mut world, "A17"), None, "extended, it may wait again");
+    world.restart();
+    world.connect(&c1());
+    world.cancel(r#"{"order":"A17"}"#);
+    assert_eq!(unwanted(&mut world, "A17"), Some(TakeBack::Recalled));
+}
+
 /// Acceptance 4, but for the end of the code, which the cabinet decides when staff open the door.
 #[test]
 fn a_retail_order_is_reminded_at_36_and_64_8_hours_and_overdue_at_72() {
@@ -111,7 +140,9 @@ fn an_overdue_order_that_is_cancelled_is_recalled_and_its_code_dies() {
     world.cancel(r#"{"order":"A17"}"#);
     assert_eq!(last(&world).0, OrderState::Recalled);
     let changes = &world.cabinet(&c1()).books.last().unwrap().changes;
-    assert!(changes.iter().all(|change| matches!(change, BookChange::DropCredential(_))), "{changes:?}");
+    let (dropped, rest) = changes.split_at(2);
+    assert!(dropped.iter().all(|change| matches!(change, BookChange::DropCredential(_))), "{changes:?}");
+    assert!(matches!(rest, [BookChange::PutOrder(put)] if put.take_back == Some(TakeBack::Recalled)), "{changes:?}");
     world.pass(1_000 * HOUR);
     assert_eq!(messages(&world).len(), 3);
 }
