@@ -1,0 +1,145 @@
+//! `fleet order`, `fleet unlock` and `fleet unlocks`.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use schemas::api::{HoldMinutes, Rfc3339};
+use schemas::ids::CabinetId;
+use schemas::messages::{Category, Compartment, OrderKey, Size};
+
+use super::moments::parse_end;
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum OrderCommand {
+    /// Put an order: in an integration's name, or as the integration itself
+    Put(OrderPutArgs),
+    /// All orders, or those of one cabinet
+    List {
+        #[arg(long)]
+        cabinet: Option<CabinetId>,
+        /// Only those whose window is over
+        #[arg(long)]
+        overdue: bool,
+    },
+    /// One order with its history
+    Show {
+        /// <integration>/<order>
+        order: OrderKey,
+    },
+    /// Cancel an order
+    Cancel {
+        /// <integration>/<order>
+        order: OrderKey,
+    },
+    /// Give a stored order more time; its code stays
+    #[command(after_help = "\
+Examples:
+  fleet order extend shop/A17 --until 2026-12-31
+  fleet order extend shop/A17 --until 2026-12-31T18:00:00Z
+
+How far it can go is in the policy of its category.")]
+    Extend {
+        /// <integration>/<order>
+        order: OrderKey,
+        /// Last day (UTC) or moment when it can be collected
+        #[arg(long, value_name = "TIME", value_parser = parse_end)]
+        until: Rfc3339,
+    },
+    /// Send the same code in another message
+    Resend {
+        /// <integration>/<order>
+        order: OrderKey,
+    },
+    /// Make another code; the old one works until the new one does
+    Reissue {
+        /// <integration>/<order>
+        order: OrderKey,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  fleet order put shop/A17 --cabinet berlin-01 --size M --phone +491701234567
+
+Categories are retail, food, laundry, pharmacy, repair, courier.")]
+pub(in crate::cli) struct OrderPutArgs {
+    /// <integration>/<order>
+    pub(in crate::cli) order: OrderKey,
+    #[arg(long)]
+    pub(in crate::cli) cabinet: CabinetId,
+    /// Smallest size that it fits into: S, M, L or XL
+    #[arg(long)]
+    pub(in crate::cli) size: Size,
+    /// What kind of goods it is [default: retail]
+    #[arg(long, default_value = "retail", hide_default_value = true)]
+    pub(in crate::cli) category: Category,
+    /// Needs a refrigerated compartment
+    #[arg(long)]
+    pub(in crate::cli) refrigerated: bool,
+    /// Needs a restricted compartment
+    #[arg(long)]
+    pub(in crate::cli) restricted: bool,
+    /// Needs a compartment at an accessible height
+    #[arg(long)]
+    pub(in crate::cli) accessible: bool,
+    /// Phone number of the recipient
+    #[arg(long)]
+    pub(in crate::cli) phone: Option<String>,
+    /// E-mail address of the recipient
+    #[arg(long)]
+    pub(in crate::cli) email: Option<String>,
+    /// Language of the recipient, such as de or en-GB
+    #[arg(long)]
+    pub(in crate::cli) language: Option<String>,
+    /// Staff may not load it yet
+    #[arg(long)]
+    pub(in crate::cli) not_ready: bool,
+    /// Keep its compartment so long until it is loaded
+    #[arg(long, value_name = "MINUTES")]
+    pub(in crate::cli) hold: Option<HoldMinutes>,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  fleet unlock berlin-01 4 --reason 'customer called, door stuck'
+
+Signed for this cabinet, carried out at most once, and recorded with your name
+and the reason. If your folder has a key of your own (`fleet keys own`) and its
+delegation, you sign it yourself.")]
+pub(in crate::cli) struct UnlockArgs {
+    pub(in crate::cli) cabinet: CabinetId,
+    /// Number on the door
+    #[arg(value_parser = parse_compartment)]
+    pub(in crate::cli) compartment: Compartment,
+    /// Why; it is recorded
+    #[arg(long, value_name = "TEXT")]
+    pub(in crate::cli) reason: String,
+    /// Sign it with the own key of the folder, or fail
+    #[arg(long)]
+    pub(in crate::cli) own_key: bool,
+    /// Private file that opens the own key
+    #[arg(long, value_name = "FILE")]
+    pub(in crate::cli) passphrase_file: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  fleet unlocks berlin-01
+
+Every opening, the newest first: by a command with who asked and why, by staff,
+by a code (never its digits), and by force. The fleet keeps the newest 1,000 of
+each cabinet. What was opened while a cabinet was away follows when it is back.")]
+pub(in crate::cli) struct UnlocksArgs {
+    pub(in crate::cli) cabinet: CabinetId,
+    /// How many at most
+    #[arg(long, value_name = "COUNT", default_value_t = 50)]
+    pub(in crate::cli) newest: usize,
+}
+
+fn parse_compartment(text: &str) -> Result<Compartment, &'static str> {
+    let number = text.parse().ok().and_then(Compartment::new);
+    number.ok_or("a compartment number is 1 to 999")
+}
