@@ -299,6 +299,7 @@ impl<S: Store + Reserved> Driver<S> {
                 Some(Input::ConfirmLoaded { session, compartment, inside })
             }
             ScreenRequest::TryAgain { compartment } => Some(Input::TryAgain { compartment }),
+            ScreenRequest::NotTaken { compartment } => Some(Input::NotTaken { compartment }),
             ScreenRequest::Logout { session } => Some(Input::StaffLogout { session }),
         }
     }

@@ -123,6 +123,7 @@ fn screen_view() -> ScreenView {
         asks: false,
         swaps_with: None,
         try_again: true,
+        may_stay: true,
     };
     let view = View {
         cabinet: "muc-01".parse().unwrap(),
@@ -372,6 +373,7 @@ async fn staff_requests_carry_their_session() {
         ("/api/open-all", json!({ "confirm": "open all doors" })),
         ("/api/confirm", json!({ "compartment": 7, "inside": false })),
         ("/api/again", json!({ "compartment": 7 })),
+        ("/api/not-taken", json!({ "compartment": 7 })),
         ("/api/logout", json!({})),
     ];
     for (path, body) in calls {
@@ -406,6 +408,9 @@ async fn staff_requests_carry_their_session() {
                     assert_eq!(compartment, door(7));
                 }
                 ScreenRequest::TryAgain { compartment } if path == "/api/again" => assert_eq!(compartment, door(7)),
+                ScreenRequest::NotTaken { compartment } if path == "/api/not-taken" => {
+                    assert_eq!(compartment, door(7));
+                }
                 ScreenRequest::Logout { session: SESSION } if path == "/api/logout" => {}
                 other => panic!("{path} became {other:?}"),
             })
@@ -437,7 +442,7 @@ async fn orders_and_contents_are_shown_to_staff_only() {
     }
     for view in &seen[..2] {
         assert_eq!(view["staff"], Value::Null);
-        assert_eq!(view["doors"], json!([{ "number": 7, "door": "closed", "try_again": true }]));
+        assert_eq!(view["doors"], json!([{ "number": 7, "door": "closed", "try_again": true, "may_stay": true }]));
         assert!((1..=300_000).contains(&view["locked_millis"].as_u64().unwrap()));
         assert!(!view.to_string().contains("A17"));
     }

@@ -4,7 +4,7 @@
 //! v1/<tenant>/cabinet/<cabinet>/up/{hello,event,telemetry,challenge}    cabinet → fleet   CBOR
 //! v1/<tenant>/cabinet/<cabinet>/down                                    fleet → cabinet   CBOR
 //! v1/<tenant>/integration/<name>/orders/{put,cancel}                    backend → fleet   JSON
-//! v1/<tenant>/integration/<name>/orders/{extend,resend,reissue}         backend → fleet   JSON
+//! v1/<tenant>/integration/<name>/orders/{extend,resend,reissue,bundle,unbundle}    backend → fleet   JSON
 //! v1/<tenant>/integration/<name>/{status,notifications}                 fleet → backend   JSON, durable
 //! v1/<tenant>/<role>/<name>/request                                     person → fleet    JSON, MQTT 5 request
 //! v1/<tenant>/<role>/<name>/response                                    fleet → person    JSON, MQTT 5 response
@@ -43,7 +43,7 @@ impl Up {
     }
 }
 
-/// What a backend asks for a stored order.
+/// What a backend asks for orders that it has put.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum OrderChange {
     /// More time, with the same code.
@@ -52,16 +52,22 @@ pub enum OrderChange {
     Resend,
     /// Another code.
     Reissue,
+    /// One credential for several orders.
+    Bundle,
+    /// A code of its own for each of them again.
+    Unbundle,
 }
 
 impl OrderChange {
-    pub const ALL: [Self; 3] = [Self::Extend, Self::Resend, Self::Reissue];
+    pub const ALL: [Self; 5] = [Self::Extend, Self::Resend, Self::Reissue, Self::Bundle, Self::Unbundle];
 
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Extend => "extend",
             Self::Resend => "resend",
             Self::Reissue => "reissue",
+            Self::Bundle => "bundle",
+            Self::Unbundle => "unbundle",
         }
     }
 }
@@ -281,6 +287,8 @@ mod tests {
             "v1/acme/integration/shop/orders/extend",
             "v1/acme/integration/shop/orders/resend",
             "v1/acme/integration/shop/orders/reissue",
+            "v1/acme/integration/shop/orders/bundle",
+            "v1/acme/integration/shop/orders/unbundle",
             "v1/acme/integration/shop/status",
             "v1/acme/integration/shop/notifications",
             "v1/acme/integration/shop/request",

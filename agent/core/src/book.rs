@@ -218,13 +218,16 @@ impl HeldBook {
         if put.pepper != binding.pepper {
             return Err(RefusalReason::WrongBase);
         }
-        if put.orders.is_empty() || put.orders.len() > BUNDLE_MAX {
+        let rights = put.rights.as_ref().map(|rights| rights.iter().map(|right| &right.order));
+        let each_has_one = rights.is_none_or(|rights| rights.eq(&put.orders));
+        if put.orders.is_empty() || put.orders.len() > BUNDLE_MAX || !each_has_one {
             return Err(RefusalReason::Malformed);
         }
         let held = self.credentials.get(&put.id);
-        // Put again, it does not get back what it has opened already.
+        // Put again, it does not get back what it has opened already; a bundle may have got one more order since.
         let done = held.is_some_and(|held| held.life == Life::Used);
-        let mut orders = if done { Vec::new() } else { put.orders };
+        let mut orders = put.orders;
+        orders.retain(|order| !done || self.orders.contains_key(order));
         orders.retain(|order| self.newest_generation(order).is_none_or(|newest| newest <= put.generation));
         let outdated = !done && orders.is_empty();
         orders.retain(|order| !self.orders.get(order).is_some_and(|row| row.over));
@@ -243,6 +246,7 @@ impl HeldBook {
             needs_time: put.needs_time,
             life,
             book: self.version,
+            rights: put.rights,
         };
         self.credentials.insert(put.id, row);
         Ok(())

@@ -15,6 +15,14 @@ use crate::{DoorSeen, ScreenNote};
 /// An opened door that is never closed: the collection counts as over, unconfirmed.
 pub const UNCONFIRMED_MILLIS: u64 = 900_000;
 
+impl Content {
+    /// When a collection that began now counts as over although its door was not closed.
+    pub(crate) fn unconfirmed_at(&self, now: u64) -> Option<u64> {
+        let goes_on = matches!(self, Self::Collecting(content) if content.stays != Some(true));
+        goes_on.then_some(now + UNCONFIRMED_MILLIS)
+    }
+}
+
 impl CabinetCore {
     pub(crate) fn save_bay(&self, turn: &mut Turn, compartment: Compartment) {
         if let Some(bay) = self.bays.get(&compartment) {
@@ -26,15 +34,7 @@ impl CabinetCore {
         if let Some(bay) = self.bays.get_mut(&compartment) {
             bay.content = content.into();
             bay.looker = None;
-            bay.unconfirmed_at = match bay.content {
-                Content::Collecting(_) => Some(turn.now + UNCONFIRMED_MILLIS),
-                Content::Free(_)
-                | Content::Loading(_)
-                | Content::Stored(_)
-                | Content::Leaving(_)
-                | Content::Retrieving(_)
-                | Content::Swapping(_) => None,
-            };
+            bay.unconfirmed_at = bay.content.unconfirmed_at(turn.now);
         }
         self.drop_offer_that_is_over(turn, compartment);
         self.save_bay(turn, compartment);
@@ -59,7 +59,7 @@ impl CabinetCore {
         let blind = bay.seen == DoorSeen::Unknown;
         match (purpose, bay.content.clone()) {
             (Purpose::Collect(by), Content::Stored(content)) if content.order == by.order => {
-                let collecting = Collecting { order: content.order, credential: by.credential, seen };
+                let collecting = Collecting { order: content.order, credential: by.credential, seen, stays: None };
                 self.set_content(turn, compartment, collecting);
             }
             (Purpose::Load(by), Content::Loading(content)) if content.order == by.order => {
@@ -144,6 +144,9 @@ impl CabinetCore {
                     let empty = occupancy == Occupancy::Empty;
                     turn.note(ScreenNote::AskLoaded { order: content.order, compartment, empty });
                 }
+            }
+            Content::Collecting(content) if self.has_stayed(&content, occupancy) => {
+                self.not_taken(turn, compartment, content);
             }
             Content::Collecting(content) => {
                 let confirmed = content.seen && occupancy != Occupancy::Occupied;

@@ -104,6 +104,7 @@ impl CabinetCore {
             Input::ConfirmLoaded { session, compartment, inside } => {
                 self.handle_confirm(turn, session, compartment, inside);
             }
+            Input::NotTaken { compartment } => self.handle_not_taken(turn, compartment),
             Input::TryAgain { compartment } => self.handle_try_again(turn, compartment),
             Input::Door { compartment, door, occupancy } => self.handle_door(turn, compartment, door, occupancy),
             Input::PulseResult { pulse, sent } => self.handle_pulse_result(turn, pulse, sent),
@@ -182,27 +183,28 @@ impl CabinetCore {
             second_part_needed: self.lockout.typing(boot_millis, fleet_millis) == Typing::SecondPart,
             code_digits: self.book.code_digits(),
             book: self.book.version(),
-            compartments: self.bays.values().map(compartment_view).collect(),
+            compartments: self.bays.values().map(|bay| self.compartment_view(bay)).collect(),
             outbox: self.outbox.waiting(),
             boards_silent: self.boards_silent(),
             refusals_suppressed: self.refusals.suppressed(),
         }
     }
-}
 
-fn compartment_view(bay: &Bay) -> CompartmentView {
-    CompartmentView {
-        number: bay.number(),
-        size: bay.size(),
-        in_service: bay.info().in_service,
-        fault: bay.fault.is_some(),
-        door: bay.door_state(),
-        occupancy: bay.occupancy,
-        allocated: !bay.is_free(),
-        audit_required: bay.audit,
-        needs_cleaning: bay.needs_cleaning,
-        asks: bay.asks(),
-        swaps_with: bay.swaps_with(),
-        try_again: bay.offer.is_some(),
+    fn compartment_view(&self, bay: &Bay) -> CompartmentView {
+        CompartmentView {
+            number: bay.number(),
+            size: bay.size(),
+            in_service: bay.info().in_service,
+            fault: bay.fault.is_some(),
+            door: bay.door_state(),
+            occupancy: bay.occupancy,
+            allocated: !bay.is_free(),
+            audit_required: bay.audit,
+            needs_cleaning: bay.needs_cleaning,
+            asks: bay.asks(),
+            swaps_with: bay.swaps_with(),
+            try_again: bay.offer.is_some(),
+            may_stay: self.may_stay(&bay.content),
+        }
     }
 }

@@ -135,7 +135,7 @@ impl CabinetCore {
         let Some(row) = self.book.credential(&id).cloned() else {
             return EntryResult::Refused(EntryRefusal::Wrong);
         };
-        let opening = self.valid_now(&row, turn.now).and_then(|()| self.behind(turn, &row));
+        let opening = valid(&row).and_then(|()| self.behind(turn, &row));
         match opening {
             Ok(compartments) => {
                 for (ahead, (compartment, order)) in (0..).zip(&compartments) {
@@ -156,16 +156,12 @@ impl CabinetCore {
         }
     }
 
-    fn valid_now(&self, row: &CredentialRow, now: u64) -> Result<(), EntryRefusal> {
-        match row.life {
-            Life::Used => return Err(EntryRefusal::Used),
-            Life::Revoked => return Err(EntryRefusal::Revoked),
-            Life::Live => {}
-        }
-        if row.expires.is_some_and(|expires| self.clock.has_passed(expires, now)) {
+    /// Whether a right that ends then, and may need the time to be known, holds now.
+    pub(crate) fn in_time(&self, expires: Option<FleetMillis>, needs_time: bool, now: u64) -> Result<(), EntryRefusal> {
+        if expires.is_some_and(|expires| self.clock.has_passed(expires, now)) {
             return Err(EntryRefusal::Expired);
         }
-        if row.needs_time && self.clock.now(now).is_none() {
+        if needs_time && self.clock.now(now).is_none() {
             return Err(EntryRefusal::TimeUnknown);
         }
         Ok(())
@@ -176,7 +172,8 @@ impl CabinetCore {
         let mut opening = Vec::new();
         let mut refusal = EntryRefusal::NotHere;
         for order in &row.orders {
-            match self.behind_one(order) {
+            let right = self.right_to(row, order, turn.now).map_err(|why| (why, None));
+            match right.and_then(|()| self.behind_one(order)) {
                 Ok(compartment) => opening.push((compartment, order.clone())),
                 Err((why, stuck)) => {
                     refusal = why;
@@ -221,6 +218,14 @@ impl CabinetCore {
         for entry in self.entries.take_due(turn.now) {
             turn.effect(Effect::EntryResult { entry, result: EntryResult::Refused(EntryRefusal::Busy) });
         }
+    }
+}
+
+fn valid(row: &CredentialRow) -> Result<(), EntryRefusal> {
+    match row.life {
+        Life::Used => Err(EntryRefusal::Used),
+        Life::Revoked => Err(EntryRefusal::Revoked),
+        Life::Live => Ok(()),
     }
 }
 

@@ -132,6 +132,10 @@ pub enum Input {
         compartment: Compartment,
         inside: bool,
     },
+    /// Whoever opened this door by the credential of a bundle leaves what is inside.
+    NotTaken {
+        compartment: Compartment,
+    },
     /// The person pressed "try again" after `ScreenNote::PushDoor`.
     TryAgain {
         compartment: Compartment,

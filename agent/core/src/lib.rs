@@ -27,6 +27,7 @@ mod audit;
 mod bay;
 mod book;
 mod break_glass;
+mod bundle;
 mod challenges;
 mod codes;
 mod commands;

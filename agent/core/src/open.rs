@@ -20,8 +20,8 @@ use crate::link::Link;
 use crate::lockout::Lockout;
 use crate::outbox::Outbox;
 use crate::records::{
-    BOOK_KEY, Content, FORMAT, FORMAT_KEY, Fault, IDENTITY_KEY, IdentityRow, KEYSET_KEY, LOCKOUT_KEY, OUTBOX_KEY,
-    OutboxRow, PULSE_KEY, TIME_KEY, UseRow, WIPE_KEY, WIPED_KEY,
+    BOOK_KEY, FORMAT, FORMAT_KEY, Fault, IDENTITY_KEY, IdentityRow, KEYSET_KEY, LOCKOUT_KEY, OUTBOX_KEY, OutboxRow,
+    PULSE_KEY, TIME_KEY, UseRow, WIPE_KEY, WIPED_KEY,
 };
 use crate::tables::{BAYS, COMMANDS, CREDENTIALS, EVENTS, META, ORDERS, STAFF, USES, bay_of_key, event_key};
 use crate::time::FleetClock;
@@ -228,9 +228,7 @@ fn bays(config: &Config, rows: &Rows<'_>, now: u64) -> Result<BTreeMap<Compartme
     for compartment in &config.compartments {
         let number = compartment.info.number;
         let mut bay = Bay::new(compartment.clone(), held.remove(&number));
-        if let Content::Collecting(_) = bay.content {
-            bay.unconfirmed_at = Some(now + crate::contents::UNCONFIRMED_MILLIS);
-        }
+        bay.unconfirmed_at = bay.content.unconfirmed_at(now);
         if bays.insert(number, bay).is_some() {
             return Err(OpenError::DoubleCompartment(number));
         }

@@ -3,8 +3,8 @@
 use schemas::cbor::Blob;
 use schemas::ids::Name;
 use schemas::messages::{
-    Actor, ActorCommand, ActorCredential, ActorStaff, Attributes, Category, CommandId, Compartment, CredentialId,
-    CredentialKind, Epoch, FleetMillis, Instance, OrderKey, Roots, Salt, Size, TakeBack,
+    Actor, ActorCommand, ActorCredential, ActorStaff, Attributes, BundleRight, Category, CommandId, Compartment,
+    CredentialId, CredentialKind, Epoch, FleetMillis, Instance, OrderKey, Roots, Salt, Size, TakeBack,
 };
 use schemas::{cbor_code, cbor_map, cbor_union};
 
@@ -99,6 +99,8 @@ rows! {
         7 => life: Life,
         /// Version of the book in which it was put or revoked: the oldest revoked ones are forgotten first.
         8 => book: u64,
+        /// Of a bundle: what holds for each of its orders.
+        11 opt => rights: Option<Vec<BundleRight>>,
     }
     /// HMACs under the device key, of the PIN's verifier and the badge's.
     StaffRow { 1 => at_rest: Blob, 2 opt => until: Option<FleetMillis>, 3 opt => badge: Option<Blob> }
@@ -124,8 +126,8 @@ rows! {
     /// Staff took the compartment for an order. `opened`: its door was unlocked, so something may be inside.
     Loading { 1 => order: OrderKey, 2 => staff: Name, 3 => opened: bool }
     Stored { 1 => order: OrderKey }
-    /// The recipient's door was opened. `seen`: by the sensor, not only pulsed.
-    Collecting { 1 => order: OrderKey, 2 => credential: CredentialId, 3 => seen: bool }
+    /// The recipient's door was opened. `seen`: by the sensor, not only pulsed. `stays`: the holder of a bundle leaves it inside.
+    Collecting { 1 => order: OrderKey, 2 => credential: CredentialId, 3 => seen: bool, 11 opt => stays: Option<bool> }
     /// Collected without confirmation; free when its door is seen closed.
     Leaving { 1 => order: OrderKey }
     /// Staff take the order back.

@@ -47,6 +47,8 @@ pub struct CompartmentView {
     pub swaps_with: Option<Compartment>,
     /// The door did not open and the person may press "try again".
     pub try_again: bool,
+    /// It was opened by the credential of a bundle, and whoever did may say that the order stays inside.
+    pub may_stay: bool,
 }
 
 /// A stored order that staff are to take out. For staff sessions only.

@@ -131,6 +131,7 @@ impl CabinetCore {
             | Input::Cleaning { .. }
             | Input::ConfirmLoaded { .. }
             | Input::TryAgain { .. }
+            | Input::NotTaken { .. }
             | Input::PulseResult { .. }
             | Input::Board { .. } => {}
         }

@@ -96,6 +96,7 @@ struct DoorAnswer {
     number: Compartment,
     door: DoorState,
     try_again: bool,
+    may_stay: bool,
 }
 
 #[derive(Serialize)]
@@ -110,8 +111,12 @@ struct StaffAnswer {
 impl ViewAnswer {
     pub(super) fn new(screen: ScreenView, staff: bool) -> Self {
         let ScreenView { view, waiting, unwanted } = screen;
-        let door =
-            |seen: &CompartmentView| DoorAnswer { number: seen.number, door: seen.door, try_again: seen.try_again };
+        let door = |seen: &CompartmentView| DoorAnswer {
+            number: seen.number,
+            door: seen.door,
+            try_again: seen.try_again,
+            may_stay: seen.may_stay,
+        };
         Self {
             online: view.online,
             locked_millis: view

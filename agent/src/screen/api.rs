@@ -56,6 +56,7 @@ pub(super) fn routes(desk: Arc<Desk>) -> Router {
         .route("/open-all", post(open_all))
         .route("/confirm", post(confirm))
         .route("/again", post(again))
+        .route("/not-taken", post(not_taken))
         .route("/logout", post(logout))
         .fallback(|| async { Refusal::NotFound })
         .with_state(desk)
@@ -216,6 +217,11 @@ async fn confirm(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Resul
 async fn again(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Result<StatusCode, Refusal> {
     let DoorBody { compartment } = read(request).await?;
     desk.tell(ScreenRequest::TryAgain { compartment }).await
+}
+
+async fn not_taken(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Result<StatusCode, Refusal> {
+    let DoorBody { compartment } = read(request).await?;
+    desk.tell(ScreenRequest::NotTaken { compartment }).await
 }
 
 async fn logout(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Result<StatusCode, Refusal> {

@@ -62,6 +62,9 @@ pub enum ScreenRequest {
         compartment: Compartment,
         inside: bool,
     },
+    NotTaken {
+        compartment: Compartment,
+    },
     TryAgain {
         compartment: Compartment,
     },

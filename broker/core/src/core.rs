@@ -213,6 +213,7 @@ impl FleetCore {
                     let at = OrderRef { tenant: to.tenant, order: to.order };
                     self.orders.take(turn, &self.config, &at, &from, to.body);
                 }
+                Intent::Deliver(to) => self.orders.deliver_for(turn, to.tenant, to.integration, to.row),
             }
         }
     }
@@ -269,6 +270,7 @@ impl FleetCore {
             Job::Wipe(at) => self.cabinets.get(at)?.next_wipe(now),
             Job::Secrets(at) => self.cabinets.get(at)?.next_secrets(),
             Job::Pin(tenant, name, kind) => self.staff.next_secret(tenant, name, *kind),
+            Job::Bundle(at, kind) => self.orders.bundles.next_secret(at, *kind),
         }
     }
 
@@ -327,6 +329,9 @@ impl FleetCore {
                 if answers(asked, &made) =>
             {
                 self.at(at, |cabinet| cabinet.secrets_made(turn, asked, made.items));
+            }
+            (Job::Bundle(at, kind), SignerRequest::MakeSealed(_), SignerReply::Sealed(made)) => {
+                self.orders.bundle_secret_made(turn, at, *kind, made.sealed);
             }
             (Job::Pin(tenant, name, kind), SignerRequest::MakeSealed(_), SignerReply::Sealed(made)) => {
                 if let Some(employ) = self.staff.secret_made(turn, tenant, name, *kind, made.sealed) {

@@ -15,6 +15,7 @@ use schemas::messages::{Attributes, Category, Compartment, FleetMillis, OrderKey
 use schemas::step::numbered_key;
 use schemas::{cbor_code, cbor_map, cbor_union};
 
+use crate::rows::NotificationRow;
 use crate::tables::{CabinetRef, OrderRef};
 
 cbor_map! {
@@ -36,7 +37,14 @@ cbor_map! {
         1 => order: OrderKey,
         2 opt => expires: Option<FleetMillis>,
         3 => needs_time: bool,
+        /// It is collected with others: not by a code of its own, but by this one.
+        4 opt => bundle: Option<BundleSecrets>,
     }
+}
+cbor_map! {
+    /// The credential of a bundle, sealed for the signer.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) struct BundleSecrets { 1 => bundle: OrderKey, 2 => code: Blob, 3 => qr: Blob }
 }
 cbor_map! {
     /// Show the code that was announced once more, for a message of this kind.
@@ -132,6 +140,8 @@ cbor_code! {
         6 => Retrieved = "retrieved",
         7 => Missing = "missing",
         8 => Moved = "moved",
+        /// The holder of its bundle has opened the door and left it inside.
+        30 => NotTaken = "not_taken",
     }
 }
 cbor_map! {
@@ -180,6 +190,12 @@ cbor_map! {
     pub(crate) struct Resumed { 1 => at: FleetMillis }
 }
 
+cbor_map! {
+    /// The cabinet holds the credential of its bundle for it.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) struct Gathered { 1 => place: String }
+}
+
 cbor_union! {
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub(crate) enum OrderIntent {
@@ -191,6 +207,7 @@ cbor_union! {
         6 => Shown(Shown),
         7 => Stalled(Stalled),
         8 => Resumed(Resumed),
+        30 => Gathered(Gathered),
     }
 }
 
@@ -209,11 +226,18 @@ cbor_map! {
     }
 }
 
+cbor_map! {
+    /// A message for another integration's stream than that of the order.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) struct Deliver { 1 => tenant: TenantId, 2 => integration: Name, 3 => row: NotificationRow }
+}
+
 cbor_union! {
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub(crate) enum Intent {
         1 => ToCabinet(ToCabinet),
         2 => ToOrder(ToOrder),
+        30 => Deliver(Deliver),
     }
 }
 
@@ -231,6 +255,10 @@ impl Intent {
         })
     }
 
+    pub(crate) fn deliver(tenant: &TenantId, integration: Name, row: NotificationRow) -> Self {
+        Self::Deliver(Deliver { tenant: tenant.clone(), integration, row })
+    }
+
     /// Key in table `intents`: by receiver, so that a sharded store can keep it beside the receiver's rows.
     pub(crate) fn key(&self, n: u64) -> Vec<u8> {
         match self {
@@ -242,6 +270,7 @@ impl Intent {
                 let order = OrderRef { tenant: to.tenant.clone(), order: to.order.clone() };
                 numbered_key(&format!("order/{}", order.key()), n)
             }
+            Self::Deliver(to) => numbered_key(&format!("integration/{}/{}", to.tenant, to.integration), n),
         }
     }
 }

@@ -9,7 +9,7 @@ use schemas::messages::{CommandId, CredentialKind};
 use sha2::{Digest as _, Sha256};
 
 use crate::signing::SignerRequest;
-use crate::tables::CabinetRef;
+use crate::tables::{CabinetRef, OrderRef};
 
 /// Requests at the signer at one time; an unlock goes in any case. Bounds what a re-derivation for a whole fleet queues up.
 const AT_ONCE: usize = 64;
@@ -26,6 +26,8 @@ pub(crate) enum Job {
     Wipe(CabinetRef),
     /// A PIN or a badge.
     Pin(TenantId, Name, CredentialKind),
+    /// A secret of a bundle.
+    Bundle(OrderRef, CredentialKind),
     Secrets(CabinetRef),
 }
 
@@ -56,9 +58,13 @@ impl Jobs {
         let first = self.wanted.first()?;
         match first {
             Job::Command(..) => self.wanted.pop_first(),
-            Job::Time(_) | Job::Book(_) | Job::Certificate(_) | Job::Wipe(_) | Job::Pin(..) | Job::Secrets(_) => {
-                (self.asked.len() < AT_ONCE).then(|| self.wanted.pop_first()).flatten()
-            }
+            Job::Time(_)
+            | Job::Book(_)
+            | Job::Certificate(_)
+            | Job::Wipe(_)
+            | Job::Pin(..)
+            | Job::Bundle(..)
+            | Job::Secrets(_) => (self.asked.len() < AT_ONCE).then(|| self.wanted.pop_first()).flatten(),
         }
     }
 

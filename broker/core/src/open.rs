@@ -10,8 +10,8 @@ use schemas::topics::Stream;
 use serde::de::DeserializeOwned;
 
 use crate::cabinet::{
-    Booked, Cabinet, ChangeSet, CommandRow, GlassRow, Inside, Issued, Offer, Progress, Registration, Said, StaffAt,
-    WipeRow,
+    Booked, BundleAt, Cabinet, ChangeSet, CommandRow, GlassRow, Inside, Issued, Offer, Progress, Registration, Said,
+    StaffAt, WipeRow,
 };
 use crate::config::Config;
 use crate::core::{FleetCore, OpenError};
@@ -20,15 +20,15 @@ use crate::identities::{Identities, IdentityRow};
 use crate::intents::{Intent, Intents};
 use crate::jobs::Job;
 use crate::keysets::{KeysetRow, Keysets};
-use crate::order::{Order, Orders};
+use crate::order::{Bundle, Order, Orders};
 use crate::policy::PolicyRow;
 use crate::quotas::QuotaRow;
 use crate::staff::{Staff, StaffList};
 use crate::streams::Head;
 use crate::tables::{
-    BOOK, BOOKED, BREAK_GLASS, CABINETS, COMMANDS, COMPARTMENTS, CabinetRef, FORMAT, FORMAT_KEY, IDENTITIES, INTENTS,
-    ISSUED, KEYSETS, LANDED_KEY, META, OFFERS, ORDERS, OrderRef, POLICIES, PROGRESS, QUOTAS, SAID, STAFF, STAFF_AT,
-    STREAMS, StreamRef, WIPES,
+    BOOK, BOOKED, BREAK_GLASS, BUNDLES, BUNDLES_AT, CABINETS, COMMANDS, COMPARTMENTS, CabinetRef, FORMAT, FORMAT_KEY,
+    IDENTITIES, INTENTS, ISSUED, KEYSETS, LANDED_KEY, META, OFFERS, ORDERS, OrderRef, POLICIES, PROGRESS, QUOTAS, SAID,
+    STAFF, STAFF_AT, STREAMS, StreamRef, WIPES,
 };
 use crate::turn::Agenda;
 
@@ -106,6 +106,10 @@ fn read_cabinets(core: &mut FleetCore, store: &dyn Store) -> Result<(), OpenErro
         cabinet.restore_set(set);
         Ok(())
     })?;
+    for_cabinet::<BundleAt>(core, store, BUNDLES_AT, |cabinet, _, bundle| {
+        cabinet.restore_bundle(bundle);
+        Ok(())
+    })?;
     for_cabinet::<StaffAt>(core, store, STAFF_AT, |cabinet, _, staff| {
         cabinet.restore_staff(staff);
         Ok(())
@@ -138,6 +142,12 @@ fn read_orders(core: &mut FleetCore, store: &dyn Store) -> Result<(), OpenError>
         let (tenant, rest) = key.tenant()?;
         let named: OrderKey = rest.parse().map_err(|_| key.stray())?;
         core.orders.restore(OrderRef { tenant, order: named }, order);
+        Ok(())
+    })?;
+    each::<Bundle>(store, BUNDLES, |key, bundle| {
+        let (tenant, rest) = key.tenant()?;
+        let named: OrderKey = rest.parse().map_err(|_| key.stray())?;
+        core.orders.bundles.restore(OrderRef { tenant, order: named }, bundle);
         Ok(())
     })?;
     each::<Head>(store, STREAMS, |key, head| {
@@ -208,6 +218,7 @@ fn find_work(core: &mut FleetCore) {
     let secrets = cabinets.iter().filter(|(_, cabinet)| cabinet.next_secrets().is_some());
     secrets.for_each(|(at, _)| agenda.jobs.want(Job::Secrets(at.clone())));
     staff.wanted().for_each(|job| agenda.jobs.want(job));
+    orders.bundles.wanted().for_each(|job| agenda.jobs.want(job));
     if let Some(at) = orders.retention_ends(config) {
         agenda.deadlines.set(Deadline::Retention, at);
     }

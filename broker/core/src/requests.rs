@@ -1,5 +1,6 @@
 //! Requests of people and integrations, and their answers.
 
+mod bundles;
 mod orders;
 
 use schemas::api::{
@@ -146,6 +147,11 @@ impl FleetCore {
             }
             Request::OrderResend { order } => self.wish_for(turn, &asker, order, Wish::Resend).map(Some),
             Request::OrderReissue { order } => self.wish_for(turn, &asker, order, Wish::Reissue).map(Some),
+            Request::BundlePut { integration, bundle } => {
+                self.put_bundle_for(turn, &asker, integration, bundle).map(Some)
+            }
+            Request::BundleShow { bundle } => self.show_bundle(&asker, bundle).map(Some),
+            Request::BundleRelease { bundle } => self.release_bundle_for(turn, &asker, bundle).map(Some),
             Request::Unlock { cabinet, compartment, reason } => {
                 check_text("reason", &reason)?;
                 let at = asker.cabinet(cabinet);
@@ -319,6 +325,9 @@ impl FleetCore {
             | Request::PolicyShow {}
             | Request::PolicyPut { .. }
             | Request::PolicyPreview { .. }
+            | Request::BundlePut { .. }
+            | Request::BundleShow { .. }
+            | Request::BundleRelease { .. }
             | Request::Rows { .. }
             | Request::KeysetPut { .. }
             | Request::KeysetList {}

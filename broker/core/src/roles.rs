@@ -79,6 +79,9 @@ ops! {
     OrderExtend = "order.extend", [Operator, Support], true, Cabinet;
     OrderResend = "order.resend", [Operator, Support], true, Cabinet;
     OrderReissue = "order.reissue", [Operator, Support], true, Cabinet;
+    BundlePut = "bundle.put", [Operator], false, Tenant;
+    BundleShow = "bundle.show", [Operator, Support, Auditor], true, Tenant;
+    BundleRelease = "bundle.release", [Operator, Support], true, Tenant;
     Unlock = "unlock", [Operator, Support], false, Cabinet;
     Challenge = "challenge", [Operator, Support], false, Cabinet;
     UnlockSigned = "unlock.signed", [Operator, Support], false, Cabinet;

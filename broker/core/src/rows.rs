@@ -1,7 +1,9 @@
 //! Rows of the streams as they lie in the store. A notification holds its code sealed; only [`render_row`] shows it.
 
+use std::collections::BTreeMap;
+
 use schemas::api::{
-    Notification, NotificationKind, OrderState, Recipient, RejectReason, Reply, Rfc3339, Status, StatusPage,
+    BundleDoor, Notification, NotificationKind, OrderState, Recipient, RejectReason, Reply, Rfc3339, Status, StatusPage,
 };
 use schemas::cbor::{self, Blob, CborError};
 use schemas::cbor_map;
@@ -28,6 +30,7 @@ cbor_map! {
         8 opt => reason: Option<RejectReason>,
         9 opt => content: Option<[String; 2]>,
         10 opt => until: Option<FleetMillis>,
+        11 opt => bundle: Option<OrderId>,
     }
 }
 
@@ -76,6 +79,21 @@ cbor_map! {
         /// Left out: the code for the first time.
         11 opt => kind: Option<NotificationKind>,
         12 opt => until: Option<FleetMillis>,
+        /// Of a bundle: its name, and what its credential opens.
+        13 opt => bundle: Option<OrderId>,
+        14 opt => doors: Option<Vec<DoorRow>>,
+    }
+}
+
+cbor_map! {
+    /// Where an order of a bundle waits.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) struct DoorRow {
+        1 => order: OrderId,
+        2 => cabinet: CabinetId,
+        3 => compartment: Compartment,
+        4 => place: String,
+        5 opt => until: Option<FleetMillis>,
     }
 }
 
@@ -147,15 +165,13 @@ fn status(row: StatusRow) -> Status {
         reason: row.reason,
         until: row.until.map(Rfc3339),
         content: row.content,
+        bundle: row.bundle,
     }
 }
 
 fn notification(row: NotificationRow, code: &Secret, qr: &Secret) -> Notification {
     let kind = row.kind.unwrap_or(NotificationKind::PickupCode);
-    let opening = match kind {
-        NotificationKind::PickupCode => "",
-        NotificationKind::Reminder => "The order still waits. ",
-    };
+    let instruction = instruction(kind, &row);
     Notification {
         n: row.n,
         id: row.id,
@@ -165,14 +181,34 @@ fn notification(row: NotificationRow, code: &Secret, qr: &Secret) -> Notificatio
         cabinet: row.cabinet,
         compartment: row.compartment,
         place: row.place,
-        instruction: format!(
-            "{opening}Enter the code at the screen or show the QR code to the scanner. Door {} opens. Please close it again.",
-            row.compartment
-        ),
+        instruction,
         code: code.reveal().to_owned(),
         qr: qr.reveal().to_owned(),
         until: row.until.map(Rfc3339),
         recipient: row.recipient.into(),
+        bundle: row.bundle,
+        doors: row.doors.unwrap_or_default().into_iter().map(BundleDoor::from).collect(),
+    }
+}
+
+fn instruction(kind: NotificationKind, row: &NotificationRow) -> String {
+    let how = "Enter the code at the screen or show the QR code to the scanner.";
+    let doors = row.doors.as_deref().unwrap_or_default();
+    match kind {
+        NotificationKind::PickupCode => format!("{how} Door {} opens. Please close it again.", row.compartment),
+        NotificationKind::Reminder => {
+            format!("The order still waits. {how} Door {} opens. Please close it again.", row.compartment)
+        }
+        NotificationKind::BundleCode | NotificationKind::BundleChanged if !doors.is_empty() => {
+            let changed = if kind == NotificationKind::BundleChanged { "The list has changed. " } else { "" };
+            let mut places: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+            for door in doors {
+                places.entry(&door.place).or_default().push(door.compartment.to_string());
+            }
+            let places: Vec<_> = places.iter().map(|(place, doors)| format!("{place}: {}", doors.join(", "))).collect();
+            format!("{changed}{how} These doors open: {}. Please close them again.", places.join("; "))
+        }
+        NotificationKind::BundleCode | NotificationKind::BundleChanged => "Nothing is left to collect.".to_owned(),
     }
 }
 
@@ -202,6 +238,8 @@ mod tests {
             recipient: RecipientRow::default(),
             kind: None,
             until: None,
+            bundle: None,
+            doors: None,
         }
     }
 

@@ -19,6 +19,8 @@ pub const COMPARTMENTS: Table = Table("compartments");
 pub const BOOKED: Table = Table("booked");
 /// Cabinet and book version → changes that the cabinet has not confirmed.
 pub const BOOK: Table = Table("book");
+/// Cabinet and bundle → its credential there.
+pub(crate) const BUNDLES_AT: Table = Table("bundles_at");
 /// Cabinet and staff → the verifier of the PIN there.
 pub const STAFF_AT: Table = Table("staff_at");
 /// Cabinet and command id → a signed command without a known outcome.
@@ -29,6 +31,8 @@ pub const UNLOCKS: Table = Table("unlocks");
 pub const EVENTS: Table = Table("events");
 /// Tenant and order → the order.
 pub const ORDERS: Table = Table("orders");
+/// Tenant and bundle → the bundle.
+pub(crate) const BUNDLES: Table = Table("bundles");
 /// Integration and stream → cursor and newest row.
 pub const STREAMS: Table = Table("streams");
 /// Integration, stream and number → a row.

@@ -229,6 +229,8 @@ mod tests {
                 "v1/acme/integration/c1/orders/extend",
                 "v1/acme/integration/c1/orders/resend",
                 "v1/acme/integration/c1/orders/reissue",
+                "v1/acme/integration/c1/orders/bundle",
+                "v1/acme/integration/c1/orders/unbundle",
                 "v1/acme/integration/c1/request"
             ]
         );

@@ -6,7 +6,7 @@ mod orders;
 mod people;
 
 pub(super) use cabinets::{CabinetAddArgs, CabinetCommand, TokenArgs, WipeArgs};
-pub(super) use orders::{OrderCommand, OrderPutArgs, UnlockArgs, UnlocksArgs};
+pub(super) use orders::{BundleCommand, BundlePutArgs, OrderCommand, OrderPutArgs, UnlockArgs, UnlocksArgs};
 pub(super) use people::{
     FleetArgs, IntegrationCommand, PersonCommand, QuotaArgs, RoleCommand, ScopeArgs, StaffCommand,
 };
@@ -70,6 +70,9 @@ pub(super) enum Command {
     /// Orders: put, list, show, cancel, extend, resend, reissue
     #[command(subcommand)]
     Order(OrderCommand),
+    /// Several orders under one credential, for a driver
+    #[command(subcommand)]
+    Bundle(BundleCommand),
     /// How long orders are kept: show, preview, put
     #[command(subcommand)]
     Policy(PolicyCommand),

@@ -3,6 +3,7 @@
 mod args;
 mod backups;
 mod break_glass;
+mod bundles;
 mod cabinets;
 mod context;
 mod doctor;
@@ -54,6 +55,7 @@ fn dispatch(args: Args) -> anyhow::Result<ExitCode> {
         Command::Integration(IntegrationCommand::Quota(quota)) => quotas::quota(&context, quota),
         Command::Cabinet(cabinet) => cabinets::run(&context, cabinet),
         Command::Order(order) => orders::run(&context, order),
+        Command::Bundle(bundle) => bundles::run(&context, bundle),
         Command::Policy(policy) => policy::run(&context, policy),
         Command::Unlock(unlock) => cabinets::unlock(&context, unlock),
         Command::Unlocks(unlocks) => unlocks::run(&context, unlocks),

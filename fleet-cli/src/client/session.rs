@@ -97,6 +97,9 @@ impl Client {
             | Request::OrderExtend { .. }
             | Request::OrderResend { .. }
             | Request::OrderReissue { .. }
+            | Request::BundlePut { .. }
+            | Request::BundleShow { .. }
+            | Request::BundleRelease { .. }
             | Request::UnlockList { .. }
             | Request::StaffAdd { .. }
             | Request::KeysetPut { .. }

@@ -3,6 +3,7 @@
 //! In what the fleet reads, unknown fields are refused with their name: a field that is spelled wrong must not be taken
 //! for one left out. What the fleet sends may grow within a major version, so its readers pass over unknown fields.
 
+mod bundle;
 mod content;
 mod health;
 mod identity;
@@ -14,6 +15,7 @@ mod request;
 mod status;
 mod time;
 
+pub use bundle::{BUNDLE_ORDERS_MAX, BundleDetail, BundleDoor, BundleNamed, BundleOrders, BundlePut, BundledOrder};
 pub use content::{CBOR_TYPE, JSON_TYPE, as_json};
 pub use health::{AlarmSeen, CabinetHealth, FleetStatus};
 pub use identity::{CertificateDetail, CertificateId, IdentityDetail, IdentityPage, RevocationDetail, Scope};

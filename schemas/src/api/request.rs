@@ -11,8 +11,9 @@ use crate::messages::{
 use crate::topics::Stream;
 
 use super::{
-    AttributeFlags, Availability, ChallengeIssued, FleetStatus, HexBytes, IdentityDetail, IdentityPage, KeysetList,
-    OrderPut, OrderState, Policies, PolicyChange, PolicyDetail, QuotaDetail, QuotaOverrides, Rfc3339, Scope, Status,
+    AttributeFlags, Availability, BundleDetail, BundlePut, ChallengeIssued, FleetStatus, HexBytes, IdentityDetail,
+    IdentityPage, KeysetList, OrderPut, OrderState, Policies, PolicyChange, PolicyDetail, QuotaDetail, QuotaOverrides,
+    Rfc3339, Scope, Status,
 };
 
 /// What is asked, by `op`.
@@ -88,6 +89,14 @@ pub enum Request {
     /// Makes another code. The old one works until the cabinet holds the new one.
     #[serde(rename = "order.reissue")]
     OrderReissue { order: OrderKey },
+    /// Operator: makes one credential for several orders of an integration.
+    #[serde(rename = "bundle.put")]
+    BundlePut { integration: Name, bundle: BundlePut },
+    #[serde(rename = "bundle.show")]
+    BundleShow { bundle: OrderKey },
+    /// The credential dies; each order that is still inside gets a code of its own.
+    #[serde(rename = "bundle.release")]
+    BundleRelease { bundle: OrderKey },
     /// Operator or support: opens one compartment now, by a signed command.
     #[serde(rename = "unlock")]
     Unlock { cabinet: CabinetId, compartment: Compartment, reason: String },
@@ -445,6 +454,7 @@ pub enum Reply {
     Availability(AvailabilityPage),
     Orders(Vec<OrderSummary>),
     Order(Box<OrderDetail>),
+    Bundle(Box<BundleDetail>),
     Unlock(UnlockResult),
     Unlocks(UnlockPage),
     Staff(StaffIssued),

@@ -6,7 +6,7 @@ use crate::cbor_code;
 use crate::ids::{CabinetId, OrderId};
 use crate::messages::{Compartment, Size, Telemetry};
 
-use super::{AttributeFlags, Recipient, Rfc3339};
+use super::{AttributeFlags, BundleDoor, Recipient, Rfc3339};
 
 cbor_code! {
     /// State of an order (product.md, State machines).
@@ -61,6 +61,8 @@ cbor_code! {
         8 => DeadlineNotLater = "deadline_not_later",
         9 => DeadlineTooFar = "deadline_too_far",
         10 => NoCodeYet = "no_code_yet",
+        /// The order is in a bundle, or in another one: its credential is that of the bundle.
+        35 => InBundle = "in_bundle",
     }
 }
 
@@ -89,6 +91,9 @@ pub struct Status {
     /// With `other_content`: SHA-256 of the content that is held, then of what came now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<[String; 2]>,
+    /// The bundle whose credential opens its door.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bundle: Option<OrderId>,
 }
 
 cbor_code! {
@@ -96,6 +101,10 @@ cbor_code! {
         0 => PickupCode = "pickup_code",
         /// A part of the window is over; with the same code.
         1 => Reminder = "reminder",
+        /// The credential of a bundle, once every order of it that is to come is inside.
+        10 => BundleCode = "bundle_code",
+        /// What the same credential opens has changed: an order is not to be had any more, or one more is.
+        11 => BundleChanged = "bundle_changed",
     }
 }
 
@@ -120,6 +129,12 @@ pub struct Notification {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Rfc3339>,
     pub recipient: Recipient,
+    /// With a bundle: its name. `order`, `cabinet`, `compartment` and `place` are those of the first of its doors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bundle: Option<OrderId>,
+    /// With a bundle: what its credential opens now.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub doors: Vec<BundleDoor>,
 }
 
 /// Holds the code.

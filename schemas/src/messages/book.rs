@@ -47,6 +47,16 @@ cbor_map! {
 }
 
 cbor_map! {
+    /// Until when a credential of several orders opens one of them, and whether it does so without the time.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct BundleRight {
+        1 => order: OrderKey,
+        2 opt => expires: Option<FleetMillis>,
+        3 => needs_time: bool,
+    }
+}
+
+cbor_map! {
     /// A right to open what holds these orders.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct PutCredential {
@@ -62,6 +72,9 @@ cbor_map! {
         7 => needs_time: bool,
         /// Pepper version that the verifier was made with.
         8 => pepper: u32,
+        /// With a bundle: a right for each of its orders, instead of `expires` and `needs_time`, which say what holds for all
+        /// of them. What its holder leaves inside stays there for the next time.
+        11 opt => rights: Option<Vec<BundleRight>>,
     }
 }
 

@@ -192,6 +192,8 @@ facts! {
         4 => other_in: Compartment,
         5 => staff: Name,
     }
+    /// The holder of a bundle has opened the door and left the order inside.
+    NotTaken { 1 => order: OrderKey, 2 => compartment: Compartment, 3 => credential: CredentialId }
     /// What the cabinet held is gone. The last event of its life.
     Wiped {
         /// A COSE_Sign1 of the cabinet's own key: a [`Receipt`](super::Receipt).
@@ -231,5 +233,6 @@ cbor_union! {
         27 => Cleaning(Cleaning),
         28 => EmergencyOpened(EmergencyOpened),
         29 => Swapped(Swapped),
+        37 => NotTaken(NotTaken),
     }
 }

@@ -12,8 +12,8 @@ mod receipt;
 mod telemetry;
 
 pub use book::{
-    BREAK_GLASS_NAME, Book, BookChange, BreakGlass, CodesMessage, CredentialKind, DropCredential, DropOrder, DropStaff,
-    EventMark, FleetTime, PutCredential, PutOrder, PutStaff, Rules, TakeBack,
+    BREAK_GLASS_NAME, Book, BookChange, BreakGlass, BundleRight, CodesMessage, CredentialKind, DropCredential,
+    DropOrder, DropStaff, EventMark, FleetTime, PutCredential, PutOrder, PutStaff, Rules, TakeBack,
 };
 pub use command::{Action, COMMAND_AGE_MAX_MILLIS, Command, ConfigAction, ConfigCommand, Expect, Unlock, Wipe};
 pub use delegation::{
@@ -28,8 +28,8 @@ pub use event::{
     Actor, ActorCommand, ActorCredential, ActorNobody, ActorStaff, AuditRequired, Audited, BoardHealth, BookApplied,
     BookRefused, BreakGlassUsed, Cleaning, Collected, CommandRefused, CredentialRefused, DoorClosed, DoorFault,
     DoorForced, DoorHeldOpen, DoorOpened, EmergencyOpened, Event, Fact, Finding, HeldStage, KeysetApplied,
-    KeysetRefused, LoadAborted, Loading, RefusalReason, Retrieved, StaffLoggedIn, Started, Stored, StoredBy, Swapped,
-    TypingLocked, UnlockDone, UnlockOutcome, Uplink, Wiped, WrongDoor,
+    KeysetRefused, LoadAborted, Loading, NotTaken, RefusalReason, Retrieved, StaffLoggedIn, Started, Stored, StoredBy,
+    Swapped, TypingLocked, UnlockDone, UnlockOutcome, Uplink, Wiped, WrongDoor,
 };
 pub use hello::{CompartmentInfo, Hello, PepperOffer};
 pub use keyset::{KEYS_MAX, Key, KeyId, KeyPurpose, Keyset, KeysetError, Roots};

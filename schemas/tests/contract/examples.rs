@@ -198,6 +198,7 @@ fn signed() -> Vec<Example> {
         Example::new("receipt/without-time", &Receipt { at: None, ..receipt.clone() }),
         Example::new("codes-message/book", &book(5, 4, book_changes())),
         Example::new("codes-message/book-with-orders-to-take-back", &book(7, 6, orders_to_take_back())),
+        Example::new("codes-message/book-with-a-bundle", &book(8, 7, vec![bundle_credential().into()])),
         Example::new("codes-message/book-with-break-glass", &book(6, 5, rules_with_break_glass())),
         Example::new("codes-message/staff-book", &book(6, 5, vec![put_staff(Some(NOW), Some(VERIFIER)).into()])),
         Example::new("codes-message/empty-book", &book(1, 0, vec![])),
@@ -243,6 +244,7 @@ fn book_changes() -> Vec<BookChange> {
         expires,
         needs_time: true,
         pepper: 1,
+        rights: None,
     };
     vec![
         put_order(Some(compartment(12))).into(),
@@ -255,6 +257,22 @@ fn book_changes() -> Vec<BookChange> {
         DropStaff { name: staff() }.into(),
         Rules { code_digits: 8, break_glass: None }.into(),
     ]
+}
+
+fn bundle_credential() -> PutCredential {
+    let right = |order, expires, needs_time| BundleRight { order, expires, needs_time };
+    let other: OrderKey = "shop/A18".parse().unwrap();
+    PutCredential {
+        id: CREDENTIAL,
+        kind: CredentialKind::Qr,
+        verifier: VERIFIER,
+        orders: vec![order(), other.clone()],
+        generation: 2,
+        expires: Some(NOW),
+        needs_time: true,
+        pepper: 1,
+        rights: Some(vec![right(order(), Some(NOW), true), right(other, None, false)]),
+    }
 }
 
 fn orders_to_take_back() -> Vec<BookChange> {
@@ -350,6 +368,7 @@ fn events() -> Vec<Example> {
         ),
         fact("event/cleaning", Cleaning { compartment: c, staff: staff(), needed: true }.into()),
         fact("event/emergency-opened", EmergencyOpened { staff: staff(), passed_over: vec![c] }.into()),
+        fact("event/not-taken", NotTaken { order: order(), compartment: c, credential: CREDENTIAL }.into()),
         fact(
             "event/swapped",
             Swapped {

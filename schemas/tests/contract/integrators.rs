@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use schemas::api::{
-    Availability, LiveEvent, LivePresence, LiveTelemetry, Notification, NotificationKind, OrderCancel, OrderExtend,
-    OrderNamed, OrderPut, OrderState, RejectReason, Reply, Request, RequestErrorCode, Status, UnlockRight,
+    Availability, BundleNamed, BundlePut, LiveEvent, LivePresence, LiveTelemetry, Notification, NotificationKind,
+    OrderCancel, OrderExtend, OrderNamed, OrderPut, OrderState, RejectReason, Reply, Request, RequestErrorCode, Status,
+    UnlockRight,
 };
 use schemas::api::{JSON_MAX, parse};
 use schemas::ids::{Identity, Role};
@@ -37,11 +38,13 @@ fn rewrite<T: Serialize + DeserializeOwned>(value: &Value) -> Result<Value, Stri
     Ok(serde_json::to_value(read).unwrap())
 }
 
-const PAYLOADS: [Payload; 12] = [
+const PAYLOADS: [Payload; 14] = [
     Payload { message: "orderPut", schema: "OrderPut", read_by_fleet: true, rewrite: rewrite::<OrderPut> },
     Payload { message: "orderCancel", schema: "OrderCancel", read_by_fleet: true, rewrite: rewrite::<OrderCancel> },
     Payload { message: "orderExtend", schema: "OrderExtend", read_by_fleet: true, rewrite: rewrite::<OrderExtend> },
     Payload { message: "orderNamed", schema: "OrderNamed", read_by_fleet: true, rewrite: rewrite::<OrderNamed> },
+    Payload { message: "bundlePut", schema: "BundlePut", read_by_fleet: true, rewrite: rewrite::<BundlePut> },
+    Payload { message: "bundleNamed", schema: "BundleNamed", read_by_fleet: true, rewrite: rewrite::<BundleNamed> },
     Payload { message: "request", schema: "Request", read_by_fleet: true, rewrite: rewrite::<Request> },
     Payload { message: "status", schema: "Status", read_by_fleet: false, rewrite: rewrite::<Status> },
     Payload { message: "notification", schema: "Notification", read_by_fleet: false, rewrite: rewrite::<Notification> },
@@ -259,6 +262,8 @@ fn topics() -> BTreeMap<String, Topic> {
         ("orderExtend".into(), change(OrderChange::Extend)),
         ("orderResend".into(), change(OrderChange::Resend)),
         ("orderReissue".into(), change(OrderChange::Reissue)),
+        ("orderBundle".into(), change(OrderChange::Bundle)),
+        ("orderUnbundle".into(), change(OrderChange::Unbundle)),
         ("status".into(), stream(Stream::Status)),
         ("notifications".into(), stream(Stream::Notifications)),
         ("request".into(), Topic::Request { who: who() }),

@@ -54,6 +54,7 @@ fn status(n: u64, name: &str, state: OrderState) -> Status {
         reason: None,
         until: None,
         content: None,
+        bundle: None,
     }
 }
 

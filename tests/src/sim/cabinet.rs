@@ -374,7 +374,8 @@ impl World {
             | Input::StaffLogout { .. }
             | Input::ConfirmLoaded { .. }
             | Input::ConfirmSwap { .. }
-            | Input::Cleaning { .. } => Cause::Nobody("an input that opens nothing"),
+            | Input::Cleaning { .. }
+            | Input::NotTaken { .. } => Cause::Nobody("an input that opens nothing"),
         }
     }
 
@@ -701,6 +702,7 @@ fn kind_of(input: &Input) -> &'static str {
         Input::Retrieve { .. } => "retrieve",
         Input::ConfirmLoaded { .. } => "confirm",
         Input::TryAgain { .. } => "try again",
+        Input::NotTaken { .. } => "not taken",
         Input::Door { .. } => "door",
         Input::PulseResult { .. } => "pulse result",
         Input::Board { .. } => "board",

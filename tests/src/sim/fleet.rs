@@ -353,6 +353,7 @@ impl World {
                             self.see(Seen::NotificationWritten { order, cab, first_book });
                         }
                         NotificationKind::Reminder => self.see(Seen::ReminderWritten { order }),
+                        NotificationKind::BundleCode | NotificationKind::BundleChanged => {}
                     }
                 }
             }

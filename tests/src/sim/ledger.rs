@@ -778,6 +778,7 @@ impl Ledger {
             | Fact::Wiped(_)
             | Fact::Cleaning(_)
             | Fact::EmergencyOpened(_)
+            | Fact::NotTaken(_)
             | Fact::Swapped(_) => {}
         }
     }

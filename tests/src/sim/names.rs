@@ -34,6 +34,7 @@ pub(super) fn of_fact(fact: &Fact) -> &'static str {
         Fact::Cleaning(_) => "Cleaning",
         Fact::EmergencyOpened(_) => "EmergencyOpened",
         Fact::Swapped(_) => "Swapped",
+        Fact::NotTaken(_) => "NotTaken",
     }
 }
 
@@ -102,4 +103,5 @@ pub(super) const FACTS: &[&str] = &[
     "Cleaning",
     "EmergencyOpened",
     "Swapped",
+    "NotTaken",
 ];

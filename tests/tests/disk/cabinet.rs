@@ -269,6 +269,7 @@ impl<S: Store> Cabinet<S> {
                     expires: None,
                     needs_time: false,
                     pepper: 1,
+                    rights: None,
                 }
                 .into(),
             );

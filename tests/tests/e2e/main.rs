@@ -8,6 +8,7 @@
 mod attacks;
 mod backends;
 mod break_glass;
+mod bundles;
 mod cli;
 mod clocks;
 mod codes;

@@ -6,6 +6,7 @@
 mod audit;
 mod books;
 mod break_glass;
+mod bundles;
 mod doors;
 mod emergency;
 mod link;

@@ -5,7 +5,7 @@ use schemas::messages::*;
 
 use crate::rig::*;
 
-fn refusal(effects: &[Effect]) -> EntryRefusal {
+pub(crate) fn refusal(effects: &[Effect]) -> EntryRefusal {
     match result(effects) {
         EntryResult::Refused(why) => why,
         other => panic!("not refused: {other:?}"),

@@ -183,6 +183,7 @@ pub(crate) fn credential(id: u8, code: &str, orders: &[&str]) -> PutCredential {
         expires: None,
         needs_time: false,
         pepper: 1,
+        rights: None,
     }
 }
 

@@ -232,7 +232,7 @@ function door(number, now) {
   }
   if (state.doors.has(number)) {
     touched = performance.now();
-    state.doors.set(number, now);
+    state.doors.set(number, { ...now, stays: state.doors.get(number).stays && now.is !== "opening" });
   } else if (state.busy) {
     state.doors.set(number, { ...now, fresh: true });
   } else if (state.page === "keypad" && state.typed === "" && now.is !== "closed") {
@@ -327,6 +327,9 @@ function doorsPage() {
   const all = (is) => doors.every(([, door]) => door.is === is);
   const call = doors.filter(([, door]) => door.is === "help");
   const push = doors.filter(([, door]) => door.is === "push" || door.is === "silent");
+  const offered = (number) => state.view?.doors.some((seen) => seen.number === number && seen.may_stay);
+  const leave = doors.filter(([number, door]) => door.is === "open" && !door.stays && offered(number));
+  const stayed = doors.filter(([, door]) => door.stays).map(([number]) => number);
   const what = all("closed") ? TEXTS.doors.thanks : doors.length > 1 ? TEXTS.doors.takeAll : TEXTS.doors.take;
   return el("section", { class: doors.length > 1 ? "doors many" : "doors" },
     el("div", { class: "tiles" }, ...doors.map(([number, door]) => doorTile(number, door))),
@@ -335,6 +338,8 @@ function doorsPage() {
       ...push.map(([number]) => button(TEXTS.doors.again(number), () => again(number), { class: "primary" })),
       ...call.map(([number, door]) => el("p", {}, TEXTS.doors.call(number), door.order && el("strong", {}, ` ${TEXTS.doors.reference(door.order.split("/")[1])}`))),
       push.length + call.length === 0 && el("p", {}, what),
+      stayed.length > 0 && el("p", {}, TEXTS.doors.stayed(stayed)),
+      ...leave.map(([number]) => button(TEXTS.doors.stays(number), () => stays(number))),
       button(TEXTS.doors.done, () => show("keypad"))));
 }
 
@@ -342,6 +347,13 @@ function doorTile(number, { is }) {
   return el("div", { class: `tile ${is}`, role: "status" },
     el("h1", { "aria-label": `${TEXTS.door(number)} ${TEXTS.doors[is]}` },
       el("span", {}, TEXTS.doors.word), el("b", {}, String(number)), el("span", {}, TEXTS.doors[is])));
+}
+
+// Of several orders one may be for the next time.
+function stays(number) {
+  state.doors.get(number).stays = true;
+  draw();
+  tell("/api/not-taken", { compartment: number });
 }
 
 function again(number) {

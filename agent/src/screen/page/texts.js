@@ -55,6 +55,9 @@ export const TEXTS = {
     help: "does not open",
     take: "Take your order and close the door.",
     takeAll: "Take your orders and close the doors.",
+    stays: (number) => `I leave what is behind door ${number}`,
+    stayed: (numbers) => (numbers.length === 1 ? `The order behind door ${numbers[0]} stays. The same code opens it again.`
+      : `The orders behind doors ${numbers.join(", ")} stay. The same code opens them again.`),
     thanks: "Thank you. Goodbye!",
     pushHow: (number) => `Push door ${number} firmly with your hand, then try again.`,
     silentHow: (number) => `The lock of door ${number} cannot be reached. Wait a moment, then try again.`,

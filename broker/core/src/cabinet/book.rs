@@ -51,6 +51,7 @@ impl Cabinet {
         });
         let changes: Vec<BookChange> = std::iter::once(self.rules().into())
             .chain(orders)
+            .chain(self.all_bundle_changes())
             .chain(self.staff.values().filter_map(staff_change))
             .collect();
         for (index, part) in parts(changes).into_iter().enumerate() {
@@ -69,6 +70,7 @@ impl Cabinet {
             })
             .collect();
         pending.iter().for_each(|order| self.put_booked(turn, order));
+        self.bundles_in_whole_book(turn, last);
         self.put_progress(turn);
         turn.want(Job::Book(self.at.clone()));
     }
@@ -174,6 +176,7 @@ impl Cabinet {
             .map(|booked| booked.order.clone())
             .collect();
         held.iter().for_each(|order| self.announce(turn, order));
+        self.bundles_held(turn, version);
         turn.want(Job::Book(self.at.clone()));
     }
 

@@ -34,6 +34,7 @@ pub(super) fn kind(fact: &Fact) -> &'static str {
         Fact::Cleaning(_) => "cleaning",
         Fact::EmergencyOpened(_) => "emergency_opened",
         Fact::Swapped(_) => "swapped",
+        Fact::NotTaken(_) => "not_taken",
     }
 }
 
@@ -56,6 +57,7 @@ pub(super) fn subject(fact: &Fact) -> (Option<Compartment>, Option<&OrderKey>) {
         Fact::Audited(f) => (Some(f.compartment), f.order.as_ref()),
         Fact::Cleaning(f) => (Some(f.compartment), None),
         Fact::Swapped(f) => (Some(f.one_in), Some(&f.one)),
+        Fact::NotTaken(f) => (Some(f.compartment), Some(&f.order)),
         Fact::Started(_)
         | Fact::CommandRefused(_)
         | Fact::CredentialRefused(_)
@@ -117,6 +119,7 @@ pub(super) fn text(fact: &Fact) -> String {
         Fact::BoardHealth(f) => format!("board {} {}", f.board, if f.answering { "answers" } else { "is silent" }),
         Fact::AuditRequired(f) => format!("compartment {} needs a look: book and sensor disagree", f.compartment),
         Fact::Wiped(_) => "everything was erased".to_owned(),
+        Fact::NotTaken(f) => format!("order {} was left in compartment {}", f.order, f.compartment),
         Fact::Swapped(f) => format!(
             "{} exchanged two orders: {} is in compartment {} now, {} in {}",
             f.staff, f.one, f.one_in, f.other, f.other_in

@@ -143,6 +143,7 @@ impl Cabinet {
                 self.drop_lost_reservations(turn);
             }
             Fact::Swapped(swapped) => self.swapped(turn, when, swapped),
+            Fact::NotTaken(left) => self.tell_order(turn, when, &left.order, left.compartment, OrderFact::NotTaken),
             Fact::UnlockDone(done) => self.unlock_done(turn, &done),
             Fact::CommandRefused(refused) => self.command_refused(turn, &refused),
             // A cabinet that claims more than any book counts no further than that.

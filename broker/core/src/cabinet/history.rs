@@ -125,7 +125,12 @@ impl Cabinet {
                 let by = ActorCredential { id: taken.credential }.into();
                 self.note_opened(turn, when, taken.compartment, &by, UnlockOutcome::OutcomeUnknown);
             }
+            Fact::NotTaken(left) if self.is_blind(left.compartment) => {
+                let by = ActorCredential { id: left.credential }.into();
+                self.note_opened(turn, when, left.compartment, &by, UnlockOutcome::OutcomeUnknown);
+            }
             Fact::Collected(_)
+            | Fact::NotTaken(_)
             | Fact::Started(_)
             | Fact::DoorClosed(_)
             | Fact::DoorHeldOpen(_)

@@ -3,6 +3,7 @@
 mod availability;
 mod book;
 mod break_glass;
+mod bundles;
 mod commands;
 mod describe;
 mod enrolment;
@@ -33,6 +34,7 @@ use crate::tables::{BOOKED, CABINETS, COMPARTMENTS, CabinetRef, PROGRESS};
 use crate::turn::Turn;
 
 pub(crate) use break_glass::GlassRow;
+pub(crate) use bundles::BundleAt;
 pub(crate) use commands::{Unlock, UnlockWish};
 pub(crate) use enrolment::{Enrolment, Issued, Offer, Replaced};
 pub use history::{UNLOCKS_KEPT, UNLOCKS_PAGE, unlock_key, unlock_page};
@@ -76,6 +78,7 @@ pub(crate) struct Cabinet {
     booked: BTreeMap<OrderKey, Booked>,
     sets: BTreeMap<u64, ChangeSet>,
     staff: BTreeMap<Name, StaffAt>,
+    bundles: BTreeMap<OrderKey, BundleAt>,
     commands: BTreeMap<CommandId, CommandRow>,
     enrolment: Enrolment,
     wipe: Option<WipeRow>,
@@ -110,6 +113,7 @@ impl Cabinet {
             booked: BTreeMap::new(),
             sets: BTreeMap::new(),
             staff: BTreeMap::new(),
+            bundles: BTreeMap::new(),
             commands: BTreeMap::new(),
             enrolment: Enrolment::default(),
             wipe: None,

@@ -9,6 +9,7 @@ use schemas::messages::{
     TakeBack, Verifier,
 };
 
+use crate::cabinet::bundles::Bundled;
 use crate::intents::OrderFact;
 
 cbor_map! {
@@ -144,6 +145,7 @@ impl Grant {
                 expires: self.expires,
                 needs_time: self.needs_time,
                 pepper: credential.pepper,
+                rights: None,
             }))
         };
         self.credentials.iter().map(change).collect::<Option<Vec<_>>>().unwrap_or_default()
@@ -190,6 +192,8 @@ cbor_map! {
         13 opt => hold: Option<u64>,
         /// Staff are to take it out.
         14 opt => take_back: Option<TakeBack>,
+        /// It is collected with others, by a credential of their own.
+        40 opt => bundled: Option<Box<Bundled>>,
     }
 }
 

@@ -76,6 +76,7 @@ impl Cabinet {
             told: None,
             hold,
             take_back: None,
+            bundled: None,
         };
         self.booked.insert(order, booked);
     }
@@ -109,6 +110,7 @@ impl Cabinet {
             .collect();
         changes.push(DropOrder { order: order.clone() }.into());
         self.append(turn, changes);
+        self.left_bundle(turn, &booked);
         self.fill_waiting(turn);
     }
 

@@ -17,9 +17,13 @@ const ITEMS_MAX: usize = 16;
 
 impl Cabinet {
     /// Starts to make the credentials of a stored order. Taken twice, it changes nothing the second time.
-    pub(super) fn issue(&mut self, turn: &mut Turn<'_>, issue: Issue) {
+    pub(super) fn issue(&mut self, turn: &mut Turn<'_>, mut issue: Issue) {
         // It is wanted where it is, from now on or again.
         self.want_back(turn, &issue.order, None);
+        if let Some(secrets) = issue.bundle.take().filter(|_| self.booked.contains_key(&issue.order)) {
+            return self.gather(turn, &issue, secrets);
+        }
+        self.leave_bundle(turn, &issue.order);
         let Some(booked) = self.booked.get_mut(&issue.order) else {
             return turn
                 .alarm(format!("cabinet {}: order {} is stored but not in the book: no code", self.at, issue.order));
@@ -62,7 +66,7 @@ impl Cabinet {
     }
 
     /// The same code until another moment.
-    fn move_end(&mut self, turn: &mut Turn<'_>, Issue { order, expires, needs_time }: Issue) {
+    fn move_end(&mut self, turn: &mut Turn<'_>, Issue { order, expires, needs_time, .. }: Issue) {
         let Some(booked) = self.booked.get_mut(&order) else { return };
         if booked.grants().all(|grant| (grant.expires, grant.needs_time) == (expires, needs_time)) {
             return;
@@ -88,6 +92,7 @@ impl Cabinet {
 
     /// Withdraws an order's credentials.
     pub(super) fn revoke(&mut self, turn: &mut Turn<'_>, order: &OrderKey) {
+        self.leave_bundle(turn, order);
         let Some(booked) = self.booked.get_mut(order) else {
             return;
         };
@@ -120,6 +125,7 @@ impl Cabinet {
             }
             turn.put(STAFF_AT, self.at.key_of(staff.name.as_str()), staff);
         }
+        self.forget_bundle_verifiers(turn);
         self.forget_break_glass(turn);
         turn.want(Job::Secrets(self.at.clone()));
     }
@@ -179,6 +185,7 @@ impl Cabinet {
         let pepper = self.said.pepper.clone()?;
         let digits = self.code_digits();
         let credentials = self.booked.values().flat_map(Booked::grants).flat_map(|grant| &grant.credentials);
+        let credentials = credentials.chain(self.bundle_secrets());
         let open = |id: &CredentialId| !self.unreadable.contains(id);
         let codes = credentials.filter(|one| one.verifier.is_none() && open(&one.id)).map(|one| {
             let digits = if one.kind == CredentialKind::Digits { digits } else { 0 };
@@ -196,7 +203,7 @@ impl Cabinet {
     /// Whether something is to be in the book whose verifier is not made yet.
     pub(super) fn lacks_verifiers(&self) -> bool {
         let credentials = self.booked.values().flat_map(Booked::grants).flat_map(|grant| &grant.credentials);
-        let credentials = credentials.filter(|one| one.verifier.is_none());
+        let credentials = credentials.chain(self.bundle_secrets()).filter(|one| one.verifier.is_none());
         let staff = self.staff.values().flat_map(StaffAt::underived).map(|(id, ..)| id);
         let glass = self.break_glass_wanted().map(|item| item.id);
         let mut all = credentials.map(|one| one.id).chain(staff).chain(glass);
@@ -216,6 +223,8 @@ impl Cabinet {
             for one in made {
                 if let Some(rules) = self.break_glass_made(turn, &one, asked.pepper.version) {
                     changes.push(rules);
+                } else if self.bundle_derived(turn, &one, asked.pepper.version) {
+                    continue;
                 } else if let Some(grant) = self.credential_made(turn, &one, asked.pepper.version) {
                     grants.push(grant);
                 } else {
@@ -265,7 +274,8 @@ impl Cabinet {
     /// that is taken already is thrown away before anyone has seen it, and made again.
     fn credential_made(&mut self, turn: &mut Turn<'_>, made: &SecretMade, pepper: u32) -> Option<(OrderKey, u32)> {
         let live = self.booked.values().flat_map(Booked::grants);
-        let mut others = live.flat_map(|grant| &grant.credentials).filter(|other| other.id != made.id);
+        let all = live.flat_map(|grant| &grant.credentials).chain(self.bundle_secrets());
+        let mut others = all.filter(|other| other.id != made.id);
         let taken = others.any(|other| other.verifier == Some(made.verifier));
         drop(others);
         let booked = self.booked.values_mut().find(|booked| booked.has(made.id))?;

@@ -122,6 +122,7 @@ impl Orders {
         let Some(order) = self.rows.get(at).filter(waits) else {
             return;
         };
+        let first = shown.kind == NotificationKind::PickupCode && !order.notified;
         let Shown { kind, id, compartment, place, code, qr } = shown;
         let row = NotificationRow {
             n: 0,
@@ -136,7 +137,14 @@ impl Orders {
             recipient: order.recipient.clone().unwrap_or_default(),
             kind: Some(kind),
             until: order.window.as_ref().map(|window| window.ends),
+            bundle: None,
+            doors: None,
         };
+        if first && let Some(order) = self.rows.get_mut(at) {
+            // It was in a bundle before.
+            order.notified = true;
+            self.put_row(turn, at);
+        }
         self.notify(turn, at, row);
     }
 }

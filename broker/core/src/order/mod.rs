@@ -1,6 +1,7 @@
 //! Orders, each keyed (tenant, integration, the backend's id), and the streams that tell their integrations.
 
 mod adopt;
+mod bundle;
 mod due;
 mod pause;
 mod progress;
@@ -9,6 +10,7 @@ mod view;
 mod window;
 mod wishes;
 
+pub(crate) use bundle::Bundle;
 pub(crate) use put::too_long;
 pub(crate) use wishes::Wish;
 
@@ -23,6 +25,7 @@ use schemas::topics::Stream;
 use crate::config::Config;
 use crate::deadlines::Deadline;
 use crate::intents::Reserve;
+use crate::order::bundle::{Bundles, InBundle};
 use crate::order::window::Window;
 use crate::policy::PolicyBook;
 use crate::quotas::Quotas;
@@ -71,6 +74,8 @@ cbor_map! {
         15 opt => asked: Option<u32>,
         /// How long its compartment is safe from other orders, in milliseconds.
         16 opt => hold: Option<u64>,
+        /// It is collected with others. Boxed: most are not.
+        25 opt => bundle: Option<Box<InBundle>>,
     }
 }
 
@@ -108,6 +113,10 @@ impl Order {
         if state.is_final() || matches!(state, OrderState::Ready | OrderState::Recalled) {
             self.window = None;
         }
+        let inside = matches!(state, OrderState::Stored | OrderState::Overdue | OrderState::Collecting);
+        if let Some(bundle) = self.bundle.as_mut().filter(|_| !inside) {
+            bundle.ready = None;
+        }
     }
 }
 
@@ -120,6 +129,7 @@ pub(crate) struct Orders {
     /// Orders with something to come of their windows, by its moment.
     due: BTreeSet<(FleetMillis, OrderRef)>,
     pub(crate) policies: PolicyBook,
+    pub(crate) bundles: Bundles,
     pub(crate) streams: Streams,
     pub(crate) quotas: Quotas,
 }
@@ -209,7 +219,9 @@ impl Orders {
             }
             if let Some(at) = self.finished.pop_first() {
                 turn.remove(ORDERS, at.key());
-                self.rows.remove(&at);
+                if let Some(order) = self.rows.remove(&at) {
+                    self.forget_bundled(turn, &at, &order);
+                }
                 if let Some(count) = self.counts.get_mut(&at.integration()) {
                     *count = count.saturating_sub(1);
                 }
@@ -260,6 +272,7 @@ impl Orders {
         self.watch_retention(turn, config);
         self.put_row(turn, at);
         self.tell(turn, &at.tenant, &at.order.integration, row);
+        self.look_at_bundle(turn, at);
     }
 
     /// Writes an order whose state stays, and tells its integration how it is now.
@@ -290,6 +303,7 @@ impl Orders {
             reason: order.reason,
             content: None,
             until: order.window.as_ref().filter(|_| timed).map(|window| window.ends),
+            bundle: order.bundle.as_ref().map(|of| of.bundle.clone()),
         }
     }
 

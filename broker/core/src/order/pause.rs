@@ -4,7 +4,7 @@ use schemas::api::OrderState;
 use schemas::messages::FleetMillis;
 
 use crate::config::Config;
-use crate::intents::{Intent, Issue};
+use crate::intents::Intent;
 use crate::order::window::Window;
 use crate::order::{Happened, Orders};
 use crate::tables::{CabinetRef, OrderRef};
@@ -44,8 +44,9 @@ impl Orders {
     pub(super) fn issue_again(&self, turn: &mut Turn<'_>, at: &OrderRef, window: &Window) {
         if let Some(order) = self.rows.get(at) {
             let cabinet = CabinetRef::new(at.tenant.clone(), order.cabinet.clone());
-            let issue = Issue { order: at.order.clone(), expires: window.expires(), needs_time: window.needs_time };
-            turn.send(Intent::to_cabinet(&cabinet, issue));
+            if let Some(issue) = order.issue(window, &self.bundles, &at.tenant) {
+                turn.send(Intent::to_cabinet(&cabinet, issue));
+            }
         }
     }
 }

@@ -48,6 +48,7 @@ impl Orders {
             OrderIntent::Shown(shown) => self.shown(turn, at, shown),
             OrderIntent::Stalled(stalled) => self.stalled(turn, at, stalled.at),
             OrderIntent::Resumed(resumed) => self.resumed(turn, config, at, resumed.at),
+            OrderIntent::Gathered(gathered) => self.gathered(turn, at, gathered.place),
         }
     }
 
@@ -122,6 +123,8 @@ impl Orders {
             recipient: order.recipient.clone().unwrap_or_default(),
             kind: None,
             until: order.window.as_ref().map(|window| window.ends),
+            bundle: None,
+            doors: None,
         };
         self.put_row(turn, at);
         self.notify(turn, at, row);
@@ -143,10 +146,8 @@ impl Orders {
         let rules = policy.policies.of(self.rows.get(at)?.category);
         // A cabinet whose clock is ahead gives nobody more time.
         let begun = Window::begin(policy, rules, told.at.min(turn.now), told.refrigerated);
-        self.change(turn, at, |order, _| {
-            let window = order.window.get_or_insert_with(|| Box::new(begun));
-            Issue { order: order.order.clone(), expires: window.expires(), needs_time: window.needs_time }
-        })
+        let window = self.change(turn, at, |order, _| order.window.get_or_insert_with(|| Box::new(begun)).clone())?;
+        self.rows.get(at)?.issue(&window, &self.bundles, &at.tenant)
     }
 }
 
@@ -177,6 +178,7 @@ fn next_state(state: OrderState, fact: OrderFact) -> Option<OrderState> {
         OrderFact::Collected => (!taken_out).then_some(Collected),
         OrderFact::CollectedUnconfirmed => (!taken_out).then_some(CollectedUnconfirmed),
         OrderFact::Retrieved => (!taken_out).then_some(Retrieved),
+        OrderFact::NotTaken => (state == Collecting).then_some(Stored),
         // The same state, behind another door.
         OrderFact::Moved => matches!(state, Stored | Overdue | Collecting | Recalled).then_some(state),
         // Whoever cancelled it wants nothing more of it.

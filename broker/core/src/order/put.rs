@@ -113,6 +113,7 @@ impl Orders {
             window: None,
             asked: None,
             hold: put.hold_minutes.map(HoldMinutes::millis),
+            bundle: None,
         };
         self.replace(&at, order);
         if !known_cabinet {
@@ -236,6 +237,7 @@ impl Orders {
             reason: Some(reason),
             content,
             until: None,
+            bundle: None,
         };
         self.tell(turn, &at.tenant, &at.order.integration, row);
     }
@@ -244,7 +246,7 @@ impl Orders {
     fn replace(&mut self, at: &OrderRef, mut order: Order) {
         if let Some(old) = self.rows.remove(at) {
             self.finished.remove(old.since, at);
-            order.history = old.history;
+            (order.history, order.bundle) = (old.history, old.bundle);
             self.rows.insert(at.clone(), order);
         } else {
             self.restore(at.clone(), order);
@@ -258,7 +260,11 @@ pub(crate) fn too_long() -> String {
 
 /// SHA-256 of what the order is. `ready` is no part of it: putting the same order again with `ready` marks it ready.
 fn content_hash(put: &OrderPut) -> String {
-    let content = OrderPut { ready: true, ..put.clone() };
-    let hash: [u8; 32] = Sha256::digest(json(&content)).into();
+    hash(&OrderPut { ready: true, ..put.clone() })
+}
+
+/// SHA-256 of a content in hexadecimal.
+pub(super) fn hash<T: serde::Serialize>(content: &T) -> String {
+    let hash: [u8; 32] = Sha256::digest(json(content)).into();
     hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -24,7 +24,7 @@ pub(crate) enum Wish {
 }
 
 impl Orders {
-    /// `orders/extend`, `orders/resend` or `orders/reissue` of an integration.
+    /// What an integration asks for by topic, besides putting and cancelling.
     pub(crate) fn wish_payload(
         &mut self,
         turn: &mut Turn<'_>,
@@ -40,6 +40,8 @@ impl Orders {
             }
             OrderChange::Resend => parse::<OrderNamed>(payload).map(|asked| named(asked.order, Wish::Resend)),
             OrderChange::Reissue => parse::<OrderNamed>(payload).map(|asked| named(asked.order, Wish::Reissue)),
+            OrderChange::Bundle => return self.bundle_payload(turn, (tenant, integration), payload),
+            OrderChange::Unbundle => return self.unbundle_payload(turn, (tenant, integration), payload),
         };
         match read {
             Err(error) => turn.refuse(error.to_string()),
@@ -172,6 +174,7 @@ impl Order {
         }
         match wish {
             Wish::Extend(_) => Ok(()),
+            Wish::Resend | Wish::Reissue if self.bundle.is_some() => Err(RejectReason::InBundle),
             Wish::Resend | Wish::Reissue if !self.notified => Err(RejectReason::NoCodeYet),
             // The cabinet refuses the code, and would refuse another one.
             Wish::Resend | Wish::Reissue => {

@@ -105,7 +105,7 @@ fn refused(reason: RejectReason) -> ReplyError {
     error(code, format!("nothing was changed: {reason}"), hint)
 }
 
-fn way_out(reason: RejectReason) -> (RequestErrorCode, &'static str) {
+pub(super) fn way_out(reason: RejectReason) -> (RequestErrorCode, &'static str) {
     match reason {
         RejectReason::NoFittingCompartment => {
             (RequestErrorCode::Refused, "put it again when a compartment is free, or at another cabinet")
@@ -127,6 +127,7 @@ fn way_out(reason: RejectReason) -> (RequestErrorCode, &'static str) {
         RejectReason::DeadlineTooFar => {
             (RequestErrorCode::Refused, "`fleet policy show` tells how long an order of its category may be kept")
         }
+        RejectReason::InBundle => (RequestErrorCode::Conflict, "release its bundle first: `fleet bundle release`"),
         RejectReason::NoCodeYet => {
             (RequestErrorCode::Conflict, "an order has a code once it is stored and its cabinet holds the code")
         }

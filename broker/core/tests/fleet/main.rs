@@ -6,6 +6,7 @@ mod audits;
 mod availability;
 mod books;
 mod break_glass;
+mod bundles;
 mod cabinets;
 mod crashes;
 mod enrolment;

@@ -537,7 +537,11 @@ impl World {
     }
 
     pub(crate) fn notifications(&self) -> Vec<Notification> {
-        self.rows("shop", Stream::Notifications)
+        self.notifications_of("shop")
+    }
+
+    pub(crate) fn notifications_of(&self, integration: &str) -> Vec<Notification> {
+        self.rows(integration, Stream::Notifications)
     }
 
     /// `A17 reserved`, `A17 rejected no_fitting_compartment` …

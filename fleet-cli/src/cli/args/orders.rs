@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 use schemas::api::{HoldMinutes, Rfc3339};
-use schemas::ids::CabinetId;
+use schemas::ids::{CabinetId, Name, OrderId};
 use schemas::messages::{Category, Compartment, OrderKey, Size};
 
 use super::moments::parse_end;
@@ -98,6 +98,46 @@ pub(in crate::cli) struct OrderPutArgs {
     /// Keep its compartment so long until it is loaded
     #[arg(long, value_name = "MINUTES")]
     pub(in crate::cli) hold: Option<HoldMinutes>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum BundleCommand {
+    /// Make one credential for several orders
+    Put(BundlePutArgs),
+    /// One bundle, with how far its orders are
+    Show {
+        /// <integration>/<bundle>
+        bundle: OrderKey,
+    },
+    /// End it: each order inside gets a code of its own
+    Release {
+        /// <integration>/<bundle>
+        bundle: OrderKey,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  fleet bundle put shop/run-7 A17 A18 --phone +491701234567
+
+The orders may be at several cabinets. Their own codes die; the credential goes
+out once, when every order is inside.")]
+pub(in crate::cli) struct BundlePutArgs {
+    /// <integration>/<bundle>
+    pub(in crate::cli) bundle: OrderKey,
+    /// Orders of the same integration, at most 64
+    #[arg(required = true)]
+    pub(in crate::cli) orders: Vec<OrderId>,
+    /// Phone number of whoever takes them
+    #[arg(long)]
+    pub(in crate::cli) phone: Option<String>,
+    /// E-mail address of whoever takes them
+    #[arg(long)]
+    pub(in crate::cli) email: Option<String>,
+    /// Who delivers the credential, if another one
+    #[arg(long, value_name = "INTEGRATION")]
+    pub(in crate::cli) deliver_to: Option<Name>,
 }
 
 #[derive(Debug, clap::Args)]

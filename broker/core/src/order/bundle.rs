@@ -1,0 +1,436 @@
+//! Bundles: several orders of an integration that somebody takes with one credential, at one cabinet or at several.
+//!
+//! A bundle lies with its orders: both are of one integration. Its secrets are made once; each cabinet derives its own verifiers
+//! of them. The credential goes out when every order that is still to come is inside and its cabinet holds the credential for it;
+//! once more when something changes that its holder would not understand.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use schemas::api::{
+    BundleDetail, BundleDoor, BundleNamed, BundlePut, BundledOrder, NotificationKind, OrderState, RejectReason,
+    Rfc3339, parse,
+};
+use schemas::cbor::Blob;
+use schemas::cbor_map;
+use schemas::ids::{Name, OrderId, TenantId};
+use schemas::messages::{CredentialKind, OrderKey};
+use schemas::topics::Stream;
+
+use crate::intents::{BundleSecrets, Intent, Issue};
+use crate::jobs::Job;
+use crate::order::put::{hash, too_long};
+use crate::order::window::Window;
+use crate::order::{Order, Orders};
+use crate::rows::{DoorRow, NotificationRow, RecipientRow};
+use crate::signing::{MakeSealed, SignerRequest};
+use crate::tables::{BUNDLES, OrderRef, StreamRef};
+use crate::turn::Turn;
+
+/// One length for all cabinets: more than the guess budget asks of any of them.
+const DIGITS: u8 = 10;
+
+cbor_map! {
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) struct Bundle {
+        1 => bundle: OrderKey,
+        2 => orders: Vec<OrderId>,
+        /// Left out once all its orders are over.
+        3 opt => recipient: Option<RecipientRow>,
+        4 opt => deliver_to: Option<Name>,
+        /// SHA-256 of the content in hexadecimal.
+        5 => content: String,
+        6 opt => code: Option<Blob>,
+        7 opt => qr: Option<Blob>,
+        /// Messages so far.
+        8 => messages: u32,
+        /// What the newest message said that it opens.
+        9 => told: Vec<OrderId>,
+    }
+}
+
+cbor_map! {
+    /// That an order is in a bundle.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) struct InBundle {
+        1 => bundle: OrderId,
+        /// Where its cabinet stands, once that holds the credential for it.
+        2 opt => ready: Option<String>,
+    }
+}
+
+impl Bundle {
+    fn secrets(&self) -> Option<BundleSecrets> {
+        Some(BundleSecrets { bundle: self.bundle.clone(), code: self.code.clone()?, qr: self.qr.clone()? })
+    }
+
+    fn lacks(&self, kind: CredentialKind) -> bool {
+        match kind {
+            CredentialKind::Digits => self.code.is_none(),
+            CredentialKind::Qr => self.qr.is_none(),
+        }
+    }
+}
+
+/// Bundles by tenant and name.
+#[derive(Default)]
+pub(crate) struct Bundles(BTreeMap<OrderRef, Bundle>);
+
+impl Bundles {
+    pub(crate) fn restore(&mut self, at: OrderRef, bundle: Bundle) {
+        self.0.insert(at, bundle);
+    }
+
+    /// Secrets that were to be made when the last run ended.
+    pub(crate) fn wanted(&self) -> impl Iterator<Item = Job> {
+        self.0.iter().flat_map(|(at, bundle)| wanted(at, bundle))
+    }
+
+    pub(crate) fn next_secret(&self, at: &OrderRef, kind: CredentialKind) -> Option<SignerRequest> {
+        self.0.get(at).filter(|bundle| bundle.recipient.is_some() && bundle.lacks(kind))?;
+        let digits = if kind == CredentialKind::Digits { DIGITS } else { 0 };
+        Some(MakeSealed { tenant: at.tenant.clone(), kind, digits }.into())
+    }
+}
+
+fn wanted(at: &OrderRef, bundle: &Bundle) -> impl Iterator<Item = Job> {
+    let lacking = [CredentialKind::Digits, CredentialKind::Qr].into_iter().filter(|kind| bundle.lacks(*kind));
+    let of_use = lacking.filter(|_| bundle.recipient.is_some());
+    of_use.map(|kind| Job::Bundle(at.clone(), kind)).collect::<Vec<_>>().into_iter()
+}
+
+impl Order {
+    /// Its window, and the credential of its bundle instead of a code of its own; nothing while that is not made yet.
+    pub(super) fn issue(&self, window: &Window, bundles: &Bundles, tenant: &TenantId) -> Option<Issue> {
+        let bundle = match &self.bundle {
+            None => None,
+            Some(of) => {
+                let order = OrderKey { integration: self.order.integration.clone(), order: of.bundle.clone() };
+                Some(bundles.0.get(&OrderRef { tenant: tenant.clone(), order })?.secrets()?)
+            }
+        };
+        let (order, expires, needs_time) = (self.order.clone(), window.expires(), window.needs_time);
+        Some(Issue { order, expires, needs_time, bundle })
+    }
+
+    /// Its code is that of its bundle once the cabinet holds it, and until then one that nobody needs.
+    pub(super) fn door(&self) -> Option<DoorRow> {
+        let open = matches!(self.state, OrderState::Stored | OrderState::Overdue | OrderState::Collecting);
+        let place = self.bundle.as_ref().filter(|_| open)?.ready.clone()?;
+        Some(DoorRow {
+            order: self.order.order.clone(),
+            cabinet: self.cabinet.clone(),
+            compartment: self.compartment?,
+            place,
+            until: self.window.as_ref().map(|window| window.ends),
+        })
+    }
+
+    /// Whether a bundle waits for it: it is to come, or is inside and not yet to be opened by the bundle's credential.
+    fn is_awaited(&self) -> bool {
+        match self.state {
+            OrderState::Created | OrderState::Ready | OrderState::Reserved | OrderState::Loading => true,
+            OrderState::Stored | OrderState::Overdue => self.door().is_none(),
+            OrderState::Collecting
+            | OrderState::Collected
+            | OrderState::CollectedUnconfirmed
+            | OrderState::Cancelled
+            | OrderState::Rejected
+            | OrderState::Retrieved
+            | OrderState::Recalled
+            | OrderState::Disputed => false,
+        }
+    }
+
+    /// Whether it can still be given another credential.
+    fn may_be_bundled(&self) -> bool {
+        matches!(
+            self.state,
+            OrderState::Created
+                | OrderState::Ready
+                | OrderState::Reserved
+                | OrderState::Loading
+                | OrderState::Stored
+                | OrderState::Overdue
+        )
+    }
+}
+
+impl Orders {
+    /// `orders/bundle` of an integration.
+    pub(crate) fn bundle_payload(&mut self, turn: &mut Turn<'_>, owner: (TenantId, Name), payload: &[u8]) {
+        let put = match parse::<BundlePut>(payload) {
+            Err(error) => return turn.refuse(error.to_string()),
+            Ok(put) if !put.recipient.fits() => return turn.refuse(too_long()),
+            Ok(put) => put,
+        };
+        // The stream tells which order it fails for; a publisher gets no other answer.
+        let _ = self.put_bundle(turn, owner, put);
+    }
+
+    /// `orders/unbundle` of an integration.
+    pub(crate) fn unbundle_payload(
+        &mut self,
+        turn: &mut Turn<'_>,
+        (tenant, integration): (TenantId, Name),
+        payload: &[u8],
+    ) {
+        match parse::<BundleNamed>(payload) {
+            Err(error) => turn.refuse(error.to_string()),
+            Ok(BundleNamed { bundle }) => {
+                let at = OrderRef { tenant, order: OrderKey { integration, order: bundle } };
+                if !self.release_bundle(turn, &at) {
+                    turn.refuse(format!("there is no bundle {}", at.order));
+                }
+            }
+        }
+    }
+
+    /// Makes one credential for several orders. What is not done is told in the status stream too, with the order that it fails
+    /// for, which is named in the error.
+    pub(crate) fn put_bundle(
+        &mut self,
+        turn: &mut Turn<'_>,
+        (tenant, integration): (TenantId, Name),
+        put: BundlePut,
+    ) -> Result<(), (OrderId, RejectReason)> {
+        let of = |order: OrderId| OrderRef {
+            tenant: tenant.clone(),
+            order: OrderKey { integration: integration.clone(), order },
+        };
+        let at = of(put.bundle.clone());
+        let content = hash(&put);
+        if let Some(held) = self.bundles.0.get(&at) {
+            if held.content == content {
+                return Ok(());
+            }
+            let first = put.orders.iter().next().cloned().unwrap_or(put.bundle);
+            let both = Some([held.content.clone(), content]);
+            self.reject(turn, &of(first.clone()), RejectReason::OtherContent, both);
+            return Err((first, RejectReason::OtherContent));
+        }
+        for order in put.orders.iter() {
+            if let Err(reason) = self.may_join(&of(order.clone())) {
+                self.reject(turn, &of(order.clone()), reason, None);
+                return Err((order.clone(), reason));
+            }
+        }
+        let BundlePut { orders, recipient, deliver_to, .. } = put;
+        let bundle = Bundle {
+            bundle: at.order.clone(),
+            orders: orders.iter().cloned().collect(),
+            recipient: Some(recipient.into()),
+            deliver_to,
+            content,
+            code: None,
+            qr: None,
+            messages: 0,
+            told: Vec::new(),
+        };
+        turn.put(BUNDLES, at.key(), &bundle);
+        wanted(&at, &bundle).for_each(|job| turn.want(job));
+        self.bundles.0.insert(at.clone(), bundle);
+        for order in orders.iter() {
+            let member = of(order.clone());
+            if let Some(order) = self.rows.get_mut(&member) {
+                order.bundle = Some(InBundle { bundle: at.order.order.clone(), ready: None }.into());
+            }
+            self.tell_again(turn, &member);
+        }
+        Ok(())
+    }
+
+    fn may_join(&self, at: &OrderRef) -> Result<(), RejectReason> {
+        let order = self.rows.get(at).ok_or(RejectReason::UnknownOrder)?;
+        match &order.bundle {
+            Some(_) => Err(RejectReason::InBundle),
+            None if order.may_be_bundled() => Ok(()),
+            None => Err(RejectReason::TooLate),
+        }
+    }
+
+    /// The credential dies, and each order that is inside gets a code of its own. False where there is no such bundle.
+    pub(crate) fn release_bundle(&mut self, turn: &mut Turn<'_>, at: &OrderRef) -> bool {
+        let Some(bundle) = self.bundles.0.remove(at) else { return false };
+        turn.remove(BUNDLES, at.key());
+        for member in members(at, &bundle) {
+            let Some(order) = self.rows.get_mut(&member).filter(|order| order.is_in(at)) else { continue };
+            order.bundle = None;
+            let (state, window) = (order.state, order.window.clone());
+            self.tell_again(turn, &member);
+            if let (OrderState::Stored | OrderState::Overdue | OrderState::Collecting, Some(window)) = (state, window) {
+                self.issue_again(turn, &member, &window);
+            }
+        }
+        true
+    }
+
+    /// The signer made one of the bundle's secrets.
+    pub(crate) fn bundle_secret_made(
+        &mut self,
+        turn: &mut Turn<'_>,
+        at: &OrderRef,
+        kind: CredentialKind,
+        sealed: Blob,
+    ) {
+        let Some(bundle) = self.bundles.0.get_mut(at).filter(|bundle| bundle.lacks(kind)) else { return };
+        match kind {
+            CredentialKind::Digits => bundle.code = Some(sealed),
+            CredentialKind::Qr => bundle.qr = Some(sealed),
+        }
+        turn.put(BUNDLES, at.key(), bundle);
+        if bundle.secrets().is_none() {
+            return;
+        }
+        for member in members(at, bundle) {
+            let inside = |order: &&Order| matches!(order.state, OrderState::Stored | OrderState::Overdue);
+            let window = self.rows.get(&member).filter(inside).and_then(|order| order.window.clone());
+            if let Some(window) = window {
+                self.issue_again(turn, &member, &window);
+            }
+        }
+    }
+
+    /// The cabinet holds the credential of its bundle for this order.
+    pub(super) fn gathered(&mut self, turn: &mut Turn<'_>, at: &OrderRef, place: String) {
+        let Some(bundled) = self.rows.get_mut(at).and_then(|order| order.bundle.as_mut()) else { return };
+        bundled.ready = Some(place);
+        self.put_row(turn, at);
+        self.look_at_bundle(turn, at);
+    }
+
+    /// An order has changed: the holder of its bundle's credential may have to hear of it.
+    pub(super) fn look_at_bundle(&mut self, turn: &mut Turn<'_>, order: &OrderRef) {
+        let Some(of) = self.rows.get(order).and_then(|order| order.bundle.as_ref()) else { return };
+        let key = OrderKey { integration: order.order.integration.clone(), order: of.bundle.clone() };
+        let at = OrderRef { tenant: order.tenant.clone(), order: key };
+        let Some(bundle) = self.bundles.0.get(&at) else { return };
+        let orders: Vec<&Order> = members(&at, bundle).filter_map(|member| self.rows.get(&member)).collect();
+        let doors: Vec<DoorRow> = orders.iter().filter_map(|order| order.door()).collect();
+        let over = orders.iter().all(|order| order.state.is_final());
+        let kind = match bundle.messages {
+            0 if doors.is_empty() || orders.iter().any(|order| order.is_awaited()) => None,
+            0 => Some(NotificationKind::BundleCode),
+            _ => {
+                let taken =
+                    |order: &&&Order| matches!(order.state, OrderState::Collected | OrderState::CollectedUnconfirmed);
+                let taken: BTreeSet<&OrderId> = orders.iter().filter(taken).map(|order| &order.order.order).collect();
+                let told: BTreeSet<&OrderId> = bundle.told.iter().filter(|order| !taken.contains(order)).collect();
+                let now: BTreeSet<&OrderId> = doors.iter().map(|door| &door.order).collect();
+                (told != now).then_some(NotificationKind::BundleChanged)
+            }
+        };
+        if let Some(kind) = kind {
+            self.tell_bundle(turn, &at, kind, doors);
+        }
+        if over && let Some(bundle) = self.bundles.0.get_mut(&at) {
+            (bundle.recipient, bundle.code, bundle.qr) = (None, None, None);
+            turn.put(BUNDLES, at.key(), bundle);
+        }
+    }
+
+    fn tell_bundle(&mut self, turn: &mut Turn<'_>, at: &OrderRef, kind: NotificationKind, doors: Vec<DoorRow>) {
+        let Some(bundle) = self.bundles.0.get_mut(at) else { return };
+        let (Some(secrets), Some(recipient)) = (bundle.secrets(), bundle.recipient.clone()) else { return };
+        bundle.messages = bundle.messages.saturating_add(1);
+        bundle.told = doors.iter().map(|door| door.order.clone()).collect();
+        turn.put(BUNDLES, at.key(), bundle);
+        // A holder who has nothing left to open still hears that.
+        let last = members(at, bundle).next().and_then(|member| self.rows.get(&member));
+        let first =
+            doors.first().map(|door| (door.order.clone(), door.cabinet.clone(), door.compartment, door.place.clone()));
+        let named = first.or_else(|| {
+            let order = last?;
+            let place = order.bundle.as_ref().and_then(|bundled| bundled.ready.clone()).unwrap_or_default();
+            Some((order.order.order.clone(), order.cabinet.clone(), order.compartment?, place))
+        });
+        let Some((order, cabinet, compartment, place)) = named else { return };
+        let row = NotificationRow {
+            n: 0,
+            id: format!("bundle/{}/{}", at.order, bundle.messages),
+            order,
+            at: turn.now,
+            cabinet,
+            compartment,
+            place,
+            code: secrets.code,
+            qr: secrets.qr,
+            recipient,
+            kind: Some(kind),
+            until: doors.iter().filter_map(|door| door.until).min(),
+            bundle: Some(at.order.order.clone()),
+            doors: Some(doors),
+        };
+        let integration = bundle.deliver_to.clone().unwrap_or_else(|| at.order.integration.clone());
+        if integration == at.order.integration {
+            self.notify(turn, at, row);
+        } else {
+            turn.send(Intent::deliver(&at.tenant, integration, row));
+        }
+    }
+
+    /// Another integration is to deliver this.
+    pub(crate) fn deliver_for(
+        &mut self,
+        turn: &mut Turn<'_>,
+        tenant: TenantId,
+        integration: Name,
+        row: NotificationRow,
+    ) {
+        let stream = StreamRef { tenant, integration, stream: Stream::Notifications };
+        self.streams.add(turn, stream, |n| NotificationRow { n, ..row });
+    }
+
+    /// An order is forgotten; with the last one of a bundle the bundle is.
+    pub(super) fn forget_bundled(&mut self, turn: &mut Turn<'_>, order: &OrderRef, gone: &Order) {
+        let Some(of) = &gone.bundle else { return };
+        let key = OrderKey { integration: order.order.integration.clone(), order: of.bundle.clone() };
+        let at = OrderRef { tenant: order.tenant.clone(), order: key };
+        let Some(bundle) = self.bundles.0.get(&at) else { return };
+        let left = members(&at, bundle).any(|member| self.rows.get(&member).is_some_and(|order| order.is_in(&at)));
+        if !left {
+            self.bundles.0.remove(&at);
+            turn.remove(BUNDLES, at.key());
+        }
+    }
+
+    pub(crate) fn bundle_detail(&self, at: &OrderRef) -> Option<BundleDetail> {
+        let bundle = self.bundles.0.get(at)?;
+        let shown = |order: &Order| BundledOrder {
+            order: order.order.order.clone(),
+            state: order.state,
+            cabinet: order.cabinet.clone(),
+            compartment: order.compartment,
+            ready: order.door().is_some(),
+            until: order.window.as_ref().map(|window| Rfc3339(window.ends)),
+        };
+        let orders = members(at, bundle).filter_map(|member| self.rows.get(&member));
+        Some(BundleDetail {
+            bundle: bundle.bundle.clone(),
+            deliver_to: bundle.deliver_to.clone(),
+            orders: orders.filter(|order| order.is_in(at)).map(shown).collect(),
+            messages: bundle.messages,
+        })
+    }
+}
+
+impl Order {
+    fn is_in(&self, bundle: &OrderRef) -> bool {
+        self.bundle.as_ref().is_some_and(|of| of.bundle == bundle.order.order)
+    }
+}
+
+fn members<'a>(at: &'a OrderRef, bundle: &'a Bundle) -> impl Iterator<Item = OrderRef> + use<> {
+    let of = |order: &OrderId| OrderRef {
+        tenant: at.tenant.clone(),
+        order: OrderKey { integration: at.order.integration.clone(), order: order.clone() },
+    };
+    bundle.orders.iter().map(of).collect::<Vec<_>>().into_iter()
+}
+
+/// A door of a bundle for its API.
+impl From<DoorRow> for BundleDoor {
+    fn from(row: DoorRow) -> Self {
+        let DoorRow { order, cabinet, compartment, place, until } = row;
+        Self { order, cabinet, compartment, place, until: until.map(Rfc3339) }
+    }
+}
