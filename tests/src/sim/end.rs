@@ -55,6 +55,8 @@ impl World {
         }
         self.forgotten_orders_are_put_again();
         self.settle();
+        self.drivers_do_not_come();
+        self.settle();
         for _ in 0..4 {
             self.staff_finish();
         }

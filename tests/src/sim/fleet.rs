@@ -9,7 +9,7 @@ use schemas::cbor_map;
 use schemas::ids::{Identity, Name};
 use schemas::messages::{Compartment, Down, OrderKey};
 use schemas::step::{Store as _, Write, number_of_key};
-use schemas::topics::{Stream, Up};
+use schemas::topics::{OrderChange, Stream, Up};
 
 use super::crash::Place;
 use super::ledger::{Cab, Seen, moves};
@@ -353,7 +353,14 @@ impl World {
                             self.see(Seen::NotificationWritten { order, cab, first_book });
                         }
                         NotificationKind::Reminder => self.see(Seen::ReminderWritten { order }),
-                        NotificationKind::BundleCode | NotificationKind::BundleChanged => {}
+                        NotificationKind::BundleCode | NotificationKind::BundleChanged => {
+                            for door in told.doors {
+                                let order = OrderKey { integration: order.integration.clone(), order: door.order };
+                                let first_book = self.signer.books.get(&(door.cabinet.clone(), order.clone())).copied();
+                                let cab = self.cab_of(&door.cabinet).unwrap_or(CABS);
+                                self.see(Seen::BundleWritten { order, cab, first_book });
+                            }
+                        }
                     }
                 }
             }
@@ -363,8 +370,11 @@ impl World {
     fn count_state(&mut self, integration: &Name, status: &Status) {
         self.coverage.count("order states", status.state.as_str());
         let key = OrderKey { integration: integration.clone(), order: status.order.clone() };
-        let before = self.ledger.orders.get(&key).and_then(|truth| truth.told.state);
-        if moves(status) {
+        let truth = self.ledger.orders.get(&key);
+        let before = truth.and_then(|truth| truth.told.state);
+        // A row may only tell of its bundle.
+        let again = before == Some(status.state) && truth.is_some_and(|truth| truth.bundle.is_some());
+        if moves(status) && !again {
             let before = before.map_or("new", |state| state.as_str());
             self.coverage.count("order transitions", format!("{before}>{}", status.state));
         }
@@ -550,6 +560,26 @@ impl World {
         self.take_fleet(input, None);
     }
 
+    /// The backend asks for one credential for these orders.
+    pub(super) fn bundle(&mut self, orders: Vec<OrderKey>) {
+        let Some(first) = orders.first() else { return };
+        let names: Vec<String> = orders.iter().map(|order| format!("\"{}\"", order.order)).collect();
+        let payload = format!(r#"{{"bundle":"R{}","orders":[{}]}}"#, self.bundles.len(), names.join(","));
+        let integration = first.integration.clone();
+        self.bundles.push(integration.clone());
+        self.change_orders(integration, OrderChange::Bundle, payload);
+    }
+
+    pub(super) fn unbundle(&mut self, which: usize) {
+        let Some(integration) = self.bundles.get(which).cloned() else { return };
+        self.change_orders(integration, OrderChange::Unbundle, format!(r#"{{"bundle":"R{which}"}}"#));
+    }
+
+    fn change_orders(&mut self, integration: Name, change: OrderChange, payload: String) {
+        let (tenant, payload) = (self.tenant.clone(), payload.into_bytes());
+        self.take_fleet(Input::OrderChange { tenant, integration, change, payload }, None);
+    }
+
     pub(super) fn cancel_order(&mut self, order: &OrderKey) {
         let payload = format!(r#"{{"order":"{}"}}"#, order.order).into_bytes();
         let input = Input::OrderCancel { tenant: self.tenant.clone(), integration: order.integration.clone(), payload };
@@ -623,9 +653,12 @@ impl World {
         if stream == Stream::Notifications
             && let Ok(told) = schemas::api::parse::<Notification>(&payload)
         {
-            let order = OrderKey { integration, order: told.order };
-            if let Some(order) = self.ledger.orders.get_mut(&order) {
-                order.codes.push([told.code, told.qr]);
+            let single = told.doors.is_empty().then_some(told.order);
+            for order in told.doors.into_iter().map(|door| door.order).chain(single) {
+                let order = OrderKey { integration: integration.clone(), order };
+                if let Some(order) = self.ledger.orders.get_mut(&order) {
+                    order.codes.push([told.code.clone(), told.qr.clone()]);
+                }
             }
         }
         self.later(20, Happening::RowAcked { conn, shop, stream, n });

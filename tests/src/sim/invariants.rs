@@ -288,10 +288,16 @@ fn invariant_notification_only_after_stored_and_book_held(ledger: &Ledger, seen:
         let waits = told.is_some_and(|told| told.state == Some(OrderState::Stored) && told.notified > 0);
         return ensure(waits, || format!("a reminder of {order}, which is {:?}", told.map(|told| told.state)));
     }
-    let Seen::NotificationWritten { order, cab, first_book } = seen else { return Ok(()) };
+    let (order, cab, first_book, once) = match seen {
+        Seen::NotificationWritten { order, cab, first_book } => (order, cab, first_book, true),
+        Seen::BundleWritten { order, cab, first_book } => (order, cab, first_book, false),
+        _ => return Ok(()),
+    };
     let Some(truth) = ledger.orders.get(order) else { return Err(format!("a code for {order}, which nobody put")) };
     ensure(truth.told.was_stored, || format!("a code for {order}, which was never stored"))?;
-    ensure(truth.told.notified == 0, || format!("a second message with the code of {order}"))?;
+    // With each end of a bundle an order gets another code.
+    let first = !once || truth.told.notified == 0 || truth.bundle.is_some();
+    ensure(first, || format!("a second message with the code of {order}"))?;
     let held = ledger.applied.get(cab).copied().unwrap_or(0);
     ensure(first_book.is_some_and(|first| first <= held), || {
         format!("the code of {order} is in book {first_book:?}, the cabinet has {held}")

@@ -131,6 +131,12 @@ pub(super) enum Seen {
     ReminderWritten {
         order: OrderKey,
     },
+    /// A message says that the credential of a bundle opens the door of this order.
+    BundleWritten {
+        order: OrderKey,
+        cab: Cab,
+        first_book: Option<u64>,
+    },
     RowReceived {
         integration: Name,
         stream: Stream,
@@ -171,6 +177,7 @@ impl Seen {
             | Self::OrderRemoved { .. }
             | Self::NotificationWritten { .. }
             | Self::ReminderWritten { .. }
+            | Self::BundleWritten { .. }
             | Self::RowReceived { .. }
             | Self::Answered { .. }
             | Self::Opened(_) => true,
@@ -271,6 +278,8 @@ pub(super) struct OrderTruth {
     pub(super) astray: bool,
     /// Its cabinet was put back and counted a fact of it with a number that the fleet had heard before.
     pub(super) unheard: bool,
+    /// With which others its backend has ever asked for one credential.
+    pub(super) bundle: Option<Vec<OrderKey>>,
     /// Digits and QR code, each time that its customer was told.
     pub(super) codes: Vec<[String; 2]>,
     /// By the fleet's word.
@@ -479,6 +488,7 @@ impl Ledger {
             | Seen::Ticked { .. }
             | Seen::Answered { .. }
             | Seen::ReminderWritten { .. }
+            | Seen::BundleWritten { .. }
             | Seen::Opened(_) => {}
         }
     }

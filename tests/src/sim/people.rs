@@ -1,6 +1,7 @@
 //! Backends, staff, customers and an operator, who do what such people do in no particular order.
 
 use cabinet_core::{Input, SessionId};
+use schemas::api::OrderState;
 use schemas::crypto::codes::Secret;
 use schemas::messages::{Category, Compartment, OrderKey};
 
@@ -32,6 +33,7 @@ impl World {
         let cab = self.dice.index(CABS);
         let (what, act): (&'static str, fn(&mut Self, Cab)) = match self.dice.below(24) {
             0..=2 => ("backend puts", |world, _| world.backend_puts()),
+            3 if self.now % 2 == 1 => ("backend bundles", |world, _| world.backend_bundles()),
             3 => ("backend cancels", |world, _| world.backend_cancels()),
             4..=8 => ("staff act", Self::staff_acts),
             9..=14 => ("customer comes", |world, _| world.customer_comes()),
@@ -101,6 +103,7 @@ impl World {
                 astray: false,
                 unheard: false,
                 codes: Vec::new(),
+                bundle: None,
                 told: Told::default(),
             };
             self.ledger.orders.insert(order, truth);
@@ -135,6 +138,50 @@ impl World {
         }
         self.tell(|| format!("backend cancels {order}"));
         self.cancel_order(&order);
+    }
+
+    /// A driver is to take some orders, or is not to come after all.
+    fn backend_bundles(&mut self) {
+        let may = |order: &&OrderKey| {
+            let truth = self.ledger.orders.get(*order);
+            truth.is_some_and(|truth| truth.told.accepted && !truth.cancelled && !truth.gone && truth.bundle.is_none())
+        };
+        let shop = self.dice.index(SHOPS.len());
+        let mut free: Vec<OrderKey> = self.shops[shop].orders.iter().filter(may).cloned().collect();
+        let made = self.bundles.len();
+        if !self.fleet.is_up() || free.len() < 2 || made > 0 && self.dice.one_in(4) {
+            if made > 0 {
+                let which = self.dice.index(made);
+                self.unbundle(which);
+            }
+            return;
+        }
+        // What is inside already comes first: bundles of orders that nobody ever loads say little.
+        let inside = |order: &OrderKey| self.ledger.orders.get(order).is_some_and(|truth| truth.told.was_stored);
+        free.sort_by_key(|order| !inside(order));
+        free.truncate(self.dice.between(2, 3) as usize);
+        let members = free;
+        for order in &members {
+            if let Some(truth) = self.ledger.orders.get_mut(order) {
+                truth.bundle = Some(members.clone());
+            }
+        }
+        self.tell(|| format!("backend bundles {members:?}"));
+        self.bundle(members);
+    }
+
+    /// Bundles are released; what a restored fleet does not know any more is given another code.
+    pub(super) fn drivers_do_not_come(&mut self) {
+        (0..self.bundles.len()).for_each(|which| self.unbundle(which));
+        let stored = |truth: &OrderTruth| {
+            truth.bundle.is_some() && matches!(truth.told.state, Some(OrderState::Stored | OrderState::Overdue))
+        };
+        let orders: Vec<OrderKey> =
+            self.ledger.orders.iter().filter(|(_, truth)| stored(truth)).map(|(order, _)| order.clone()).collect();
+        for order in orders {
+            self.bundle(vec![order]);
+            self.unbundle(self.bundles.len() - 1);
+        }
     }
 
     /// Staff log in, load what waits, or take something back.
@@ -300,12 +347,34 @@ impl World {
             return;
         }
         self.tell(|| format!("customer of {order} at cabinet {cab} (typed: {typed})"));
-        let right = (!other_cabinet).then(|| (order.clone(), typed));
-        let entry = Entry { orders: vec![order.clone()], right, ..Entry::of(&secret, false) };
+        let bundle = self.ledger.orders.get(order).and_then(|truth| truth.bundle.clone());
+        // Which of its two rights is good just now nobody outside can tell.
+        let right = (!other_cabinet && (bundle.is_none() || !self.rough)).then(|| (order.clone(), typed));
+        let orders = bundle.unwrap_or_else(|| vec![order.clone()]);
+        let entry = Entry { orders: orders.clone(), right, ..Entry::of(&secret, false) };
         self.enter(cab, secret, entry);
         if let Some(at) = free {
             self.stand_at(cab, at, Attendant::Collector { order: order.clone() });
         }
+        for other in orders.into_iter().filter(|other| other != order) {
+            let doors = &self.cabs[cab].doors;
+            let found = doors.iter().find(|(_, door)| door.goods.as_ref() == Some(&other) && door.attendant.is_none());
+            if let Some(at) = found.map(|(at, _)| *at) {
+                self.stand_at(cab, at, Attendant::Collector { order: other });
+            }
+        }
+    }
+
+    /// The holder of a bundle leaves something for the next time.
+    fn leaves(&mut self, cab: Cab, at: Compartment) -> bool {
+        let view = self.cabs[cab].core().map(|core| core.view());
+        let offered = view.is_some_and(|view| view.compartments.iter().any(|one| one.number == at && one.may_stay));
+        let leaves = offered && self.dice.one_in(3);
+        if leaves {
+            self.tell(|| format!("what is in {at} of cabinet {cab} stays"));
+            self.take_cabinet(cab, Input::NotTaken { compartment: at }, None);
+        }
+        leaves
     }
 
     pub(super) fn guesses(&mut self, cab: Cab, tries: u64) {
@@ -398,6 +467,7 @@ impl World {
                 if theirs
                     && !self.cabs[cab].doors[&at].remote
                     && self.cabs[cab].doors[&at].goods.as_ref() == Some(&order)
+                    && !self.leaves(cab, at)
                 {
                     self.tell(|| format!("{order} is taken out of {at} of cabinet {cab}"));
                     self.set_goods(cab, at, None);

@@ -104,13 +104,12 @@ pub const REACH: &[Reach] = &[
             "AuditRequired",
             "Audited",
         ],
-        seldom: &[],
+        seldom: &["NotTaken"],
         never: &[
             ("Wiped", "no cabinet of a schedule comes to its end"),
             ("BreakGlassUsed", "the fleet of a schedule gives its cabinets no such code"),
             ("Cleaning", "no staff of a schedule clean"),
             ("Swapped", "no staff of a schedule exchange orders"),
-            ("NotTaken", "no backend of a schedule makes a bundle"),
             ("EmergencyOpened", "no schedule has an emergency"),
         ],
         all: || names::FACTS.to_vec(),
@@ -203,7 +202,7 @@ pub const REACH: &[Reach] = &[
     Reach {
         group: "rejections",
         often: &["no_fitting_compartment", "unknown_cabinet", "other_content", "unknown_order", "too_late"],
-        seldom: &[],
+        seldom: &["in_bundle"],
         never: &[
             ("malformed", "a put that cannot be read is refused as a packet"),
             ("quota", "no backend here has so many orders"),
@@ -211,7 +210,6 @@ pub const REACH: &[Reach] = &[
             ("deadline_not_later", "no backend here extends an order"),
             ("deadline_too_far", "no backend here extends an order"),
             ("no_code_yet", "no backend here extends an order or asks for a code again"),
-            ("in_bundle", "no backend here makes a bundle"),
         ],
         all: || RejectReason::ALL.iter().map(|reason| reason.as_str()).collect(),
     },

@@ -128,6 +128,8 @@ pub(super) struct World {
     pub(super) blocked: [bool; CABS],
     pub(super) signer: Signer,
     pub(super) shops: Vec<Shop>,
+    /// Whose bundles were asked for, by number.
+    pub(super) bundles: Vec<Name>,
     pub(super) adversary: Adversary,
     pub(super) ledger: Ledger,
     pub(super) coverage: Coverage,
@@ -182,6 +184,7 @@ impl World {
             blocked: [false; CABS],
             signer,
             shops: shops.into(),
+            bundles: Vec::new(),
             adversary: Adversary::new(seed),
             ledger: Ledger::default(),
             coverage: Coverage::default(),
