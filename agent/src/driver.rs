@@ -284,6 +284,8 @@ impl<S: Store + Reserved> Driver<S> {
                 Some(Input::StaffEntered { entry: self.entry(reply), secret })
             }
             ScreenRequest::Load { session, order, larger } => Some(Input::Load { session, order, larger }),
+            ScreenRequest::WalkIn { session, order } => Some(Input::WalkIn { session, order }),
+            ScreenRequest::DropWalkIn { session, order } => Some(Input::DropWalkIn { session, order }),
             ScreenRequest::Retrieve { session, order } => Some(Input::Retrieve { session, order }),
             ScreenRequest::Undo { session, order } => Some(Input::Undo { session, order }),
             ScreenRequest::Swap { session, one, other } => Some(Input::Swap { session, one, other }),

@@ -147,6 +147,7 @@ fn screen_view() -> ScreenView {
         compartment: Some(door(7)),
         loading: false,
         missing: false,
+        walk_in: false,
     };
     let unwanted = UnwantedOrder { order: "pos/A3".parse().unwrap(), compartment: door(7), why: TakeBack::Overdue };
     ScreenView { view, waiting: vec![order], unwanted: vec![unwanted] }
@@ -275,6 +276,7 @@ async fn malformed_calls_are_refused_before_the_main_loop_hears_of_them() {
     let good = r#"{"secret":"12345678"}"#;
     let all = |body: Value| world.post("/api/open-all", &body).header("x-staff-session", SESSION.to_string());
     let load = |body: Value| world.post("/api/load", &body).header("x-staff-session", SESSION.to_string());
+    let walk_in = |body: Value| world.post("/api/walk-in", &body).header("x-staff-session", SESSION.to_string());
     let cases = [
         (enter(good), StatusCode::UNSUPPORTED_MEDIA_TYPE),
         (enter(good).header(CONTENT_TYPE, "text/plain"), StatusCode::UNSUPPORTED_MEDIA_TYPE),
@@ -302,6 +304,24 @@ async fn malformed_calls_are_refused_before_the_main_loop_hears_of_them() {
         (world.post("/api/logout", &json!({})), StatusCode::UNAUTHORIZED),
         (load(json!({ "order": "A17", "larger": false })), StatusCode::BAD_REQUEST),
         (load(json!({ "order": "pos/A 17", "larger": false })), StatusCode::BAD_REQUEST),
+        (
+            walk_in(json!({ "phone": "015112345678", "size": "M", "category": "retail" })),
+            StatusCode::UNPROCESSABLE_ENTITY,
+        ),
+        (
+            walk_in(json!({ "phone": "+49 151 x1234", "size": "M", "category": "retail" })),
+            StatusCode::UNPROCESSABLE_ENTITY,
+        ),
+        (walk_in(json!({ "phone": "+4915112345678", "size": "M", "category": "zoo" })), StatusCode::BAD_REQUEST),
+        (walk_in(json!({ "phone": "+4915112345678", "category": "retail" })), StatusCode::BAD_REQUEST),
+        (
+            walk_in(json!({ "phone": "+4915112345678", "size": "M", "category": "retail", "reference": "A/17" })),
+            StatusCode::BAD_REQUEST,
+        ),
+        (
+            world.post("/api/walk-in", &json!({ "phone": "+4915112345678", "size": "M", "category": "retail" })),
+            StatusCode::UNAUTHORIZED,
+        ),
         (all(json!({})), StatusCode::BAD_REQUEST),
         (all(json!({ "confirm": "yes" })), StatusCode::BAD_REQUEST),
         (all(json!({ "confirm": "Open all doors" })), StatusCode::BAD_REQUEST),
@@ -364,6 +384,12 @@ async fn staff_requests_carry_their_session() {
     world.log_in().await;
     let calls = [
         ("/api/load", json!({ "order": "pos/A17", "larger": true })),
+        (
+            "/api/walk-in",
+            json!({ "phone": "+49 151 1234-5678", "reference": "A17", "size": "M", "category": "food",
+                "wants": { "refrigerated": true } }),
+        ),
+        ("/api/drop-walk-in", json!({ "order": "walk-in/A17-X" })),
         ("/api/retrieve", json!({ "order": "pos/A17" })),
         ("/api/undo", json!({ "order": "pos/A17" })),
         ("/api/swap", json!({ "one": 7, "other": 9 })),
@@ -382,6 +408,15 @@ async fn staff_requests_carry_their_session() {
             .with(request, |request| match request {
                 ScreenRequest::Load { session: SESSION, order, larger: true } if path == "/api/load" => {
                     assert_eq!(order.to_string(), "pos/A17");
+                }
+                ScreenRequest::WalkIn { session: SESSION, order } if path == "/api/walk-in" => {
+                    assert_eq!(order.phone.reveal(), "+4915112345678");
+                    assert_eq!(order.reference.map(|id| id.to_string()).as_deref(), Some("A17"));
+                    assert!(order.wants.refrigerated && !order.wants.restricted);
+                    assert_eq!((order.size, order.category), (Size::M, Category::Food));
+                }
+                ScreenRequest::DropWalkIn { session: SESSION, order } if path == "/api/drop-walk-in" => {
+                    assert_eq!(order.to_string(), "walk-in/A17-X");
                 }
                 ScreenRequest::Retrieve { session: SESSION, order } if path == "/api/retrieve" => {
                     assert_eq!(order.to_string(), "pos/A17");

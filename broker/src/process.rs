@@ -58,7 +58,13 @@ pub fn run_broker(settings: BrokerSettings) -> anyhow::Result<()> {
         signer: runtime.block_on(async { SignerClient::start(route, answers) }),
     };
     let store = settings.store.clone();
-    let config = Config { quota: settings.quotas, break_glass: settings.codes.break_glass, ..Config::default() };
+    let config = Config {
+        quota: settings.quotas,
+        walk_in: settings.orders.walk_in.clone(),
+        walk_ins_per_day: settings.orders.walk_ins_per_day,
+        break_glass: settings.codes.break_glass,
+        ..Config::default()
+    };
     let driver = Driver::open(config.clone(), store.open()?, surroundings).with_context(|| using(&store))?;
 
     let (stopping, stop) = watch::channel(false);

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use fleet_settings::{Checks, Settings};
 use fleet_store::{OpenError, RedbStore};
 use schemas::api::QuotaLimits;
+use schemas::ids::Name;
 use serde::{Deserialize, Serialize};
 
 use crate::gate::GateSettings;
@@ -25,6 +26,7 @@ pub struct BrokerSettings {
     /// Of each integration; `fleet integration quota` changes them for one.
     pub quotas: QuotaLimits,
     pub codes: CodesSection,
+    pub orders: OrdersSection,
     pub log: LogSection,
 }
 
@@ -39,6 +41,24 @@ pub struct CodesSection {
 impl Default for CodesSection {
     fn default() -> Self {
         Self { break_glass: true }
+    }
+}
+
+/// How orders are treated.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OrdersSection {
+    /// The integration that hears of walk-ins and tells their recipients. Left out: the only one that there is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub walk_in: Option<Name>,
+    /// Walk-ins of one cabinet whose recipients are told within a day. The others wait, with an alarm.
+    pub walk_ins_per_day: u32,
+}
+
+impl Default for OrdersSection {
+    fn default() -> Self {
+        let core = fleet_core::Config::default();
+        Self { walk_in: core.walk_in, walk_ins_per_day: core.walk_ins_per_day }
     }
 }
 
@@ -411,7 +431,7 @@ fn check_filter(key: &str, filter: &str, problems: &mut Checks) {
 }
 
 fn check_name(key: &str, name: &str, problems: &mut Checks) {
-    if let Err(error) = name.parse::<schemas::ids::Name>() {
+    if let Err(error) = name.parse::<Name>() {
         problems.problem(key, format!("is no name: {error}"));
     }
 }

@@ -26,6 +26,8 @@ pub enum IdError {
     BadCharacter { what: &'static str, allowed: &'static str },
     #[error("identity is not `<role>:<tenant>:<name>`")]
     NotAnIdentity,
+    #[error("no integration may have the name of walk-ins")]
+    Reserved,
     #[error("unknown role `{0}`")]
     UnknownRole(String),
 }
@@ -211,6 +213,11 @@ impl Identity {
         Self { role: Role::Cabinet, tenant: tenant.clone(), name: Name(cabinet.0.clone()) }
     }
 
+    /// Whoever had it could speak for orders that staff began at cabinets: it is no identity that is read anywhere.
+    pub fn is_reserved(&self) -> bool {
+        self.role == Role::Integration && self.name.as_str() == crate::messages::WALK_IN
+    }
+
     /// The cabinet that this identity is, if it is one.
     pub fn as_cabinet(&self) -> Option<CabinetId> {
         (self.role == Role::Cabinet).then(|| CabinetId(self.name.0.clone()))
@@ -247,7 +254,8 @@ impl FromStr for Identity {
         else {
             return Err(IdError::NotAnIdentity);
         };
-        Ok(Self { role: role.parse()?, tenant: tenant.parse()?, name: name.parse()? })
+        let identity = Self { role: role.parse()?, tenant: tenant.parse()?, name: name.parse()? };
+        if identity.is_reserved() { Err(IdError::Reserved) } else { Ok(identity) }
     }
 }
 
@@ -316,6 +324,13 @@ mod tests {
         for bad in ["cabinet:acme", "cabinet:acme:a:b", "boss:acme:a", "urn:locker-fleet:cabinet:acme:a"] {
             assert!(bad.parse::<Identity>().is_err(), "{bad:?} was taken");
         }
+    }
+
+    #[test]
+    fn nobody_speaks_for_walk_ins() {
+        assert_eq!("integration:acme:walk-in".parse::<Identity>(), Err(IdError::Reserved));
+        assert_eq!(Identity::from_urn("urn:locker-fleet:integration:acme:walk-in"), Err(IdError::Reserved));
+        assert!("staff:acme:walk-in".parse::<Identity>().is_ok());
     }
 
     #[test]

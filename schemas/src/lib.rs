@@ -8,6 +8,7 @@ pub mod crypto;
 pub mod enrolment;
 pub mod ids;
 pub mod messages;
+pub mod phone;
 pub mod step;
 pub mod topics;
 

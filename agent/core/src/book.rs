@@ -14,12 +14,14 @@ use serde::Serialize;
 
 use crate::DeviceKey;
 use crate::break_glass::Glass;
-use crate::records::{BOOK_KEY, BookRow, CredentialRow, Life, OrderRow, StaffRow};
+use crate::records::{BOOK_KEY, BookRow, CredentialRow, Life, OrderRow, StaffRow, WalkInRow};
 use crate::tables::{CREDENTIALS, META, ORDERS, STAFF, credential_key, order_key, staff_key};
 use crate::turn::Turn;
 
 pub const CREDENTIALS_MAX: usize = 2_000;
 pub const ORDERS_MAX: usize = 1_000;
+/// Orders that staff have begun here and the fleet does not know yet.
+pub const WALK_INS_MAX: usize = 100;
 pub const STAFF_MAX: usize = 200;
 /// Orders of one credential.
 pub const BUNDLE_MAX: usize = 64;
@@ -147,7 +149,8 @@ impl HeldBook {
     /// is over stays known too: the fleet may have written the snapshot before it heard of the collection.
     ///
     /// What is in a compartment is the cabinet's fact: such an order and its credentials stay unless the snapshot says
-    /// something about them. A fleet that was restored from a backup does not know them yet.
+    /// something about them. A fleet that was restored from a backup does not know them yet. Nor does any fleet know an
+    /// order that staff have just begun here.
     fn forget(&mut self, snapshot: &Book, inside: &BTreeSet<OrderKey>) {
         let put: BTreeSet<_> = snapshot
             .changes
@@ -162,7 +165,7 @@ impl HeldBook {
                 | BookChange::Rules(_) => None,
             })
             .collect();
-        self.orders.retain(|order, _| put.contains(order) || inside.contains(order));
+        self.orders.retain(|order, row| put.contains(order) || inside.contains(order) || row.is_own());
         self.staff.clear();
         self.code_digits = DIGITS_DEFAULT;
         self.glass.drop_held();
@@ -208,6 +211,7 @@ impl HeldBook {
             over: held.is_some_and(|held| held.over),
             missing: held.and_then(|held| held.missing),
             take_back: put.take_back,
+            walk_in: held.and_then(|held| held.walk_in.clone()).map(|own| WalkInRow { known: true, ..own }),
         };
         self.orders.insert(put.order, row);
     }
@@ -232,6 +236,12 @@ impl HeldBook {
         let outdated = !done && orders.is_empty();
         orders.retain(|order| !self.orders.get(order).is_some_and(|row| row.over));
         self.outdate(&orders, put.generation);
+        for order in &orders {
+            // Its code is made, so the fleet knows whom to tell.
+            if let Some(row) = self.orders.get_mut(order) {
+                row.forget_phone();
+            }
+        }
         let life = match (outdated, orders.is_empty()) {
             (true, _) => Life::Revoked,
             (false, true) => Life::Used,
@@ -310,7 +320,8 @@ impl HeldBook {
         let pins: BTreeSet<_> = self.staff.values().map(|row| &row.at_rest.0).collect();
         let badges: Vec<_> = self.staff.values().filter_map(|row| row.badge.as_ref()).collect();
         let sound = live.len() <= CREDENTIALS_MAX
-            && self.orders.len() <= ORDERS_MAX
+            && self.orders.keys().filter(|order| !order.is_walk_in()).count() <= ORDERS_MAX
+            && self.orders.len() <= ORDERS_MAX + WALK_INS_MAX
             && self.staff.len() <= STAFF_MAX
             && secrets.len() == live.len()
             && pins.len() == self.staff.len()
@@ -344,6 +355,23 @@ impl HeldBook {
         turn.put(META, BOOK_KEY, &BookRow { version: self.version, code_digits: self.code_digits, glass, broken });
     }
 
+    pub(crate) fn put_own(&mut self, turn: &mut Turn, order: OrderKey, row: OrderRow) {
+        turn.put(ORDERS, order_key(&order), &row);
+        self.orders.insert(order, row);
+    }
+
+    pub(crate) fn drop_own(&mut self, turn: &mut Turn, order: &OrderKey) {
+        if self.orders.remove(order).is_some() {
+            turn.remove(ORDERS, order_key(order));
+        }
+    }
+
+    /// Whether one more order can be begun here, and the next book still fits.
+    pub(crate) fn takes_own(&self) -> bool {
+        let own = self.orders.values().filter(|row| row.is_own()).count();
+        own < WALK_INS_MAX && self.orders.len() < ORDERS_MAX
+    }
+
     pub(crate) fn is_missing(&self, order: &OrderKey) -> bool {
         self.orders.get(order).is_some_and(|row| row.missing == Some(true))
     }
@@ -369,6 +397,7 @@ impl HeldBook {
         }
         if let Some(row) = self.orders.get_mut(order) {
             row.over = true;
+            row.forget_phone();
             turn.put(ORDERS, order_key(order), row);
         }
     }

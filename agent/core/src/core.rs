@@ -90,6 +90,8 @@ impl CabinetCore {
             Input::Derived { entry, verifier } => self.handle_derived(turn, entry, &verifier),
             Input::StaffLogout { session } => self.end_session(turn, session),
             Input::Load { session, order, larger } => self.handle_load(turn, session, &order, larger),
+            Input::WalkIn { session, order } => self.handle_walk_in(turn, session, order),
+            Input::DropWalkIn { session, order } => self.handle_drop_walk_in(turn, session, &order),
             Input::Retrieve { session, order } => self.handle_retrieve(turn, session, &order, false),
             Input::Undo { session, order } => self.handle_retrieve(turn, session, &order, true),
             Input::OpenAll { session } => self.handle_open_all(turn, session),

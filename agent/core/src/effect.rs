@@ -117,6 +117,10 @@ pub enum StaffRefusal {
     SensorDisagrees,
     /// What is left of the disk is for pickups.
     DiskFull,
+    /// It cannot seal a phone number yet: it was never connected.
+    NeverOnline,
+    /// More orders than a book holds.
+    TooMany,
 }
 
 /// News for the screen; what it shows in between comes from `view`.

@@ -7,6 +7,8 @@ use schemas::NotHex;
 use schemas::crypto::codes::Secret;
 use schemas::messages::{Compartment, Occupancy, OrderKey, Verifier};
 
+use crate::NewWalkIn;
+
 /// What a door's contact says, the same in two polls of the bus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DoorSeen {
@@ -87,6 +89,16 @@ pub enum Input {
         session: SessionId,
         order: OrderKey,
         larger: bool,
+    },
+    /// Staff begin an order that no backend has announced, and load it.
+    WalkIn {
+        session: SessionId,
+        order: NewWalkIn,
+    },
+    /// Staff give up a walk-in that is in no compartment.
+    DropWalkIn {
+        session: SessionId,
+        order: OrderKey,
     },
     /// Staff want to take this order back.
     Retrieve {

@@ -20,7 +20,7 @@
 //! | what may be loaded and what opens it | `book` |
 //! | one pulse for one use, one outcome for each | `uses` |
 //! | doors, and what they say about the content | `bay`, `doors`, `contents` |
-//! | people at the screen | `entry`, `lockout`, `staff`, `audit`, `swap`, `emergency` |
+//! | people at the screen | `entry`, `lockout`, `staff`, `walk_in`, `audit`, `swap`, `emergency` |
 //! | the end of a cabinet | `wipe` |
 
 mod audit;
@@ -55,10 +55,11 @@ mod time;
 mod turn;
 mod uses;
 mod view;
+mod walk_in;
 mod wipe;
 
 pub use bay::{BEEP_MILLIS, HELD_STAFF_MILLIS, HELD_TECHNICIAN_MILLIS, PULSE_WINDOW_MILLIS};
-pub use book::{BUNDLE_MAX, CREDENTIALS_MAX, ORDERS_MAX, STAFF_MAX, TOMBSTONES_MAX};
+pub use book::{BUNDLE_MAX, CREDENTIALS_MAX, ORDERS_MAX, STAFF_MAX, TOMBSTONES_MAX, WALK_INS_MAX};
 pub use challenges::CHALLENGE_ROTATION_MILLIS;
 pub use commands::COMMANDS_MAX;
 pub use config::{CompartmentConfig, Config, DeviceKey, MachineStart, Moment};
@@ -75,4 +76,5 @@ pub use tables::{EVENTS, TABLES, event_key};
 pub use time::EarliestTime;
 pub use uses::{ATTEMPTS_MAX, PERSON_MILLIS, RECOVERY_MILLIS};
 pub use view::{CompartmentView, UnwantedOrder, View, WaitingOrder};
+pub use walk_in::NewWalkIn;
 pub use wipe::LAST_WORDS_MILLIS;

@@ -105,6 +105,9 @@ impl CabinetCore {
         let Some(applied) = self.keys.apply(bytes, &self.config.tenant)? else { return Ok(()) };
         turn.put(META, KEYSET_KEY, &applied.row);
         self.record(turn, KeysetApplied { version: applied.version, root: applied.root });
+        if applied.pepper_key_changed {
+            self.seal_walk_ins_again(turn);
+        }
         if applied.pepper_key_changed && self.link != Link::Offline {
             // The offer of the pepper is in hello only, and it is sealed to that key.
             self.handle_connected(turn);

@@ -76,6 +76,14 @@ rows! {
         3 => today: Vec<WrongCode>,
     }
     AcceptedCommand { 1 => id: CommandId }
+    /// An order that staff began here.
+    WalkInRow {
+        1 => staff: Name,
+        /// Protected with the device key. Left out once the fleet has made a code for the order.
+        2 opt => phone: Option<Blob>,
+        /// The fleet has put it into the book.
+        3 => known: bool,
+    }
     OrderRow {
         1 => size: Size,
         2 => category: Category,
@@ -86,6 +94,7 @@ rows! {
         /// Staff found its compartment empty: nothing opens for it until it is loaded again.
         6 opt => missing: Option<bool>,
         7 opt => take_back: Option<TakeBack>,
+        20 opt => walk_in: Option<WalkInRow>,
     }
     CredentialRow {
         1 => kind: CredentialKind,
@@ -195,6 +204,19 @@ cbor_union! {
         5 => Leaving(Leaving),
         6 => Retrieving(Retrieving),
         7 => Swapping(Swapping),
+    }
+}
+
+impl OrderRow {
+    /// Begun here, and not in the fleet's book yet.
+    pub(crate) fn is_own(&self) -> bool {
+        self.walk_in.as_ref().is_some_and(|own| !own.known)
+    }
+
+    pub(crate) fn forget_phone(&mut self) {
+        if let Some(own) = &mut self.walk_in {
+            own.phone = None;
+        }
     }
 }
 

@@ -124,14 +124,25 @@ impl CabinetCore {
             Err(reason) => turn.note(ScreenNote::StaffRefused { session, reason }),
             Ok((staff, compartment)) => {
                 self.leave_smaller(turn, order);
-                let loading = Loading { order: order.clone(), staff: staff.clone(), opened: false };
-                self.set_content(turn, compartment, loading);
-                self.record(turn, LoadingFact { order: order.clone(), compartment, staff: staff.clone() });
-                turn.note(ScreenNote::Loading { session, order: order.clone(), compartment });
-                let purpose = LoadUse { staff, order: order.clone() }.into();
-                self.start_use(turn, compartment, purpose, turn.now + PERSON_MILLIS, 1);
+                self.begin_load(turn, session, staff, order, compartment);
             }
         }
+    }
+
+    pub(crate) fn begin_load(
+        &mut self,
+        turn: &mut Turn,
+        session: SessionId,
+        staff: Name,
+        order: &OrderKey,
+        compartment: Compartment,
+    ) {
+        let loading = Loading { order: order.clone(), staff: staff.clone(), opened: false };
+        self.set_content(turn, compartment, loading);
+        self.record(turn, LoadingFact { order: order.clone(), compartment, staff: staff.clone() });
+        turn.note(ScreenNote::Loading { session, order: order.clone(), compartment });
+        let purpose = LoadUse { staff, order: order.clone() }.into();
+        self.start_use(turn, compartment, purpose, turn.now + PERSON_MILLIS, 1);
     }
 
     /// The order goes elsewhere: its compartment is free, and nobody tries its door again for this loading. An offer that
@@ -165,6 +176,16 @@ impl CabinetCore {
         if row.over {
             return Err(StaffRefusal::Over);
         }
+        self.place(order, row, above)
+    }
+
+    /// Where an order goes that is nowhere yet, or that needs a larger compartment than one of size `above`.
+    pub(crate) fn place(
+        &self,
+        order: &OrderKey,
+        row: &OrderRow,
+        above: Option<Size>,
+    ) -> Result<Compartment, StaffRefusal> {
         let fits = |number: &Compartment| {
             self.bays.get(number).is_some_and(|bay| {
                 bay.takes(row.size, row.wants) && above.is_none_or(|too_small| bay.size() > too_small)
@@ -325,6 +346,7 @@ impl CabinetCore {
                 compartment: held.or(row.reserved),
                 loading: loading == Some(true),
                 missing: row.missing == Some(true),
+                walk_in: order.is_walk_in(),
             })
         })
         .collect()

@@ -70,4 +70,6 @@ pub struct WaitingOrder {
     pub loading: bool,
     /// It was in a compartment that staff found empty.
     pub missing: bool,
+    /// Staff began it here, and may give it up while it is in no compartment.
+    pub walk_in: bool,
 }

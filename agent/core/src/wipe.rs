@@ -133,7 +133,9 @@ impl CabinetCore {
             | Input::TryAgain { .. }
             | Input::NotTaken { .. }
             | Input::PulseResult { .. }
-            | Input::Board { .. } => {}
+            | Input::Board { .. }
+            | Input::WalkIn { .. }
+            | Input::DropWalkIn { .. } => {}
         }
     }
 

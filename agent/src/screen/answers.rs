@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use cabinet_core::{CompartmentView, EntryRefusal, EntryResult, ScreenNote, StaffRefusal, UnwantedOrder, WaitingOrder};
 use schemas::ids::{CabinetId, Name};
 use schemas::messages::{Compartment, DoorState, OrderKey};
+use schemas::phone::PhoneError;
 use serde::Serialize;
 
 use super::notes::Page;
@@ -24,10 +25,23 @@ pub(super) enum Refusal {
     BadRequest,
     /// It cannot be a code of any kind; it counts as no attempt.
     NotACode,
+    /// A phone number begins with + and the country code.
+    NoCountryCode,
+    /// It cannot be a phone number.
+    NotAPhone,
     /// The main loop does not answer.
     NoAnswer,
     /// The cabinet's store does not work, so nothing may be opened.
     OutOfOrder,
+}
+
+impl From<PhoneError> for Refusal {
+    fn from(error: PhoneError) -> Self {
+        match error {
+            PhoneError::NoCountryCode => Self::NoCountryCode,
+            PhoneError::BadCharacter | PhoneError::Length => Self::NotAPhone,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -45,7 +59,7 @@ impl IntoResponse for Refusal {
             Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BadRequest => StatusCode::BAD_REQUEST,
-            Self::NotACode => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::NotACode | Self::NoCountryCode | Self::NotAPhone => StatusCode::UNPROCESSABLE_ENTITY,
             Self::NoAnswer | Self::OutOfOrder => StatusCode::SERVICE_UNAVAILABLE,
         };
         (status, Json(RefusalBody { error: self })).into_response()

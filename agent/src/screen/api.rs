@@ -10,9 +10,12 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, HeaderName, Request, StatusCode, Uri};
 use axum::response::Json;
 use axum::routing::{get, post};
-use cabinet_core::{EntryResult, SessionId};
+use cabinet_core::{EntryResult, NewWalkIn, SessionId};
+use schemas::api::AttributeFlags;
 use schemas::crypto::codes::Secret;
-use schemas::messages::{Compartment, OrderKey};
+use schemas::ids::OrderId;
+use schemas::messages::{Category, Compartment, OrderKey, Size};
+use schemas::phone::Phone;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, oneshot};
@@ -47,6 +50,8 @@ pub(super) fn routes(desk: Arc<Desk>) -> Router {
         .route("/enter", post(enter))
         .route("/staff", post(staff))
         .route("/load", post(load))
+        .route("/walk-in", post(walk_in))
+        .route("/drop-walk-in", post(drop_walk_in))
         .route("/retrieve", post(retrieve))
         .route("/undo", post(undo))
         .route("/swap", post(swap))
@@ -79,6 +84,18 @@ struct LoadBody {
 #[serde(deny_unknown_fields)]
 struct RetrieveBody {
     order: OrderKey,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WalkInBody {
+    phone: String,
+    #[serde(default)]
+    reference: Option<OrderId>,
+    size: Size,
+    category: Category,
+    #[serde(default)]
+    wants: AttributeFlags,
 }
 
 #[derive(Deserialize)]
@@ -164,6 +181,22 @@ async fn load(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Result<S
     let session = staff_session(&request)?;
     let LoadBody { order, larger } = read(request).await?;
     desk.tell(ScreenRequest::Load { session, order, larger }).await
+}
+
+/// A number that cannot be one is told at once, and nothing of it is kept.
+async fn walk_in(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Result<StatusCode, Refusal> {
+    let session = staff_session(&request)?;
+    let WalkInBody { phone, reference, size, category, wants } = read(request).await?;
+    let typed = Zeroizing::new(phone);
+    let phone = Phone::parse(&typed)?;
+    let order = NewWalkIn { phone, reference, size, category, wants: wants.into() };
+    desk.tell(ScreenRequest::WalkIn { session, order }).await
+}
+
+async fn drop_walk_in(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Result<StatusCode, Refusal> {
+    let session = staff_session(&request)?;
+    let RetrieveBody { order } = read(request).await?;
+    desk.tell(ScreenRequest::DropWalkIn { session, order }).await
 }
 
 async fn retrieve(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Result<StatusCode, Refusal> {

@@ -1,6 +1,6 @@
 //! What the screen asks of the agent's main loop.
 
-use cabinet_core::{EntryResult, SessionId, UnwantedOrder, View, WaitingOrder};
+use cabinet_core::{EntryResult, NewWalkIn, SessionId, UnwantedOrder, View, WaitingOrder};
 use schemas::crypto::codes::Secret;
 use schemas::messages::{Compartment, OrderKey};
 use tokio::sync::oneshot;
@@ -26,6 +26,14 @@ pub enum ScreenRequest {
         session: SessionId,
         order: OrderKey,
         larger: bool,
+    },
+    WalkIn {
+        session: SessionId,
+        order: NewWalkIn,
+    },
+    DropWalkIn {
+        session: SessionId,
+        order: OrderKey,
     },
     Retrieve {
         session: SessionId,

@@ -1,6 +1,7 @@
 //! Limits and periods that an operator may set.
 
 use schemas::api::QuotaLimits;
+use schemas::ids::Name;
 
 /// Settings of the core; the defaults serve a fleet of thousands of cabinets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +16,10 @@ pub struct Config {
     pub wishes_per_order: u32,
     /// How long a finished order is remembered, so that its id cannot be used again by mistake.
     pub order_retention_millis: u64,
+    /// Which integration tells the recipients of walk-ins. Left out: the only one that there is.
+    pub walk_in: Option<Name>,
+    /// Walk-ins of one cabinet whose recipients are told within a day; the others wait.
+    pub walk_ins_per_day: u32,
     /// Whether each cabinet has a break-glass code in its book.
     pub break_glass: bool,
     /// Acknowledged rows of a stream that are kept for `rows` requests.
@@ -29,6 +34,8 @@ impl Default for Config {
             reservation_millis: 30 * 60 * 1_000,
             wishes_per_order: 20,
             order_retention_millis: 90 * 24 * 60 * 60 * 1_000,
+            walk_in: None,
+            walk_ins_per_day: 200,
             break_glass: true,
             acked_rows_kept: 10_000,
         }

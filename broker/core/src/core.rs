@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use schemas::api::{AlarmSeen, Rfc3339, Scope};
 use schemas::cbor::CborError;
-use schemas::ids::{CabinetId, Identity, Name, SiteId, TenantId};
+use schemas::ids::{CabinetId, Identity, Name, Role, SiteId, TenantId};
 use schemas::messages::FleetMillis;
 use schemas::step::{RESTORED, Step, Store, StoreError};
 use schemas::topics::{Stream, Up};
@@ -118,7 +118,14 @@ impl FleetCore {
     fn take(&mut self, turn: &mut Turn<'_>, input: Input) {
         match input {
             Input::Tick => self.tick(turn),
-            Input::Admitted { who, certificate } => self.identities.admitted(turn, who, certificate),
+            Input::Admitted { who, certificate } => {
+                let is_new = who.role == Role::Integration && !self.identities.knows(&who);
+                let tenant = who.tenant.clone();
+                self.identities.admitted(turn, who, certificate);
+                if is_new {
+                    self.compare_integrations(turn, tenant);
+                }
+            }
             Input::CabinetConnected { tenant, cabinet } => {
                 self.with_cabinet(turn, tenant, cabinet, Cabinet::connected);
             }
@@ -231,9 +238,19 @@ impl FleetCore {
                 Deadline::Wipe(at) => self.at(&at, |cabinet| cabinet.wipe_due(turn)),
                 Deadline::Pin(tenant, name, kind) => self.staff.secret_late(turn, tenant, name, kind),
                 Deadline::Window => self.orders.windows_due(turn, &self.config),
+                Deadline::WalkIns => self.orders.walk_ins_due(turn, &self.config),
                 Deadline::Sweep(tenant) => self.orders.sweep(turn, &self.config, &tenant),
                 Deadline::Retention => self.orders.forget_finished(turn, &self.config),
             }
+        }
+    }
+
+    /// Walk-ins may have been waiting for an integration that tells their recipients.
+    fn compare_integrations(&mut self, turn: &mut Turn<'_>, tenant: TenantId) {
+        let only = self.identities.only_integration(&tenant);
+        self.orders.set_only_integration(tenant, only);
+        if self.orders.holds_walk_ins() {
+            turn.due(Deadline::WalkIns, turn.now);
         }
     }
 
@@ -269,6 +286,7 @@ impl FleetCore {
             Job::Certificate(at) => self.cabinets.get(at)?.next_certificate(),
             Job::Wipe(at) => self.cabinets.get(at)?.next_wipe(now),
             Job::Secrets(at) => self.cabinets.get(at)?.next_secrets(),
+            Job::Phone(at) => self.orders.next_phone(at),
             Job::Pin(tenant, name, kind) => self.staff.next_secret(tenant, name, *kind),
             Job::Bundle(at, kind) => self.orders.bundles.next_secret(at, *kind),
         }
@@ -332,6 +350,9 @@ impl FleetCore {
             }
             (Job::Bundle(at, kind), SignerRequest::MakeSealed(_), SignerReply::Sealed(made)) => {
                 self.orders.bundle_secret_made(turn, at, *kind, made.sealed);
+            }
+            (Job::Phone(at), SignerRequest::OpenPhone(asked), SignerReply::PhoneOpened(made)) => {
+                self.orders.phone_opened(turn, &self.config, at, asked, made.phone.as_deref());
             }
             (Job::Pin(tenant, name, kind), SignerRequest::MakeSealed(_), SignerReply::Sealed(made)) => {
                 if let Some(employ) = self.staff.secret_made(turn, tenant, name, *kind, made.sealed) {

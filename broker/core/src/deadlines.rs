@@ -31,6 +31,8 @@ pub(crate) enum Deadline {
     Pin(TenantId, Name, CredentialKind),
     /// A reminder is to be sent, or the window of an order ends: the first of all.
     Window,
+    /// Walk-ins whose recipients were not told may be told now.
+    WalkIns,
     /// Stored orders of the tenant are being moved to its newest policies.
     Sweep(TenantId),
     /// The order that was finished first is to be forgotten.

@@ -1,6 +1,6 @@
 //! Who was seen with which certificate, whose certificates are void, and what of the tenant a person sees.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use schemas::api::{
@@ -8,7 +8,7 @@ use schemas::api::{
     Rfc3339, Scope,
 };
 use schemas::cbor_map;
-use schemas::ids::{CabinetId, Identity, Role, SiteId, TenantId};
+use schemas::ids::{CabinetId, Identity, Name, Role, SiteId, TenantId};
 use schemas::messages::FleetMillis;
 
 use crate::effect::Effect;
@@ -93,6 +93,26 @@ impl Identities {
     pub(crate) fn is_shut_out(&self, identity: &Identity) -> bool {
         let Some(Known { row, .. }) = self.known.get(identity) else { return false };
         row.revocation.as_ref().is_some_and(|revocation| row.newest_issue() <= Some(revocation.until))
+    }
+
+    pub(crate) fn knows(&self, identity: &Identity) -> bool {
+        self.known.contains_key(identity)
+    }
+
+    /// The integration of a tenant, if there is one only.
+    pub(crate) fn only_integration(&self, tenant: &TenantId) -> Option<Name> {
+        let own = self.known.keys().filter(|one| one.role == Role::Integration && one.tenant == *tenant);
+        let mut live = own.filter(|one| !self.is_shut_out(one));
+        match (live.next(), live.next()) {
+            (Some(only), None) => Some(only.name.clone()),
+            (Some(_) | None, _) => None,
+        }
+    }
+
+    /// Tenants of which an integration is known.
+    pub(crate) fn tenants_with_integrations(&self) -> BTreeSet<TenantId> {
+        let integrations = self.known.keys().filter(|one| one.role == Role::Integration);
+        integrations.map(|one| one.tenant.clone()).collect()
     }
 
     /// What each person who has not the whole tenant sees.

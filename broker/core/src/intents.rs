@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use schemas::api::NotificationKind;
 use schemas::cbor::Blob;
 use schemas::ids::{CabinetId, Name, TenantId};
-use schemas::messages::{Attributes, Category, Compartment, FleetMillis, OrderKey, Size, TakeBack};
+use schemas::messages::{Attributes, Category, Compartment, FleetMillis, Instance, OrderKey, Size, TakeBack};
 use schemas::step::numbered_key;
 use schemas::{cbor_code, cbor_map, cbor_union};
 
@@ -195,6 +195,25 @@ cbor_map! {
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub(crate) struct Gathered { 1 => place: String }
 }
+cbor_map! {
+    /// Staff began an order at the cabinet.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) struct WalkedIn {
+        1 => size: Size,
+        2 => category: Category,
+        3 => wants: Attributes,
+        /// The phone number, as the cabinet of this instance has sealed it.
+        4 => sealed: Blob,
+        5 => instance: Instance,
+        6 => at: FleetMillis,
+        7 => time_unverified: bool,
+    }
+}
+cbor_map! {
+    /// Staff gave up a walk-in that is in no compartment.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) struct Dropped { 1 => at: FleetMillis, 2 => time_unverified: bool }
+}
 
 cbor_union! {
     #[derive(Debug, Clone, PartialEq, Eq)]
@@ -208,6 +227,8 @@ cbor_union! {
         7 => Stalled(Stalled),
         8 => Resumed(Resumed),
         30 => Gathered(Gathered),
+        23 => WalkedIn(WalkedIn),
+        24 => Dropped(Dropped),
     }
 }
 

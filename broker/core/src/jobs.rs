@@ -24,6 +24,8 @@ pub(crate) enum Job {
     Book(CabinetRef),
     Certificate(CabinetRef),
     Wipe(CabinetRef),
+    /// The phone number of a walk-in.
+    Phone(OrderRef),
     /// A PIN or a badge.
     Pin(TenantId, Name, CredentialKind),
     /// A secret of a bundle.
@@ -64,6 +66,7 @@ impl Jobs {
             | Job::Wipe(_)
             | Job::Pin(..)
             | Job::Bundle(..)
+            | Job::Phone(_)
             | Job::Secrets(_) => (self.asked.len() < AT_ONCE).then(|| self.wanted.pop_first()).flatten(),
         }
     }

@@ -213,10 +213,18 @@ fn read_policies(core: &mut FleetCore, store: &dyn Store) -> Result<(), OpenErro
 
 /// Finds in the state what is still to be done, and makes it due at once.
 fn find_work(core: &mut FleetCore) {
-    let FleetCore { config, cabinets, orders, staff, agenda, restored, .. } = core;
+    let FleetCore { config, cabinets, orders, staff, agenda, restored, identities, .. } = core;
     // Books, times and commands go to connected cabinets only; a secret can be made before.
     let secrets = cabinets.iter().filter(|(_, cabinet)| cabinet.next_secrets().is_some());
     secrets.for_each(|(at, _)| agenda.jobs.want(Job::Secrets(at.clone())));
+    for tenant in identities.tenants_with_integrations() {
+        let only = identities.only_integration(&tenant);
+        orders.set_only_integration(tenant, only);
+    }
+    orders.sealed_phones().for_each(|at| agenda.jobs.want(Job::Phone(at.clone())));
+    if orders.holds_walk_ins() {
+        agenda.deadlines.set(Deadline::WalkIns, 0);
+    }
     staff.wanted().for_each(|job| agenda.jobs.want(job));
     orders.bundles.wanted().for_each(|job| agenda.jobs.want(job));
     if let Some(at) = orders.retention_ends(config) {

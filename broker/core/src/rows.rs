@@ -31,6 +31,7 @@ cbor_map! {
         9 opt => content: Option<[String; 2]>,
         10 opt => until: Option<FleetMillis>,
         11 opt => bundle: Option<OrderId>,
+        20 opt => walk_in: Option<bool>,
     }
 }
 
@@ -82,6 +83,7 @@ cbor_map! {
         /// Of a bundle: its name, and what its credential opens.
         13 opt => bundle: Option<OrderId>,
         14 opt => doors: Option<Vec<DoorRow>>,
+        20 opt => walk_in: Option<bool>,
     }
 }
 
@@ -164,6 +166,7 @@ fn status(row: StatusRow) -> Status {
         compartment: row.compartment,
         reason: row.reason,
         until: row.until.map(Rfc3339),
+        walk_in: row.walk_in == Some(true),
         content: row.content,
         bundle: row.bundle,
     }
@@ -185,6 +188,7 @@ fn notification(row: NotificationRow, code: &Secret, qr: &Secret) -> Notificatio
         code: code.reveal().to_owned(),
         qr: qr.reveal().to_owned(),
         until: row.until.map(Rfc3339),
+        walk_in: row.walk_in == Some(true),
         recipient: row.recipient.into(),
         bundle: row.bundle,
         doors: row.doors.unwrap_or_default().into_iter().map(BundleDoor::from).collect(),
@@ -240,6 +244,7 @@ mod tests {
             until: None,
             bundle: None,
             doors: None,
+            walk_in: None,
         }
     }
 

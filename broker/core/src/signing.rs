@@ -3,7 +3,8 @@
 use schemas::cbor::Blob;
 use schemas::ids::{CabinetId, TenantId};
 use schemas::messages::{
-    Book, Command, ConfigCommand, CredentialId, CredentialKind, FleetMillis, FleetTime, Instance, PepperOffer, Verifier,
+    Book, Command, ConfigCommand, CredentialId, CredentialKind, FleetMillis, FleetTime, Instance, OrderKey,
+    PepperOffer, Verifier,
 };
 use schemas::{cbor_map, cbor_union};
 use zeroize::{Zeroize, ZeroizeOnDrop};
@@ -109,6 +110,18 @@ cbor_map! {
     }
 }
 
+cbor_map! {
+    /// Open the phone number of a walk-in, which a cabinet has sealed to the key of the pepper.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct OpenPhone {
+        1 => tenant: TenantId,
+        2 => cabinet: CabinetId,
+        3 => instance: Instance,
+        4 => order: OrderKey,
+        5 => sealed: Blob,
+    }
+}
+
 cbor_union! {
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub enum SignerRequest {
@@ -120,6 +133,7 @@ cbor_union! {
         6 => Reveal(Reveal),
         7 => IssueCertificate(IssueCertificate),
         8 => SignConfig(SignConfig),
+        11 => OpenPhone(OpenPhone),
     }
 }
 
@@ -170,6 +184,19 @@ cbor_map! {
 }
 
 cbor_map! {
+    /// Answer to [`OpenPhone`]. Left out: it was not sealed to this signer by that cabinet, or is no phone number.
+    #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
+    pub struct PhoneOpened { 1 opt => phone: Option<String> }
+}
+
+/// Personal data.
+impl std::fmt::Debug for PhoneOpened {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PhoneOpened(..)")
+    }
+}
+
+cbor_map! {
     /// The signer did not do it. The reason holds no secret.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct Failed { 1 => reason: String }
@@ -184,6 +211,7 @@ cbor_union! {
         4 => Revealed(Revealed),
         5 => Failed(Failed),
         6 => Certificate(Certificate),
+        11 => PhoneOpened(PhoneOpened),
     }
 }
 

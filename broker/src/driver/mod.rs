@@ -235,6 +235,7 @@ impl<S: Store + Snapshots + Reserved> Driver<S> {
             | SignerReply::Secrets(_)
             | SignerReply::Sealed(_)
             | SignerReply::Revealed(_)
+            | SignerReply::PhoneOpened(_)
             | SignerReply::Certificate(_) => None,
         };
         match self.tickets.answered(answer.ticket) {
@@ -246,6 +247,7 @@ impl<S: Store + Snapshots + Reserved> Driver<S> {
                     | SignerReply::Secrets(_)
                     | SignerReply::Sealed(_)
                     | SignerReply::Certificate(_)
+                    | SignerReply::PhoneOpened(_)
                     | SignerReply::Failed(_) => {
                         unavailable("the signer did not show the secret", "ask again once the signer works")
                     }

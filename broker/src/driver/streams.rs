@@ -130,6 +130,7 @@ impl Streams {
                 SignerReply::Envelope(_)
                 | SignerReply::Secrets(_)
                 | SignerReply::Sealed(_)
+                | SignerReply::PhoneOpened(_)
                 | SignerReply::Certificate(_) => None,
             };
             match secret {

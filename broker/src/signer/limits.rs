@@ -18,7 +18,7 @@ pub struct Limits {
     pub certificates_per_minute: u32,
     /// Codes and PINs that are made, or derived for another pepper.
     pub codes_per_minute: u32,
-    /// Codes and PINs that are shown.
+    /// Codes and PINs that are shown, and phone numbers of walk-ins.
     pub reveals_per_minute: u32,
     /// Books and times.
     pub signatures_per_minute: u32,
@@ -44,7 +44,8 @@ impl Kind {
             SignerRequest::SignConfig(_) => Self::Wipe,
             SignerRequest::IssueCertificate(_) => Self::Certificate,
             SignerRequest::MakeSecrets(_) | SignerRequest::MakeSealed(_) => Self::Code,
-            SignerRequest::Reveal(_) => Self::Reveal,
+            // Both hand out what the fleet knows of a recipient.
+            SignerRequest::Reveal(_) | SignerRequest::OpenPhone(_) => Self::Reveal,
             SignerRequest::SignBook(_) | SignerRequest::SignTime(_) => Self::Signature,
         }
     }
@@ -127,6 +128,7 @@ pub(super) fn name(request: &SignerRequest) -> &'static str {
         SignerRequest::MakeSecrets(_) => "make secrets",
         SignerRequest::MakeSealed(_) => "make sealed",
         SignerRequest::Reveal(_) => "reveal",
+        SignerRequest::OpenPhone(_) => "open phone number",
         SignerRequest::IssueCertificate(_) => "issue certificate",
         SignerRequest::SignConfig(_) => "sign config command",
     }
@@ -142,6 +144,7 @@ fn command_of(request: &SignerRequest) -> Option<(CommandId, &str)> {
         | SignerRequest::MakeSecrets(_)
         | SignerRequest::MakeSealed(_)
         | SignerRequest::Reveal(_)
+        | SignerRequest::OpenPhone(_)
         | SignerRequest::IssueCertificate(_) => None,
     }
 }
@@ -154,6 +157,7 @@ fn cabinet_of(request: &SignerRequest) -> Option<&str> {
         SignerRequest::MakeSecrets(ask) => Some(ask.cabinet.as_str()),
         SignerRequest::IssueCertificate(ask) => Some(ask.cabinet.as_str()),
         SignerRequest::SignConfig(ask) => Some(ask.cabinet.as_str()),
+        SignerRequest::OpenPhone(ask) => Some(ask.cabinet.as_str()),
         SignerRequest::MakeSealed(_) | SignerRequest::Reveal(_) => None,
     }
 }
@@ -167,6 +171,7 @@ fn weight(request: &SignerRequest) -> u32 {
         | SignerRequest::SignTime(_)
         | SignerRequest::MakeSealed(_)
         | SignerRequest::Reveal(_)
+        | SignerRequest::OpenPhone(_)
         | SignerRequest::IssueCertificate(_)
         | SignerRequest::SignConfig(_) => 1,
     }

@@ -7,8 +7,8 @@ use std::time::{Duration, UNIX_EPOCH};
 use certs::{Authority, CertificateAuthority, LeafKey, LeafRequest};
 use ed25519_dalek::SigningKey;
 use fleet_core::signing::{
-    Certificate, Envelope, Failed, IssueCertificate, MakeSealed, MakeSecrets, Reveal, Revealed, Sealed, SecretItem,
-    SecretMade, Secrets, SignerReply, SignerRequest,
+    Certificate, Envelope, Failed, IssueCertificate, MakeSealed, MakeSecrets, OpenPhone, PhoneOpened, Reveal, Revealed,
+    Sealed, SecretItem, SecretMade, Secrets, SignerReply, SignerRequest,
 };
 use p256::SecretKey;
 use schemas::cbor::{self, Blob};
@@ -16,6 +16,7 @@ use schemas::crypto::codes::{Pepper, Secret, TOKEN_BYTES};
 use schemas::crypto::{envelope, rest, seal};
 use schemas::ids::{CabinetId, Identity, TenantId};
 use schemas::messages::{CodesMessage, CredentialKind, FleetMillis, Instance, KeyPurpose, PepperOffer, Salt};
+use schemas::phone::Phone;
 use tracing::{info, warn};
 use zeroize::Zeroizing;
 
@@ -186,6 +187,7 @@ impl Service {
             SignerRequest::MakeSealed(ask) => self.make_sealed(&ask),
             SignerRequest::Reveal(ask) => self.reveal(&ask),
             SignerRequest::IssueCertificate(ask) => self.issue(&ask, now),
+            SignerRequest::OpenPhone(ask) => self.open_phone(&ask),
         };
         result.unwrap_or_else(|refusal| Failed { reason: refusal.to_string() }.into())
     }
@@ -253,6 +255,19 @@ impl Service {
         Ok(Certificate { certificate: Blob(issued.certificate.to_vec()) }.into())
     }
 
+    /// What is no phone number is not handed out: this is no way to open anything else.
+    fn open_phone(&self, ask: &OpenPhone) -> Result<SignerReply, Refusal> {
+        self.check(&ask.tenant)?;
+        let aad = seal::phone_aad(&self.tenant, &ask.cabinet, ask.instance, &ask.order);
+        let opened = self.keys().pepper.iter().find_map(|key| seal::open(&ask.sealed.0, key, &aad).ok());
+        let text = opened.as_ref().and_then(|plain| std::str::from_utf8(plain).ok());
+        let phone = text.and_then(|text| Phone::parse(text).ok());
+        if phone.is_none() {
+            warn!(order = %ask.order, "the phone number of a walk-in cannot be opened");
+        }
+        Ok(PhoneOpened { phone: phone.map(|phone| phone.reveal().to_owned()) }.into())
+    }
+
     fn pepper(&self, cabinet: &CabinetId, instance: Instance, offer: &PepperOffer) -> Result<Pepper, Refusal> {
         let aad = seal::pepper_aad(&self.tenant, cabinet, instance, offer.version, offer.salt);
         let keys = self.keys();
@@ -301,7 +316,8 @@ fn fresh(kind: CredentialKind, digits: u8) -> Result<Secret, Refusal> {
 mod tests {
     use fleet_core::signing::{SignCommand, SignTime};
     use schemas::messages::{
-        Action, BootId, Challenge, Command, CommandId, Compartment, CredentialId, Expect, FleetTime, Nonce, Unlock,
+        Action, BootId, Challenge, Command, CommandId, Compartment, CredentialId, Expect, FleetTime, Nonce, OrderKey,
+        Unlock,
     };
 
     use super::*;
@@ -479,6 +495,35 @@ mod tests {
             panic!("not derived")
         };
         assert_eq!(derived.items[0].verifier, made.verifier);
+    }
+
+    #[test]
+    fn a_phone_number_is_opened_for_its_order_of_its_cabinet_only_and_nothing_else_is() {
+        let order: OrderKey = "walk-in/A17-0123456789".parse().unwrap();
+        let sealed = |text: &str| {
+            let entropy = seal::Entropy { ephemeral: SecretKey::from_slice(&[8; 32]).unwrap(), nonce: [6; 12] };
+            let aad = seal::phone_aad(&tenant(), &cabinet(), INSTANCE, &order);
+            let public = SecretKey::from_slice(&[3; 32]).unwrap().public_key();
+            Blob(seal::seal(text.as_bytes(), &public, &aad, &entropy).unwrap())
+        };
+        let ask = |sealed| OpenPhone {
+            tenant: tenant(),
+            cabinet: cabinet(),
+            instance: INSTANCE,
+            order: order.clone(),
+            sealed,
+        };
+        let opened = |ask: OpenPhone| {
+            let SignerReply::PhoneOpened(made) = service().answer(ask.into(), NOW) else { panic!("not opened") };
+            made.phone.clone()
+        };
+        assert_eq!(opened(ask(sealed("+4915112345678"))).as_deref(), Some("+4915112345678"));
+        assert_eq!(opened(ask(sealed("a secret that is no number"))), None);
+        assert_eq!(opened(ask(Blob(vec![1; 40]))), None);
+        let theirs = OpenPhone { cabinet: "c2".parse().unwrap(), ..ask(sealed("+4915112345678")) };
+        assert_eq!(opened(theirs), None);
+        let other = OpenPhone { order: "walk-in/B2".parse().unwrap(), ..ask(sealed("+4915112345678")) };
+        assert_eq!(opened(other), None);
     }
 
     #[test]

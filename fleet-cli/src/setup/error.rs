@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use certs::{FileError, IssueError, KeyError, LoadError, TokenError};
-use schemas::ids::Role;
+use schemas::ids::{Name, Role};
 
 use super::keys::KeysError;
 use super::receipts::WorthlessReceipt;
@@ -17,6 +17,8 @@ pub enum SetupError {
     NotEmpty(PathBuf),
     #[error("`{}` exists already; to make it anew, move it away first", .0.display())]
     Exists(PathBuf),
+    #[error("`{0}` stands for orders that staff begin at cabinets; give the integration another name")]
+    Reserved(Name),
     #[error("`{}` is no fleet's folder: it has no fleet.toml; make a fleet with `fleet init`", .0.display())]
     NotAFleet(PathBuf),
     #[error("`{}` is no cabinet's folder: it has no agent.toml; make one with `fleet cabinet add`", .0.display())]
@@ -113,6 +115,7 @@ impl SetupError {
         match self {
             Self::NotEmpty(_)
             | Self::Exists(_)
+            | Self::Reserved(_)
             | Self::NotAFleet(_)
             | Self::NotACabinet(_)
             | Self::NoPerson(_)

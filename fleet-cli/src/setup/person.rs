@@ -41,6 +41,9 @@ pub(super) fn make_person(
     if !role.is_person() && role != Role::Integration {
         return Err(SetupError::Role(role));
     }
+    if options.identity().is_reserved() {
+        return Err(SetupError::Reserved(options.name.clone()));
+    }
     let place = layout.person(role, &options.name);
     if place.exists() {
         return Err(SetupError::Exists(place));

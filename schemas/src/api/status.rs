@@ -88,6 +88,9 @@ pub struct Status {
     /// With `stored` and `overdue`: the end of the order's window.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Rfc3339>,
+    /// Staff began it at the cabinet; no backend has announced it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub walk_in: bool,
     /// With `other_content`: SHA-256 of the content that is held, then of what came now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<[String; 2]>,
@@ -128,6 +131,9 @@ pub struct Notification {
     /// The end of the order's window.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Rfc3339>,
+    /// Staff began it at the cabinet; no backend has announced it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub walk_in: bool,
     pub recipient: Recipient,
     /// With a bundle: its name. `order`, `cabinet`, `compartment` and `place` are those of the first of its doors.
     #[serde(default, skip_serializing_if = "Option::is_none")]

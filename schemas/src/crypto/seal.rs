@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use crate::cbor;
 use crate::ids::{CabinetId, TenantId};
-use crate::messages::{Instance, Salt};
+use crate::messages::{Instance, OrderKey, Salt};
 
 /// Why sealed bytes cannot be opened. Says nothing about which check failed first on purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -85,6 +85,11 @@ pub fn open(sealed: &[u8], key: &SecretKey, aad: &[u8]) -> Result<Zeroizing<Vec<
 /// What binds a sealed pepper to the installation that made it.
 pub fn pepper_aad(tenant: &TenantId, cabinet: &CabinetId, instance: Instance, version: u32, salt: Salt) -> Vec<u8> {
     cbor::encode(&("locker-fleet/1 pepper", tenant, cabinet, instance, version, salt))
+}
+
+/// What binds a sealed phone number to its order and to the installation where staff typed it.
+pub fn phone_aad(tenant: &TenantId, cabinet: &CabinetId, instance: Instance, order: &OrderKey) -> Vec<u8> {
+    cbor::encode(&("locker-fleet/1 phone", tenant, cabinet, instance, order))
 }
 
 /// The recipient's unprotected header: the ephemeral key as a COSE_Key, nothing else.

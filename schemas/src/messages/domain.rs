@@ -178,6 +178,21 @@ pub struct OrderKey {
     pub order: OrderId,
 }
 
+/// In the place of an integration: orders that staff began at a cabinet's screen. No integration may have this name.
+pub const WALK_IN: &str = "walk-in";
+
+impl OrderKey {
+    pub fn walk_in(order: OrderId) -> Self {
+        let integration = Name::new(WALK_IN).unwrap_or_else(|error| unreachable!("{WALK_IN} is a name: {error}"));
+        Self { integration, order }
+    }
+
+    /// Staff began it at a cabinet; no backend has announced it.
+    pub fn is_walk_in(&self) -> bool {
+        self.integration.as_str() == WALK_IN
+    }
+}
+
 impl fmt::Display for OrderKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.integration, self.order)

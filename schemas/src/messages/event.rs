@@ -4,7 +4,10 @@ use crate::cbor::Blob;
 use crate::ids::Name;
 use crate::{cbor_code, cbor_map, cbor_union};
 
-use super::{Challenge, CommandId, Compartment, CredentialId, Epoch, KeyId, Occupancy, OrderKey, Stamp};
+use super::{
+    Attributes, Category, Challenge, CommandId, Compartment, CredentialId, Epoch, KeyId, Occupancy, OrderKey, Size,
+    Stamp,
+};
 
 cbor_map! {
     /// Payload of the cabinet's `up/event` topic. The record stays as it was written when the fact happened; the
@@ -194,6 +197,20 @@ facts! {
     }
     /// The holder of a bundle has opened the door and left the order inside.
     NotTaken { 1 => order: OrderKey, 2 => compartment: Compartment, 3 => credential: CredentialId }
+    /// Staff began an order that no backend has announced. Comes ahead of its loading, and again where the number has to be
+    /// sealed to another key.
+    WalkIn {
+        /// Its integration is [`WALK_IN`](super::WALK_IN).
+        1 => order: OrderKey,
+        2 => size: Size,
+        3 => category: Category,
+        4 => wants: Attributes,
+        /// The recipient's phone number, sealed to the key of the pepper (crypto::seal).
+        5 => phone: Blob,
+        6 => staff: Name,
+    }
+    /// Staff gave up a walk-in that is in no compartment.
+    WalkInDropped { 1 => order: OrderKey, 2 => staff: Name }
     /// What the cabinet held is gone. The last event of its life.
     Wiped {
         /// A COSE_Sign1 of the cabinet's own key: a [`Receipt`](super::Receipt).
@@ -234,5 +251,7 @@ cbor_union! {
         28 => EmergencyOpened(EmergencyOpened),
         29 => Swapped(Swapped),
         37 => NotTaken(NotTaken),
+        30 => WalkIn(WalkIn),
+        31 => WalkInDropped(WalkInDropped),
     }
 }

@@ -21,7 +21,7 @@ pub use delegation::{
 };
 pub use domain::{
     Attributes, BootId, Category, Challenge, CommandId, Compartment, CredentialId, Epoch, FleetMillis, Instance, Nonce,
-    Occupancy, OrderKey, Salt, Size, Stamp, Verifier,
+    Occupancy, OrderKey, Salt, Size, Stamp, Verifier, WALK_IN,
 };
 pub use down::{Ask, CodesEnvelope, ConfigEnvelope, Down, KeysetUpdate, PersonalCommand, Signed, Welcome};
 pub use event::{
@@ -29,7 +29,7 @@ pub use event::{
     BookRefused, BreakGlassUsed, Cleaning, Collected, CommandRefused, CredentialRefused, DoorClosed, DoorFault,
     DoorForced, DoorHeldOpen, DoorOpened, EmergencyOpened, Event, Fact, Finding, HeldStage, KeysetApplied,
     KeysetRefused, LoadAborted, Loading, NotTaken, RefusalReason, Retrieved, StaffLoggedIn, Started, Stored, StoredBy,
-    Swapped, TypingLocked, UnlockDone, UnlockOutcome, Uplink, Wiped, WrongDoor,
+    Swapped, TypingLocked, UnlockDone, UnlockOutcome, Uplink, WalkIn, WalkInDropped, Wiped, WrongDoor,
 };
 pub use hello::{CompartmentInfo, Hello, PepperOffer};
 pub use keyset::{KEYS_MAX, Key, KeyId, KeyPurpose, Keyset, KeysetError, Roots};

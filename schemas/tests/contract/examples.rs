@@ -381,5 +381,21 @@ fn events() -> Vec<Example> {
             .into(),
         ),
         Example::new("event/without-time", &without_time),
+        fact(
+            "event/walk-in",
+            WalkIn {
+                order: OrderKey::walk_in("A17-0123456789".parse().unwrap()),
+                size: Size::M,
+                category: Category::Retail,
+                wants: Attributes::default(),
+                phone: Blob(vec![0xd8; 3]),
+                staff: staff(),
+            }
+            .into(),
+        ),
+        fact(
+            "event/walk-in-dropped",
+            WalkInDropped { order: OrderKey::walk_in("A17-0123456789".parse().unwrap()), staff: staff() }.into(),
+        ),
     ]
 }

@@ -53,6 +53,7 @@ fn status(n: u64, name: &str, state: OrderState) -> Status {
         compartment: Some(door(1)),
         reason: None,
         until: None,
+        walk_in: false,
         content: None,
         bundle: None,
     }

@@ -359,6 +359,7 @@ impl World {
                 Cause::Look
             }
             Input::Look { .. } | Input::Swap { .. } | Input::OpenAll { .. } => Cause::Nobody("a session of nobody"),
+            Input::WalkIn { .. } | Input::DropWalkIn { .. } => Cause::Nobody("a walk-in, which no schedule has"),
             Input::TryAgain { .. } => Cause::Again,
             Input::PulseResult { pulse, sent: false } => Cause::Retry { pulse: *pulse },
             Input::PulseResult { .. } => Cause::Nobody("a pulse that was sent"),
@@ -713,6 +714,8 @@ fn kind_of(input: &Input) -> &'static str {
         Input::Cleaning { .. } => "cleaning",
         Input::OpenAll { .. } => "open all",
         Input::Disk { .. } => "disk",
+        Input::WalkIn { .. } => "walk-in",
+        Input::DropWalkIn { .. } => "drop walk-in",
     }
 }
 

@@ -789,6 +789,8 @@ impl Ledger {
             | Fact::Cleaning(_)
             | Fact::EmergencyOpened(_)
             | Fact::NotTaken(_)
+            | Fact::WalkIn(_)
+            | Fact::WalkInDropped(_)
             | Fact::Swapped(_) => {}
         }
     }

@@ -35,6 +35,8 @@ pub(super) fn of_fact(fact: &Fact) -> &'static str {
         Fact::EmergencyOpened(_) => "EmergencyOpened",
         Fact::Swapped(_) => "Swapped",
         Fact::NotTaken(_) => "NotTaken",
+        Fact::WalkIn(_) => "WalkIn",
+        Fact::WalkInDropped(_) => "WalkInDropped",
     }
 }
 
@@ -70,6 +72,8 @@ pub(super) fn of_staff_refusal(refusal: StaffRefusal) -> &'static str {
         StaffRefusal::InDoubt => "InDoubt",
         StaffRefusal::SensorDisagrees => "SensorDisagrees",
         StaffRefusal::DiskFull => "DiskFull",
+        StaffRefusal::NeverOnline => "NeverOnline",
+        StaffRefusal::TooMany => "TooMany",
     }
 }
 
@@ -104,4 +108,6 @@ pub(super) const FACTS: &[&str] = &[
     "EmergencyOpened",
     "Swapped",
     "NotTaken",
+    "WalkIn",
+    "WalkInDropped",
 ];

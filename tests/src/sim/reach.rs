@@ -111,6 +111,8 @@ pub const REACH: &[Reach] = &[
             ("Cleaning", "no staff of a schedule clean"),
             ("Swapped", "no staff of a schedule exchange orders"),
             ("EmergencyOpened", "no schedule has an emergency"),
+            ("WalkIn", "no staff of a schedule begin an order; random histories of the cabinet's core do"),
+            ("WalkInDropped", "no staff of a schedule begin an order"),
         ],
         all: || names::FACTS.to_vec(),
     },

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use ed25519_dalek::SigningKey;
 use fleet_core::signing::{
-    Certificate, Envelope, Failed, MakeSecrets, Revealed, Sealed, SecretItem, SecretMade, Secrets, SignerReply,
-    SignerRequest,
+    Certificate, Envelope, Failed, MakeSecrets, PhoneOpened, Revealed, Sealed, SecretItem, SecretMade, Secrets,
+    SignerReply, SignerRequest,
 };
 use p256::SecretKey;
 use p256::elliptic_curve::sec1::ToSec1Point as _;
@@ -109,6 +109,11 @@ impl Signer {
             SignerRequest::MakeSealed(ask) => Sealed { sealed: self.make(ask.kind, ask.digits, dice) }.into(),
             // Certificates are the business of TLS, which the simulation leaves out: the key stands for its certificate.
             SignerRequest::IssueCertificate(ask) => Certificate { certificate: ask.key.clone() }.into(),
+            SignerRequest::OpenPhone(ask) => {
+                let aad = seal::phone_aad(&ask.tenant, &ask.cabinet, ask.instance, &ask.order);
+                let plain = seal::open(&ask.sealed.0, &self.pepper, &aad).ok();
+                PhoneOpened { phone: plain.and_then(|plain| String::from_utf8(plain.to_vec()).ok()) }.into()
+            }
             SignerRequest::Reveal(ask) => match self.secrets.get(&ask.sealed.0) {
                 Some(text) => Revealed { text: text.clone() }.into(),
                 None => Failed { reason: "not sealed here".into() }.into(),

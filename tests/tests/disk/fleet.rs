@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use fleet_core::signing::{Certificate, Envelope, Sealed, SecretMade, Secrets, SignerReply, SignerRequest};
+use fleet_core::signing::{
+    Certificate, Envelope, PhoneOpened, Sealed, SecretMade, Secrets, SignerReply, SignerRequest,
+};
 use fleet_core::{Config, Effect, FleetCore, Input, Moment};
 use schemas::api::{OrderState, Reply, Request};
 use schemas::cbor::{self, Blob};
@@ -163,6 +165,7 @@ impl<S: Store> Fleet<S> {
             }
             SignerRequest::MakeSealed(_) => Sealed { sealed: self.seal() }.into(),
             SignerRequest::IssueCertificate(asked) => Certificate { certificate: asked.key.clone() }.into(),
+            SignerRequest::OpenPhone(_) => PhoneOpened { phone: None }.into(),
             SignerRequest::Reveal(_) => panic!("the core never reveals"),
         }
     }

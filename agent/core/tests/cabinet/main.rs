@@ -22,4 +22,5 @@ mod staff;
 mod swapping;
 mod undoing;
 mod unlocking;
+mod walk_in;
 mod wiping;

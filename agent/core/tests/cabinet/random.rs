@@ -172,8 +172,10 @@ impl History {
             15 => Input::Undo { session, order },
             16 | 17 => Input::Look { session, compartment },
             18..=20 => Input::Swap { session, one: self.taken(), other: self.taken() },
-            21 => match self.dice.roll(6) {
+            21 => match self.dice.roll(9) {
                 0 => Input::OpenAll { session },
+                6 | 7 => Input::WalkIn { session, order: crate::walk_in::new(None, Size::S) },
+                8 => self.of_walk_in(session),
                 more => Input::Cleaning { session, compartment, needed: more == 1 },
             },
             _ => {
@@ -185,6 +187,31 @@ impl History {
         if told(&effects).iter().any(|note| note.contains("NoSession")) {
             self.session = None;
         }
+    }
+
+    /// Gives a walk-in up, loads it again, or takes it out.
+    fn of_walk_in(&mut self, session: SessionId) -> Input {
+        let order = self.walk_ins().pop().unwrap_or_else(|| order(ORDERS[0]));
+        match self.dice.roll(4) {
+            0 => Input::DropWalkIn { session, order },
+            1 => Input::Load { session, order, larger: false },
+            _ => Input::Retrieve { session, order },
+        }
+    }
+
+    /// Those that were begun and not given up, the newest last.
+    fn walk_ins(&self) -> Vec<OrderKey> {
+        let mut live = Vec::new();
+        for fact in self.rig.events() {
+            match fact {
+                Fact::WalkIn(began) => live.push(began.order),
+                Fact::WalkInDropped(given_up) => live.retain(|order| *order != given_up.order),
+                Fact::Collected(over) => live.retain(|order| *order != over.order),
+                Fact::Retrieved(over) => live.retain(|order| *order != over.order),
+                _ => {}
+            }
+        }
+        live
     }
 
     /// A compartment that holds something, if there is one.

@@ -4,6 +4,7 @@ import * as cabinet from "/cabinet.js";
 import { beep, button, clock, el, grouped, keypad } from "/parts.js";
 import { emergencyPage, isOver, jobPage, listPage, roundPage } from "/staff.js";
 import { TEXTS } from "/texts.js";
+import { blank, take, walkInPage } from "/walkin.js";
 
 const DIGITS_MAX = 12;
 const BREAK_GLASS_DIGITS = 25;
@@ -17,7 +18,7 @@ const STAFF_IDLE = 60000;
 export const state = {
   link: "connecting", // connected, lost, outOfOrder, noKey
   view: null,
-  page: "keypad", // keypad, pin, doors, list, round, emergency, job
+  page: "keypad", // keypad, pin, doors, list, walkIn, round, emergency, job
   typed: "",
   message: "",
   busy: false,
@@ -27,6 +28,7 @@ export const state = {
   staff: null, // { name }
   job: null,
   swap: null, // doors that were chosen to be exchanged
+  walkIn: blank(),
 };
 
 let touched = performance.now();
@@ -64,7 +66,7 @@ function keyboard(event) {
     press("back");
   } else if (event.key === "Escape") {
     press("clear");
-  } else if (/^[0-9A-Za-z._-]$/.test(event.key) && state.typed.length < SCAN_MAX) {
+  } else if ((/^[0-9A-Za-z._-]$/.test(event.key) || state.page === "walkIn" && event.key === "+") && state.typed.length < SCAN_MAX) {
     if (state.page === "doors" || state.page === "job" || state.page === "round" || state.page === "emergency") return scanElsewhere(event.key);
     state.message = "";
     state.typed += event.key;
@@ -85,6 +87,11 @@ function submit() {
   if (state.typed === "" || state.busy) return;
   if (state.page === "pin") enterStaff();
   else if (state.page === "list") scanLabel();
+  else if (state.page === "walkIn") {
+    take(state, state.typed);
+    state.typed = "";
+    draw();
+  }
   else if (locked() && !isScan()) state.typed = "";
   else enter();
 }
@@ -162,7 +169,7 @@ function beginStaff({ session, name }) {
 
 function endStaff(message) {
   cabinet.setSession(null);
-  Object.assign(state, { staff: null, job: null, swap: null });
+  Object.assign(state, { staff: null, job: null, swap: null, walkIn: blank() });
   if (state.view) state.view.staff = null;
   show("keypad", message);
 }
@@ -369,6 +376,7 @@ function page() {
   switch (state.page) {
     case "doors": return doorsPage();
     case "list": return listPage(state, tell, show);
+    case "walkIn": return walkInPage(state, show, draw);
     case "emergency": return emergencyPage(tell, show);
     case "round": return roundPage(state, tell, show, draw);
     case "job": return jobPage(state, tell, show);

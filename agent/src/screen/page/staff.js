@@ -13,7 +13,8 @@ export function listPage(state, tell, show) {
     ...staff.compartments.filter((seen) => seen.asks).map((seen) => question(seen.number, tell)),
     ...staff.compartments.filter((seen) => seen.audit_required && !seen.asks).map((seen) => audit(seen, tell)),
     ...(staff.unwanted ?? []).map((unwanted) => unwantedRow(unwanted, tell)),
-    ...staff.waiting.map((waiting) => orderRow(waiting, tell)),
+    ...staff.waiting.flatMap((waiting) => [orderRow(waiting, tell), waiting.walk_in && !waiting.loading && giveUp(waiting, tell)]),
+    button(TEXTS.walkIn.begin, () => show("walkIn")),
     button(TEXTS.round.begin, () => show("round")));
 }
 
@@ -89,6 +90,11 @@ function unwantedRow({ order, compartment, why }, tell) {
   const [integration, reference] = order.split("/");
   const facts = [TEXTS.unwanted[why] ?? why, TEXTS.staff.inside(compartment), integration].join(" · ");
   return button(el("b", {}, TEXTS.unwanted.take(reference)), () => tell("/api/retrieve", { order }), { class: "order unwanted", "aria-label": `${TEXTS.unwanted.take(reference)}, ${facts}`, "data-facts": facts });
+}
+
+function giveUp({ order }, tell) {
+  const [, reference] = order.split("/");
+  return button(TEXTS.walkIn.giveUp(reference), () => tell("/api/drop-walk-in", { order }));
 }
 
 function orderRow({ order, size, category, compartment, loading, missing }, tell) {

@@ -96,6 +96,23 @@ export const TEXTS = {
     asks: (number) => `Is something inside door ${number}?`,
     boards: (count) => (count === 1 ? "One lock board does not answer." : `${count} lock boards do not answer.`),
   },
+  walkIn: {
+    begin: "Order with a phone number",
+    title: "Order with a phone number",
+    hint: "Type the number with its country code. Scan the label if there is one.",
+    display: "Phone number",
+    reference: (label) => `Label: ${label}`,
+    noReference: "No label: the cabinet makes a name for the order.",
+    size: "Size",
+    category: "Kind of order",
+    go: "Open a door",
+    giveUp: (order) => `Give ${order} up`,
+    refused: {
+      no_country_code: "A phone number begins with the country code, without zeros before it.",
+      not_a_phone: "This cannot be a phone number. Please check it.",
+      bad_request: "This label cannot be used. Please leave it out.",
+    },
+  },
   unwanted: {
     take: (order) => `Take ${order} out`,
     recalled: "wanted back",
@@ -174,6 +191,8 @@ export const TEXTS = {
     door_open: "Close the door first.",
     in_doubt: "Look into this door first.",
     sensor_disagrees: "The sensor says otherwise. Please look again.",
+    never_online: "This cabinet was never connected to its fleet: it cannot take phone numbers yet.",
+    too_many: "Too many orders are waiting here. Give some up or load them first.",
     disk_full: "This cabinet's disk is full. It takes no new orders; pickups still work. Please tell the hotline.",
   },
 };

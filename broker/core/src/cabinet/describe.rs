@@ -35,6 +35,8 @@ pub(super) fn kind(fact: &Fact) -> &'static str {
         Fact::EmergencyOpened(_) => "emergency_opened",
         Fact::Swapped(_) => "swapped",
         Fact::NotTaken(_) => "not_taken",
+        Fact::WalkIn(_) => "walk_in",
+        Fact::WalkInDropped(_) => "walk_in_dropped",
     }
 }
 
@@ -58,6 +60,8 @@ pub(super) fn subject(fact: &Fact) -> (Option<Compartment>, Option<&OrderKey>) {
         Fact::Cleaning(f) => (Some(f.compartment), None),
         Fact::Swapped(f) => (Some(f.one_in), Some(&f.one)),
         Fact::NotTaken(f) => (Some(f.compartment), Some(&f.order)),
+        Fact::WalkIn(f) => (None, Some(&f.order)),
+        Fact::WalkInDropped(f) => (None, Some(&f.order)),
         Fact::Started(_)
         | Fact::CommandRefused(_)
         | Fact::CredentialRefused(_)
@@ -129,6 +133,8 @@ pub(super) fn text(fact: &Fact) -> String {
             let doors: Vec<_> = f.passed_over.iter().map(Compartment::to_string).collect();
             format!("{} opens all doors but {}, which stand open or are out of order", f.staff, doors.join(", "))
         }
+        Fact::WalkIn(f) => format!("{} began walk-in {}", f.staff, f.order.order),
+        Fact::WalkInDropped(f) => format!("{} gave walk-in {} up", f.staff, f.order.order),
         Fact::Cleaning(f) if f.needed => format!("{}: compartment {} needs cleaning", f.staff, f.compartment),
         Fact::Cleaning(f) => format!("{}: compartment {} is clean", f.staff, f.compartment),
         Fact::Audited(f) => {

@@ -144,6 +144,8 @@ impl Cabinet {
             }
             Fact::Swapped(swapped) => self.swapped(turn, when, swapped),
             Fact::NotTaken(left) => self.tell_order(turn, when, &left.order, left.compartment, OrderFact::NotTaken),
+            Fact::WalkIn(began) => self.walked_in(turn, when, began),
+            Fact::WalkInDropped(given_up) => self.walk_in_dropped(turn, when, &given_up.order),
             Fact::UnlockDone(done) => self.unlock_done(turn, &done),
             Fact::CommandRefused(refused) => self.command_refused(turn, &refused),
             // A cabinet that claims more than any book counts no further than that.

@@ -150,6 +150,8 @@ impl Cabinet {
             | Fact::AuditRequired(_)
             | Fact::Cleaning(_)
             | Fact::EmergencyOpened(_)
+            | Fact::WalkIn(_)
+            | Fact::WalkInDropped(_)
             | Fact::Wiped(_) => {}
         }
     }

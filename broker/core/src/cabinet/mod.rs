@@ -17,6 +17,7 @@ mod records;
 mod reservations;
 mod secrets;
 mod view;
+mod walk_in;
 mod wipe;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -19,7 +19,7 @@ use crate::tables::BOOKED;
 use crate::turn::Turn;
 
 /// Orders of one book, waiting ones included: a cabinet takes no more.
-const BOOKED_MAX: usize = 1_000;
+pub(super) const BOOKED_MAX: usize = 1_000;
 
 impl Cabinet {
     /// Books an order. Taken twice, it changes nothing the second time.
@@ -59,7 +59,7 @@ impl Cabinet {
         self.tell_order(turn, When::heard_at(turn.now), &order, compartment, fact);
     }
 
-    fn book(&mut self, turn: &Turn<'_>, wish: Reserve) {
+    pub(super) fn book(&mut self, turn: &Turn<'_>, wish: Reserve) {
         let Reserve { order, size, category, wants, hold } = wish;
         let booked = Booked {
             order: order.clone(),

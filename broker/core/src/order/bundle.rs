@@ -359,6 +359,7 @@ impl Orders {
             until: doors.iter().filter_map(|door| door.until).min(),
             bundle: Some(at.order.order.clone()),
             doors: Some(doors),
+            walk_in: None,
         };
         let integration = bundle.deliver_to.clone().unwrap_or_else(|| at.order.integration.clone());
         if integration == at.order.integration {

@@ -139,6 +139,7 @@ impl Orders {
             until: order.window.as_ref().map(|window| window.ends),
             bundle: None,
             doors: None,
+            walk_in: order.walk_in.is_some().then_some(true),
         };
         if first && let Some(order) = self.rows.get_mut(at) {
             // It was in a bundle before.

@@ -7,6 +7,7 @@ mod pause;
 mod progress;
 mod put;
 mod view;
+mod walk_in;
 mod window;
 mod wishes;
 
@@ -26,6 +27,7 @@ use crate::config::Config;
 use crate::deadlines::Deadline;
 use crate::intents::Reserve;
 use crate::order::bundle::{Bundles, InBundle};
+use crate::order::walk_in::{WalkIn, WalkIns};
 use crate::order::window::Window;
 use crate::policy::PolicyBook;
 use crate::quotas::Quotas;
@@ -76,6 +78,8 @@ cbor_map! {
         16 opt => hold: Option<u64>,
         /// It is collected with others. Boxed: most are not.
         25 opt => bundle: Option<Box<InBundle>>,
+        /// Staff began it at the cabinet. Few are: boxed.
+        20 opt => walk_in: Option<Box<WalkIn>>,
     }
 }
 
@@ -128,6 +132,7 @@ pub(crate) struct Orders {
     age: Age,
     /// Orders with something to come of their windows, by its moment.
     due: BTreeSet<(FleetMillis, OrderRef)>,
+    walk_ins: WalkIns,
     pub(crate) policies: PolicyBook,
     pub(crate) bundles: Bundles,
     pub(crate) streams: Streams,
@@ -198,6 +203,7 @@ impl Orders {
         self.age.newest = self.age.newest.max(order.since);
         self.count(&at, &order);
         self.due.extend(order.due().map(|due| (due, at.clone())));
+        self.walk_ins.see(&at, &order);
         self.rows.insert(at, order);
     }
 
@@ -271,7 +277,7 @@ impl Orders {
         }
         self.watch_retention(turn, config);
         self.put_row(turn, at);
-        self.tell(turn, &at.tenant, &at.order.integration, row);
+        self.tell(turn, at, row);
         self.look_at_bundle(turn, at);
     }
 
@@ -280,7 +286,7 @@ impl Orders {
         let Some(order) = self.rows.get(at) else { return };
         let row = Self::status_of(order, Happened::now(turn));
         self.put_row(turn, at);
-        self.tell(turn, &at.tenant, &at.order.integration, row);
+        self.tell(turn, at, row);
     }
 
     fn put_row(&self, turn: &mut Turn<'_>, at: &OrderRef) {
@@ -304,11 +310,22 @@ impl Orders {
             content: None,
             until: order.window.as_ref().filter(|_| timed).map(|window| window.ends),
             bundle: order.bundle.as_ref().map(|of| of.bundle.clone()),
+            walk_in: order.walk_in.is_some().then_some(true),
         }
     }
 
-    fn tell(&mut self, turn: &mut Turn<'_>, tenant: &TenantId, integration: &Name, row: StatusRow) {
-        let stream = StreamRef { tenant: tenant.clone(), integration: integration.clone(), stream: Stream::Status };
-        self.streams.add(turn, stream, |n| StatusRow { n, ..row });
+    fn tell(&mut self, turn: &mut Turn<'_>, at: &OrderRef, row: StatusRow) {
+        if let Some(stream) = self.stream(at, Stream::Status) {
+            self.streams.add(turn, stream, |n| StatusRow { n, ..row });
+        }
+    }
+
+    /// Where an order is told of: to its integration, or to the one that tells the recipients of walk-ins.
+    fn stream(&self, at: &OrderRef, stream: Stream) -> Option<StreamRef> {
+        let integration = match self.rows.get(at).and_then(|order| order.walk_in.as_ref()) {
+            Some(walk_in) => walk_in.teller.clone()?,
+            None => at.order.integration.clone(),
+        };
+        Some(StreamRef { tenant: at.tenant.clone(), integration, stream })
     }
 }

@@ -6,7 +6,7 @@ use schemas::messages::FleetMillis;
 use crate::config::Config;
 use crate::intents::Intent;
 use crate::order::window::Window;
-use crate::order::{Happened, Orders};
+use crate::order::{Happened, Order, Orders};
 use crate::tables::{CabinetRef, OrderRef};
 use crate::turn::Turn;
 
@@ -42,7 +42,9 @@ impl Orders {
 
     /// Lets the code that there is end with another window.
     pub(super) fn issue_again(&self, turn: &mut Turn<'_>, at: &OrderRef, window: &Window) {
-        if let Some(order) = self.rows.get(at) {
+        // The first code of a walk-in waits until there is somebody to tell it to.
+        let held = |order: &&Order| order.walk_in.as_ref().is_some_and(|walk_in| walk_in.told.is_none());
+        if let Some(order) = self.rows.get(at).filter(|order| !held(order)) {
             let cabinet = CabinetRef::new(at.tenant.clone(), order.cabinet.clone());
             if let Some(issue) = order.issue(window, &self.bundles, &at.tenant) {
                 turn.send(Intent::to_cabinet(&cabinet, issue));

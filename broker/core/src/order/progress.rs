@@ -9,7 +9,7 @@ use crate::intents::{Doubt, Intent, Issue, Issued, OrderFact, OrderIntent, Relea
 use crate::order::window::Window;
 use crate::order::{Happened, Order, Orders};
 use crate::rows::NotificationRow;
-use crate::tables::{CabinetRef, OrderRef, StreamRef};
+use crate::tables::{CabinetRef, OrderRef};
 use crate::turn::Turn;
 
 impl Orders {
@@ -22,6 +22,9 @@ impl Orders {
         from: &CabinetRef,
         intent: OrderIntent,
     ) {
+        if let OrderIntent::WalkedIn(began) = intent {
+            return self.walked_in(turn, config, at, from, began);
+        }
         let Some(order) = self.rows.get(at).filter(|order| order.cabinet == from.cabinet) else {
             return stranger(turn, at, from, &intent);
         };
@@ -49,6 +52,8 @@ impl Orders {
             OrderIntent::Stalled(stalled) => self.stalled(turn, at, stalled.at),
             OrderIntent::Resumed(resumed) => self.resumed(turn, config, at, resumed.at),
             OrderIntent::Gathered(gathered) => self.gathered(turn, at, gathered.place),
+            OrderIntent::WalkedIn(_) => {}
+            OrderIntent::Dropped(dropped) => self.dropped(turn, config, at, &dropped),
         }
     }
 
@@ -93,7 +98,7 @@ impl Orders {
         if forgotten {
             turn.send(Intent::to_cabinet(from, reserve));
         }
-        if let Some(issue) = issue {
+        if let Some(issue) = issue.filter(|_| self.may_tell(turn, config, at)) {
             turn.send(Intent::to_cabinet(from, issue));
         } else if next.is_final() {
             turn.send(Intent::to_cabinet(from, Release { order: at.order.clone() }));
@@ -125,18 +130,16 @@ impl Orders {
             until: order.window.as_ref().map(|window| window.ends),
             bundle: None,
             doors: None,
+            walk_in: order.walk_in.is_some().then_some(true),
         };
         self.put_row(turn, at);
         self.notify(turn, at, row);
     }
 
     pub(super) fn notify(&mut self, turn: &mut Turn<'_>, at: &OrderRef, row: NotificationRow) {
-        let stream = StreamRef {
-            tenant: at.tenant.clone(),
-            integration: at.order.integration.clone(),
-            stream: Stream::Notifications,
-        };
-        self.streams.add(turn, stream, |n| NotificationRow { n, ..row });
+        if let Some(stream) = self.stream(at, Stream::Notifications) {
+            self.streams.add(turn, stream, |n| NotificationRow { n, ..row });
+        }
     }
 
     /// The right that a stored order gives. An order whose door was opened, or that staff have put elsewhere, goes on with the

@@ -114,6 +114,7 @@ impl Orders {
             asked: None,
             hold: put.hold_minutes.map(HoldMinutes::millis),
             bundle: None,
+            walk_in: None,
         };
         self.replace(&at, order);
         if !known_cabinet {
@@ -238,12 +239,13 @@ impl Orders {
             content,
             until: None,
             bundle: None,
+            walk_in: None,
         };
-        self.tell(turn, &at.tenant, &at.order.integration, row);
+        self.tell(turn, at, row);
     }
 
     /// Takes a new order, or the new try of a rejected one.
-    fn replace(&mut self, at: &OrderRef, mut order: Order) {
+    pub(super) fn replace(&mut self, at: &OrderRef, mut order: Order) {
         if let Some(old) = self.rows.remove(at) {
             self.finished.remove(old.since, at);
             (order.history, order.bundle) = (old.history, old.bundle);

@@ -143,7 +143,7 @@ impl Orders {
     pub(super) fn refuse(&mut self, turn: &mut Turn<'_>, at: &OrderRef, reason: RejectReason) {
         if let Some(order) = self.rows.get(at) {
             let row = crate::rows::StatusRow { reason: Some(reason), ..Self::status_of(order, Happened::now(turn)) };
-            self.tell(turn, &at.tenant, &at.order.integration, row);
+            self.tell(turn, at, row);
         }
     }
 }

@@ -29,6 +29,7 @@ mod swaps;
 mod time;
 mod time_crashes;
 mod undoing;
+mod walk_in;
 mod wiping;
 mod wishes;
 mod world;

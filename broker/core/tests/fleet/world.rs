@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use fleet_core::signing::{Certificate, Envelope, Failed, Sealed, SecretMade, Secrets, SignerReply, SignerRequest};
+use fleet_core::signing::{
+    Certificate, Envelope, Failed, PhoneOpened, Sealed, SecretMade, Secrets, SignerReply, SignerRequest,
+};
 use fleet_core::{Config, Effect, FleetCore, INTENTS, Input, Moment, STREAM, render_row, stream_key};
 use schemas::api::{Notification, Reply, Request, Status};
 use schemas::cbor::{self, Blob};
@@ -403,6 +405,11 @@ impl World {
             }
             SignerRequest::MakeSealed(asked) => Sealed { sealed: self.make(asked.kind) }.into(),
             SignerRequest::IssueCertificate(asked) => Certificate { certificate: asked.key.clone() }.into(),
+            // What stands for a sealed number is the number.
+            SignerRequest::OpenPhone(asked) => {
+                let text = String::from_utf8(asked.sealed.0.clone()).ok();
+                PhoneOpened { phone: text.filter(|text| text.starts_with('+')) }.into()
+            }
             SignerRequest::Reveal(_) => panic!("the core never reveals"),
         }
     }

@@ -1,0 +1,96 @@
+//! Phone numbers as people type them, in the one form that messages carry (E.164).
+
+use std::fmt;
+
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+/// Digits of a number with its country code (E.164, section 6).
+pub const PHONE_DIGITS_MIN: usize = 8;
+pub const PHONE_DIGITS_MAX: usize = 15;
+/// Longest text that is looked at.
+const TYPED_MAX: usize = 40;
+
+/// `+` and digits. Personal data: not shown by `Debug`, gone from memory with its owner.
+#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
+pub struct Phone(String);
+
+impl fmt::Debug for Phone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Phone(..)")
+    }
+}
+
+/// Why a text is no phone number. Quotes nothing of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PhoneError {
+    #[error("a phone number begins with + and the country code")]
+    NoCountryCode,
+    #[error("a phone number has digits, spaces and hyphens only")]
+    BadCharacter,
+    #[error("a phone number has {PHONE_DIGITS_MIN} to {PHONE_DIGITS_MAX} digits with its country code")]
+    Length,
+}
+
+impl Phone {
+    /// Reads what was typed. Spaces and hyphens are passed over.
+    pub fn parse(typed: &str) -> Result<Self, PhoneError> {
+        if typed.len() > TYPED_MAX {
+            return Err(PhoneError::Length);
+        }
+        let phone = Self(typed.chars().filter(|c| !matches!(c, ' ' | '-')).collect());
+        let digits = phone.0.strip_prefix('+').ok_or(PhoneError::NoCountryCode)?;
+        if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(PhoneError::BadCharacter);
+        }
+        if digits.starts_with('0') {
+            return Err(PhoneError::NoCountryCode);
+        }
+        if !(PHONE_DIGITS_MIN..=PHONE_DIGITS_MAX).contains(&digits.len()) {
+            return Err(PhoneError::Length);
+        }
+        Ok(phone)
+    }
+
+    /// For sealing, and for whoever sends the message.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_read_with_spaces_and_hyphens_and_kept_without() {
+        for typed in ["+4915112345678", "+49 151 1234-5678", " +49-151 12345678 "] {
+            assert_eq!(Phone::parse(typed).unwrap().reveal(), "+4915112345678", "{typed}");
+        }
+    }
+
+    #[test]
+    fn what_no_carrier_could_dial_is_refused_with_the_reason() {
+        let cases = [
+            ("", PhoneError::NoCountryCode),
+            ("015112345678", PhoneError::NoCountryCode),
+            ("004915112345678", PhoneError::NoCountryCode),
+            ("+015112345678", PhoneError::NoCountryCode),
+            ("+49(151)12345678", PhoneError::BadCharacter),
+            ("+49151123x5678", PhoneError::BadCharacter),
+            ("+٤٩١٥١١٢٣", PhoneError::BadCharacter),
+            ("++4915112345678", PhoneError::BadCharacter),
+            ("+4915112", PhoneError::Length),
+            ("+1234567890123456", PhoneError::Length),
+            ("+", PhoneError::Length),
+            ("+49 1 5 1 1 2 3 4 5 6 7 8               9", PhoneError::Length),
+        ];
+        for (typed, error) in cases {
+            assert_eq!(Phone::parse(typed), Err(error), "{typed:?}");
+        }
+    }
+
+    #[test]
+    fn a_number_shows_in_no_debug_output() {
+        assert_eq!(format!("{:?}", Phone::parse("+4915112345678").unwrap()), "Phone(..)");
+    }
+}
