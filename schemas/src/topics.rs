@@ -4,7 +4,8 @@
 //! v1/<tenant>/cabinet/<cabinet>/up/{hello,event,telemetry,challenge}    cabinet → fleet   CBOR
 //! v1/<tenant>/cabinet/<cabinet>/down                                    fleet → cabinet   CBOR
 //! v1/<tenant>/integration/<name>/orders/{put,cancel}                    backend → fleet   JSON
-//! v1/<tenant>/integration/<name>/orders/{extend,resend,reissue,bundle,unbundle}    backend → fleet   JSON
+//! v1/<tenant>/integration/<name>/orders/{extend,resend,reissue}         backend → fleet   JSON
+//! v1/<tenant>/integration/<name>/orders/{bundle,unbundle,change}        backend → fleet   JSON
 //! v1/<tenant>/integration/<name>/{status,notifications}                 fleet → backend   JSON, durable
 //! v1/<tenant>/<role>/<name>/request                                     person → fleet    JSON, MQTT 5 request
 //! v1/<tenant>/<role>/<name>/response                                    fleet → person    JSON, MQTT 5 response
@@ -56,10 +57,12 @@ pub enum OrderChange {
     Bundle,
     /// A code of its own for each of them again.
     Unbundle,
+    /// Another content: a size, a recipient …
+    Content,
 }
 
 impl OrderChange {
-    pub const ALL: [Self; 5] = [Self::Extend, Self::Resend, Self::Reissue, Self::Bundle, Self::Unbundle];
+    pub const ALL: [Self; 6] = [Self::Extend, Self::Resend, Self::Reissue, Self::Bundle, Self::Unbundle, Self::Content];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -68,6 +71,7 @@ impl OrderChange {
             Self::Reissue => "reissue",
             Self::Bundle => "bundle",
             Self::Unbundle => "unbundle",
+            Self::Content => "change",
         }
     }
 }
@@ -289,6 +293,7 @@ mod tests {
             "v1/acme/integration/shop/orders/reissue",
             "v1/acme/integration/shop/orders/bundle",
             "v1/acme/integration/shop/orders/unbundle",
+            "v1/acme/integration/shop/orders/change",
             "v1/acme/integration/shop/status",
             "v1/acme/integration/shop/notifications",
             "v1/acme/integration/shop/request",

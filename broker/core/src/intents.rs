@@ -99,6 +99,18 @@ cbor_map! {
     pub(crate) struct Dismiss { 1 => name: Name }
 }
 
+cbor_map! {
+    /// The booked order has another content: another size, perhaps, and so another compartment.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) struct Alter {
+        1 => order: OrderKey,
+        2 => size: Size,
+        3 => category: Category,
+        4 => wants: Attributes,
+        5 opt => hold: Option<u64>,
+    }
+}
+
 cbor_union! {
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub(crate) enum CabinetIntent {
@@ -113,6 +125,7 @@ cbor_union! {
         9 => Show(Show),
         10 => Reissue(Reissue),
         11 => Unwant(Unwant),
+        20 => Alter(Alter),
     }
 }
 
@@ -215,6 +228,17 @@ cbor_map! {
     pub(crate) struct Dropped { 1 => at: FleetMillis, 2 => time_unverified: bool }
 }
 
+cbor_map! {
+    /// The order is booked with its other content. Without a compartment it waits, as it did before.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) struct Altered { 1 opt => compartment: Option<Compartment> }
+}
+cbor_map! {
+    /// There is no room for the other content: everything is as it was.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) struct Unaltered {}
+}
+
 cbor_union! {
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub(crate) enum OrderIntent {
@@ -226,6 +250,8 @@ cbor_union! {
         6 => Shown(Shown),
         7 => Stalled(Stalled),
         8 => Resumed(Resumed),
+        20 => Altered(Altered),
+        21 => Unaltered(Unaltered),
         30 => Gathered(Gathered),
         23 => WalkedIn(WalkedIn),
         24 => Dropped(Dropped),

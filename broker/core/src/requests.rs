@@ -142,6 +142,9 @@ impl FleetCore {
             }
             Request::OrderShow { order } => self.show_order(&asker, order).map(Some),
             Request::OrderCancel { order } => self.cancel_for(turn, &asker, order).map(Some),
+            Request::OrderChange { order, replaces, change } => {
+                self.change_for(turn, &asker, order, replaces.as_ref(), &change).map(Some)
+            }
             Request::OrderExtend { order, until } => {
                 self.wish_for(turn, &asker, order, Wish::Extend(until.0)).map(Some)
             }
@@ -306,6 +309,7 @@ impl FleetCore {
             }
             Request::OrderShow { order }
             | Request::OrderCancel { order }
+            | Request::OrderChange { order, .. }
             | Request::OrderExtend { order, .. }
             | Request::OrderResend { order }
             | Request::OrderReissue { order } => {

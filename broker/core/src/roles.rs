@@ -76,6 +76,7 @@ ops! {
     OrderShow = "order.show", [Operator, Support, Auditor], true, Cabinet;
     OrderPut = "order.put", [Operator], false, Cabinet;
     OrderCancel = "order.cancel", [Operator, Support], true, Cabinet;
+    OrderChange = "order.change", [Operator, Support], true, Cabinet;
     OrderExtend = "order.extend", [Operator, Support], true, Cabinet;
     OrderResend = "order.resend", [Operator, Support], true, Cabinet;
     OrderReissue = "order.reissue", [Operator, Support], true, Cabinet;

@@ -6,7 +6,9 @@ mod orders;
 mod people;
 
 pub(super) use cabinets::{CabinetAddArgs, CabinetCommand, TokenArgs, WipeArgs};
-pub(super) use orders::{BundleCommand, BundlePutArgs, OrderCommand, OrderPutArgs, UnlockArgs, UnlocksArgs};
+pub(super) use orders::{
+    BundleCommand, BundlePutArgs, OrderChangeArgs, OrderCommand, OrderPutArgs, UnlockArgs, UnlocksArgs,
+};
 pub(super) use people::{
     FleetArgs, IntegrationCommand, PersonCommand, QuotaArgs, RoleCommand, ScopeArgs, StaffCommand,
 };

@@ -1,13 +1,15 @@
-//! `fleet order put|list|show|cancel|extend|resend|reissue`.
+//! `fleet order put|list|show|change|cancel|extend|resend|reissue`.
 
 use std::process::ExitCode;
 
-use schemas::api::{AttributeFlags, OrderCancel, OrderDetail, OrderPut, OrderSummary, Recipient, Reply, Request};
+use schemas::api::{
+    AttributeFlags, OrderCancel, OrderContent, OrderDetail, OrderPut, OrderSummary, Recipient, Reply, Request,
+};
 use schemas::ids::{CabinetId, Role};
 use schemas::messages::OrderKey;
 use serde_json::json;
 
-use super::args::{OrderCommand, OrderPutArgs};
+use super::args::{OrderChangeArgs, OrderCommand, OrderPutArgs};
 use super::context::{Context, block_on, other_answer};
 use super::failure::Usage;
 use super::output::{self, table};
@@ -22,6 +24,7 @@ pub(super) fn run(context: &Context, command: OrderCommand) -> anyhow::Result<Ex
         OrderCommand::Put(args) => put(context, &folder, args),
         OrderCommand::List { cabinet, overdue } => list(context, &folder, cabinet, overdue),
         OrderCommand::Show { order } => show(context, &folder, order),
+        OrderCommand::Change(args) => change(context, &folder, args),
         OrderCommand::Cancel { order } if own => cancel_own(context, &folder, &order),
         OrderCommand::Cancel { order } => cancel(context, &folder, order),
         OrderCommand::Extend { order, until } => {
@@ -55,6 +58,26 @@ fn put_own(context: &Context, folder: &PersonFolder, args: OrderPutArgs) -> anyh
     let order = content(args)?;
     publish(folder, async |client| client.put_order(&order).await)?;
     taken(context, &key)
+}
+
+fn change(context: &Context, folder: &PersonFolder, args: OrderChangeArgs) -> anyhow::Result<ExitCode> {
+    let OrderChangeArgs { order, size, category, wants, phone, email, language, ready, not_ready, hold, replaces } =
+        args;
+    let recipient = [&phone, &email, &language].iter().any(|one| one.is_some());
+    let recipient = recipient.then(|| recipient_of(phone, email, language)).transpose()?;
+    let ready = if ready || not_ready { Some(ready) } else { None };
+    let change = OrderContent { size, category, wants, recipient, ready, hold_minutes: hold };
+    if change.is_empty() {
+        return Err(Usage("name what is to be another, such as --size or --phone".into()).into());
+    }
+    let reply = context.ask(folder, &Request::OrderChange { order, replaces, change: Box::new(change) })?;
+    let Reply::Order(detail) = &reply else { return Err(other_answer()) };
+    if context.json {
+        output::json(&reply)?;
+    } else {
+        output::text(order_text(detail).trim_end())?;
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn cancel(context: &Context, folder: &PersonFolder, order: OrderKey) -> anyhow::Result<ExitCode> {
@@ -117,11 +140,7 @@ fn done(context: &Context, reply: &Reply, text: &str) -> anyhow::Result<ExitCode
 }
 
 fn content(args: OrderPutArgs) -> anyhow::Result<OrderPut> {
-    let recipient = Recipient { phone: args.phone, email: args.email, language: args.language };
-    if !recipient.fits() {
-        let max = schemas::api::PHONE_MAX;
-        return Err(Usage(format!("phone, e-mail and language have at most {max} bytes each")).into());
-    }
+    let recipient = recipient_of(args.phone, args.email, args.language)?;
     Ok(OrderPut {
         order: args.order.order,
         cabinet: args.cabinet,
@@ -136,6 +155,15 @@ fn content(args: OrderPutArgs) -> anyhow::Result<OrderPut> {
         ready: !args.not_ready,
         hold_minutes: args.hold,
     })
+}
+
+fn recipient_of(phone: Option<String>, email: Option<String>, language: Option<String>) -> anyhow::Result<Recipient> {
+    let recipient = Recipient { phone, email, language };
+    if recipient.fits() {
+        return Ok(recipient);
+    }
+    let max = schemas::api::PHONE_MAX;
+    Err(Usage(format!("phone, e-mail and language have at most {max} bytes each")).into())
 }
 
 fn list(
@@ -189,6 +217,9 @@ fn order_text(detail: &OrderDetail) -> String {
         "Order    {order}\nState    {state}\nCabinet  {cabinet}{door}\nSize     {size}\nCode     {code}\n",
         size = detail.size,
     );
+    if let Some(content) = &detail.content {
+        text.push_str(&format!("Content  {content}\n"));
+    }
     if let Some(until) = until {
         text.push_str(&format!("Until    {}\n", output::time(*until)));
     }
@@ -235,6 +266,7 @@ mod tests {
                 (OrderState::Stored, Rfc3339(1_795_378_500_007)),
             ],
             notified: true,
+            content: Some("0123456789abcdef".repeat(4)),
         };
         insta::assert_snapshot!(order_text(&detail), @r"
         Order    shop/A17
@@ -242,6 +274,7 @@ mod tests {
         Cabinet  berlin-01, compartment 4
         Size     M
         Code     made, and handed to the notification stream
+        Content  0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef
         Until    2026-11-25 20:15:00Z
 
         History

@@ -94,6 +94,7 @@ impl Client {
             | Request::Availability { .. }
             | Request::OrderShow { .. }
             | Request::OrderCancel { .. }
+            | Request::OrderChange { .. }
             | Request::OrderExtend { .. }
             | Request::OrderResend { .. }
             | Request::OrderReissue { .. }

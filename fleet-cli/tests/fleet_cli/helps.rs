@@ -35,6 +35,7 @@ fn helps_fit_80_columns_and_stay_as_they_are() {
         "order put",
         "order list",
         "order show",
+        "order change",
         "order cancel",
         "order extend",
         "order resend",

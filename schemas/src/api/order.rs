@@ -126,6 +126,77 @@ pub struct OrderExtend {
     pub until: Rfc3339,
 }
 
+/// What of an order is to be another. What is left out stays as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub struct OrderContent {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<Size>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub category: Option<Category>,
+    /// All of them: one that it does not name is not needed any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wants: Option<AttributeFlags>,
+    /// The whole recipient. Another phone number or address after the code went out brings another code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recipient: Option<Recipient>,
+    /// False takes an order back that staff could load: it holds no compartment any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold_minutes: Option<HoldMinutes>,
+}
+
+impl OrderContent {
+    /// Whether it names nothing.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// SHA-256 of an order's content in hexadecimal, as the fleet tells it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ContentHash(String);
+
+impl ContentHash {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for ContentHash {
+    type Error = &'static str;
+    fn try_from(text: String) -> Result<Self, &'static str> {
+        let is_hash = text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        is_hash.then_some(Self(text)).ok_or("a content's hash has 64 characters of 0-9 a-f")
+    }
+}
+
+impl std::str::FromStr for ContentHash {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, &'static str> {
+        text.to_owned().try_into()
+    }
+}
+
+impl From<ContentHash> for String {
+    fn from(hash: ContentHash) -> Self {
+        hash.0
+    }
+}
+
+/// Payload of `orders/change`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OrderUpdate {
+    pub order: OrderId,
+    /// The content that the change was made for. With another one meanwhile nothing is changed; left out: whatever is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<ContentHash>,
+    pub change: OrderContent,
+}
+
 /// Payload of `orders/resend` and `orders/reissue`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -164,6 +235,24 @@ mod tests {
             (r#"{"order":"A17","cabinet":"c1","size":"M","category":"retail","hold_minutes":"5"}"#, "expected u32"),
         ] {
             let error = crate::api::parse::<OrderPut>(json.as_bytes()).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_change_names_what_it_changes_and_a_hash_as_the_fleet_writes_it() {
+        let read = |json: &str| crate::api::parse::<OrderUpdate>(json.as_bytes());
+        let hash = "0123456789abcdef".repeat(4);
+        let update = read(&format!(r#"{{"order":"A17","replaces":"{hash}","change":{{"ready":false}}}}"#)).unwrap();
+        assert_eq!(update.replaces.unwrap().as_str(), hash);
+        assert!(update.change.ready == Some(false) && !update.change.is_empty());
+        for (json, expected) in [
+            (r#"{"order":"A17","change":{"cabinet":"c2"}}"#.to_owned(), "unknown field `cabinet`"),
+            (r#"{"order":"A17"}"#.to_owned(), "missing field `change`"),
+            (format!(r#"{{"order":"A17","replaces":"{}","change":{{}}}}"#, hash.to_uppercase()), "64 characters"),
+            (r#"{"order":"A17","replaces":"ab","change":{}}"#.to_owned(), "64 characters"),
+        ] {
+            let error = read(&json).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
         }
     }

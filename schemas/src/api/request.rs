@@ -11,9 +11,9 @@ use crate::messages::{
 use crate::topics::Stream;
 
 use super::{
-    AttributeFlags, Availability, BundleDetail, BundlePut, ChallengeIssued, FleetStatus, HexBytes, IdentityDetail,
-    IdentityPage, KeysetList, OrderPut, OrderState, Policies, PolicyChange, PolicyDetail, QuotaDetail, QuotaOverrides,
-    Rfc3339, Scope, Status,
+    AttributeFlags, Availability, BundleDetail, BundlePut, ChallengeIssued, ContentHash, FleetStatus, HexBytes,
+    IdentityDetail, IdentityPage, KeysetList, OrderContent, OrderPut, OrderState, Policies, PolicyChange, PolicyDetail,
+    QuotaDetail, QuotaOverrides, Rfc3339, Scope, Status,
 };
 
 /// What is asked, by `op`.
@@ -80,6 +80,15 @@ pub enum Request {
     OrderShow { order: OrderKey },
     #[serde(rename = "order.cancel")]
     OrderCancel { order: OrderKey },
+    /// Another content of an order that is not loaded; of one that is, another recipient.
+    #[serde(rename = "order.change")]
+    OrderChange {
+        order: OrderKey,
+        /// The content that the change was made for. Left out: whatever is there.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        replaces: Option<ContentHash>,
+        change: Box<OrderContent>,
+    },
     /// Gives a stored order more time; its code stays.
     #[serde(rename = "order.extend")]
     OrderExtend { order: OrderKey, until: Rfc3339 },
@@ -299,6 +308,9 @@ pub struct OrderDetail {
     pub history: Vec<(OrderState, Rfc3339)>,
     /// Digits of a code were made and handed to the notification stream. The code itself is never shown here.
     pub notified: bool,
+    /// SHA-256 of the order's content, which a change may name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -91,7 +91,8 @@ pub struct Status {
     /// Staff began it at the cabinet; no backend has announced it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub walk_in: bool,
-    /// With `other_content`: SHA-256 of the content that is held, then of what came now.
+    /// With `other_content`: SHA-256 of the content that is held, then of what came now. Without a reason, after a change:
+    /// of the content before, then of that now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<[String; 2]>,
     /// The bundle whose credential opens its door.

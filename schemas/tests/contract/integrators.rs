@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use schemas::api::{
     Availability, BundleNamed, BundlePut, LiveEvent, LivePresence, LiveTelemetry, Notification, NotificationKind,
-    OrderCancel, OrderExtend, OrderNamed, OrderPut, OrderState, RejectReason, Reply, Request, RequestErrorCode, Status,
-    UnlockRight,
+    OrderCancel, OrderExtend, OrderNamed, OrderPut, OrderState, OrderUpdate, RejectReason, Reply, Request,
+    RequestErrorCode, Status, UnlockRight,
 };
 use schemas::api::{JSON_MAX, parse};
 use schemas::ids::{Identity, Role};
@@ -38,10 +38,11 @@ fn rewrite<T: Serialize + DeserializeOwned>(value: &Value) -> Result<Value, Stri
     Ok(serde_json::to_value(read).unwrap())
 }
 
-const PAYLOADS: [Payload; 14] = [
+const PAYLOADS: [Payload; 15] = [
     Payload { message: "orderPut", schema: "OrderPut", read_by_fleet: true, rewrite: rewrite::<OrderPut> },
     Payload { message: "orderCancel", schema: "OrderCancel", read_by_fleet: true, rewrite: rewrite::<OrderCancel> },
     Payload { message: "orderExtend", schema: "OrderExtend", read_by_fleet: true, rewrite: rewrite::<OrderExtend> },
+    Payload { message: "orderUpdate", schema: "OrderUpdate", read_by_fleet: true, rewrite: rewrite::<OrderUpdate> },
     Payload { message: "orderNamed", schema: "OrderNamed", read_by_fleet: true, rewrite: rewrite::<OrderNamed> },
     Payload { message: "bundlePut", schema: "BundlePut", read_by_fleet: true, rewrite: rewrite::<BundlePut> },
     Payload { message: "bundleNamed", schema: "BundleNamed", read_by_fleet: true, rewrite: rewrite::<BundleNamed> },
@@ -264,6 +265,7 @@ fn topics() -> BTreeMap<String, Topic> {
         ("orderReissue".into(), change(OrderChange::Reissue)),
         ("orderBundle".into(), change(OrderChange::Bundle)),
         ("orderUnbundle".into(), change(OrderChange::Unbundle)),
+        ("orderChange".into(), change(OrderChange::Content)),
         ("status".into(), stream(Stream::Status)),
         ("notifications".into(), stream(Stream::Notifications)),
         ("request".into(), Topic::Request { who: who() }),

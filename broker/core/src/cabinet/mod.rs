@@ -176,6 +176,7 @@ impl Cabinet {
     pub(crate) fn take(&mut self, turn: &mut Turn<'_>, config: &Config, intent: CabinetIntent) {
         match intent {
             CabinetIntent::Reserve(reserve) => self.reserve(turn, config, reserve),
+            CabinetIntent::Alter(alter) => self.alter(turn, config, alter),
             CabinetIntent::Issue(issue) => self.issue(turn, issue),
             CabinetIntent::Release(release) => self.release(turn, &release.order),
             CabinetIntent::Revoke(revoke) => self.revoke(turn, &revoke.order),

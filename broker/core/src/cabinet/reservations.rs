@@ -14,7 +14,7 @@ use crate::cabinet::Cabinet;
 use crate::cabinet::events::When;
 use crate::cabinet::records::{Booked, Inside, Reservation};
 use crate::config::Config;
-use crate::intents::{Displaced, Intent, NoRoom, Reserve, Reserved};
+use crate::intents::{Alter, Altered, Displaced, Intent, NoRoom, Reserve, Reserved, Unaltered};
 use crate::tables::BOOKED;
 use crate::turn::Turn;
 
@@ -37,6 +37,56 @@ impl Cabinet {
         let order = wish.order.clone();
         self.book(turn, wish);
         self.keep(turn, &order, compartment);
+    }
+
+    /// Books an order with another content, all of it or nothing. Taken twice, it changes nothing the second time.
+    pub(super) fn alter(&mut self, turn: &mut Turn<'_>, config: &Config, alter: Alter) {
+        let Some(before) = self.booked.get(&alter.order).filter(|booked| booked.loaded.is_none()).cloned() else {
+            return turn.send(Intent::to_order(&self.at, &alter.order, Unaltered {}));
+        };
+        let order = alter.order.clone();
+        let kept = if (before.size, before.wants) == (alter.size, alter.wants) {
+            before.reserved.clone()
+        } else {
+            let Some(kept) = self.room_for_other(turn, config, &alter) else {
+                return turn.send(Intent::to_order(&self.at, &order, Unaltered {}));
+            };
+            Some(kept)
+        };
+        let Alter { size, category, wants, hold, .. } = alter;
+        let compartment = kept.as_ref().map(|kept| kept.compartment);
+        let booked = Booked { size, category, wants, hold, reserved: kept, ..before.clone() };
+        let (put, change) = (booked.change(), booked.change() != before.change());
+        self.booked.insert(order.clone(), booked);
+        self.put_booked(turn, &order);
+        if change {
+            self.append(turn, vec![put]);
+        }
+        turn.send(Intent::to_order(&self.at, &order, Altered { compartment }));
+        if compartment != before.reserved.map(|kept| kept.compartment) {
+            self.fill_waiting(turn);
+        }
+    }
+
+    /// Where an order goes whose size or wants are others now. Its own compartment counts as free, and is kept if none that
+    /// is smaller would do.
+    fn room_for_other(&mut self, turn: &mut Turn<'_>, config: &Config, alter: &Alter) -> Option<Reservation> {
+        let own = self.booked.get_mut(&alter.order)?.reserved.take();
+        let found = self.fitting(alter.size, alter.wants);
+        let size = |compartment| self.info(compartment).map(|info| info.size);
+        let stays = |own: &&Reservation| {
+            self.fits(own.compartment, alter.size, alter.wants) && found.and_then(size) == size(own.compartment)
+        };
+        let kept = match own.as_ref().filter(stays) {
+            Some(own) => Some(own.clone()),
+            None => found
+                .or_else(|| self.displace_for(turn, config, alter.size, alter.wants))
+                .map(|compartment| Reservation { compartment, since: turn.now }),
+        };
+        if let Some(booked) = self.booked.get_mut(&alter.order) {
+            booked.reserved = own;
+        }
+        kept
     }
 
     /// Tells an order that is here by the cabinet's word, and that the fleet has in no book.
@@ -217,19 +267,22 @@ impl Cabinet {
         wants: Attributes,
     ) -> Option<Compartment> {
         let safe = |booked: &Booked| booked.hold.unwrap_or(config.reservation_millis);
-        let fits = |compartment| {
-            self.info(compartment)
-                .is_some_and(|info| info.size >= size && info.attributes.satisfies(wants) && self.usable(info))
-        };
         let (_, order, compartment) = self
             .booked
             .values()
             .filter_map(|booked| Some((booked.reserved.as_ref()?, booked)))
-            .filter(|(kept, booked)| kept.since.saturating_add(safe(booked)) <= turn.now && fits(kept.compartment))
+            .filter(|(kept, booked)| {
+                kept.since.saturating_add(safe(booked)) <= turn.now && self.fits(kept.compartment, size, wants)
+            })
             .map(|(kept, booked)| (kept.since, booked.order.clone(), kept.compartment))
             .min()?;
         self.displace(turn, &order);
         Some(compartment)
+    }
+
+    fn fits(&self, compartment: Compartment, size: Size, wants: Attributes) -> bool {
+        self.info(compartment)
+            .is_some_and(|info| info.size >= size && info.attributes.satisfies(wants) && self.usable(info))
     }
 
     /// The smallest free compartment that fits, the lowest number of these.

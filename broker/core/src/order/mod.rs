@@ -2,6 +2,7 @@
 
 mod adopt;
 mod bundle;
+mod change;
 mod due;
 mod pause;
 mod progress;
@@ -12,6 +13,7 @@ mod window;
 mod wishes;
 
 pub(crate) use bundle::Bundle;
+pub(crate) use change::check_content;
 pub(crate) use put::too_long;
 pub(crate) use wishes::Wish;
 
@@ -27,6 +29,7 @@ use crate::config::Config;
 use crate::deadlines::Deadline;
 use crate::intents::Reserve;
 use crate::order::bundle::{Bundles, InBundle};
+use crate::order::change::Pending;
 use crate::order::walk_in::{WalkIn, WalkIns};
 use crate::order::window::Window;
 use crate::policy::PolicyBook;
@@ -76,10 +79,12 @@ cbor_map! {
         15 opt => asked: Option<u32>,
         /// How long its compartment is safe from other orders, in milliseconds.
         16 opt => hold: Option<u64>,
-        /// It is collected with others. Boxed: most are not.
-        25 opt => bundle: Option<Box<InBundle>>,
+        /// Another content that its cabinet has still to make room for.
+        17 opt => pending: Option<Box<Pending>>,
         /// Staff began it at the cabinet. Few are: boxed.
         20 opt => walk_in: Option<Box<WalkIn>>,
+        /// It is collected with others. Boxed: most are not.
+        25 opt => bundle: Option<Box<InBundle>>,
     }
 }
 
@@ -112,7 +117,7 @@ impl Order {
         }
         if state.is_final() {
             // Personal data of an order that is over. A rejected one that is put again brings its recipient again.
-            self.recipient = None;
+            (self.recipient, self.pending) = (None, None);
         }
         if state.is_final() || matches!(state, OrderState::Ready | OrderState::Recalled) {
             self.window = None;

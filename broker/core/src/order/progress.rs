@@ -54,6 +54,8 @@ impl Orders {
             OrderIntent::Gathered(gathered) => self.gathered(turn, at, gathered.place),
             OrderIntent::WalkedIn(_) => {}
             OrderIntent::Dropped(dropped) => self.dropped(turn, config, at, &dropped),
+            OrderIntent::Altered(altered) => self.altered(turn, config, at, altered.compartment),
+            OrderIntent::Unaltered(_) => self.unaltered(turn, at),
         }
     }
 

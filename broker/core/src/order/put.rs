@@ -113,6 +113,7 @@ impl Orders {
             window: None,
             asked: None,
             hold: put.hold_minutes.map(HoldMinutes::millis),
+            pending: None,
             bundle: None,
             walk_in: None,
         };
@@ -133,7 +134,7 @@ impl Orders {
     }
 
     /// Asks the cabinet for a compartment. The backend hears of the answer, not of the question.
-    fn make_ready(&mut self, turn: &mut Turn<'_>, at: &OrderRef) {
+    pub(super) fn make_ready(&mut self, turn: &mut Turn<'_>, at: &OrderRef) {
         let Some(order) = self.rows.get_mut(at) else {
             return;
         };
@@ -261,7 +262,7 @@ pub(crate) fn too_long() -> String {
 }
 
 /// SHA-256 of what the order is. `ready` is no part of it: putting the same order again with `ready` marks it ready.
-fn content_hash(put: &OrderPut) -> String {
+pub(super) fn content_hash(put: &OrderPut) -> String {
     hash(&OrderPut { ready: true, ..put.clone() })
 }
 

@@ -40,6 +40,7 @@ impl Orders {
             size: order.size,
             history: order.history.iter().map(|passed| (passed.state, Rfc3339(passed.at))).collect(),
             notified: order.notified,
+            content: Some(order.content.clone()),
         })
     }
 }

@@ -284,6 +284,7 @@ fn new_order(turn: &Turn<'_>, at: &OrderRef, from: &CabinetRef, began: WalkedIn,
         window: None,
         asked: None,
         hold: None,
+        pending: None,
         bundle: None,
         walk_in: Some(Box::new(walk_in)),
     }

@@ -42,6 +42,7 @@ impl Orders {
             OrderChange::Reissue => parse::<OrderNamed>(payload).map(|asked| named(asked.order, Wish::Reissue)),
             OrderChange::Bundle => return self.bundle_payload(turn, (tenant, integration), payload),
             OrderChange::Unbundle => return self.unbundle_payload(turn, (tenant, integration), payload),
+            OrderChange::Content => return self.update_payload(turn, config, (tenant, integration), payload),
         };
         match read {
             Err(error) => turn.refuse(error.to_string()),
@@ -121,7 +122,7 @@ impl Orders {
         self.ask_shown(turn, at, NotificationKind::PickupCode, format!("pickup-code/{}/again-{asked}", at.order));
     }
 
-    fn reissue(&mut self, turn: &mut Turn<'_>, at: &OrderRef) {
+    pub(super) fn reissue(&mut self, turn: &mut Turn<'_>, at: &OrderRef) {
         if self.count_wish(turn, at).is_none() {
             return;
         }
@@ -176,11 +177,21 @@ impl Order {
             Wish::Extend(_) => Ok(()),
             Wish::Resend | Wish::Reissue if self.bundle.is_some() => Err(RejectReason::InBundle),
             Wish::Resend | Wish::Reissue if !self.notified => Err(RejectReason::NoCodeYet),
-            // The cabinet refuses the code, and would refuse another one.
-            Wish::Resend | Wish::Reissue => {
-                let expires = self.window.as_ref().and_then(|window| window.expires());
-                if expires.is_some_and(|expires| expires <= now) { Err(RejectReason::TooLate) } else { Ok(()) }
-            }
+            Wish::Resend | Wish::Reissue => self.may_have_a_code(now),
         }
+    }
+
+    /// Behind the end of its code the cabinet refuses it, and would refuse another one.
+    fn may_have_a_code(&self, now: FleetMillis) -> Result<(), RejectReason> {
+        let expires = self.window.as_ref().and_then(|window| window.expires());
+        if expires.is_some_and(|expires| expires <= now) { Err(RejectReason::TooLate) } else { Ok(()) }
+    }
+
+    /// Whether the code that somebody was told can still be replaced by another one.
+    pub(super) fn may_be_told_anew(&self, config: &Config, now: FleetMillis) -> Result<(), RejectReason> {
+        if self.asked() >= config.wishes_per_order {
+            return Err(RejectReason::TooOften);
+        }
+        self.may_have_a_code(now)
     }
 }

@@ -1,6 +1,8 @@
 //! Requests about orders, and about how long they are kept.
 
-use schemas::api::{OrderPut, OrderState, Policies, RejectReason, Reply, ReplyError, RequestErrorCode};
+use schemas::api::{
+    ContentHash, OrderContent, OrderPut, OrderState, Policies, RejectReason, Reply, ReplyError, RequestErrorCode,
+};
 use schemas::ids::Name;
 use schemas::messages::OrderKey;
 
@@ -74,6 +76,32 @@ impl FleetCore {
         self.orders.cancel(turn, &self.config, &at).map(|_| Reply::Done).map_err(rejected)
     }
 
+    /// The answer shows the order as it is then, with the hash that a next change may name.
+    pub(super) fn change_for(
+        &mut self,
+        turn: &mut Turn<'_>,
+        asker: &Asker,
+        order: OrderKey,
+        replaces: Option<&ContentHash>,
+        change: &OrderContent,
+    ) -> Result<Reply, ReplyError> {
+        crate::order::check_content(change)
+            .map_err(|text| error(RequestErrorCode::Malformed, text, "asyncapi.yaml shows the fields"))?;
+        let covered = asker.covers(&order.integration);
+        let at = asker.order(order);
+        if !covered || self.orders.find(&at).is_none() {
+            return Err(unknown_order(&at.order));
+        }
+        let wanted = self.orders.update(turn, &self.config, &at, replaces, change).map_err(refused)?;
+        // The cabinet answers within this turn; then the order says whether there is room for it.
+        self.deliver(turn);
+        match self.orders.find(&at) {
+            Some(Order { state: OrderState::Rejected, reason: Some(reason), .. }) => Err(rejected(*reason)),
+            Some(order) if order.content != wanted => Err(refused(RejectReason::NoFittingCompartment)),
+            Some(_) | None => self.show_order(asker, at.order),
+        }
+    }
+
     pub(super) fn wish_for(
         &mut self,
         turn: &mut Turn<'_>,
@@ -111,7 +139,10 @@ pub(super) fn way_out(reason: RejectReason) -> (RequestErrorCode, &'static str) 
             (RequestErrorCode::Refused, "put it again when a compartment is free, or at another cabinet")
         }
         RejectReason::UnknownCabinet => (RequestErrorCode::Unknown, "`fleet cabinet list` shows all of them"),
-        RejectReason::OtherContent => (RequestErrorCode::Conflict, "an order's content never changes: use a new id"),
+        RejectReason::OtherContent => (
+            RequestErrorCode::Conflict,
+            "`fleet order show` tells which content it has; `fleet order change` gives it another one",
+        ),
         RejectReason::UnknownOrder => (RequestErrorCode::Unknown, "`fleet order list` shows the newest ones"),
         RejectReason::TooLate => (RequestErrorCode::Conflict, "`fleet order show` tells how far it is"),
         RejectReason::Malformed => (RequestErrorCode::Malformed, "asyncapi.yaml shows the fields"),

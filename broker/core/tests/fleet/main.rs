@@ -8,6 +8,7 @@ mod books;
 mod break_glass;
 mod bundles;
 mod cabinets;
+mod changes;
 mod crashes;
 mod enrolment;
 mod handover;

@@ -1,7 +1,7 @@
 //! Every request by every role, in the own tenant and another, inside the scope and outside.
 
 use fleet_core::Input;
-use schemas::api::{EnrolmentOffer, HexBytes, Reply, Request, RequestErrorCode, Rfc3339, Scope};
+use schemas::api::{EnrolmentOffer, HexBytes, OrderContent, Reply, Request, RequestErrorCode, Rfc3339, Scope};
 use schemas::enrolment::TokenSecret;
 use schemas::messages::{Instance, Size};
 use schemas::topics::Stream;
@@ -34,6 +34,7 @@ fn requests(cabinet: &str, site: &str, n: usize) -> Vec<(&'static str, Request)>
         ("order.put", Request::OrderPut { integration: shop(), order: serde_json::from_str(&put).unwrap() }),
         ("unlock", Request::Unlock { cabinet: cabinet_id(), compartment: door(1), reason: "x".into() }),
         ("order.cancel", Request::OrderCancel { order: order() }),
+        ("order.change", Request::OrderChange { order: order(), replaces: None, change: content() }),
         ("order.extend", Request::OrderExtend { order: order(), until: Rfc3339(START + 1) }),
         ("order.resend", Request::OrderResend { order: order() }),
         ("order.reissue", Request::OrderReissue { order: order() }),
@@ -70,6 +71,10 @@ fn requests(cabinet: &str, site: &str, n: usize) -> Vec<(&'static str, Request)>
             },
         ),
     ]
+}
+
+fn content() -> Box<OrderContent> {
+    Box::new(OrderContent { hold_minutes: Some(60.try_into().unwrap()), ..OrderContent::default() })
 }
 
 /// Cabinets c1 in the mall and c2 at the port, both connected, with an order each.
@@ -121,14 +126,14 @@ fn mall() -> Scope {
 #[test]
 fn each_role_does_what_the_table_says() {
     for (role, expected) in [
-        ("operator", "+++++++++!!!+++++++++++++-++!+!+"),
-        ("support", "++-+++-++!!!+-------------------"),
-        ("technician", "++----------------------+--+----"),
-        ("auditor", "++-+++------+--+-+---+--+--+----"),
-        ("staff", "--------------------------------"),
-        ("integration", "---+++--+!!!-------------+------"),
-        ("cabinet", "--------------------------------"),
-        ("server", "--------------------------------"),
+        ("operator", "+++++++++!!!!+++++++++++++-++!+!+"),
+        ("support", "++-+++-++!!!!+-------------------"),
+        ("technician", "++-----------------------+--+----"),
+        ("auditor", "++-+++-------+--+-+---+--+--+----"),
+        ("staff", "---------------------------------"),
+        ("integration", "---+++--+!!!!-------------+------"),
+        ("cabinet", "---------------------------------"),
+        ("server", "---------------------------------"),
     ] {
         let name = if role == "integration" { "shop" } else { "kim" };
         assert_eq!(row(&format!("{role}:acme:{name}"), "c1", "mall", |_| {}), expected, "{role}");
@@ -182,11 +187,11 @@ fn a_scope_takes_away_whatever_is_outside_it() {
     let cabinets = || Scope::Cabinets(vec!["c1".parse().unwrap()]);
     for limit in [mall as fn() -> Scope, cabinets] {
         for (role, inside, outside) in [
-            ("operator", "+++++++++!!!+-----------+----+!+", "+--+--------------------+-------"),
-            ("support", "++-+++-++!!!+-------------------", "+--+----------------------------"),
-            ("technician", "++----------------------+-------", "+-----------------------+-------"),
-            ("auditor", "++-+++------+-----------+-------", "+--+--------------------+-------"),
-            ("staff", "--------------------------------", "--------------------------------"),
+            ("operator", "+++++++++!!!!+-----------+----+!+", "+--+---------------------+-------"),
+            ("support", "++-+++-++!!!!+-------------------", "+--+-----------------------------"),
+            ("technician", "++-----------------------+-------", "+------------------------+-------"),
+            ("auditor", "++-+++-------+-----------+-------", "+--+---------------------+-------"),
+            ("staff", "---------------------------------", "---------------------------------"),
         ] {
             let by = format!("{role}:acme:kim");
             let limited = |world: &mut World| {

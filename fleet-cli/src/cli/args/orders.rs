@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use schemas::api::{HoldMinutes, Rfc3339};
+use schemas::api::{AttributeFlags, ContentHash, HoldMinutes, Rfc3339};
 use schemas::ids::{CabinetId, Name, OrderId};
 use schemas::messages::{Category, Compartment, OrderKey, Size};
 
@@ -26,6 +26,8 @@ pub(in crate::cli) enum OrderCommand {
         /// <integration>/<order>
         order: OrderKey,
     },
+    /// Change an order: its size, its recipient ...
+    Change(OrderChangeArgs),
     /// Cancel an order
     Cancel {
         /// <integration>/<order>
@@ -138,6 +140,62 @@ pub(in crate::cli) struct BundlePutArgs {
     /// Who delivers the credential, if another one
     #[arg(long, value_name = "INTEGRATION")]
     pub(in crate::cli) deliver_to: Option<Name>,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  fleet order change shop/A17 --size L --hold 120
+  fleet order change shop/A17 --phone +491701234567 --language de
+
+Once it is loaded, only its recipient can be another one. Another number or
+address after the code went out brings another code; the old one then dies.")]
+pub(in crate::cli) struct OrderChangeArgs {
+    /// <integration>/<order>
+    pub(in crate::cli) order: OrderKey,
+    /// Smallest size that it fits into: S, M, L or XL
+    #[arg(long)]
+    pub(in crate::cli) size: Option<Size>,
+    /// What kind of goods it is
+    #[arg(long)]
+    pub(in crate::cli) category: Option<Category>,
+    /// What it needs: restricted,accessible; or none
+    #[arg(long, value_name = "LIST", value_parser = parse_wants)]
+    pub(in crate::cli) wants: Option<AttributeFlags>,
+    /// Phone; with any of these: another recipient
+    #[arg(long)]
+    pub(in crate::cli) phone: Option<String>,
+    /// E-mail address
+    #[arg(long)]
+    pub(in crate::cli) email: Option<String>,
+    /// Language, such as de or en-GB
+    #[arg(long)]
+    pub(in crate::cli) language: Option<String>,
+    /// Staff may load it now
+    #[arg(long, conflicts_with = "not_ready")]
+    pub(in crate::cli) ready: bool,
+    /// Staff may not load it any more
+    #[arg(long)]
+    pub(in crate::cli) not_ready: bool,
+    /// Keep its compartment so long until it is loaded
+    #[arg(long, value_name = "MINUTES")]
+    pub(in crate::cli) hold: Option<HoldMinutes>,
+    /// Only if this is still its content
+    #[arg(long, value_name = "HASH")]
+    pub(in crate::cli) replaces: Option<ContentHash>,
+}
+
+fn parse_wants(text: &str) -> Result<AttributeFlags, String> {
+    let mut wants = AttributeFlags::default();
+    for word in text.split(',').filter(|word| *word != "none") {
+        match word {
+            "refrigerated" => wants.refrigerated = true,
+            "restricted" => wants.restricted = true,
+            "accessible" => wants.accessible = true,
+            other => return Err(format!("`{other}` is none of none, refrigerated, restricted, accessible")),
+        }
+    }
+    Ok(wants)
 }
 
 #[derive(Debug, clap::Args)]
