@@ -300,6 +300,7 @@ impl<S: Store + Reserved> Driver<S> {
             ScreenRequest::Confirm { session, compartment, inside } => {
                 Some(Input::ConfirmLoaded { session, compartment, inside })
             }
+            ScreenRequest::Deposit { session, wish } => Some(Input::Deposit { session, wish }),
             ScreenRequest::TryAgain { compartment } => Some(Input::TryAgain { compartment }),
             ScreenRequest::NotTaken { compartment } => Some(Input::NotTaken { compartment }),
             ScreenRequest::Logout { session } => Some(Input::StaffLogout { session }),

@@ -10,7 +10,8 @@ use cabinet_agent::boards::boot_clock;
 use cabinet_agent::screen::{Notes, Screen, ScreenError, ScreenRequest, ScreenView};
 use cabinet_agent::settings::ScreenSection;
 use cabinet_core::{
-    CompartmentView, EntryRefusal, EntryResult, ScreenNote, SessionId, UnwantedOrder, View, WaitingOrder,
+    CompartmentView, DepositRefusal, DepositWish, EntryRefusal, EntryResult, ScreenNote, SessionId, UnwantedOrder,
+    View, WaitingOrder,
 };
 use reqwest::header::{CONTENT_TYPE, HOST, ORIGIN};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
@@ -148,6 +149,7 @@ fn screen_view() -> ScreenView {
         loading: false,
         missing: false,
         walk_in: false,
+        deposit: None,
     };
     let unwanted = UnwantedOrder { order: "pos/A3".parse().unwrap(), compartment: door(7), why: TakeBack::Overdue };
     ScreenView { view, waiting: vec![order], unwanted: vec![unwanted] }
@@ -162,6 +164,7 @@ async fn pages_need_no_key_and_forbid_everything_foreign() {
         ("/cabinet.js", "text/javascript"),
         ("/parts.js", "text/javascript"),
         ("/staff.js", "text/javascript"),
+        ("/deposit.js", "text/javascript"),
         ("/texts.js", "text/javascript"),
         ("/style.css", "text/css"),
     ] {
@@ -275,6 +278,7 @@ async fn malformed_calls_are_refused_before_the_main_loop_hears_of_them() {
     let json = |body: &str| enter(body).header(CONTENT_TYPE, "application/json");
     let good = r#"{"secret":"12345678"}"#;
     let all = |body: Value| world.post("/api/open-all", &body).header("x-staff-session", SESSION.to_string());
+    let deposit = |body: Value| world.post("/api/deposit", &body).header("x-staff-session", SESSION.to_string());
     let load = |body: Value| world.post("/api/load", &body).header("x-staff-session", SESSION.to_string());
     let walk_in = |body: Value| world.post("/api/walk-in", &body).header("x-staff-session", SESSION.to_string());
     let cases = [
@@ -326,6 +330,9 @@ async fn malformed_calls_are_refused_before_the_main_loop_hears_of_them() {
         (all(json!({ "confirm": "yes" })), StatusCode::BAD_REQUEST),
         (all(json!({ "confirm": "Open all doors" })), StatusCode::BAD_REQUEST),
         (world.post("/api/look", &json!({ "compartment": 7 })), StatusCode::UNAUTHORIZED),
+        (world.post("/api/deposit", &json!({ "wish": "inside" })), StatusCode::UNAUTHORIZED),
+        (deposit(json!({ "wish": "everything" })), StatusCode::BAD_REQUEST),
+        (deposit(json!({})), StatusCode::BAD_REQUEST),
         (world.post("/api/again", &json!({ "compartment": 0 })), StatusCode::BAD_REQUEST),
         (world.post("/api/again", &json!({ "compartment": 1000 })), StatusCode::BAD_REQUEST),
     ];
@@ -348,6 +355,11 @@ async fn code_reaches_the_main_loop_and_its_result_comes_back() {
             json!({ "result": "opening", "compartments": [7, 9] }),
         ),
         (EntryResult::Refused(EntryRefusal::Wrong), json!({ "result": "refused", "reason": "wrong" })),
+        (
+            EntryResult::Depositing { session: SESSION, compartment: door(7) },
+            json!({ "result": "deposit", "session": SESSION.to_string(), "compartment": 7 }),
+        ),
+        (EntryResult::Refused(EntryRefusal::NoRoom), json!({ "result": "refused", "reason": "no_room" })),
         (EntryResult::SecondPartNeeded, json!({ "result": "second_part_needed" })),
         (EntryResult::Locked { until_boot_millis }, json!({ "result": "locked" })),
     ] {
@@ -452,6 +464,45 @@ async fn staff_requests_carry_their_session() {
             .await;
         assert_eq!(answer.status(), StatusCode::ACCEPTED, "{path}");
     }
+}
+
+#[tokio::test]
+async fn what_somebody_who_puts_an_order_in_presses_carries_their_session() {
+    let mut world = World::start();
+    for (word, meant) in [
+        ("too_small", DepositWish::TooSmall),
+        ("not_empty", DepositWish::NotEmpty),
+        ("again", DepositWish::Again),
+        ("inside", DepositWish::Inside),
+        ("give_up", DepositWish::GiveUp),
+    ] {
+        let request =
+            world.post("/api/deposit", &json!({ "wish": word })).header("x-staff-session", SESSION.to_string());
+        let answer = world
+            .with(request, |request| match request {
+                ScreenRequest::Deposit { session: SESSION, wish } => assert_eq!(wish, meant),
+                other => panic!("{word} became {other:?}"),
+            })
+            .await;
+        assert_eq!(answer.status(), StatusCode::ACCEPTED, "{word}");
+    }
+    world.notes.push(ScreenNote::Depositing { session: SESSION, compartment: door(9) });
+    world.notes.push(ScreenNote::AskDeposited { session: SESSION, compartment: door(9), empty: true });
+    world.notes.push(ScreenNote::DepositRefused { session: SESSION, reason: DepositRefusal::DoorOpen });
+    world.notes.push(ScreenNote::DepositOver { session: SESSION, compartment: door(9), stored: true });
+    let own = world.notes_after(0, Some(SESSION)).await;
+    assert_eq!(
+        own["notes"],
+        json!([
+            { "note": "depositing", "compartment": 9 },
+            { "note": "ask_deposited", "compartment": 9, "empty": true },
+            { "note": "deposit_refused", "reason": "door_open" },
+            { "note": "deposit_over", "compartment": 9, "stored": true },
+        ])
+    );
+    world.notes.push(ScreenNote::Closed { compartment: door(9) });
+    let public = json!({ "next": 5, "notes": [{ "note": "closed", "compartment": 9 }] });
+    assert_eq!(world.notes_after(0, None).await, public);
 }
 
 #[tokio::test]

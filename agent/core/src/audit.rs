@@ -101,6 +101,11 @@ impl CabinetCore {
         Ok(())
     }
 
+    /// Staff have said what is inside, and the book says the same by now.
+    pub(crate) fn audited_as_booked(&mut self, turn: &mut Turn, compartment: Compartment, staff: Name) {
+        self.audited(turn, compartment, Finding::AsBooked, staff);
+    }
+
     fn audited(&mut self, turn: &mut Turn, compartment: Compartment, found: Finding, staff: Name) {
         let Some(bay) = self.bays.get_mut(&compartment) else { return };
         let order = bay.content.order().cloned();

@@ -91,7 +91,8 @@ pub(crate) struct Bay {
     pub(crate) active: Option<ActiveUse>,
     pub(crate) offer: Option<Offer>,
     pub(crate) last_pulse: Option<LastPulse>,
-    /// When an opened and not closed collection counts as over without confirmation.
+    /// When an opened and not closed collection counts as over without confirmation, or a deposit behind a closed door of
+    /// which nobody says anything.
     pub(crate) unconfirmed_at: Option<u64>,
 }
 
@@ -208,7 +209,8 @@ impl Bay {
             | Content::Stored(_)
             | Content::Collecting(_)
             | Content::Leaving(_)
-            | Content::Retrieving(_) => None,
+            | Content::Retrieving(_)
+            | Content::Depositing(_) => None,
         }
     }
 
@@ -217,6 +219,7 @@ impl Bay {
         let opened = match &self.content {
             Content::Loading(content) => content.opened,
             Content::Retrieving(content) => content.opened,
+            Content::Depositing(content) => content.opened,
             Content::Free(_) | Content::Stored(_) => self.looker.is_some(),
             Content::Collecting(_) | Content::Leaving(_) | Content::Swapping(_) => false,
         };

@@ -6,8 +6,8 @@ use schemas::cbor::Blob;
 use schemas::crypto::codes::{DIGITS_MAX, DIGITS_MIN, at_rest};
 use schemas::ids::Name;
 use schemas::messages::{
-    Book, BookChange, CredentialId, CredentialKind, FleetMillis, OrderKey, PutCredential, PutOrder, PutStaff,
-    RefusalReason, Verifier,
+    Book, BookChange, CredentialId, CredentialKind, FleetMillis, OrderKey, PutCredential, PutDeposit, PutOrder,
+    PutStaff, RefusalReason, Verifier,
 };
 use schemas::step::Table;
 use serde::Serialize;
@@ -162,7 +162,8 @@ impl HeldBook {
                 | BookChange::DropCredential(_)
                 | BookChange::PutStaff(_)
                 | BookChange::DropStaff(_)
-                | BookChange::Rules(_) => None,
+                | BookChange::Rules(_)
+                | BookChange::PutDeposit(_) => None,
             })
             .collect();
         self.orders.retain(|order, row| put.contains(order) || inside.contains(order) || row.is_own());
@@ -186,7 +187,8 @@ impl HeldBook {
             BookChange::DropOrder(drop) => {
                 self.orders.remove(&drop.order);
             }
-            BookChange::PutCredential(put) => return self.put_credential(put, binding),
+            BookChange::PutCredential(put) => return self.put_credential(put, false, binding),
+            BookChange::PutDeposit(put) => return self.put_credential(as_credential(put), true, binding),
             BookChange::DropCredential(drop) => self.revoke(&drop.id, self.version),
             BookChange::PutStaff(put) => return self.put_staff(put, binding),
             BookChange::DropStaff(drop) => {
@@ -212,11 +214,18 @@ impl HeldBook {
             missing: held.and_then(|held| held.missing),
             take_back: put.take_back,
             walk_in: held.and_then(|held| held.walk_in.clone()).map(|own| WalkInRow { known: true, ..own }),
+            deposit: put.deposit,
         };
         self.orders.insert(put.order, row);
     }
 
-    fn put_credential(&mut self, put: PutCredential, binding: &Binding<'_>) -> Result<(), RefusalReason> {
+    /// `deposit`: it puts its order in. Such generations are counted apart, so neither kind outdates the other.
+    fn put_credential(
+        &mut self,
+        put: PutCredential,
+        deposit: bool,
+        binding: &Binding<'_>,
+    ) -> Result<(), RefusalReason> {
         // A verifier of another pepper can match nothing that is typed here. The whole book is refused, because the
         // fleet announces a code once its book is applied.
         if put.pepper != binding.pepper {
@@ -232,10 +241,10 @@ impl HeldBook {
         let done = held.is_some_and(|held| held.life == Life::Used);
         let mut orders = put.orders;
         orders.retain(|order| !done || self.orders.contains_key(order));
-        orders.retain(|order| self.newest_generation(order).is_none_or(|newest| newest <= put.generation));
+        orders.retain(|order| self.newest_generation(order, deposit).is_none_or(|newest| newest <= put.generation));
         let outdated = !done && orders.is_empty();
         orders.retain(|order| !self.orders.get(order).is_some_and(|row| row.over));
-        self.outdate(&orders, put.generation);
+        self.outdate(&orders, put.generation, deposit);
         for order in &orders {
             // Its code is made, so the fleet knows whom to tell.
             if let Some(row) = self.orders.get_mut(order) {
@@ -257,19 +266,22 @@ impl HeldBook {
             life,
             book: self.version,
             rights: put.rights,
+            deposit: deposit.then_some(true),
         };
         self.credentials.insert(put.id, row);
         Ok(())
     }
 
-    fn newest_generation(&self, order: &OrderKey) -> Option<u32> {
-        let live = self.credentials.values().filter(|row| row.life == Life::Live && row.orders.contains(order));
+    fn newest_generation(&self, order: &OrderKey, deposit: bool) -> Option<u32> {
+        let of_kind = self.credentials.values().filter(|row| row.is_deposit() == deposit);
+        let live = of_kind.filter(|row| row.life == Life::Live && row.orders.contains(order));
         live.map(|row| row.generation).max()
     }
 
     /// Older generations lose these orders. The same generation keeps them: digits and QR code of one order.
-    fn outdate(&mut self, orders: &[OrderKey], generation: u32) {
-        for row in self.credentials.values_mut().filter(|row| row.generation < generation && row.life == Life::Live) {
+    fn outdate(&mut self, orders: &[OrderKey], generation: u32, deposit: bool) {
+        let of_kind = self.credentials.values_mut().filter(|row| row.is_deposit() == deposit);
+        for row in of_kind.filter(|row| row.generation < generation && row.life == Life::Live) {
             row.orders.retain(|order| !orders.contains(order));
             if row.orders.is_empty() {
                 row.life = Life::Revoked;
@@ -384,6 +396,17 @@ impl HeldBook {
         }
     }
 
+    /// The order is inside: whoever was to put it in opens nothing more.
+    pub(crate) fn end_deposits(&mut self, turn: &mut Turn, order: &OrderKey) {
+        for (id, row) in &mut self.credentials {
+            if row.is_deposit() && row.orders.contains(order) {
+                row.orders.clear();
+                row.life = Life::Used;
+                turn.put(CREDENTIALS, credential_key(id), row);
+            }
+        }
+    }
+
     /// The order was collected or retrieved: no credential opens it again, not even shortly after its door was closed
     /// (product.md, acceptance 2). Who has left something behind needs staff. While the door stands open, the content of
     /// the compartment says the same, so a credential is used up from the moment its door was seen open.
@@ -401,6 +424,12 @@ impl HeldBook {
             turn.put(ORDERS, order_key(order), row);
         }
     }
+}
+
+fn as_credential(put: PutDeposit) -> PutCredential {
+    let PutDeposit { id, kind, verifier, order, generation, expires, pepper } = put;
+    let (orders, needs_time) = (vec![order], false);
+    PutCredential { id, kind, verifier, orders, generation, expires, needs_time, pepper, rights: None }
 }
 
 fn write_difference<K: Ord, V: PartialEq + Serialize>(

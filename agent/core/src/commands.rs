@@ -115,9 +115,10 @@ impl CabinetCore {
         if !left && unlock.expects != Expect::of(bay.content.order()) {
             return Err(RefusalReason::WrongContent);
         }
-        // Staff who may still press "try again" hold the order in their hands: it must not end up in a door that the
+        // Whoever may still press "try again" holds the order in their hands: it must not end up in a door that the
         // command has opened for something else.
-        let loading = bay.offer.as_ref().is_some_and(|offer| matches!(offer.row.purpose, Purpose::Load(_)));
+        let loads = |purpose: &Purpose| matches!(purpose, Purpose::Load(_) | Purpose::Deposit(_));
+        let loading = bay.offer.as_ref().is_some_and(|offer| loads(&offer.row.purpose));
         if bay.active.is_some() || loading || self.commands.is_full(now) {
             return Err(RefusalReason::Busy);
         }
@@ -144,9 +145,12 @@ impl CabinetCore {
         active
             .filter_map(|active| match &active.row.purpose {
                 Purpose::Command(by) => Some(by.id),
-                Purpose::Collect(_) | Purpose::Load(_) | Purpose::Retrieve(_) | Purpose::Look(_) | Purpose::Swap(_) => {
-                    None
-                }
+                Purpose::Collect(_)
+                | Purpose::Load(_)
+                | Purpose::Retrieve(_)
+                | Purpose::Look(_)
+                | Purpose::Swap(_)
+                | Purpose::Deposit(_) => None,
             })
             .collect()
     }

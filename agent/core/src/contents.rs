@@ -7,7 +7,10 @@ use schemas::messages::{
 };
 
 use crate::core::CabinetCore;
-use crate::records::{Collecting, Content, Free, Leaving, Life, Loading, Purpose, Retrieving, Stored, Swapping};
+use crate::deposit::DEPOSIT_ANSWER_MILLIS;
+use crate::records::{
+    Collecting, Content, Depositing, Free, Leaving, Life, Loading, Purpose, Retrieving, Stored, Swapping,
+};
 use crate::tables::{BAYS, bay_key};
 use crate::turn::Turn;
 use crate::{DoorSeen, ScreenNote};
@@ -16,10 +19,18 @@ use crate::{DoorSeen, ScreenNote};
 pub const UNCONFIRMED_MILLIS: u64 = 900_000;
 
 impl Content {
-    /// When a collection that began now counts as over although its door was not closed.
+    /// When a collection that began now counts as over although its door was not closed, or a deposit is no longer waited for.
     pub(crate) fn unconfirmed_at(&self, now: u64) -> Option<u64> {
-        let goes_on = matches!(self, Self::Collecting(content) if content.stays != Some(true));
-        goes_on.then_some(now + UNCONFIRMED_MILLIS)
+        match self {
+            Self::Collecting(content) => (content.stays != Some(true)).then_some(now + UNCONFIRMED_MILLIS),
+            Self::Depositing(content) => content.opened.then_some(now + DEPOSIT_ANSWER_MILLIS),
+            Self::Free(_)
+            | Self::Loading(_)
+            | Self::Stored(_)
+            | Self::Leaving(_)
+            | Self::Retrieving(_)
+            | Self::Swapping(_) => None,
+        }
     }
 }
 
@@ -80,6 +91,12 @@ impl CabinetCore {
                     self.ask_swapped(turn, compartment);
                 }
             }
+            (Purpose::Deposit(by), Content::Depositing(content)) if content.order == by.order => {
+                self.set_content(turn, compartment, Depositing { opened: true, ..content });
+                if blind {
+                    self.ask_deposited(turn, compartment);
+                }
+            }
             (Purpose::Look(by), Content::Free(_) | Content::Stored(_)) => {
                 self.looks(turn, compartment, by.staff.clone())
             }
@@ -91,6 +108,7 @@ impl CabinetCore {
     pub(crate) fn never_unlocked(&mut self, turn: &mut Turn, compartment: Compartment) {
         match self.bays.get(&compartment).map(|bay| bay.content.clone()) {
             Some(Content::Loading(content)) if !content.opened => self.abort_load(turn, compartment, content.order),
+            Some(Content::Depositing(content)) if !content.opened => self.abort_load(turn, compartment, content.order),
             Some(Content::Retrieving(content)) if !content.opened => self.put_back(turn, compartment, content),
             Some(Content::Swapping(content)) if !content.opened => {
                 self.set_content(turn, compartment, Stored { order: content.order });
@@ -119,6 +137,7 @@ impl CabinetCore {
             (Purpose::Load(by), Content::Loading(content)) => content.order == by.order,
             (Purpose::Retrieve(by), Content::Retrieving(content)) => content.order == by.order,
             (Purpose::Swap(by), Content::Swapping(content)) => content.order == by.order,
+            (Purpose::Deposit(by), Content::Depositing(content)) => content.order == by.order,
             (Purpose::Look(_), content) => content.may_be_looked_into(),
             _ => false,
         }
@@ -145,6 +164,13 @@ impl CabinetCore {
                     turn.note(ScreenNote::AskLoaded { order: content.order, compartment, empty });
                 }
             }
+            Content::Depositing(content) if content.opened => {
+                if occupancy == Occupancy::Occupied {
+                    self.deposited(turn, compartment, content, true);
+                } else if just_closed {
+                    self.ask_deposited(turn, compartment);
+                }
+            }
             Content::Collecting(content) if self.has_stayed(&content, occupancy) => {
                 self.not_taken(turn, compartment, content);
             }
@@ -167,7 +193,11 @@ impl CabinetCore {
                 self.require_audit(turn, compartment, Some(content.order));
             }
             Content::Swapping(_) if just_closed => self.ask_swapped(turn, compartment),
-            Content::Loading(_) | Content::Retrieving(_) | Content::Stored(_) | Content::Swapping(_) => {}
+            Content::Loading(_)
+            | Content::Retrieving(_)
+            | Content::Stored(_)
+            | Content::Swapping(_)
+            | Content::Depositing(_) => {}
         }
     }
 
@@ -213,6 +243,7 @@ impl CabinetCore {
     ) {
         self.set_content(turn, compartment, Stored { order: order.clone() });
         self.book.set_missing(turn, &order, false);
+        self.book.end_deposits(turn, &order);
         self.remember_stored(&staff, &order);
         self.record(turn, StoredFact { order: order.clone(), compartment, by, staff });
         turn.note(ScreenNote::Stored { order, compartment });
@@ -221,6 +252,7 @@ impl CabinetCore {
     pub(crate) fn abort_load(&mut self, turn: &mut Turn, compartment: Compartment, order: OrderKey) {
         self.set_content(turn, compartment, Free {});
         self.record(turn, LoadAborted { order: order.clone(), compartment });
+        self.end_deposit_session(turn, compartment, &order, false);
         // The contact may have missed the door, the sensor has not missed the goods.
         if self.bays.get(&compartment).is_some_and(|bay| bay.occupancy == Occupancy::Occupied) {
             self.require_audit(turn, compartment, Some(order.clone()));

@@ -9,6 +9,7 @@ use crate::bay::Bay;
 use crate::book::HeldBook;
 use crate::challenges::Challenges;
 use crate::commands::Commands;
+use crate::deposit::Deposits;
 use crate::emergency::Emergency;
 use crate::entry::{Entries, Who};
 use crate::keyset::{Keys, Refused};
@@ -47,6 +48,7 @@ pub struct CabinetCore {
     pub(crate) lockout: Lockout,
     pub(crate) entries: Entries,
     pub(crate) sessions: Sessions,
+    pub(crate) deposits: Deposits,
     pub(crate) emergency: Emergency,
     pub(crate) silent_boards: BTreeSet<u32>,
     /// What is left of the disk is for orders that are inside.
@@ -107,6 +109,7 @@ impl CabinetCore {
                 self.handle_confirm(turn, session, compartment, inside);
             }
             Input::NotTaken { compartment } => self.handle_not_taken(turn, compartment),
+            Input::Deposit { session, wish } => self.handle_deposit(turn, session, wish),
             Input::TryAgain { compartment } => self.handle_try_again(turn, compartment),
             Input::Door { compartment, door, occupancy } => self.handle_door(turn, compartment, door, occupancy),
             Input::PulseResult { pulse, sent } => self.handle_pulse_result(turn, pulse, sent),
@@ -130,6 +133,7 @@ impl CabinetCore {
             self.clock.floor_due(),
             self.entries.deadline(),
             self.sessions.deadline(),
+            self.deposits.deadline(),
             self.emergency.deadline(),
             self.end.as_ref().and_then(|end| end.deadline(self.now)),
         ];
@@ -143,6 +147,7 @@ impl CabinetCore {
             self.use_due(turn, compartment);
             self.offer_due(turn, compartment);
             self.collection_due(turn, compartment);
+            self.deposit_due(turn, compartment);
             self.held_due(turn, compartment);
         }
         if self.lockout.tick(turn.now) {
@@ -154,6 +159,7 @@ impl CabinetCore {
         self.emergency_due(turn);
         self.entries_due(turn);
         self.sessions_due(turn);
+        self.deposits.end_due(turn.now);
         self.link_due(turn);
     }
 

@@ -58,6 +58,11 @@ pub enum EntryResult {
     Opening {
         compartments: Vec<Compartment>,
     },
+    /// A deposit code: this door is being opened, or stands open still.
+    Depositing {
+        session: SessionId,
+        compartment: Compartment,
+    },
     Refused(EntryRefusal),
     /// Typing is locked; QR codes work on.
     Locked {
@@ -90,6 +95,26 @@ pub enum EntryRefusal {
     OutOfService,
     /// Staff found its compartment empty.
     Missing,
+    /// Nothing that the order to be put in would fit into is free.
+    NoRoom,
+}
+
+/// Why something that is asked for an order on its way in is not done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DepositRefusal {
+    /// It is over: enter the code again.
+    NoSession,
+    /// The door is just being opened, or may be tried again.
+    Busy,
+    /// Close the door first.
+    DoorOpen,
+    /// Something may be inside: have the door opened again first.
+    DoorClosed,
+    /// Nothing free, closed and in service that fits.
+    NoFittingCompartment,
+    /// Enough compartments were opened for it.
+    TooOften,
 }
 
 /// Why staff cannot do something.
@@ -169,6 +194,27 @@ pub enum ScreenNote {
     StaffRefused {
         session: SessionId,
         reason: StaffRefusal,
+    },
+    /// A door is being opened for whoever puts an order in: another one, or the same once more.
+    Depositing {
+        session: SessionId,
+        compartment: Compartment,
+    },
+    /// Did they put it in? `empty`: a sensor says that nothing is inside.
+    AskDeposited {
+        session: SessionId,
+        compartment: Compartment,
+        empty: bool,
+    },
+    /// It is stored, or the compartment is free again.
+    DepositOver {
+        session: SessionId,
+        compartment: Compartment,
+        stored: bool,
+    },
+    DepositRefused {
+        session: SessionId,
+        reason: DepositRefusal,
     },
     /// Is it inside? `empty`: a sensor says that nothing is.
     AskLoaded {

@@ -135,6 +135,9 @@ impl CabinetCore {
         let Some(row) = self.book.credential(&id).cloned() else {
             return EntryResult::Refused(EntryRefusal::Wrong);
         };
+        if row.is_deposit() {
+            return self.use_deposit(turn, id, &row);
+        }
         let opening = valid(&row).and_then(|()| self.behind(turn, &row));
         match opening {
             Ok(compartments) => {
@@ -145,15 +148,22 @@ impl CabinetCore {
                 }
                 EntryResult::Opening { compartments: compartments.into_iter().map(|(number, _)| number).collect() }
             }
-            Err(refusal) => {
-                if let Some(reason) = reported(refusal)
-                    && self.refusals.admit_credential(id, reason, turn.now)
-                {
-                    self.record(turn, CredentialRefused { id, reason });
-                }
-                EntryResult::Refused(refusal)
-            }
+            Err(refusal) => self.refuse_credential(turn, id, refusal),
         }
+    }
+
+    pub(crate) fn refuse_credential(
+        &mut self,
+        turn: &mut Turn,
+        id: CredentialId,
+        refusal: EntryRefusal,
+    ) -> EntryResult {
+        if let Some(reason) = reported(refusal)
+            && self.refusals.admit_credential(id, reason, turn.now)
+        {
+            self.record(turn, CredentialRefused { id, reason });
+        }
+        EntryResult::Refused(refusal)
     }
 
     /// Whether a right that ends then, and may need the time to be known, holds now.
@@ -198,7 +208,7 @@ impl CabinetCore {
                 Err((EntryRefusal::OutOfService, Some(bay.number())))
             }
             Content::Stored(_) => Ok(bay.number()),
-            Content::Free(_) | Content::Loading(_) => Err((EntryRefusal::NotHere, None)),
+            Content::Free(_) | Content::Loading(_) | Content::Depositing(_) => Err((EntryRefusal::NotHere, None)),
             Content::Collecting(_) | Content::Leaving(_) => Err((EntryRefusal::Used, None)),
             Content::Retrieving(_) => Err((EntryRefusal::Revoked, None)),
             // Somebody was interrupted, and only staff can tell where it is.
@@ -221,7 +231,7 @@ impl CabinetCore {
     }
 }
 
-fn valid(row: &CredentialRow) -> Result<(), EntryRefusal> {
+pub(crate) fn valid(row: &CredentialRow) -> Result<(), EntryRefusal> {
     match row.life {
         Life::Used => Err(EntryRefusal::Used),
         Life::Revoked => Err(EntryRefusal::Revoked),
@@ -237,6 +247,7 @@ fn reported(refusal: EntryRefusal) -> Option<RefusalReason> {
         EntryRefusal::Revoked => Some(RefusalReason::Revoked),
         EntryRefusal::TimeUnknown => Some(RefusalReason::TimeUnknown),
         EntryRefusal::OutOfService | EntryRefusal::Missing => Some(RefusalReason::OutOfService),
+        EntryRefusal::NoRoom => Some(RefusalReason::NoFittingCompartment),
         EntryRefusal::Wrong | EntryRefusal::Busy | EntryRefusal::NotHere => None,
     }
 }

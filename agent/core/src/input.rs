@@ -46,6 +46,22 @@ impl FromStr for SessionId {
     }
 }
 
+/// What whoever puts an order in presses on the screen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DepositWish {
+    /// A larger compartment, please.
+    TooSmall,
+    /// Something is in there already: another one, please.
+    NotEmpty,
+    /// Open the same door once more.
+    Again,
+    /// Answers `ScreenNote::AskDeposited`: it is inside.
+    Inside,
+    /// Nothing is inside, and nothing comes.
+    GiveUp,
+}
+
 /// Everything that can happen to a cabinet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Input {
@@ -147,6 +163,11 @@ pub enum Input {
     /// Whoever opened this door by the credential of a bundle leaves what is inside.
     NotTaken {
         compartment: Compartment,
+    },
+    /// Of a session that `EntryResult::Depositing` began.
+    Deposit {
+        session: SessionId,
+        wish: DepositWish,
     },
     /// The person pressed "try again" after `ScreenNote::PushDoor`.
     TryAgain {

@@ -20,7 +20,7 @@
 //! | what may be loaded and what opens it | `book` |
 //! | one pulse for one use, one outcome for each | `uses` |
 //! | doors, and what they say about the content | `bay`, `doors`, `contents` |
-//! | people at the screen | `entry`, `lockout`, `staff`, `walk_in`, `audit`, `swap`, `emergency` |
+//! | people at the screen | `entry`, `deposit`, `lockout`, `staff`, `walk_in`, `audit`, `swap`, `emergency` |
 //! | the end of a cabinet | `wipe` |
 
 mod audit;
@@ -34,6 +34,7 @@ mod commands;
 mod config;
 mod contents;
 mod core;
+mod deposit;
 mod doors;
 mod draws;
 mod effect;
@@ -65,9 +66,10 @@ pub use commands::COMMANDS_MAX;
 pub use config::{CompartmentConfig, Config, DeviceKey, MachineStart, Moment};
 pub use contents::UNCONFIRMED_MILLIS;
 pub use core::CabinetCore;
-pub use effect::{Effect, EntryRefusal, EntryResult, ScreenNote, StaffRefusal};
+pub use deposit::{DEPOSIT_ANSWER_MILLIS, DEPOSIT_IDLE_MILLIS, DEPOSIT_MOVES_MAX};
+pub use effect::{DepositRefusal, Effect, EntryRefusal, EntryResult, ScreenNote, StaffRefusal};
 pub use emergency::APART_MILLIS;
-pub use input::{DoorSeen, Input, SessionId};
+pub use input::{DepositWish, DoorSeen, Input, SessionId};
 pub use lockout::{LOCK_MILLIS, WRONG_A_DAY_MAX, WRONG_MAX};
 pub use open::OpenError;
 pub use outbox::{HISTORY, OUTBOX_MAX, OUTBOX_WINDOW};

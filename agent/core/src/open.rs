@@ -189,6 +189,7 @@ fn load(config: Config, identity: Identity, rows: &Rows<'_>, now: u64) -> Result
         lockout: Lockout::open(rows.meta(LOCKOUT_KEY)?, now),
         entries: Default::default(),
         sessions: Default::default(),
+        deposits: Default::default(),
         emergency: Default::default(),
         silent_boards: Default::default(),
         told: None,

@@ -4,7 +4,7 @@ use schemas::cbor::Blob;
 use schemas::ids::Name;
 use schemas::messages::{
     Actor, ActorCommand, ActorCredential, ActorStaff, Attributes, BundleRight, Category, CommandId, Compartment,
-    CredentialId, CredentialKind, Epoch, FleetMillis, Instance, OrderKey, Roots, Salt, Size, TakeBack,
+    CredentialId, CredentialKind, DepositKind, Epoch, FleetMillis, Instance, OrderKey, Roots, Salt, Size, TakeBack,
 };
 use schemas::{cbor_code, cbor_map, cbor_union};
 
@@ -95,6 +95,8 @@ rows! {
         6 opt => missing: Option<bool>,
         7 opt => take_back: Option<TakeBack>,
         20 opt => walk_in: Option<WalkInRow>,
+        /// Who puts it in, if it is not staff.
+        23 opt => deposit: Option<DepositKind>,
     }
     CredentialRow {
         1 => kind: CredentialKind,
@@ -110,6 +112,8 @@ rows! {
         8 => book: u64,
         /// Of a bundle: what holds for each of its orders.
         11 opt => rights: Option<Vec<BundleRight>>,
+        /// True: it puts its one order in, and never opens what is inside.
+        22 opt => deposit: Option<bool>,
     }
     /// HMACs under the device key, of the PIN's verifier and the badge's.
     StaffRow { 1 => at_rest: Blob, 2 opt => until: Option<FleetMillis>, 3 opt => badge: Option<Blob> }
@@ -120,6 +124,7 @@ rows! {
     RetrieveUse { 1 => staff: Name, 2 => order: OrderKey }
     LookUse { 1 => staff: Name }
     SwapUse { 1 => staff: Name, 2 => order: OrderKey }
+    DepositUse { 1 => credential: CredentialId, 2 => order: OrderKey }
     /// A use of an authority: journalled before its pulse, removed with its outcome.
     UseRow {
         /// Number of the newest pulse that it asked for.
@@ -152,6 +157,8 @@ rows! {
     /// Staff exchange the order with that of another compartment. `opened`: its door was unlocked, so either of the two may be
     /// inside, or none.
     Swapping { 1 => order: OrderKey, 2 => with: Compartment, 3 => staff: Name, 4 => opened: bool }
+    /// Somebody puts the order in by a deposit code. `opened`: its door was unlocked, so something may be inside.
+    Depositing { 1 => order: OrderKey, 2 => credential: CredentialId, 3 => opened: bool }
 
     BayRow {
         1 => content: Content,
@@ -190,6 +197,7 @@ cbor_union! {
         4 => Retrieve(RetrieveUse),
         5 => Look(LookUse),
         6 => Swap(SwapUse),
+        22 => Deposit(DepositUse),
     }
 }
 
@@ -204,6 +212,13 @@ cbor_union! {
         5 => Leaving(Leaving),
         6 => Retrieving(Retrieving),
         7 => Swapping(Swapping),
+        22 => Depositing(Depositing),
+    }
+}
+
+impl CredentialRow {
+    pub(crate) fn is_deposit(&self) -> bool {
+        self.deposit == Some(true)
     }
 }
 
@@ -229,6 +244,7 @@ impl Purpose {
             Self::Retrieve(by) => ActorStaff { name: by.staff.clone() }.into(),
             Self::Look(by) => ActorStaff { name: by.staff.clone() }.into(),
             Self::Swap(by) => ActorStaff { name: by.staff.clone() }.into(),
+            Self::Deposit(by) => ActorCredential { id: by.credential }.into(),
         }
     }
 
@@ -239,6 +255,7 @@ impl Purpose {
             Self::Load(by) => Some(&by.order),
             Self::Retrieve(by) => Some(&by.order),
             Self::Swap(by) => Some(&by.order),
+            Self::Deposit(by) => Some(&by.order),
         }
     }
 }
@@ -250,6 +267,7 @@ impl Content {
             Self::Free(_) | Self::Stored(_) | Self::Leaving(_) => true,
             Self::Loading(content) => content.opened,
             Self::Retrieving(content) => content.opened,
+            Self::Depositing(content) => content.opened,
             Self::Collecting(_) | Self::Swapping(_) => false,
         }
     }
@@ -263,6 +281,7 @@ impl Content {
             Self::Leaving(content) => Some(&content.order),
             Self::Retrieving(content) => Some(&content.order),
             Self::Swapping(content) => Some(&content.order),
+            Self::Depositing(content) => Some(&content.order),
         }
     }
 }

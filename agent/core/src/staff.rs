@@ -147,7 +147,7 @@ impl CabinetCore {
 
     /// The order goes elsewhere: its compartment is free, and nobody tries its door again for this loading. An offer that
     /// stayed would end with the next loading there, and take that for its own.
-    fn leave_smaller(&mut self, turn: &mut Turn, order: &OrderKey) {
+    pub(crate) fn leave_smaller(&mut self, turn: &mut Turn, order: &OrderKey) {
         let Some(smaller) = self.compartment_of(order) else { return };
         self.end_offer(turn, smaller);
         if self.compartment_of(order) == Some(smaller) {
@@ -170,7 +170,8 @@ impl CabinetCore {
                 | Content::Collecting(_)
                 | Content::Leaving(_)
                 | Content::Retrieving(_)
-                | Content::Swapping(_) => return Err(StaffRefusal::AlreadyHere),
+                | Content::Swapping(_)
+                | Content::Depositing(_) => return Err(StaffRefusal::AlreadyHere),
             }
         }
         if row.over {
@@ -245,7 +246,8 @@ impl CabinetCore {
                         | Content::Loading(_)
                         | Content::Stored(_)
                         | Content::Collecting(_)
-                        | Content::Swapping(_),
+                        | Content::Swapping(_)
+                        | Content::Depositing(_),
                     )
                     | None => (false, None),
                 };
@@ -265,9 +267,11 @@ impl CabinetCore {
         match &bay.content {
             _ if bay.active.is_some() => Err(StaffRefusal::Busy),
             Content::Stored(_) | Content::Leaving(_) | Content::Retrieving(_) => Ok(bay.number()),
-            Content::Free(_) | Content::Loading(_) | Content::Collecting(_) | Content::Swapping(_) => {
-                Err(StaffRefusal::Busy)
-            }
+            Content::Free(_)
+            | Content::Loading(_)
+            | Content::Collecting(_)
+            | Content::Swapping(_)
+            | Content::Depositing(_) => Err(StaffRefusal::Busy),
         }
     }
 
@@ -297,6 +301,7 @@ impl CabinetCore {
                 self.store(turn, compartment, held.order, StoredBy::Staff, staff);
             }
             Content::Loading(held) if held.opened => self.abort_load(turn, compartment, held.order),
+            Content::Depositing(held) if held.opened => self.settle_deposit(turn, compartment, held, inside, staff),
             Content::Retrieving(held) if held.opened && inside => self.put_back(turn, compartment, held),
             Content::Retrieving(held) if held.opened => self.taken_back(turn, compartment, held, staff),
             Content::Leaving(held) if !inside => self.retrieved(turn, compartment, held.order, staff),
@@ -305,7 +310,8 @@ impl CabinetCore {
             | Content::Collecting(_)
             | Content::Leaving(_)
             | Content::Retrieving(_)
-            | Content::Swapping(_) => return Err(StaffRefusal::UnknownOrder),
+            | Content::Swapping(_)
+            | Content::Depositing(_) => return Err(StaffRefusal::UnknownOrder),
         }
         Ok(())
     }
@@ -347,6 +353,7 @@ impl CabinetCore {
                 loading: loading == Some(true),
                 missing: row.missing == Some(true),
                 walk_in: order.is_walk_in(),
+                deposit: row.deposit,
             })
         })
         .collect()
@@ -369,12 +376,21 @@ fn is_at_work(bays: &BTreeMap<Compartment, Bay>, name: &Name) -> bool {
             Content::Loading(held) => Some(&held.staff),
             Content::Retrieving(held) => Some(&held.staff),
             Content::Swapping(held) => Some(&held.staff),
-            Content::Free(_) | Content::Stored(_) | Content::Collecting(_) | Content::Leaving(_) => None,
+            Content::Free(_)
+            | Content::Stored(_)
+            | Content::Collecting(_)
+            | Content::Leaving(_)
+            | Content::Depositing(_) => None,
         };
         let looks = match bay.active.as_ref().map(|active| &active.row.purpose) {
             Some(Purpose::Look(by)) => by.staff == *name,
             Some(
-                Purpose::Command(_) | Purpose::Collect(_) | Purpose::Load(_) | Purpose::Retrieve(_) | Purpose::Swap(_),
+                Purpose::Command(_)
+                | Purpose::Collect(_)
+                | Purpose::Load(_)
+                | Purpose::Retrieve(_)
+                | Purpose::Swap(_)
+                | Purpose::Deposit(_),
             )
             | None => false,
         };

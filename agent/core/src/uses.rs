@@ -152,7 +152,7 @@ impl CabinetCore {
             self.require_audit(turn, compartment, order);
         }
         match &row.purpose {
-            Purpose::Load(_) | Purpose::Retrieve(_) | Purpose::Look(_) | Purpose::Swap(_) => {
+            Purpose::Load(_) | Purpose::Retrieve(_) | Purpose::Look(_) | Purpose::Swap(_) | Purpose::Deposit(_) => {
                 self.unlocked(turn, compartment, &row.purpose, false)
             }
             Purpose::Collect(_) | Purpose::Command(_) => {}

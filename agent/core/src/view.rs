@@ -1,7 +1,7 @@
 //! What a screen shows. No secrets.
 
 use schemas::ids::CabinetId;
-use schemas::messages::{Category, Compartment, DoorState, Occupancy, OrderKey, Size, TakeBack};
+use schemas::messages::{Category, Compartment, DepositKind, DoorState, Occupancy, OrderKey, Size, TakeBack};
 use serde::Serialize;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -72,4 +72,6 @@ pub struct WaitingOrder {
     pub missing: bool,
     /// Staff began it here, and may give it up while it is in no compartment.
     pub walk_in: bool,
+    /// Somebody else is to put it in; staff may.
+    pub deposit: Option<DepositKind>,
 }

@@ -57,6 +57,7 @@ impl CabinetCore {
             category,
             wants,
             reserved: None,
+            deposit: None,
             over: false,
             missing: None,
             take_back: None,

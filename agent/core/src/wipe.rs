@@ -133,6 +133,7 @@ impl CabinetCore {
             | Input::TryAgain { .. }
             | Input::NotTaken { .. }
             | Input::PulseResult { .. }
+            | Input::Deposit { .. }
             | Input::Board { .. }
             | Input::WalkIn { .. }
             | Input::DropWalkIn { .. } => {}

@@ -3,7 +3,9 @@
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use cabinet_core::{CompartmentView, EntryRefusal, EntryResult, ScreenNote, StaffRefusal, UnwantedOrder, WaitingOrder};
+use cabinet_core::{
+    CompartmentView, DepositRefusal, EntryRefusal, EntryResult, ScreenNote, StaffRefusal, UnwantedOrder, WaitingOrder,
+};
 use schemas::ids::{CabinetId, Name};
 use schemas::messages::{Compartment, DoorState, OrderKey};
 use schemas::phone::PhoneError;
@@ -71,6 +73,7 @@ impl IntoResponse for Refusal {
 #[serde(tag = "result", rename_all = "snake_case")]
 pub(super) enum EntryAnswer {
     Opening { compartments: Vec<Compartment> },
+    Deposit { session: String, compartment: Compartment },
     Refused { reason: EntryRefusal },
     Locked { millis: u64 },
     Staff { session: String, name: Name },
@@ -81,6 +84,9 @@ impl EntryAnswer {
     pub(super) fn new(result: EntryResult, boot_millis: u64) -> Self {
         match result {
             EntryResult::Opening { compartments } => Self::Opening { compartments },
+            EntryResult::Depositing { session, compartment } => {
+                Self::Deposit { session: session.to_string(), compartment }
+            }
             EntryResult::Refused(reason) => Self::Refused { reason },
             EntryResult::Locked { until_boot_millis } => {
                 Self::Locked { millis: until_boot_millis.saturating_sub(boot_millis) }
@@ -183,6 +189,10 @@ enum NoteAnswer {
     AskSwapped { compartments: [Compartment; 2] },
     SwapOver { compartments: [Compartment; 2], swapped: bool },
     StaffRefused { reason: StaffRefusal },
+    Depositing { compartment: Compartment },
+    AskDeposited { compartment: Compartment, empty: bool },
+    DepositOver { compartment: Compartment, stored: bool },
+    DepositRefused { reason: DepositRefusal },
     AskLoaded { order: OrderKey, compartment: Compartment, empty: bool },
     AskFound { compartment: Compartment, order: Option<OrderKey> },
     Audited { compartment: Compartment, found: &'static str },
@@ -210,6 +220,10 @@ impl From<ScreenNote> for NoteAnswer {
             ScreenNote::AskSwapped { compartments } => Self::AskSwapped { compartments },
             ScreenNote::SwapOver { compartments, swapped } => Self::SwapOver { compartments, swapped },
             ScreenNote::StaffRefused { session: _, reason } => Self::StaffRefused { reason },
+            ScreenNote::Depositing { session: _, compartment } => Self::Depositing { compartment },
+            ScreenNote::AskDeposited { session: _, compartment, empty } => Self::AskDeposited { compartment, empty },
+            ScreenNote::DepositOver { session: _, compartment, stored } => Self::DepositOver { compartment, stored },
+            ScreenNote::DepositRefused { session: _, reason } => Self::DepositRefused { reason },
             ScreenNote::AskLoaded { order, compartment, empty } => Self::AskLoaded { order, compartment, empty },
             ScreenNote::AskFound { compartment, order } => Self::AskFound { compartment, order },
             ScreenNote::Audited { compartment, found } => Self::Audited { compartment, found: found.as_str() },

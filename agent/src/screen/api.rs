@@ -10,7 +10,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, HeaderName, Request, StatusCode, Uri};
 use axum::response::Json;
 use axum::routing::{get, post};
-use cabinet_core::{EntryResult, NewWalkIn, SessionId};
+use cabinet_core::{DepositWish, EntryResult, NewWalkIn, SessionId};
 use schemas::api::AttributeFlags;
 use schemas::crypto::codes::Secret;
 use schemas::ids::OrderId;
@@ -27,6 +27,7 @@ use super::notes::Notes;
 use super::port::ScreenRequest;
 use crate::boards::BootClock;
 
+/// A session of staff, or of somebody who puts an order in.
 const SESSION_HEADER: HeaderName = HeaderName::from_static("x-staff-session");
 const BODY_MAX: usize = 4 * 1024;
 const BODY_TIME: Duration = Duration::from_secs(5);
@@ -60,6 +61,7 @@ pub(super) fn routes(desk: Arc<Desk>) -> Router {
         .route("/cleaning", post(cleaning))
         .route("/open-all", post(open_all))
         .route("/confirm", post(confirm))
+        .route("/deposit", post(deposit))
         .route("/again", post(again))
         .route("/not-taken", post(not_taken))
         .route("/logout", post(logout))
@@ -141,6 +143,12 @@ struct ConfirmSwapBody {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct DepositBody {
+    wish: DepositWish,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct DoorBody {
     compartment: Compartment,
 }
@@ -178,14 +186,14 @@ async fn staff(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Answer<
 }
 
 async fn load(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Result<StatusCode, Refusal> {
-    let session = staff_session(&request)?;
+    let session = own_session(&request)?;
     let LoadBody { order, larger } = read(request).await?;
     desk.tell(ScreenRequest::Load { session, order, larger }).await
 }
 
 /// A number that cannot be one is told at once, and nothing of it is kept.
 async fn walk_in(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Result<StatusCode, Refusal> {
-    let session = staff_session(&request)?;
+    let session = own_session(&request)?;
     let WalkInBody { phone, reference, size, category, wants } = read(request).await?;
     let typed = Zeroizing::new(phone);
     let phone = Phone::parse(&typed)?;
@@ -194,57 +202,63 @@ async fn walk_in(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Resul
 }
 
 async fn drop_walk_in(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Result<StatusCode, Refusal> {
-    let session = staff_session(&request)?;
+    let session = own_session(&request)?;
     let RetrieveBody { order } = read(request).await?;
     desk.tell(ScreenRequest::DropWalkIn { session, order }).await
 }
 
 async fn retrieve(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Result<StatusCode, Refusal> {
-    let session = staff_session(&request)?;
+    let session = own_session(&request)?;
     let RetrieveBody { order } = read(request).await?;
     desk.tell(ScreenRequest::Retrieve { session, order }).await
 }
 
 async fn undo(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Result<StatusCode, Refusal> {
-    let session = staff_session(&request)?;
+    let session = own_session(&request)?;
     let RetrieveBody { order } = read(request).await?;
     desk.tell(ScreenRequest::Undo { session, order }).await
 }
 
 async fn swap(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Result<StatusCode, Refusal> {
-    let session = staff_session(&request)?;
+    let session = own_session(&request)?;
     let SwapBody { one, other } = read(request).await?;
     desk.tell(ScreenRequest::Swap { session, one, other }).await
 }
 
 async fn confirm_swap(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Result<StatusCode, Refusal> {
-    let session = staff_session(&request)?;
+    let session = own_session(&request)?;
     let ConfirmSwapBody { compartment, swapped } = read(request).await?;
     desk.tell(ScreenRequest::ConfirmSwap { session, compartment, swapped }).await
 }
 
 async fn look(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Result<StatusCode, Refusal> {
-    let session = staff_session(&request)?;
+    let session = own_session(&request)?;
     let DoorBody { compartment } = read(request).await?;
     desk.tell(ScreenRequest::Look { session, compartment }).await
 }
 
 async fn cleaning(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Result<StatusCode, Refusal> {
-    let session = staff_session(&request)?;
+    let session = own_session(&request)?;
     let CleaningBody { compartment, needed } = read(request).await?;
     desk.tell(ScreenRequest::Cleaning { session, compartment, needed }).await
 }
 
 async fn open_all(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Result<StatusCode, Refusal> {
-    let session = staff_session(&request)?;
+    let session = own_session(&request)?;
     let OpenAllBody { confirm: OpenAllWord::OpenAllDoors } = read(request).await?;
     desk.tell(ScreenRequest::OpenAll { session }).await
 }
 
 async fn confirm(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Result<StatusCode, Refusal> {
-    let session = staff_session(&request)?;
+    let session = own_session(&request)?;
     let ConfirmBody { compartment, inside } = read(request).await?;
     desk.tell(ScreenRequest::Confirm { session, compartment, inside }).await
+}
+
+async fn deposit(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Result<StatusCode, Refusal> {
+    let session = own_session(&request)?;
+    let DepositBody { wish } = read(request).await?;
+    desk.tell(ScreenRequest::Deposit { session, wish }).await
 }
 
 async fn again(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Result<StatusCode, Refusal> {
@@ -258,7 +272,7 @@ async fn not_taken(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Res
 }
 
 async fn logout(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Result<StatusCode, Refusal> {
-    let session = staff_session(&request)?;
+    let session = own_session(&request)?;
     let Nothing {} = read(request).await?;
     desk.tell(ScreenRequest::Logout { session }).await
 }
@@ -320,7 +334,7 @@ fn secret(entry: Entry) -> Result<Secret, Refusal> {
     Secret::parse(&typed).map_err(|_| Refusal::NotACode)
 }
 
-fn staff_session(request: &Request<Body>) -> Result<SessionId, Refusal> {
+fn own_session(request: &Request<Body>) -> Result<SessionId, Refusal> {
     session(request.headers())?.ok_or(Refusal::NoSession)
 }
 

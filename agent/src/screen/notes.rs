@@ -154,6 +154,10 @@ impl Ring {
             | ScreenNote::Swapping { session, .. }
             | ScreenNote::OpeningAll { session, .. }
             | ScreenNote::StaffRefused { session, .. }
+            | ScreenNote::Depositing { session, .. }
+            | ScreenNote::AskDeposited { session, .. }
+            | ScreenNote::DepositOver { session, .. }
+            | ScreenNote::DepositRefused { session, .. }
             | ScreenNote::SessionEnded { session } => Audience::Sessions(vec![*session]),
             ScreenNote::AskLoaded { .. }
             | ScreenNote::AskFound { .. }

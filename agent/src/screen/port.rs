@@ -1,6 +1,6 @@
 //! What the screen asks of the agent's main loop.
 
-use cabinet_core::{EntryResult, NewWalkIn, SessionId, UnwantedOrder, View, WaitingOrder};
+use cabinet_core::{DepositWish, EntryResult, NewWalkIn, SessionId, UnwantedOrder, View, WaitingOrder};
 use schemas::crypto::codes::Secret;
 use schemas::messages::{Compartment, OrderKey};
 use tokio::sync::oneshot;
@@ -72,6 +72,11 @@ pub enum ScreenRequest {
     },
     NotTaken {
         compartment: Compartment,
+    },
+    /// Whoever puts an order in by a deposit code.
+    Deposit {
+        session: SessionId,
+        wish: DepositWish,
     },
     TryAgain {
         compartment: Compartment,

@@ -11,7 +11,9 @@ use std::collections::VecDeque;
 use schemas::api::NotificationKind;
 use schemas::cbor::Blob;
 use schemas::ids::{CabinetId, Name, TenantId};
-use schemas::messages::{Attributes, Category, Compartment, FleetMillis, Instance, OrderKey, Size, TakeBack};
+use schemas::messages::{
+    Attributes, Category, Compartment, DepositKind, FleetMillis, Instance, OrderKey, Size, TakeBack,
+};
 use schemas::step::numbered_key;
 use schemas::{cbor_code, cbor_map, cbor_union};
 
@@ -28,7 +30,14 @@ cbor_map! {
         4 => wants: Attributes,
         /// How long it is safe there, in milliseconds, if its backend has said so.
         5 opt => hold: Option<u64>,
+        /// Who puts it in, if it is not staff.
+        23 opt => deposit: Option<DepositKind>,
     }
+}
+cbor_map! {
+    /// Make the code for whoever brings the order, unless there is one.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) struct Invite { 1 => order: OrderKey, 2 => expires: FleetMillis }
 }
 cbor_map! {
     /// Make the credentials of a stored order, or let those that it has end at another moment.
@@ -126,6 +135,7 @@ cbor_union! {
         10 => Reissue(Reissue),
         11 => Unwant(Unwant),
         20 => Alter(Alter),
+        26 => Invite(Invite),
     }
 }
 
@@ -193,6 +203,22 @@ cbor_map! {
 }
 
 cbor_map! {
+    /// The cabinet holds the code for whoever brings the order: it may be announced.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) struct Invited {
+        1 => place: String,
+        2 => code: Blob,
+        3 => qr: Blob,
+        4 opt => until: Option<FleetMillis>,
+    }
+}
+cbor_map! {
+    /// Somebody came with the order, and nothing that fits was free.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) struct Full {}
+}
+
+cbor_map! {
     /// Since then the cabinet may not be able to open the order's door.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub(crate) struct Stalled { 1 => at: FleetMillis }
@@ -255,6 +281,8 @@ cbor_union! {
         30 => Gathered(Gathered),
         23 => WalkedIn(WalkedIn),
         24 => Dropped(Dropped),
+        26 => Invited(Invited),
+        27 => Full(Full),
     }
 }
 

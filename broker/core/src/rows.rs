@@ -72,7 +72,7 @@ cbor_map! {
         3 => order: OrderId,
         4 => at: FleetMillis,
         5 => cabinet: CabinetId,
-        6 => compartment: Compartment,
+        6 opt => compartment: Option<Compartment>,
         7 => place: String,
         8 => code: Blob,
         9 => qr: Blob,
@@ -198,11 +198,11 @@ fn notification(row: NotificationRow, code: &Secret, qr: &Secret) -> Notificatio
 fn instruction(kind: NotificationKind, row: &NotificationRow) -> String {
     let how = "Enter the code at the screen or show the QR code to the scanner.";
     let doors = row.doors.as_deref().unwrap_or_default();
+    let door = row.compartment.map_or_else(|| "A door opens.".to_owned(), |door| format!("Door {door} opens."));
     match kind {
-        NotificationKind::PickupCode => format!("{how} Door {} opens. Please close it again.", row.compartment),
-        NotificationKind::Reminder => {
-            format!("The order still waits. {how} Door {} opens. Please close it again.", row.compartment)
-        }
+        NotificationKind::PickupCode => format!("{how} {door} Please close it again."),
+        NotificationKind::Reminder => format!("The order still waits. {how} {door} Please close it again."),
+        NotificationKind::DepositCode => format!("{how} {door} Put the order in and close the door."),
         NotificationKind::BundleCode | NotificationKind::BundleChanged if !doors.is_empty() => {
             let changed = if kind == NotificationKind::BundleChanged { "The list has changed. " } else { "" };
             let mut places: BTreeMap<&str, Vec<String>> = BTreeMap::new();
@@ -235,7 +235,7 @@ mod tests {
             order: "A17".parse().unwrap(),
             at: 0,
             cabinet: "c1".parse().unwrap(),
-            compartment: Compartment::new(7).unwrap(),
+            compartment: Compartment::new(7),
             place: "Main Street 1".into(),
             code: Blob(vec![1]),
             qr: Blob(vec![2]),

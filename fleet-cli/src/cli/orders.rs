@@ -154,6 +154,7 @@ fn content(args: OrderPutArgs) -> anyhow::Result<OrderPut> {
         recipient,
         ready: !args.not_ready,
         hold_minutes: args.hold,
+        deposit: args.deposit,
     })
 }
 

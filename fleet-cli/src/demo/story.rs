@@ -83,7 +83,7 @@ impl Story {
         let door = self.load(timeline, "A17").await?;
         timeline.begin("the pickup code reaches the shop");
         let notification = self.notification().await?;
-        ensure!(notification.order.as_str() == "A17" && notification.compartment == door, "{notification:?}");
+        ensure!(notification.order.as_str() == "A17" && notification.compartment == Some(door), "{notification:?}");
         timeline.saw(
             "shop",
             &format!(

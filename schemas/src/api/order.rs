@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{CabinetId, OrderId};
-use crate::messages::{Attributes, Category, Size};
+use crate::messages::{Attributes, Category, DepositKind, Size};
 
 use super::Rfc3339;
 
@@ -80,6 +80,9 @@ pub struct OrderPut {
     /// How long its compartment is safe from other orders until it is loaded. Left out: as the fleet's settings say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold_minutes: Option<HoldMinutes>,
+    /// Who puts it in. Left out: staff do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deposit: Option<DepositKind>,
 }
 
 /// Longest that a compartment is held for an order: a week.

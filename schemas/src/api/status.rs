@@ -105,6 +105,8 @@ cbor_code! {
         0 => PickupCode = "pickup_code",
         /// A part of the window is over; with the same code.
         1 => Reminder = "reminder",
+        /// By which somebody puts the order in; no compartment is fixed for it yet.
+        2 => DepositCode = "deposit_code",
         /// The credential of a bundle, once every order of it that is to come is inside.
         10 => BundleCode = "bundle_code",
         /// What the same credential opens has changed: an order is not to be had any more, or one more is.
@@ -122,14 +124,16 @@ pub struct Notification {
     pub order: OrderId,
     pub at: Rfc3339,
     pub cabinet: CabinetId,
-    pub compartment: Compartment,
+    /// Left out with `deposit_code`: the cabinet chooses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compartment: Option<Compartment>,
     /// Where the cabinet stands, for a person.
     pub place: String,
     pub instruction: String,
     pub code: String,
     /// The same right as text for a QR code.
     pub qr: String,
-    /// The end of the order's window.
+    /// The end of the order's window; with `deposit_code` that of the code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Rfc3339>,
     /// Staff began it at the cabinet; no backend has announced it.

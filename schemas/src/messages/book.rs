@@ -6,7 +6,10 @@
 use crate::ids::Name;
 use crate::{cbor_code, cbor_map, cbor_union};
 
-use super::{Attributes, Category, Challenge, Compartment, CredentialId, Epoch, FleetMillis, OrderKey, Size, Verifier};
+use super::{
+    Attributes, Category, Challenge, Compartment, CredentialId, DepositKind, Epoch, FleetMillis, OrderKey, Size,
+    Verifier,
+};
 
 cbor_code! {
     pub enum CredentialKind {
@@ -24,6 +27,8 @@ cbor_code! {
         0 => Recalled = "recalled",
         /// Nobody has come for it. Whoever comes before staff do still gets it, as far as the code is good.
         1 => Overdue = "overdue",
+        /// A customer has left it for the business.
+        3 => DroppedOff = "dropped_off",
     }
 }
 
@@ -37,6 +42,8 @@ cbor_map! {
         4 => wants: Attributes,
         5 opt => reserved: Option<Compartment>,
         6 opt => take_back: Option<TakeBack>,
+        /// Who puts it in. Left out: staff.
+        9 opt => deposit: Option<DepositKind>,
     }
 }
 
@@ -75,6 +82,24 @@ cbor_map! {
         /// With a bundle: a right for each of its orders, instead of `expires` and `needs_time`, which say what holds for all
         /// of them. What its holder leaves inside stays there for the next time.
         11 opt => rights: Option<Vec<BundleRight>>,
+    }
+}
+
+cbor_map! {
+    /// A right to put this order into a compartment that is free. It is over once the order is stored, and opens nothing
+    /// with an order in it. [`DropCredential`] withdraws it.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct PutDeposit {
+        1 => id: CredentialId,
+        2 => kind: CredentialKind,
+        3 => verifier: Verifier,
+        4 => order: OrderKey,
+        /// Grows with each later one of the order; counted apart from its pickup codes.
+        5 => generation: u32,
+        /// Fleet time after which it is refused.
+        6 opt => expires: Option<FleetMillis>,
+        /// Pepper version that the verifier was made with.
+        7 => pepper: u32,
     }
 }
 
@@ -136,6 +161,7 @@ cbor_union! {
         5 => PutStaff(PutStaff),
         6 => DropStaff(DropStaff),
         7 => Rules(Rules),
+        22 => PutDeposit(PutDeposit),
     }
 }
 

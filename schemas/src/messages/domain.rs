@@ -148,6 +148,16 @@ cbor_code! {
 }
 
 cbor_code! {
+    /// Who puts an order in, where it is not staff.
+    pub enum DepositKind {
+        /// A courier, for the recipient, who gets a pickup code once it is stored.
+        0 => Courier = "courier",
+        /// The customer, for the business: staff take it out.
+        1 => DropOff = "drop_off",
+    }
+}
+
+cbor_code! {
     /// What an occupancy sensor says. Most boards have none: `unknown`.
     pub enum Occupancy { 0 => Unknown = "unknown", 1 => Empty = "empty", 2 => Occupied = "occupied" }
 }

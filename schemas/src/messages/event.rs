@@ -93,6 +93,8 @@ cbor_code! {
         16 => AlreadyOpen = "already_open",
         /// The delegation is for another cabinet or another person.
         17 => OutOfScope = "out_of_scope",
+        /// Somebody wants to put an order in, and nothing that fits is free.
+        30 => NoFittingCompartment = "no_fitting_compartment",
     }
 }
 
@@ -195,6 +197,16 @@ facts! {
         4 => other_in: Compartment,
         5 => staff: Name,
     }
+    /// Somebody took a compartment for an order by its deposit code; its door was unlocked. Given up: [`LoadAborted`].
+    Depositing { 1 => order: OrderKey, 2 => compartment: Compartment, 3 => credential: CredentialId }
+    /// They have put it in, and the door is closed. The deposit code is used up.
+    Deposited {
+        1 => order: OrderKey,
+        2 => compartment: Compartment,
+        3 => credential: CredentialId,
+        /// By the sensor; false: by the word of whoever put it in, because none can tell.
+        4 => seen: bool,
+    }
     /// The holder of a bundle has opened the door and left the order inside.
     NotTaken { 1 => order: OrderKey, 2 => compartment: Compartment, 3 => credential: CredentialId }
     /// Staff began an order that no backend has announced. Comes ahead of its loading, and again where the number has to be
@@ -250,6 +262,8 @@ cbor_union! {
         27 => Cleaning(Cleaning),
         28 => EmergencyOpened(EmergencyOpened),
         29 => Swapped(Swapped),
+        34 => Depositing(Depositing),
+        35 => Deposited(Deposited),
         37 => NotTaken(NotTaken),
         30 => WalkIn(WalkIn),
         31 => WalkInDropped(WalkInDropped),

@@ -13,23 +13,24 @@ mod telemetry;
 
 pub use book::{
     BREAK_GLASS_NAME, Book, BookChange, BreakGlass, BundleRight, CodesMessage, CredentialKind, DropCredential,
-    DropOrder, DropStaff, EventMark, FleetTime, PutCredential, PutOrder, PutStaff, Rules, TakeBack,
+    DropOrder, DropStaff, EventMark, FleetTime, PutCredential, PutDeposit, PutOrder, PutStaff, Rules, TakeBack,
 };
 pub use command::{Action, COMMAND_AGE_MAX_MILLIS, Command, ConfigAction, ConfigCommand, Expect, Unlock, Wipe};
 pub use delegation::{
     DELEGATED_CABINETS_MAX, DelegatedCabinets, DelegatedTenant, Delegation, DelegationError, DelegationScope,
 };
 pub use domain::{
-    Attributes, BootId, Category, Challenge, CommandId, Compartment, CredentialId, Epoch, FleetMillis, Instance, Nonce,
-    Occupancy, OrderKey, Salt, Size, Stamp, Verifier, WALK_IN,
+    Attributes, BootId, Category, Challenge, CommandId, Compartment, CredentialId, DepositKind, Epoch, FleetMillis,
+    Instance, Nonce, Occupancy, OrderKey, Salt, Size, Stamp, Verifier, WALK_IN,
 };
 pub use down::{Ask, CodesEnvelope, ConfigEnvelope, Down, KeysetUpdate, PersonalCommand, Signed, Welcome};
 pub use event::{
     Actor, ActorCommand, ActorCredential, ActorNobody, ActorStaff, AuditRequired, Audited, BoardHealth, BookApplied,
-    BookRefused, BreakGlassUsed, Cleaning, Collected, CommandRefused, CredentialRefused, DoorClosed, DoorFault,
-    DoorForced, DoorHeldOpen, DoorOpened, EmergencyOpened, Event, Fact, Finding, HeldStage, KeysetApplied,
-    KeysetRefused, LoadAborted, Loading, NotTaken, RefusalReason, Retrieved, StaffLoggedIn, Started, Stored, StoredBy,
-    Swapped, TypingLocked, UnlockDone, UnlockOutcome, Uplink, WalkIn, WalkInDropped, Wiped, WrongDoor,
+    BookRefused, BreakGlassUsed, Cleaning, Collected, CommandRefused, CredentialRefused, Deposited, Depositing,
+    DoorClosed, DoorFault, DoorForced, DoorHeldOpen, DoorOpened, EmergencyOpened, Event, Fact, Finding, HeldStage,
+    KeysetApplied, KeysetRefused, LoadAborted, Loading, NotTaken, RefusalReason, Retrieved, StaffLoggedIn, Started,
+    Stored, StoredBy, Swapped, TypingLocked, UnlockDone, UnlockOutcome, Uplink, WalkIn, WalkInDropped, Wiped,
+    WrongDoor,
 };
 pub use hello::{CompartmentInfo, Hello, PepperOffer};
 pub use keyset::{KEYS_MAX, Key, KeyId, KeyPurpose, Keyset, KeysetError, Roots};

@@ -199,6 +199,7 @@ fn signed() -> Vec<Example> {
         Example::new("codes-message/book", &book(5, 4, book_changes())),
         Example::new("codes-message/book-with-orders-to-take-back", &book(7, 6, orders_to_take_back())),
         Example::new("codes-message/book-with-a-bundle", &book(8, 7, vec![bundle_credential().into()])),
+        Example::new("codes-message/book-with-deposits", &book(8, 7, deposits())),
         Example::new("codes-message/book-with-break-glass", &book(6, 5, rules_with_break_glass())),
         Example::new("codes-message/staff-book", &book(6, 5, vec![put_staff(Some(NOW), Some(VERIFIER)).into()])),
         Example::new("codes-message/empty-book", &book(1, 0, vec![])),
@@ -234,6 +235,7 @@ fn book_changes() -> Vec<BookChange> {
         wants: Attributes { refrigerated: true, ..Attributes::default() },
         reserved,
         take_back: None,
+        deposit: None,
     };
     let put_credential = |kind, expires| PutCredential {
         id: CREDENTIAL,
@@ -278,8 +280,43 @@ fn bundle_credential() -> PutCredential {
 fn orders_to_take_back() -> Vec<BookChange> {
     let why = [TakeBack::Recalled, TakeBack::Overdue];
     let (category, wants) = (Category::Retail, Attributes::default());
-    let order = |why| PutOrder { order: order(), size: Size::M, category, wants, reserved: None, take_back: Some(why) };
+    let order = |why| PutOrder {
+        order: order(),
+        size: Size::M,
+        category,
+        wants,
+        reserved: None,
+        take_back: Some(why),
+        deposit: None,
+    };
     why.map(|why| order(why).into()).to_vec()
+}
+
+fn deposits() -> Vec<BookChange> {
+    let order_by = |deposit, take_back| PutOrder {
+        order: order(),
+        size: Size::M,
+        category: Category::Laundry,
+        wants: Attributes::default(),
+        reserved: Some(compartment(12)),
+        take_back,
+        deposit: Some(deposit),
+    };
+    let put_deposit = |kind, expires| PutDeposit {
+        id: CREDENTIAL,
+        kind,
+        verifier: VERIFIER,
+        order: order(),
+        generation: 1,
+        expires,
+        pepper: 1,
+    };
+    vec![
+        order_by(DepositKind::Courier, None).into(),
+        order_by(DepositKind::DropOff, Some(TakeBack::DroppedOff)).into(),
+        put_deposit(CredentialKind::Digits, Some(NOW)).into(),
+        put_deposit(CredentialKind::Qr, None).into(),
+    ]
 }
 
 fn rules_with_break_glass() -> Vec<BookChange> {
@@ -379,6 +416,15 @@ fn events() -> Vec<Example> {
                 staff: staff(),
             }
             .into(),
+        ),
+        fact("event/depositing", Depositing { order: order(), compartment: c, credential: CREDENTIAL }.into()),
+        fact(
+            "event/deposited",
+            Deposited { order: order(), compartment: c, credential: CREDENTIAL, seen: true }.into(),
+        ),
+        fact(
+            "event/credential-refused-without-room",
+            CredentialRefused { id: CREDENTIAL, reason: RefusalReason::NoFittingCompartment }.into(),
         ),
         Example::new("event/without-time", &without_time),
         fact(

@@ -8,7 +8,8 @@ use cddl::validator::cbor_value::decode_cbor;
 use ciborium::Value;
 use schemas::cbor;
 use schemas::messages::{
-    Category, CredentialKind, DoorState, HeldStage, KeyPurpose, Occupancy, RefusalReason, Size, StoredBy, UnlockOutcome,
+    Category, CredentialKind, DepositKind, DoorState, HeldStage, KeyPurpose, Occupancy, RefusalReason, Size, StoredBy,
+    UnlockOutcome,
 };
 
 use crate::examples::{self, Example};
@@ -149,6 +150,7 @@ fn the_words_of_the_grammar_are_those_of_the_code() {
     for rule in [
         enumeration("size", Size::ALL),
         enumeration("category", Category::ALL),
+        enumeration("deposit-kind", DepositKind::ALL),
         enumeration("occupancy", Occupancy::ALL),
         enumeration("door-state", DoorState::ALL),
         enumeration("credential-kind", CredentialKind::ALL),

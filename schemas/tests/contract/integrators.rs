@@ -9,7 +9,7 @@ use schemas::api::{
 };
 use schemas::api::{JSON_MAX, parse};
 use schemas::ids::{Identity, Role};
-use schemas::messages::{Category, DoorState, KeyPurpose, Occupancy, RefusalReason, Size, UnlockOutcome};
+use schemas::messages::{Category, DepositKind, DoorState, KeyPurpose, Occupancy, RefusalReason, Size, UnlockOutcome};
 use schemas::topics::{Filter, Live, OrderChange, Stream, Topic};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -196,6 +196,7 @@ fn every_list_of_words_is_that_of_the_code() {
     let expected = BTreeMap::from([
         ("Size", words(Size::ALL)),
         ("Category", words(Category::ALL)),
+        ("DepositKind", words(DepositKind::ALL)),
         ("Role", words(&Role::ALL)),
         ("OrderState", words(OrderState::ALL)),
         ("RejectReason", words(RejectReason::ALL)),

@@ -232,6 +232,18 @@ fn one_order_a_compartment_and_collected_once(evidence: &Evidence) -> Verdict {
                         format!("{} is stored in {cabinet}/{}, where {held:?} is", load.order, load.compartment)
                     })?;
                 }
+                Fact::Depositing(load) => {
+                    let held = contents.insert(load.compartment, load.order.clone());
+                    ensure(held.is_none(), || {
+                        format!("{} goes to {cabinet}/{}, where {held:?} is", load.order, load.compartment)
+                    })?;
+                }
+                Fact::Deposited(load) => {
+                    let held = contents.get(&load.compartment);
+                    ensure(held == Some(&load.order), || {
+                        format!("{} is put into {cabinet}/{}, where {held:?} is", load.order, load.compartment)
+                    })?;
+                }
                 Fact::LoadAborted(load) => leaves(&mut contents, load.compartment, &load.order)?,
                 Fact::Retrieved(taken) => leaves(&mut contents, taken.compartment, &taken.order)?,
                 Fact::Audited(Audited { compartment, found: Finding::Missing, order: Some(order), .. }) => {

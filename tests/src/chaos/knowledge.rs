@@ -104,7 +104,9 @@ impl Knowledge {
     }
 
     pub(super) fn code_told(&self, order: &OrderKey, told: &Notification) {
-        let code = Code { digits: told.code.clone(), qr: told.qr.clone(), compartment: told.compartment };
+        // What staff load has no code but for its recipient.
+        let Some(compartment) = told.compartment else { return };
+        let code = Code { digits: told.code.clone(), qr: told.qr.clone(), compartment };
         self.change(order, |known| known.code = Some(code));
     }
 

@@ -37,7 +37,8 @@ pub(super) async fn measure(site: &Site, count: usize) -> anyhow::Result<Vec<Fig
         let begun = Instant::now();
         let answer = people.screen.enter(&loaded.code).await?;
         site.cabinet.board().until_pulses(before + 1, PATIENCE).await?;
-        to_pulse.push(site.pulse(before, loaded.compartment).with_context(|| format!("{answer:?}"))? - begun);
+        let compartment = loaded.compartment.context("a code without a compartment")?;
+        to_pulse.push(site.pulse(before, compartment).with_context(|| format!("{answer:?}"))? - begun);
         peak = peak.max(Memory::of(agent)?.peak);
     }
     people.shop.close().await;

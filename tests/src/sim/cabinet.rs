@@ -376,6 +376,7 @@ impl World {
             | Input::ConfirmLoaded { .. }
             | Input::ConfirmSwap { .. }
             | Input::Cleaning { .. }
+            | Input::Deposit { .. }
             | Input::NotTaken { .. } => Cause::Nobody("an input that opens nothing"),
         }
     }
@@ -713,6 +714,7 @@ fn kind_of(input: &Input) -> &'static str {
         Input::Look { .. } => "look",
         Input::Cleaning { .. } => "cleaning",
         Input::OpenAll { .. } => "open all",
+        Input::Deposit { .. } => "deposit",
         Input::Disk { .. } => "disk",
         Input::WalkIn { .. } => "walk-in",
         Input::DropWalkIn { .. } => "drop walk-in",

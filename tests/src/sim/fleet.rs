@@ -353,6 +353,7 @@ impl World {
                             self.see(Seen::NotificationWritten { order, cab, first_book });
                         }
                         NotificationKind::Reminder => self.see(Seen::ReminderWritten { order }),
+                        NotificationKind::DepositCode => {}
                         NotificationKind::BundleCode | NotificationKind::BundleChanged => {
                             for door in told.doors {
                                 let order = OrderKey { integration: order.integration.clone(), order: door.order };

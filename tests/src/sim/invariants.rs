@@ -386,7 +386,7 @@ fn invariant_code_works_offline(ledger: &Ledger, seen: &Seen) -> Verdict {
         EntryResult::Locked { .. } | EntryResult::SecondPartNeeded => *digits,
         EntryResult::Refused(EntryRefusal::Busy) => *busy,
         EntryResult::Refused(EntryRefusal::OutOfService) => ledger.wrong_doors.contains(&(*cab, *compartment)),
-        EntryResult::Refused(_) | EntryResult::StaffSession { .. } => false,
+        EntryResult::Refused(_) | EntryResult::StaffSession { .. } | EntryResult::Depositing { .. } => false,
     };
     ensure(fine, || {
         format!("the code of {order}, stored in {compartment} of cabinet {cab}, is answered with {result:?}")

@@ -735,6 +735,12 @@ impl Ledger {
             Fact::Stored(load) => {
                 self.contents.insert((cab, load.compartment), Content::Stored(load.order.clone()));
             }
+            Fact::Depositing(load) => {
+                self.contents.insert((cab, load.compartment), Content::Loading(load.order.clone()));
+            }
+            Fact::Deposited(load) => {
+                self.contents.insert((cab, load.compartment), Content::Stored(load.order.clone()));
+            }
             Fact::LoadAborted(load) => {
                 self.contents.remove(&(cab, load.compartment));
             }
@@ -818,6 +824,8 @@ fn order_of(fact: &Fact) -> Option<&OrderKey> {
     match fact {
         Fact::Loading(load) => Some(&load.order),
         Fact::Stored(load) => Some(&load.order),
+        Fact::Depositing(load) => Some(&load.order),
+        Fact::Deposited(load) => Some(&load.order),
         Fact::LoadAborted(load) => Some(&load.order),
         Fact::Collected(taken) => Some(&taken.order),
         Fact::Retrieved(taken) => Some(&taken.order),

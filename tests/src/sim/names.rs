@@ -37,12 +37,15 @@ pub(super) fn of_fact(fact: &Fact) -> &'static str {
         Fact::NotTaken(_) => "NotTaken",
         Fact::WalkIn(_) => "WalkIn",
         Fact::WalkInDropped(_) => "WalkInDropped",
+        Fact::Depositing(_) => "Depositing",
+        Fact::Deposited(_) => "Deposited",
     }
 }
 
 pub(super) fn of_result(result: &EntryResult) -> &'static str {
     match result {
         EntryResult::Opening { .. } => "Opening",
+        EntryResult::Depositing { .. } => "Depositing",
         EntryResult::Locked { .. } => "Locked",
         EntryResult::StaffSession { .. } => "StaffSession",
         EntryResult::SecondPartNeeded => "SecondPartNeeded",
@@ -55,6 +58,7 @@ pub(super) fn of_result(result: &EntryResult) -> &'static str {
         EntryResult::Refused(EntryRefusal::NotHere) => "NotHere",
         EntryResult::Refused(EntryRefusal::OutOfService) => "OutOfService",
         EntryResult::Refused(EntryRefusal::Missing) => "Missing",
+        EntryResult::Refused(EntryRefusal::NoRoom) => "NoRoom",
     }
 }
 
@@ -110,4 +114,6 @@ pub(super) const FACTS: &[&str] = &[
     "NotTaken",
     "WalkIn",
     "WalkInDropped",
+    "Depositing",
+    "Deposited",
 ];

@@ -47,6 +47,7 @@ const OF_A_COMMAND: &str = "said of a command";
 const OF_A_BOOK: &str = "said of a book";
 const OF_A_PERSON: &str = "said of a command by a person's own key, which no schedule has";
 const NOBODY: &str = "no rule says it";
+const BY_STAFF: &str = "all orders of a schedule are loaded by staff";
 
 /// All groups in which every name is accounted for.
 pub const REACH: &[Reach] = &[
@@ -113,6 +114,8 @@ pub const REACH: &[Reach] = &[
             ("EmergencyOpened", "no schedule has an emergency"),
             ("WalkIn", "no staff of a schedule begin an order; random histories of the cabinet's core do"),
             ("WalkInDropped", "no staff of a schedule begin an order"),
+            ("Depositing", BY_STAFF),
+            ("Deposited", BY_STAFF),
         ],
         all: || names::FACTS.to_vec(),
     },
@@ -120,7 +123,7 @@ pub const REACH: &[Reach] = &[
         group: "entries",
         often: &["Opening", "Locked", "StaffSession", "Wrong", "Busy", "Used", "Revoked", "NotHere", "OutOfService"],
         seldom: &["Expired", "TimeUnknown", "SecondPartNeeded", "Missing"],
-        never: &[],
+        never: &[("NoRoom", BY_STAFF)],
         all: || {
             let refusals = [
                 EntryRefusal::Wrong,
@@ -132,6 +135,7 @@ pub const REACH: &[Reach] = &[
                 EntryRefusal::NotHere,
                 EntryRefusal::OutOfService,
                 EntryRefusal::Missing,
+                EntryRefusal::NoRoom,
             ];
             refusals.into_iter().map(|refusal| names::of_result(&EntryResult::Refused(refusal))).collect()
         },
@@ -155,6 +159,7 @@ pub const REACH: &[Reach] = &[
             ("revoked", OF_A_CREDENTIAL),
             ("time_unknown", OF_A_CREDENTIAL),
             ("out_of_service", OF_A_CREDENTIAL),
+            ("no_fitting_compartment", OF_A_CREDENTIAL),
             ("storage_failed", NOBODY),
             ("already_open", NOBODY),
             ("out_of_scope", OF_A_PERSON),
@@ -174,6 +179,7 @@ pub const REACH: &[Reach] = &[
             ("revoked", OF_A_CREDENTIAL),
             ("time_unknown", OF_A_CREDENTIAL),
             ("out_of_service", OF_A_CREDENTIAL),
+            ("no_fitting_compartment", OF_A_CREDENTIAL),
             ("storage_failed", NOBODY),
             ("already_open", NOBODY),
             ("out_of_scope", OF_A_PERSON),
@@ -195,6 +201,7 @@ pub const REACH: &[Reach] = &[
             ("busy", "a door that is just being opened is no offence"),
             ("old_version", OF_A_BOOK),
             ("wrong_base", OF_A_BOOK),
+            ("no_fitting_compartment", BY_STAFF),
             ("storage_failed", NOBODY),
             ("already_open", NOBODY),
             ("out_of_scope", OF_A_PERSON),

@@ -133,6 +133,10 @@ impl World {
             | ScreenNote::Swapping { .. }
             | ScreenNote::AskSwapped { .. }
             | ScreenNote::SwapOver { .. }
+            | ScreenNote::Depositing { .. }
+            | ScreenNote::AskDeposited { .. }
+            | ScreenNote::DepositOver { .. }
+            | ScreenNote::DepositRefused { .. }
             | ScreenNote::Stored { .. }
             | ScreenNote::LoadAborted { .. } => {}
         }

@@ -257,7 +257,16 @@ impl<S: Store> Cabinet<S> {
         for id in ids {
             let (category, wants) = (Category::Retail, Attributes::default());
             changes.push(
-                PutOrder { order: order(id), size: Size::M, category, wants, reserved: None, take_back: None }.into(),
+                PutOrder {
+                    order: order(id),
+                    size: Size::M,
+                    category,
+                    wants,
+                    reserved: None,
+                    take_back: None,
+                    deposit: None,
+                }
+                .into(),
             );
             changes.push(
                 PutCredential {

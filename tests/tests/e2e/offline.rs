@@ -99,7 +99,7 @@ async fn collect(site: &mut Site, codes: &[Notification]) -> anyhow::Result<Vec<
     let mut pickups = Vec::new();
     for (customer, notification) in codes.iter().enumerate() {
         let door = site.enter(&notification.code).await?;
-        ensure!(door == notification.compartment, "door {door} opened for {notification:?}");
+        ensure!(Some(door) == notification.compartment, "door {door} opened for {notification:?}");
         site.until_door(door, "open").await?;
         if customer == KILLED_AT {
             site.cabinet.kill_agent().await?;

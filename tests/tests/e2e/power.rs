@@ -50,7 +50,7 @@ async fn a_power_cut_behind_a_customers_pulse_is_settled_by_the_sensor() -> anyh
     plan.boards = vec![(1, 12)];
     plan.sensors = vec![(1, 1, 11), (2, 1, 12)];
     let mut site = world.cabinet(plan).await?;
-    let mut codes = Vec::new();
+    let (mut codes, mut doors) = (Vec::new(), Vec::new());
     for id in ["A1", "A2"] {
         world.shop.put(&order(id, "berlin-01", "S")).await?;
         let door = site.open_for(&format!("shop/{id}")).await?;
@@ -58,16 +58,18 @@ async fn a_power_cut_behind_a_customers_pulse_is_settled_by_the_sensor() -> anyh
         site.cabinet.close_door(door)?;
         world.shop.until_state(id, OrderState::Stored).await?;
         codes.push(world.shop.until_notified(id).await?);
+        doors.push(door);
     }
-    for (boot, (code, taken)) in (1..).zip(codes.iter().zip([true, false])) {
-        let (board, lock) = unheard(&site, code.compartment)?;
-        site.enter(&code.code).await?;
+    for (at, taken) in [true, false].into_iter().enumerate() {
+        let boot = u32::try_from(at)? + 1;
+        let (board, lock) = unheard(&site, doors[at])?;
+        site.enter(&codes[at].code).await?;
         site.cabinet.kill_agent().await?;
-        site.cabinet.set_inside(code.compartment, !taken)?;
+        site.cabinet.set_inside(doors[at], !taken)?;
         site.cabinet.board().set_lock_fault(board, lock, LockFault::None)?;
         start_again(&world, &mut site, boot).await?;
     }
-    let [taken, left] = [codes[0].compartment, codes[1].compartment];
+    let [taken, left] = [doors[0], doors[1]];
     until("the empty compartment needs a look", async || {
         let shown = world.show(&site).await?.compartments;
         let doubted: Vec<Compartment> = shown.iter().filter(|one| one.audit_required).map(|one| one.number).collect();

@@ -7,6 +7,7 @@ mod audit;
 mod books;
 mod break_glass;
 mod bundles;
+mod deposits;
 mod doors;
 mod emergency;
 mod link;

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cabinet_core::{DoorSeen, Effect, EntryRefusal, EntryResult, Input, SessionId};
+use cabinet_core::{DepositWish, DoorSeen, Effect, EntryRefusal, EntryResult, Input, SessionId};
 use schemas::messages::*;
 use schemas::step::{Step, Store as _, Table};
 
+use crate::deposits::{brought, put_deposit};
 use crate::rig::*;
 
 /// xorshift64*: the same history for the same seed, on every machine.
@@ -25,6 +26,8 @@ impl Dice {
 }
 
 const ORDERS: [&str; 6] = ["A0", "A1", "A2", "A3", "A4", "A5"];
+/// These are brought by couriers, with codes behind those of the recipients; staff load them as well.
+const BROUGHT: [usize; 2] = [4, 5];
 
 fn code(at: u64) -> String {
     format!("{:08}", 10_000_000 + at)
@@ -36,6 +39,7 @@ struct History {
     waiting: Vec<Pulse>,
     open: BTreeSet<u16>,
     session: Option<SessionId>,
+    depositor: Option<SessionId>,
     sent: Vec<Command>,
     ordered: BTreeSet<u64>,
     /// Wrong answers since the last restart, by boot clock.
@@ -51,7 +55,12 @@ impl History {
         let mut rig = Rig::holding(&stored[..held]);
         let mut changes = Vec::new();
         for (at, id) in ORDERS.iter().enumerate().skip(held) {
-            changes.push(put_order(id, Size::S));
+            if BROUGHT.contains(&at) {
+                changes.push(brought(id, Size::S, DepositKind::Courier));
+                changes.push(put_deposit(at as u8 + 20, &code(at as u64 + 2), id).into());
+            } else {
+                changes.push(put_order(id, Size::S));
+            }
             changes.push(credential(at as u8 + 1, &code(at as u64), &[id]).into());
         }
         rig.book(changes);
@@ -62,6 +71,7 @@ impl History {
             waiting: Vec::new(),
             open: BTreeSet::new(),
             session: None,
+            depositor: None,
             sent: Vec::new(),
             ordered: BTreeSet::new(),
             wrong: Vec::new(),
@@ -103,7 +113,8 @@ impl History {
     fn act(&mut self) {
         match self.dice.roll(100) {
             0..=14 => self.enter(),
-            15..=34 => self.staff(),
+            15..=17 => self.deposit(),
+            18..=34 => self.staff(),
             35..=39 => self.command(),
             40..=42 => self.replay(),
             43..=60 => self.bus(),
@@ -129,14 +140,33 @@ impl History {
     }
 
     fn enter(&mut self) {
-        let text = if self.dice.one_in(8) { "00000000".to_owned() } else { code(self.dice.roll(6)) };
+        let text = if self.dice.one_in(8) { "00000000".to_owned() } else { code(self.dice.roll(8)) };
         let secret = schemas::crypto::codes::Secret::parse(&text).unwrap();
         let entry = self.rig.now << 8 | self.dice.roll(256);
         let effects = self.input(Input::Entered { entry, secret });
         if effects.iter().any(|effect| matches!(effect, Effect::Derive { .. })) && !self.dice.one_in(10) {
             let effects = self.input(Input::Derived { entry, verifier: verifier(&text) });
-            self.invariant_guesses_are_few(&result(&effects));
+            let result = result(&effects);
+            if let EntryResult::Depositing { session, .. } = result {
+                self.depositor = Some(session);
+            }
+            self.invariant_guesses_are_few(&result);
         }
+    }
+
+    /// Whoever has entered a deposit code last presses something.
+    fn deposit(&mut self) {
+        let Some(session) = self.depositor else { return self.enter() };
+        let wishes = [
+            DepositWish::TooSmall,
+            DepositWish::NotEmpty,
+            DepositWish::Again,
+            DepositWish::Inside,
+            DepositWish::Inside,
+            DepositWish::GiveUp,
+        ];
+        let wish = wishes[self.dice.roll(6) as usize];
+        self.input(Input::Deposit { session, wish });
     }
 
     fn invariant_guesses_are_few(&mut self, result: &EntryResult) {
@@ -340,7 +370,7 @@ impl History {
         }
         self.rig.restart();
         self.wrong.clear();
-        self.session = None;
+        (self.session, self.depositor) = (None, None);
         for compartment in 1..=5 {
             if !self.dice.one_in(4) {
                 self.report(compartment);
@@ -352,6 +382,7 @@ impl History {
     fn check(&self) {
         self.invariant_an_order_is_in_one_compartment();
         self.invariant_a_command_has_at_most_one_outcome();
+        self.invariant_a_deposit_code_stores_once();
         self.invariant_an_order_is_collected_at_most_once();
         self.invariant_a_command_opens_once();
         self.invariant_the_facts_tell_one_story();
@@ -369,6 +400,11 @@ impl History {
                     assert!(inside.insert(load.order, load.compartment).is_none(), "{told}");
                 }
                 Fact::Stored(load) => assert_eq!(inside.get(&load.order), Some(&load.compartment), "{told}"),
+                Fact::Depositing(load) => {
+                    assert!(inside.values().all(|at| *at != load.compartment), "{told}");
+                    assert!(inside.insert(load.order, load.compartment).is_none(), "{told}");
+                }
+                Fact::Deposited(load) => assert_eq!(inside.get(&load.order), Some(&load.compartment), "{told}"),
                 Fact::LoadAborted(load) => assert_eq!(inside.remove(&load.order), Some(load.compartment), "{told}"),
                 Fact::Collected(taken) => {
                     assert_eq!(inside.remove(&taken.order), Some(taken.compartment), "{told}");
@@ -422,6 +458,18 @@ impl History {
 
     fn invariant_a_command_has_at_most_one_outcome(&self) {
         assert!(self.outcomes().values().all(|count| *count == 1));
+    }
+
+    /// What was stored by a deposit code is not put in by it again.
+    fn invariant_a_deposit_code_stores_once(&self) {
+        let mut used = BTreeSet::new();
+        for fact in self.rig.events() {
+            match fact {
+                Fact::Deposited(put) => assert!(used.insert(put.order.clone()), "{} deposited twice", put.order),
+                Fact::Depositing(put) => assert!(!used.contains(&put.order), "{} is put in again", put.order),
+                _ => {}
+            }
+        }
     }
 
     fn invariant_an_order_is_collected_at_most_once(&self) {
@@ -487,6 +535,8 @@ fn invariants_hold_in_random_histories() {
         "Audited",
         "Cleaning",
         "EmergencyOpened",
+        "Depositing",
+        "Deposited",
     ] {
         assert!(seen.get(kind).is_some_and(|count| *count >= 10), "too few {kind} in {seen:?}");
     }

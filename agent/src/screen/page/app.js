@@ -1,6 +1,7 @@
 // What the screen shows. One state, drawn anew at each change; the agent decides everything else.
 
 import * as cabinet from "/cabinet.js";
+import * as deposits from "/deposit.js";
 import { beep, button, clock, el, grouped, keypad } from "/parts.js";
 import { emergencyPage, isOver, jobPage, listPage, roundPage } from "/staff.js";
 import { TEXTS } from "/texts.js";
@@ -14,11 +15,12 @@ const TYPED_IDLE = 45000;
 const DOORS_IDLE = 60000;
 const THANKS_MILLIS = 6000;
 const STAFF_IDLE = 60000;
+const DEPOSIT_IDLE = 120000;
 
 export const state = {
   link: "connecting", // connected, lost, outOfOrder, noKey
   view: null,
-  page: "keypad", // keypad, pin, doors, list, walkIn, round, emergency, job
+  page: "keypad", // keypad, pin, doors, deposit, list, walkIn, round, emergency, job
   typed: "",
   message: "",
   busy: false,
@@ -27,6 +29,7 @@ export const state = {
   lockedUntil: 0,
   staff: null, // { name }
   job: null,
+  deposit: null, // { number, is: opening | open | closed | push | silent | help | asking | stored | over, empty }
   swap: null, // doors that were chosen to be exchanged
   walkIn: blank(),
 };
@@ -67,7 +70,7 @@ function keyboard(event) {
   } else if (event.key === "Escape") {
     press("clear");
   } else if ((/^[0-9A-Za-z._-]$/.test(event.key) || state.page === "walkIn" && event.key === "+") && state.typed.length < SCAN_MAX) {
-    if (state.page === "doors" || state.page === "job" || state.page === "round" || state.page === "emergency") return scanElsewhere(event.key);
+    if (state.page === "doors" || state.page === "deposit" || state.page === "job" || state.page === "round" || state.page === "emergency") return scanElsewhere(event.key);
     state.message = "";
     state.typed += event.key;
     draw();
@@ -77,6 +80,10 @@ function keyboard(event) {
 // Another customer scans while the doors of the one before are still on the screen, or staff the label of the next order.
 function scanElsewhere(key) {
   if (state.page === "job" && !isOver(state)) return;
+  if (state.deposit) {
+    if (!deposits.isOver(state.deposit)) return;
+    endDeposit("");
+  }
   state.job = null;
   show(state.page === "doors" ? "keypad" : "list");
   state.typed = key;
@@ -101,6 +108,7 @@ async function enter() {
   if (!answer) return;
   if (answer.result === "opening") return opening(answer.compartments);
   if (answer.result === "staff") return beginStaff(answer);
+  if (answer.result === "deposit") return beginDeposit(answer);
   show("keypad", refusal(answer));
 }
 
@@ -160,9 +168,30 @@ export async function tell(path, body) {
   refresh();
 }
 
+function beginDeposit({ session, compartment: number }) {
+  const before = state.doors.get(number);
+  cabinet.setSession(session);
+  state.deposit = { number, is: before?.fresh ? before.is : "opening" };
+  state.doors = new Map();
+  show("deposit");
+}
+
+function endDeposit(message) {
+  cabinet.setSession(null);
+  state.deposit = null;
+  show("keypad", message);
+}
+
+// What is asked or told of the one door that somebody puts an order into.
+function deposit(number, now) {
+  if (!state.deposit) return;
+  state.deposit = { number, ...now };
+  show("deposit");
+}
+
 function beginStaff({ session, name }) {
   cabinet.setSession(session);
-  Object.assign(state, { staff: { name }, job: null });
+  Object.assign(state, { staff: { name }, job: null, deposit: null });
   show("list");
   refresh();
 }
@@ -179,6 +208,8 @@ function staffButton() {
     cabinet.send("/api/logout", {}).catch(() => {});
     endStaff("");
     refresh();
+  } else if (state.deposit) {
+    endDeposit("");
   } else {
     show(state.page === "pin" ? "keypad" : "pin");
   }
@@ -216,6 +247,13 @@ function note(news) {
     case "ask_swapped": return show("round", TEXTS.swap[news.note](news.compartments));
     case "swap_over": return state.staff && show("round", TEXTS.swap.over(news.swapped));
     case "opening_all": return show("round", TEXTS.emergency.opening(news.passed_over));
+    case "depositing": return deposit(number, { is: "opening" });
+    case "ask_deposited": return deposit(number, { is: "asking", empty: news.empty });
+    // Of a door that another one has taken the place of, nothing more is told.
+    case "deposit_over": return number === state.deposit?.number && deposit(number, { is: news.stored ? "stored" : "over" });
+    case "deposit_refused":
+      if (news.reason === "no_session") return endDeposit(TEXTS.depositRefused.no_session);
+      return show(state.page, TEXTS.depositRefused[news.reason]);
     case "ask_found": return about({ ...news, kind: "look" }, { phase: "asking" });
     case "audited": return audited(news);
     case "ask_loaded": return about(news, { phase: "asking", empty: news.empty });
@@ -236,6 +274,11 @@ function door(number, now) {
       touched = performance.now();
     }
     return;
+  }
+  if (state.deposit) {
+    const { is } = state.deposit;
+    if (state.deposit.number !== number || is === "stored" || is === "over" || (is === "asking" && now.is === "closed")) return;
+    return deposit(number, now);
   }
   if (state.doors.has(number)) {
     touched = performance.now();
@@ -283,6 +326,8 @@ async function refresh() {
     state.lockedUntil = body.locked_millis ? performance.now() + body.locked_millis : 0;
     const stillOpen = (number) => body.doors.some((seen) => seen.number === number && seen.door !== "closed");
     state.beeping = new Set([...state.beeping].filter(stillOpen));
+    // A code that was typed again names a door that stands open already: no news of it comes.
+    if (state.deposit?.is === "opening" && body.doors.some((seen) => seen.number === state.deposit.number && /open/.test(seen.door))) state.deposit.is = "open";
     if (state.staff && !body.staff) return endStaff(TEXTS.staff.ended);
     draw();
   } catch {
@@ -364,7 +409,8 @@ function stays(number) {
 }
 
 function again(number) {
-  state.doors.set(number, { is: "opening" });
+  if (state.deposit) state.deposit.is = "opening";
+  else state.doors.set(number, { is: "opening" });
   draw();
   tell("/api/again", { compartment: number });
 }
@@ -375,6 +421,7 @@ function page() {
   if (state.link === "lost") return el("section", { class: "wide warn" }, el("h1", {}, TEXTS.state.lost), el("p", {}, TEXTS.state.lostLong));
   switch (state.page) {
     case "doors": return doorsPage();
+    case "deposit": return deposits.depositPage(state, tell, again, () => endDeposit(""));
     case "list": return listPage(state, tell, show);
     case "walkIn": return walkInPage(state, show, draw);
     case "emergency": return emergencyPage(tell, show);
@@ -421,6 +468,8 @@ function tick() {
   const idle = performance.now() - touched;
   if (state.staff) {
     if (idle > STAFF_IDLE) staffButton();
+  } else if (state.deposit) {
+    if (idle > (deposits.isOver(state.deposit) ? THANKS_MILLIS : DEPOSIT_IDLE)) endDeposit("");
   } else if (state.page === "doors") {
     const closed = [...state.doors.values()].every((door) => door.is === "closed");
     if (idle > (closed ? THANKS_MILLIS : DOORS_IDLE)) show("keypad");

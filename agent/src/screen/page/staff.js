@@ -97,10 +97,10 @@ function giveUp({ order }, tell) {
   return button(TEXTS.walkIn.giveUp(reference), () => tell("/api/drop-walk-in", { order }));
 }
 
-function orderRow({ order, size, category, compartment, loading, missing }, tell) {
+function orderRow({ order, size, category, compartment, loading, missing, deposit }, tell) {
   const [integration, reference] = order.split("/");
   const facts = [TEXTS.staff.size(size), TEXTS.staff.category[category] ?? category, compartment && TEXTS.staff.inside(compartment),
-    loading && TEXTS.staff.begun, missing && TEXTS.staff.missing, integration].filter(Boolean).join(" · ");
+    loading && TEXTS.staff.begun, missing && TEXTS.staff.missing, TEXTS.staff.deposit[deposit], integration].filter(Boolean).join(" · ");
   return button(el("b", {}, reference), () => tell("/api/load", { order, larger: false }), { class: "order", "aria-label": `${reference}, ${facts}`, "data-facts": facts });
 }
 

@@ -63,10 +63,9 @@ impl Cabinet {
             .booked
             .values_mut()
             .filter_map(|booked| {
-                // One at most: another code is made only for an order whose first one was announced.
-                let grant = booked.grants_mut().find(|grant| grant.version > 0 && !grant.announced)?;
-                grant.version = last;
-                Some(booked.order.clone())
+                let pending = booked.codes_mut().filter(|grant| grant.version > 0 && !grant.announced);
+                let moved = pending.map(|grant| grant.version = last).count();
+                (moved > 0).then(|| booked.order.clone())
             })
             .collect();
         pending.iter().for_each(|order| self.put_booked(turn, order));
@@ -177,6 +176,7 @@ impl Cabinet {
             .collect();
         held.iter().for_each(|order| self.announce(turn, order));
         self.bundles_held(turn, version);
+        self.announce_invitations(turn, version);
         turn.want(Job::Book(self.at.clone()));
     }
 
@@ -234,6 +234,7 @@ impl Cabinet {
         let current = self.said.pepper.as_ref().map(|offer| offer.version);
         self.sets.values().flat_map(|set| &set.changes).any(|change| match change {
             BookChange::PutCredential(put) => Some(put.pepper) != current,
+            BookChange::PutDeposit(put) => Some(put.pepper) != current,
             BookChange::PutStaff(put) => Some(put.pepper) != current,
             BookChange::Rules(rules) => rules.break_glass.as_ref().is_some_and(|glass| Some(glass.pepper) != current),
             BookChange::PutOrder(_)

@@ -164,6 +164,7 @@ impl Cabinet {
             BookChange::Rules(Rules { break_glass: Some(glass), .. }) => glass.id == id,
             BookChange::Rules(_)
             | BookChange::PutOrder(_)
+            | BookChange::PutDeposit(_)
             | BookChange::DropOrder(_)
             | BookChange::PutCredential(_)
             | BookChange::DropCredential(_)

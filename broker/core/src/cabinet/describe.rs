@@ -37,6 +37,8 @@ pub(super) fn kind(fact: &Fact) -> &'static str {
         Fact::NotTaken(_) => "not_taken",
         Fact::WalkIn(_) => "walk_in",
         Fact::WalkInDropped(_) => "walk_in_dropped",
+        Fact::Depositing(_) => "depositing",
+        Fact::Deposited(_) => "deposited",
     }
 }
 
@@ -62,6 +64,8 @@ pub(super) fn subject(fact: &Fact) -> (Option<Compartment>, Option<&OrderKey>) {
         Fact::NotTaken(f) => (Some(f.compartment), Some(&f.order)),
         Fact::WalkIn(f) => (None, Some(&f.order)),
         Fact::WalkInDropped(f) => (None, Some(&f.order)),
+        Fact::Depositing(f) => (Some(f.compartment), Some(&f.order)),
+        Fact::Deposited(f) => (Some(f.compartment), Some(&f.order)),
         Fact::Started(_)
         | Fact::CommandRefused(_)
         | Fact::CredentialRefused(_)
@@ -128,6 +132,13 @@ pub(super) fn text(fact: &Fact) -> String {
             "{} exchanged two orders: {} is in compartment {} now, {} in {}",
             f.staff, f.one, f.one_in, f.other, f.other_in
         ),
+        Fact::Depositing(f) => {
+            format!("somebody puts order {} into compartment {} by its deposit code", f.order, f.compartment)
+        }
+        Fact::Deposited(f) => {
+            let by = if f.seen { "seen by the sensor" } else { "by their word" };
+            format!("somebody has put order {} into compartment {}, {by}", f.order, f.compartment)
+        }
         Fact::EmergencyOpened(f) if f.passed_over.is_empty() => format!("{} opens all doors", f.staff),
         Fact::EmergencyOpened(f) => {
             let doors: Vec<_> = f.passed_over.iter().map(Compartment::to_string).collect();

@@ -104,7 +104,9 @@ impl Cabinet {
         match fact {
             Fact::DoorOpened(seen) => {
                 self.seen_door(seen.compartment, DoorState::Open, None);
-                if let (Actor::Credential(_), Some(order)) = (&seen.by, self.inside(seen.compartment).cloned()) {
+                if let (Actor::Credential(by), Some(order)) = (&seen.by, self.inside(seen.compartment).cloned())
+                    && self.is_for_pickup(by.id, &order)
+                {
                     self.tell_order(turn, when, &order, seen.compartment, OrderFact::Opened);
                 }
             }
@@ -114,6 +116,8 @@ impl Cabinet {
             }
             Fact::Loading(load) => self.loaded(turn, when, &load.order, load.compartment, OrderFact::Loading),
             Fact::Stored(load) => self.loaded(turn, when, &load.order, load.compartment, OrderFact::Stored),
+            Fact::Depositing(load) => self.loaded(turn, when, &load.order, load.compartment, OrderFact::Loading),
+            Fact::Deposited(load) => self.loaded(turn, when, &load.order, load.compartment, OrderFact::Stored),
             Fact::LoadAborted(load) => {
                 self.emptied(turn, &load.order, load.compartment);
                 self.unloaded(turn, &load.order);
@@ -166,7 +170,8 @@ impl Cabinet {
             Fact::BoardHealth(seen) => self.board_health(turn, when, seen.board, seen.answering),
             // It begins to count its boards anew.
             Fact::Started(_) => self.outage_over(turn, when.at),
-            Fact::DoorFault(_) | Fact::CredentialRefused(_) | Fact::StaffLoggedIn(_) => {}
+            Fact::CredentialRefused(refused) => self.credential_refused(turn, &refused),
+            Fact::DoorFault(_) | Fact::StaffLoggedIn(_) => {}
         }
     }
 
@@ -187,6 +192,9 @@ impl Cabinet {
             Inside { order: Some(order.clone()), stored: fact == OrderFact::Stored, ..Inside::default() },
         );
         self.occupied(turn, order, compartment);
+        if fact == OrderFact::Stored {
+            self.uninvite(turn, order);
+        }
         self.tell_order(turn, when, order, compartment, fact);
         if fact == OrderFact::Stored {
             self.stall_one(turn, order);

@@ -129,8 +129,14 @@ impl Cabinet {
                 let by = ActorCredential { id: left.credential }.into();
                 self.note_opened(turn, when, left.compartment, &by, UnlockOutcome::OutcomeUnknown);
             }
+            Fact::Deposited(put) if self.is_blind(put.compartment) => {
+                let by = ActorCredential { id: put.credential }.into();
+                self.note_opened(turn, when, put.compartment, &by, UnlockOutcome::OutcomeUnknown);
+            }
             Fact::Collected(_)
             | Fact::NotTaken(_)
+            | Fact::Depositing(_)
+            | Fact::Deposited(_)
             | Fact::Started(_)
             | Fact::DoorClosed(_)
             | Fact::DoorHeldOpen(_)

@@ -5,6 +5,7 @@ mod book;
 mod break_glass;
 mod bundles;
 mod commands;
+mod deposits;
 mod describe;
 mod enrolment;
 mod events;
@@ -186,6 +187,7 @@ impl Cabinet {
             CabinetIntent::Show(show) => self.show(turn, show),
             CabinetIntent::Reissue(reissue) => self.reissue(turn, &reissue.order),
             CabinetIntent::Unwant(unwant) => self.want_back(turn, &unwant.order, Some(unwant.why)),
+            CabinetIntent::Invite(invite) => self.invite(turn, invite),
             CabinetIntent::Find(find) => self.find(turn, &find.order),
         }
     }

@@ -5,8 +5,8 @@ use schemas::cbor_map;
 use schemas::ids::{Name, SiteId};
 use schemas::messages::{
     Attributes, BookChange, Category, CommandId, Compartment, CompartmentInfo, CredentialId, CredentialKind,
-    DropCredential, Epoch, EventMark, FleetMillis, Instance, OrderKey, PepperOffer, PutCredential, PutOrder, Size,
-    TakeBack, Verifier,
+    DepositKind, DropCredential, Epoch, EventMark, FleetMillis, Instance, OrderKey, PepperOffer, PutCredential,
+    PutOrder, Size, TakeBack, Verifier,
 };
 
 use crate::cabinet::bundles::Bundled;
@@ -167,6 +167,20 @@ impl Grant {
 }
 
 cbor_map! {
+    /// How somebody who is no staff puts an order in.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) struct ForDeposit {
+        1 => kind: DepositKind,
+        /// The right to do so, once a compartment was kept and until the order is stored.
+        2 opt => invitation: Option<Grant>,
+        /// Generation of the newest one that is over.
+        3 opt => last: Option<u32>,
+        /// Credentials of those that are over: what they opened late is no collection.
+        4 opt => over: Option<Vec<CredentialId>>,
+    }
+}
+
+cbor_map! {
     /// An order in the cabinet's book.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub(crate) struct Booked {
@@ -192,6 +206,8 @@ cbor_map! {
         13 opt => hold: Option<u64>,
         /// Staff are to take it out.
         14 opt => take_back: Option<TakeBack>,
+        /// Left out: staff load it.
+        36 opt => deposit: Option<ForDeposit>,
         /// It is collected with others, by a credential of their own.
         40 opt => bundled: Option<Box<Bundled>>,
     }
@@ -206,6 +222,7 @@ impl Booked {
             wants: self.wants,
             reserved: self.reserved.as_ref().map(|reservation| reservation.compartment),
             take_back: self.take_back,
+            deposit: self.deposit.as_ref().map(|deposit| deposit.kind),
         }
         .into()
     }
@@ -224,8 +241,18 @@ impl Booked {
         self.grant.iter().chain(&self.next)
     }
 
+    /// These, and the code of whoever is to put it in.
+    pub(crate) fn codes(&self) -> impl Iterator<Item = &Grant> {
+        self.grants().chain(self.invitation())
+    }
+
+    pub(crate) fn codes_mut(&mut self) -> impl Iterator<Item = &mut Grant> {
+        let invitation = self.deposit.as_mut().and_then(|deposit| deposit.invitation.as_mut());
+        self.grant.iter_mut().chain(&mut self.next).chain(invitation)
+    }
+
     pub(crate) fn has(&self, id: CredentialId) -> bool {
-        self.grants().any(|grant| grant.has(id))
+        self.codes().any(|grant| grant.has(id))
     }
 
     pub(crate) fn grants_mut(&mut self) -> impl Iterator<Item = &mut Grant> {
@@ -234,7 +261,8 @@ impl Booked {
 
     /// Their credentials as changes of the book, but for those that are being made.
     pub(crate) fn credential_changes(&self) -> Vec<BookChange> {
-        self.grants().flat_map(|grant| grant.changes(&self.order)).collect()
+        let invitation = self.invitation().into_iter().flat_map(|grant| grant.invitation_changes(&self.order));
+        self.grants().flat_map(|grant| grant.changes(&self.order)).chain(invitation).collect()
     }
 
     /// Withdraws all codes; a whole book says so as long as the order is inside.
@@ -247,7 +275,7 @@ impl Booked {
         if any {
             self.withdrawn.get_or_insert_default().extend(ids);
         }
-        any
+        self.withdraw_invitation() || any
     }
 
     /// The cabinet holds the other code, and with it has thrown the old one away.

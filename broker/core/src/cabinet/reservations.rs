@@ -12,7 +12,7 @@ use schemas::messages::{
 
 use crate::cabinet::Cabinet;
 use crate::cabinet::events::When;
-use crate::cabinet::records::{Booked, Inside, Reservation};
+use crate::cabinet::records::{Booked, ForDeposit, Inside, Reservation};
 use crate::config::Config;
 use crate::intents::{Alter, Altered, Displaced, Intent, NoRoom, Reserve, Reserved, Unaltered};
 use crate::tables::BOOKED;
@@ -110,7 +110,7 @@ impl Cabinet {
     }
 
     pub(super) fn book(&mut self, turn: &Turn<'_>, wish: Reserve) {
-        let Reserve { order, size, category, wants, hold } = wish;
+        let Reserve { order, size, category, wants, hold, deposit } = wish;
         let booked = Booked {
             order: order.clone(),
             size,
@@ -127,6 +127,7 @@ impl Cabinet {
             hold,
             take_back: None,
             bundled: None,
+            deposit: deposit.map(|kind| ForDeposit { kind, invitation: None, last: None, over: None }),
         };
         self.booked.insert(order, booked);
     }
@@ -154,7 +155,7 @@ impl Cabinet {
         };
         turn.remove(BOOKED, self.at.key_of(&order.to_string()));
         let mut changes: Vec<_> = booked
-            .grants()
+            .codes()
             .flat_map(|grant| &grant.credentials)
             .map(|credential| DropCredential { id: credential.id }.into())
             .collect();

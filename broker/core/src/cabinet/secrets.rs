@@ -1,5 +1,6 @@
 //! Secrets that the signer makes for this cabinet: pickup codes, scanned tokens and the verifiers of PINs.
 
+use schemas::api::NotificationKind;
 use schemas::ids::Name;
 use schemas::messages::{BookChange, CredentialId, CredentialKind, DropStaff, OrderKey};
 
@@ -49,6 +50,9 @@ impl Cabinet {
 
     /// Starts to make another code. While one is being made, another wish for it changes nothing.
     pub(super) fn reissue(&mut self, turn: &mut Turn<'_>, order: &OrderKey) {
+        if self.renew_invitation(turn, order) {
+            return;
+        }
         let Some(booked) = self.booked.get_mut(order) else { return };
         let (Some(grant), None) = (&booked.grant, &booked.next) else { return };
         if !grant.announced {
@@ -82,6 +86,9 @@ impl Cabinet {
 
     /// Hands an announced code to its order for one more message.
     pub(super) fn show(&mut self, turn: &mut Turn<'_>, Show { order, kind, id }: Show) {
+        if kind == NotificationKind::DepositCode {
+            return self.show_invitation(turn, &order, id);
+        }
         let grant = self.booked.get(&order).and_then(|booked| booked.grant.as_ref());
         let Some(grant) = grant.filter(|grant| grant.announced) else { return };
         let Some([code, qr]) = grant.sealed() else { return };
@@ -107,10 +114,10 @@ impl Cabinet {
     /// The cabinet has another pepper: no verifier fits it any more. The secrets stay.
     pub(super) fn forget_verifiers(&mut self, turn: &mut Turn<'_>) {
         for booked in self.booked.values_mut() {
-            if booked.grant.is_none() {
+            if booked.codes().next().is_none() {
                 continue;
             }
-            for grant in booked.grants_mut() {
+            for grant in booked.codes_mut() {
                 grant.credentials.iter_mut().for_each(|credential| credential.verifier = None);
                 if !grant.announced {
                     grant.version = 0;
@@ -184,7 +191,7 @@ impl Cabinet {
     pub(crate) fn next_secrets(&self) -> Option<SignerRequest> {
         let pepper = self.said.pepper.clone()?;
         let digits = self.code_digits();
-        let credentials = self.booked.values().flat_map(Booked::grants).flat_map(|grant| &grant.credentials);
+        let credentials = self.booked.values().flat_map(Booked::codes).flat_map(|grant| &grant.credentials);
         let credentials = credentials.chain(self.bundle_secrets());
         let open = |id: &CredentialId| !self.unreadable.contains(id);
         let codes = credentials.filter(|one| one.verifier.is_none() && open(&one.id)).map(|one| {
@@ -202,7 +209,7 @@ impl Cabinet {
 
     /// Whether something is to be in the book whose verifier is not made yet.
     pub(super) fn lacks_verifiers(&self) -> bool {
-        let credentials = self.booked.values().flat_map(Booked::grants).flat_map(|grant| &grant.credentials);
+        let credentials = self.booked.values().flat_map(Booked::codes).flat_map(|grant| &grant.credentials);
         let credentials = credentials.chain(self.bundle_secrets()).filter(|one| one.verifier.is_none());
         let staff = self.staff.values().flat_map(StaffAt::underived).map(|(id, ..)| id);
         let glass = self.break_glass_wanted().map(|item| item.id);
@@ -242,7 +249,7 @@ impl Cabinet {
     fn secret_lost(&mut self, turn: &mut Turn<'_>, id: CredentialId) {
         if let Some(booked) = self.booked.values_mut().find(|booked| booked.has(id)) {
             let order = booked.order.clone();
-            let announced = booked.grants().any(|grant| grant.announced && grant.has(id));
+            let announced = booked.codes().any(|grant| grant.announced && grant.has(id));
             turn.alarm_of(
                 &self.at,
                 format!("cabinet {}: the signer cannot open the sealed code of order {order}", self.at),
@@ -251,7 +258,7 @@ impl Cabinet {
                 self.unreadable.insert(id);
                 return;
             }
-            let mut credentials = booked.grants_mut().flat_map(|grant| &mut grant.credentials);
+            let mut credentials = booked.codes_mut().flat_map(|grant| &mut grant.credentials);
             if let Some(credential) = credentials.find(|one| one.id == id) {
                 credential.sealed = None;
             }
@@ -268,20 +275,25 @@ impl Cabinet {
         self.unreadable.insert(id);
     }
 
-    /// Takes one credential; returns its order, and which code of the order it belongs to.
+    /// Takes one credential; returns its order, and the first credential of the code that it belongs to.
     ///
     /// Two equal codes at one cabinet would open one door only, and a cabinet refuses a book with both. A new code
     /// that is taken already is thrown away before anyone has seen it, and made again.
-    fn credential_made(&mut self, turn: &mut Turn<'_>, made: &SecretMade, pepper: u32) -> Option<(OrderKey, u32)> {
-        let live = self.booked.values().flat_map(Booked::grants);
+    fn credential_made(
+        &mut self,
+        turn: &mut Turn<'_>,
+        made: &SecretMade,
+        pepper: u32,
+    ) -> Option<(OrderKey, CredentialId)> {
+        let live = self.booked.values().flat_map(Booked::codes);
         let all = live.flat_map(|grant| &grant.credentials).chain(self.bundle_secrets());
         let mut others = all.filter(|other| other.id != made.id);
         let taken = others.any(|other| other.verifier == Some(made.verifier));
         drop(others);
         let booked = self.booked.values_mut().find(|booked| booked.has(made.id))?;
         let order = booked.order.clone();
-        let grant = booked.grants_mut().find(|grant| grant.has(made.id))?;
-        let generation = grant.generation();
+        let grant = booked.codes_mut().find(|grant| grant.has(made.id))?;
+        let first = grant.credentials.first()?.id;
         let credential = grant.credentials.iter_mut().find(|one| one.id == made.id)?;
         if !(taken && credential.sealed.is_none()) {
             // A secret once made stays: it may have been announced.
@@ -289,7 +301,7 @@ impl Cabinet {
             (credential.verifier, credential.pepper) = (Some(made.verifier), pepper);
             self.put_booked(turn, &order);
         }
-        Some((order, generation))
+        Some((order, first))
     }
 
     /// Takes the verifier of a PIN. One that another member of staff has as well cannot be in the same book.
@@ -326,27 +338,28 @@ impl Cabinet {
     }
 
     /// Puts what is complete into the book.
-    fn book_secrets(&mut self, turn: &mut Turn<'_>, mut changes: Vec<BookChange>, made: &[(OrderKey, u32)]) {
-        for (order, generation) in made {
-            let grants = self.booked.get(order).into_iter().flat_map(Booked::grants);
-            let grants = grants.filter(|grant| grant.generation() == *generation);
-            changes.extend(grants.flat_map(|grant| grant.changes(order)));
+    fn book_secrets(&mut self, turn: &mut Turn<'_>, mut changes: Vec<BookChange>, made: &[(OrderKey, CredentialId)]) {
+        for (order, id) in made {
+            let Some(booked) = self.booked.get(order) else { continue };
+            changes.extend(booked.grants().filter(|grant| grant.has(*id)).flat_map(|grant| grant.changes(order)));
+            let invitation = booked.invitation().into_iter().filter(|grant| grant.has(*id));
+            changes.extend(invitation.flat_map(|grant| grant.invitation_changes(order)));
         }
         if changes.is_empty() {
             return;
         }
         let version = self.append(turn, changes);
-        for (order, generation) in made {
+        for (order, id) in made {
             let Some(booked) = self.booked.get_mut(order) else { continue };
-            let complete = |grant: &&mut Grant| grant.generation() == *generation && grant.is_complete();
-            booked.grants_mut().filter(complete).for_each(|grant| grant.version = version);
+            let complete = |grant: &&mut Grant| grant.has(*id) && grant.is_complete();
+            booked.codes_mut().filter(complete).for_each(|grant| grant.version = version);
             self.put_booked(turn, order);
         }
     }
 }
 
 /// Digits to type and a token to scan, both still to be made.
-fn new_credentials(turn: &mut Turn<'_>) -> Vec<Credential> {
+pub(super) fn new_credentials(turn: &mut Turn<'_>) -> Vec<Credential> {
     [CredentialKind::Digits, CredentialKind::Qr]
         .map(|kind| Credential { id: CredentialId(turn.draw()), kind, sealed: None, verifier: None, pepper: 0 })
         .into()

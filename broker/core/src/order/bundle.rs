@@ -350,7 +350,7 @@ impl Orders {
             order,
             at: turn.now,
             cabinet,
-            compartment,
+            compartment: Some(compartment),
             place,
             code: secrets.code,
             qr: secrets.qr,

@@ -64,6 +64,7 @@ impl Order {
             recipient: self.recipient.clone().unwrap_or_default().into(),
             ready: true,
             hold_minutes: self.hold.and_then(minutes),
+            deposit: self.deposit.map(|brought| brought.kind),
         }
     }
 
@@ -228,6 +229,7 @@ impl Orders {
         let Some(order) = self.rows.get(at) else { return };
         let cabinet = CabinetRef::new(at.tenant.clone(), order.cabinet.clone());
         self.clear_compartment(at);
+        self.await_again(at);
         self.enter(turn, config, at, OrderState::Created, Happened::now(turn));
         turn.send(Intent::to_cabinet(&cabinet, Release { order: at.order.clone() }));
     }

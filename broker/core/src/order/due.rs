@@ -118,6 +118,9 @@ impl Orders {
 
     /// The code for one more message. Not once the order is out, or on its way out.
     pub(super) fn shown(&mut self, turn: &mut Turn<'_>, at: &OrderRef, shown: Shown) {
+        if shown.kind == NotificationKind::DepositCode {
+            return self.deposit_code_shown(turn, at, shown);
+        }
         let waits = |order: &&Order| matches!(order.state, OrderState::Stored | OrderState::Overdue);
         let Some(order) = self.rows.get(at).filter(waits) else {
             return;
@@ -130,7 +133,7 @@ impl Orders {
             order: at.order.order.clone(),
             at: turn.now,
             cabinet: order.cabinet.clone(),
-            compartment,
+            compartment: Some(compartment),
             place,
             code,
             qr,

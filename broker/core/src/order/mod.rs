@@ -3,6 +3,7 @@
 mod adopt;
 mod bundle;
 mod change;
+mod deposit;
 mod due;
 mod pause;
 mod progress;
@@ -30,6 +31,7 @@ use crate::deadlines::Deadline;
 use crate::intents::Reserve;
 use crate::order::bundle::{Bundles, InBundle};
 use crate::order::change::Pending;
+use crate::order::deposit::Brought;
 use crate::order::walk_in::{WalkIn, WalkIns};
 use crate::order::window::Window;
 use crate::policy::PolicyBook;
@@ -85,6 +87,8 @@ cbor_map! {
         20 opt => walk_in: Option<Box<WalkIn>>,
         /// It is collected with others. Boxed: most are not.
         25 opt => bundle: Option<Box<InBundle>>,
+        /// Somebody who is no staff puts it in.
+        23 opt => deposit: Option<Brought>,
     }
 }
 
@@ -104,8 +108,9 @@ impl Happened {
 impl Order {
     /// What a cabinet is asked.
     fn reserve(&self) -> Reserve {
-        let Self { order, size, category, wants, hold, .. } = self;
-        Reserve { order: order.clone(), size: *size, category: *category, wants: *wants, hold: *hold }
+        let Self { order, size, category, wants, hold, deposit, .. } = self;
+        let (size, category, wants, deposit) = (*size, *category, *wants, deposit.map(|brought| brought.kind));
+        Reserve { order: order.clone(), size, category, wants, hold: *hold, deposit }
     }
 
     fn pass(&mut self, state: OrderState, now: FleetMillis, when: Happened) {

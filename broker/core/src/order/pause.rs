@@ -47,7 +47,7 @@ impl Orders {
         if let Some(order) = self.rows.get(at).filter(|order| !held(order)) {
             let cabinet = CabinetRef::new(at.tenant.clone(), order.cabinet.clone());
             if let Some(issue) = order.issue(window, &self.bundles, &at.tenant) {
-                turn.send(Intent::to_cabinet(&cabinet, issue));
+                turn.send(Intent::to_cabinet(&cabinet, self.right(at, issue)));
             }
         }
     }

@@ -36,6 +36,7 @@ impl Orders {
                     order.compartment = Some(reserved.compartment);
                 }
                 self.enter(turn, config, at, OrderState::Reserved, when);
+                self.invite(turn, at);
             }
             OrderIntent::NoRoom(_) if state == OrderState::Ready => {
                 self.enter_rejected(turn, config, at, RejectReason::NoFittingCompartment);
@@ -50,6 +51,8 @@ impl Orders {
             OrderIntent::Issued(issued) => self.issued(turn, at, issued),
             OrderIntent::Shown(shown) => self.shown(turn, at, shown),
             OrderIntent::Stalled(stalled) => self.stalled(turn, at, stalled.at),
+            OrderIntent::Invited(invited) => self.invited(turn, at, invited),
+            OrderIntent::Full(_) => self.full(turn, at),
             OrderIntent::Resumed(resumed) => self.resumed(turn, config, at, resumed.at),
             OrderIntent::Gathered(gathered) => self.gathered(turn, at, gathered.place),
             OrderIntent::WalkedIn(_) => {}
@@ -91,6 +94,7 @@ impl Orders {
         if undone {
             // It never was there for its recipient: the time begins with the next loading, and with another code.
             self.change(turn, at, |order, _| order.window = None);
+            self.await_again(at);
             turn.send(Intent::to_cabinet(from, Revoke { order: at.order.clone() }));
             turn.send(Intent::to_cabinet(from, Unwant { order: at.order.clone(), why: TakeBack::Recalled }));
         }
@@ -101,7 +105,7 @@ impl Orders {
             turn.send(Intent::to_cabinet(from, reserve));
         }
         if let Some(issue) = issue.filter(|_| self.may_tell(turn, config, at)) {
-            turn.send(Intent::to_cabinet(from, issue));
+            turn.send(Intent::to_cabinet(from, self.right(at, issue)));
         } else if next.is_final() {
             turn.send(Intent::to_cabinet(from, Release { order: at.order.clone() }));
         } else if next == OrderState::Recalled {
@@ -123,7 +127,7 @@ impl Orders {
             order: at.order.order.clone(),
             at: turn.now,
             cabinet: order.cabinet.clone(),
-            compartment: issued.compartment,
+            compartment: Some(issued.compartment),
             place: issued.place,
             code: issued.code,
             qr: issued.qr,

@@ -7,6 +7,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::config::Config;
 use crate::intents::{Find, Intent, Release, Revoke, Unwant};
+use crate::order::deposit::Brought;
 use crate::order::{Happened, Order, Orders};
 use crate::rows::{StatusRow, json};
 use crate::tables::{CabinetRef, OrderRef};
@@ -116,6 +117,7 @@ impl Orders {
             pending: None,
             bundle: None,
             walk_in: None,
+            deposit: put.deposit.map(Brought::awaited),
         };
         self.replace(&at, order);
         if !known_cabinet {

@@ -287,5 +287,6 @@ fn new_order(turn: &Turn<'_>, at: &OrderRef, from: &CabinetRef, began: WalkedIn,
         pending: None,
         bundle: None,
         walk_in: Some(Box::new(walk_in)),
+        deposit: None,
     }
 }

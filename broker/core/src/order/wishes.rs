@@ -23,6 +23,15 @@ pub(crate) enum Wish {
     Reissue,
 }
 
+impl Wish {
+    fn is_for_a_code(self) -> bool {
+        match self {
+            Self::Resend | Self::Reissue => true,
+            Self::Extend(_) => false,
+        }
+    }
+}
+
 impl Orders {
     /// What an integration asks for by topic, besides putting and cancelling.
     pub(crate) fn wish_payload(
@@ -119,6 +128,14 @@ impl Orders {
 
     fn resend(&mut self, turn: &mut Turn<'_>, at: &OrderRef) {
         let Some(asked) = self.count_wish(turn, at) else { return };
+        if self.rows.get(at).is_some_and(Order::waits_for_deposit) {
+            return self.ask_shown(
+                turn,
+                at,
+                NotificationKind::DepositCode,
+                format!("deposit-code/{}/again-{asked}", at.order),
+            );
+        }
         self.ask_shown(turn, at, NotificationKind::PickupCode, format!("pickup-code/{}/again-{asked}", at.order));
     }
 
@@ -158,6 +175,9 @@ impl Order {
     fn may_be_asked(&self, config: &Config, now: FleetMillis, wish: Wish) -> Result<(), RejectReason> {
         match self.state {
             OrderState::Stored | OrderState::Overdue => {}
+            OrderState::Ready | OrderState::Reserved if self.waits_for_deposit() && wish.is_for_a_code() => {
+                return if self.asked() < config.wishes_per_order { Ok(()) } else { Err(RejectReason::TooOften) };
+            }
             OrderState::Created | OrderState::Ready | OrderState::Reserved | OrderState::Loading => {
                 return Err(RejectReason::NoCodeYet);
             }

@@ -32,6 +32,7 @@ pub(crate) fn held(books: &[Book]) -> (usize, usize, usize) {
                 BookChange::PutOrder(put) => drop(orders.insert(put.order.clone())),
                 BookChange::DropOrder(dropped) => drop(orders.remove(&dropped.order)),
                 BookChange::PutCredential(put) => drop(credentials.insert(put.id)),
+                BookChange::PutDeposit(put) => drop(credentials.insert(put.id)),
                 BookChange::DropCredential(dropped) => drop(credentials.remove(&dropped.id)),
                 BookChange::PutStaff(put) => drop(staff.insert(put.name.clone())),
                 BookChange::DropStaff(dropped) => drop(staff.remove(&dropped.name)),
@@ -69,6 +70,7 @@ fn one_book_is_outstanding_and_what_gathers_meanwhile_goes_together() {
             wants: Default::default(),
             reserved: Some(door(number)),
             take_back: None,
+            deposit: None,
         })
     };
     assert_eq!(book.changes, [reserved("A2", 2), reserved("A3", 3)]);

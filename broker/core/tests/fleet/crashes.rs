@@ -21,7 +21,7 @@ fn check(world: &World, what: &str) {
     assert_eq!(world.told("shop"), ["A17 reserved", "A17 loading", "A17 stored"], "{what}");
     let notifications = world.notifications();
     assert_eq!(notifications.len(), 1, "{what}");
-    assert_eq!(notifications[0].compartment, door(1), "{what}");
+    assert_eq!(notifications[0].compartment, Some(door(1)), "{what}");
     assert!(world.store.rows(INTENTS).unwrap().is_empty(), "{what}: intents are left");
 }
 

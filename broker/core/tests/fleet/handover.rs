@@ -72,7 +72,7 @@ fn a_loaded_order_is_told_as_stored_and_its_code_is_announced_once() {
     load(&mut world, "A17", 2);
     assert_eq!(world.told("shop"), ["A17 reserved", "A17 loading", "A17 stored"]);
     let [notification] = world.notifications().try_into().unwrap();
-    assert_eq!((notification.n, notification.compartment), (1, door(2)));
+    assert_eq!((notification.n, notification.compartment), (1, Some(door(2))));
     assert_eq!(notification.place, "Main Street 1");
     assert_eq!(notification.recipient.phone.as_deref(), Some("+49 30 1"));
     assert!(notification.instruction.contains("Door 2 opens"));

@@ -10,6 +10,7 @@ mod bundles;
 mod cabinets;
 mod changes;
 mod crashes;
+mod deposits;
 mod enrolment;
 mod handover;
 mod history;

@@ -63,7 +63,7 @@ fn check(world: &World, what: &str) {
     let [told] = told.as_slice() else { panic!("{what}: {} messages", told.len()) };
     assert_eq!(
         (told.recipient.phone.as_deref(), told.compartment, told.walk_in),
-        (Some(PHONE), door(1), true),
+        (Some(PHONE), Some(door(1)), true),
         "{what}"
     );
     assert!(world.store.rows(INTENTS).unwrap().is_empty(), "{what}: intents are left");

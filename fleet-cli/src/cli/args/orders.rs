@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use schemas::api::{AttributeFlags, ContentHash, HoldMinutes, Rfc3339};
 use schemas::ids::{CabinetId, Name, OrderId};
-use schemas::messages::{Category, Compartment, OrderKey, Size};
+use schemas::messages::{Category, Compartment, DepositKind, OrderKey, Size};
 
 use super::moments::parse_end;
 
@@ -100,6 +100,9 @@ pub(in crate::cli) struct OrderPutArgs {
     /// Keep its compartment so long until it is loaded
     #[arg(long, value_name = "MINUTES")]
     pub(in crate::cli) hold: Option<HoldMinutes>,
+    /// Who puts it in, if not staff: courier or drop_off
+    #[arg(long, value_name = "WHO")]
+    pub(in crate::cli) deposit: Option<DepositKind>,
 }
 
 #[derive(Debug, Subcommand)]
