@@ -5,7 +5,8 @@
 //! v1/<tenant>/cabinet/<cabinet>/down                                    fleet → cabinet   CBOR
 //! v1/<tenant>/integration/<name>/orders/{put,cancel}                    backend → fleet   JSON
 //! v1/<tenant>/integration/<name>/orders/{extend,resend,reissue}         backend → fleet   JSON
-//! v1/<tenant>/integration/<name>/orders/{bundle,unbundle,change}        backend → fleet   JSON
+//! v1/<tenant>/integration/<name>/orders/{change,move}                   backend → fleet   JSON
+//! v1/<tenant>/integration/<name>/orders/{bundle,unbundle}               backend → fleet   JSON
 //! v1/<tenant>/integration/<name>/{status,notifications}                 fleet → backend   JSON, durable
 //! v1/<tenant>/<role>/<name>/request                                     person → fleet    JSON, MQTT 5 request
 //! v1/<tenant>/<role>/<name>/response                                    fleet → person    JSON, MQTT 5 response
@@ -53,6 +54,8 @@ pub enum OrderChange {
     Resend,
     /// Another code.
     Reissue,
+    /// Another cabinet, before it is loaded.
+    Move,
     /// One credential for several orders.
     Bundle,
     /// A code of its own for each of them again.
@@ -62,13 +65,15 @@ pub enum OrderChange {
 }
 
 impl OrderChange {
-    pub const ALL: [Self; 6] = [Self::Extend, Self::Resend, Self::Reissue, Self::Bundle, Self::Unbundle, Self::Content];
+    pub const ALL: [Self; 7] =
+        [Self::Extend, Self::Resend, Self::Reissue, Self::Move, Self::Bundle, Self::Unbundle, Self::Content];
 
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Extend => "extend",
             Self::Resend => "resend",
             Self::Reissue => "reissue",
+            Self::Move => "move",
             Self::Bundle => "bundle",
             Self::Unbundle => "unbundle",
             Self::Content => "change",
@@ -291,6 +296,7 @@ mod tests {
             "v1/acme/integration/shop/orders/extend",
             "v1/acme/integration/shop/orders/resend",
             "v1/acme/integration/shop/orders/reissue",
+            "v1/acme/integration/shop/orders/move",
             "v1/acme/integration/shop/orders/bundle",
             "v1/acme/integration/shop/orders/unbundle",
             "v1/acme/integration/shop/orders/change",

@@ -9,7 +9,7 @@ use schemas::messages::FleetMillis;
 use schemas::step::{RESTORED, Step, Store, StoreError};
 use schemas::topics::{Stream, Up};
 
-use crate::cabinet::Cabinet;
+use crate::cabinet::{Cabinet, Cabinets};
 use crate::config::Config;
 use crate::deadlines::Deadline;
 use crate::effect::Effect;
@@ -146,15 +146,15 @@ impl FleetCore {
                 }
             }
             Input::OrderPut { tenant, integration, payload } => {
-                let (cabinets, config) = (&self.cabinets, &self.config);
-                let knows = |at: &CabinetRef| cabinets.contains_key(at);
-                self.orders.put_payload(turn, config, (tenant, integration), &payload, knows);
+                let cabinets = Cabinets(&self.cabinets);
+                self.orders.put_payload(turn, &self.config, (tenant, integration), &payload, &cabinets);
             }
             Input::OrderCancel { tenant, integration, payload } => {
                 self.orders.cancel_payload(turn, &self.config, (tenant, integration), &payload);
             }
             Input::OrderChange { tenant, integration, change, payload } => {
-                self.orders.wish_payload(turn, &self.config, (tenant, integration), change, &payload);
+                let cabinets = Cabinets(&self.cabinets);
+                self.orders.wish_payload(turn, &self.config, (tenant, integration), change, &payload, &cabinets);
             }
             Input::Request { ticket, who, payload } => self.request(turn, ticket, who, &payload),
             Input::RowAcked { tenant, integration, stream, n } => {
@@ -218,7 +218,7 @@ impl FleetCore {
                 Intent::ToOrder(to) => {
                     let from = CabinetRef::new(to.tenant.clone(), to.cabinet);
                     let at = OrderRef { tenant: to.tenant, order: to.order };
-                    self.orders.take(turn, &self.config, &at, &from, to.body);
+                    self.orders.take(turn, &self.config, &at, &from, to.body, &Cabinets(&self.cabinets));
                 }
                 Intent::Deliver(to) => self.orders.deliver_for(turn, to.tenant, to.integration, to.row),
             }

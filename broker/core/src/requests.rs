@@ -150,6 +150,7 @@ impl FleetCore {
             }
             Request::OrderResend { order } => self.wish_for(turn, &asker, order, Wish::Resend).map(Some),
             Request::OrderReissue { order } => self.wish_for(turn, &asker, order, Wish::Reissue).map(Some),
+            Request::OrderMove { order, to } => self.move_for(turn, &asker, order, to).map(Some),
             Request::BundlePut { integration, bundle } => {
                 self.put_bundle_for(turn, &asker, integration, bundle).map(Some)
             }
@@ -305,7 +306,14 @@ impl FleetCore {
                 (self.is_in_scope(asker, cabinet), format!("cabinet {cabinet}"))
             }
             Request::OrderPut { order, .. } => {
-                (self.is_in_scope(asker, &order.cabinet), format!("cabinet {}", order.cabinet))
+                let at = order.cabinet.as_ref().map(|cabinet| self.is_in_scope(asker, cabinet));
+                let site = order.site.as_ref().map(|site| asker.scope.covers_site(site));
+                (at.or(site).unwrap_or(true), "where the order is to go".to_owned())
+            }
+            Request::OrderMove { order, to } => {
+                let found = self.orders.find(&asker.order(order.clone()));
+                let from = found.is_none_or(|found| self.is_in_scope(asker, &found.cabinet));
+                (from && self.is_in_scope(asker, to), format!("order {order} or cabinet {to}"))
             }
             Request::OrderShow { order }
             | Request::OrderCancel { order }

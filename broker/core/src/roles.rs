@@ -80,6 +80,7 @@ ops! {
     OrderExtend = "order.extend", [Operator, Support], true, Cabinet;
     OrderResend = "order.resend", [Operator, Support], true, Cabinet;
     OrderReissue = "order.reissue", [Operator, Support], true, Cabinet;
+    OrderMove = "order.move", [Operator, Support], true, Cabinet;
     BundlePut = "bundle.put", [Operator], false, Tenant;
     BundleShow = "bundle.show", [Operator, Support, Auditor], true, Tenant;
     BundleRelease = "bundle.release", [Operator, Support], true, Tenant;

@@ -229,8 +229,10 @@ mod tests {
                 "v1/acme/integration/c1/orders/extend",
                 "v1/acme/integration/c1/orders/resend",
                 "v1/acme/integration/c1/orders/reissue",
+                "v1/acme/integration/c1/orders/move",
                 "v1/acme/integration/c1/orders/bundle",
                 "v1/acme/integration/c1/orders/unbundle",
+                "v1/acme/integration/c1/orders/change",
                 "v1/acme/integration/c1/request"
             ]
         );

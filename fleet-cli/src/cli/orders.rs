@@ -1,4 +1,4 @@
-//! `fleet order put|list|show|change|cancel|extend|resend|reissue`.
+//! `fleet order put|list|show|change|move|cancel|extend|resend|reissue`.
 
 use std::process::ExitCode;
 
@@ -34,6 +34,10 @@ pub(super) fn run(context: &Context, command: OrderCommand) -> anyhow::Result<Ex
         OrderCommand::Resend { order } => {
             let text = format!("The code of order {order} goes out once more.");
             wish(context, &folder, &Request::OrderResend { order }, &text)
+        }
+        OrderCommand::Move { order, to } => {
+            let text = format!("Order {order} is to be loaded at {to} now.");
+            wish(context, &folder, &Request::OrderMove { order, to }, &text)
         }
         OrderCommand::Reissue { order } => {
             let text = format!(
@@ -144,6 +148,7 @@ fn content(args: OrderPutArgs) -> anyhow::Result<OrderPut> {
     Ok(OrderPut {
         order: args.order.order,
         cabinet: args.cabinet,
+        site: args.site,
         size: args.size,
         category: args.category,
         wants: AttributeFlags {

@@ -98,6 +98,7 @@ impl Client {
             | Request::OrderExtend { .. }
             | Request::OrderResend { .. }
             | Request::OrderReissue { .. }
+            | Request::OrderMove { .. }
             | Request::BundlePut { .. }
             | Request::BundleShow { .. }
             | Request::BundleRelease { .. }

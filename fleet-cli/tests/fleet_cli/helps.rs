@@ -40,6 +40,7 @@ fn helps_fit_80_columns_and_stay_as_they_are() {
         "order extend",
         "order resend",
         "order reissue",
+        "order move",
         "bundle put",
         "bundle show",
         "bundle release",

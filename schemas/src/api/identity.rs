@@ -54,6 +54,15 @@ impl Scope {
         }
     }
 
+    /// Whether every cabinet of a site is in it.
+    pub fn covers_site(&self, site: &SiteId) -> bool {
+        match self {
+            Self::Tenant => true,
+            Self::Sites(sites) => sites.contains(site),
+            Self::Cabinets(_) => false,
+        }
+    }
+
     pub fn is_tenant(&self) -> bool {
         *self == Self::Tenant
     }

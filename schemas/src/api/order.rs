@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{CabinetId, OrderId};
+use crate::ids::{CabinetId, OrderId, SiteId};
 use crate::messages::{Attributes, Category, DepositKind, Size};
 
 use super::Rfc3339;
@@ -67,7 +67,12 @@ fn ready_by_default() -> bool {
 #[serde(deny_unknown_fields)]
 pub struct OrderPut {
     pub order: OrderId,
-    pub cabinet: CabinetId,
+    /// Where it is to be loaded. Either this or `site` is named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cabinet: Option<CabinetId>,
+    /// At whichever cabinet of this site has room for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub site: Option<SiteId>,
     pub size: Size,
     pub category: Category,
     #[serde(default)]
@@ -198,6 +203,14 @@ pub struct OrderUpdate {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replaces: Option<ContentHash>,
     pub change: OrderContent,
+}
+
+/// Payload of `orders/move`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OrderMove {
+    pub order: OrderId,
+    pub to: CabinetId,
 }
 
 /// Payload of `orders/resend` and `orders/reissue`.

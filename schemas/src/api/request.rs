@@ -98,6 +98,9 @@ pub enum Request {
     /// Makes another code. The old one works until the cabinet holds the new one.
     #[serde(rename = "order.reissue")]
     OrderReissue { order: OrderKey },
+    /// Lets an order that is not loaded go to another cabinet, if that has room for it.
+    #[serde(rename = "order.move")]
+    OrderMove { order: OrderKey, to: CabinetId },
     /// Operator: makes one credential for several orders of an integration.
     #[serde(rename = "bundle.put")]
     BundlePut { integration: Name, bundle: BundlePut },

@@ -63,6 +63,7 @@ cbor_code! {
         10 => NoCodeYet = "no_code_yet",
         /// The order is in a bundle, or in another one: its credential is that of the bundle.
         35 => InBundle = "in_bundle",
+        36 => UnknownSite = "unknown_site",
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use schemas::api::{
     Availability, BundleNamed, BundlePut, LiveEvent, LivePresence, LiveTelemetry, Notification, NotificationKind,
-    OrderCancel, OrderExtend, OrderNamed, OrderPut, OrderState, OrderUpdate, RejectReason, Reply, Request,
+    OrderCancel, OrderExtend, OrderMove, OrderNamed, OrderPut, OrderState, OrderUpdate, RejectReason, Reply, Request,
     RequestErrorCode, Status, UnlockRight,
 };
 use schemas::api::{JSON_MAX, parse};
@@ -38,12 +38,13 @@ fn rewrite<T: Serialize + DeserializeOwned>(value: &Value) -> Result<Value, Stri
     Ok(serde_json::to_value(read).unwrap())
 }
 
-const PAYLOADS: [Payload; 15] = [
+const PAYLOADS: [Payload; 16] = [
     Payload { message: "orderPut", schema: "OrderPut", read_by_fleet: true, rewrite: rewrite::<OrderPut> },
     Payload { message: "orderCancel", schema: "OrderCancel", read_by_fleet: true, rewrite: rewrite::<OrderCancel> },
     Payload { message: "orderExtend", schema: "OrderExtend", read_by_fleet: true, rewrite: rewrite::<OrderExtend> },
     Payload { message: "orderUpdate", schema: "OrderUpdate", read_by_fleet: true, rewrite: rewrite::<OrderUpdate> },
     Payload { message: "orderNamed", schema: "OrderNamed", read_by_fleet: true, rewrite: rewrite::<OrderNamed> },
+    Payload { message: "orderMove", schema: "OrderMove", read_by_fleet: true, rewrite: rewrite::<OrderMove> },
     Payload { message: "bundlePut", schema: "BundlePut", read_by_fleet: true, rewrite: rewrite::<BundlePut> },
     Payload { message: "bundleNamed", schema: "BundleNamed", read_by_fleet: true, rewrite: rewrite::<BundleNamed> },
     Payload { message: "request", schema: "Request", read_by_fleet: true, rewrite: rewrite::<Request> },
@@ -264,6 +265,7 @@ fn topics() -> BTreeMap<String, Topic> {
         ("orderExtend".into(), change(OrderChange::Extend)),
         ("orderResend".into(), change(OrderChange::Resend)),
         ("orderReissue".into(), change(OrderChange::Reissue)),
+        ("orderMove".into(), change(OrderChange::Move)),
         ("orderBundle".into(), change(OrderChange::Bundle)),
         ("orderUnbundle".into(), change(OrderChange::Unbundle)),
         ("orderChange".into(), change(OrderChange::Content)),

@@ -63,7 +63,7 @@ impl World {
     }
 
     /// Waits until nothing has happened for a while. Who never comes to rest is found by the checks.
-    fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         let since = self.now;
         for _ in 0..SETTLE_MAX_MILLIS / 10_000 {
             let quiet = self.now >= self.ledger.active_at.max(since) + QUIET_MILLIS;

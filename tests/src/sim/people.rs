@@ -173,15 +173,16 @@ impl World {
     /// Bundles are released; what a restored fleet does not know any more is given another code.
     pub(super) fn drivers_do_not_come(&mut self) {
         (0..self.bundles.len()).for_each(|which| self.unbundle(which));
+        self.settle();
         let stored = |truth: &OrderTruth| {
             truth.bundle.is_some() && matches!(truth.told.state, Some(OrderState::Stored | OrderState::Overdue))
         };
         let orders: Vec<OrderKey> =
             self.ledger.orders.iter().filter(|(_, truth)| stored(truth)).map(|(order, _)| order.clone()).collect();
-        for order in orders {
-            self.bundle(vec![order]);
-            self.unbundle(self.bundles.len() - 1);
-        }
+        let first = self.bundles.len();
+        orders.into_iter().for_each(|order| self.bundle(vec![order]));
+        self.settle();
+        (first..self.bundles.len()).for_each(|which| self.unbundle(which));
     }
 
     /// Staff log in, load what waits, or take something back.

@@ -214,6 +214,7 @@ pub const REACH: &[Reach] = &[
         seldom: &["in_bundle"],
         never: &[
             ("malformed", "a put that cannot be read is refused as a packet"),
+            ("unknown_site", "every order here is put for a cabinet"),
             ("quota", "no backend here has so many orders"),
             ("too_often", "no backend here extends an order or asks for a code again"),
             ("deadline_not_later", "no backend here extends an order"),

@@ -80,6 +80,11 @@ impl Cabinet {
         let digits = self.code_digits();
         let known = held == self.progress.wanted || self.sets.contains_key(&(held + 1)) || self.snapshot_above(held);
         // Equal versions of a fleet or a cabinet that was put back can hold different books.
+        if held > self.progress.wanted || self.is_unreconciled() {
+            // No code has a generation above the version of the book that brought it.
+            let forgotten = u32::try_from(held).unwrap_or(u32::MAX);
+            self.progress.forgotten = self.progress.forgotten.max(Some(forgotten));
+        }
         if held > self.progress.wanted || !known || self.has_other_pepper() || self.is_unreconciled() {
             self.progress.digits = digits;
             self.snapshot(turn);

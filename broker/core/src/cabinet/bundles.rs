@@ -163,11 +163,9 @@ impl Cabinet {
         }
         let above = members.iter().filter_map(|order| self.booked.get(order));
         let above = above.flat_map(|booked| booked.grants().map(|grant| grant.generation()).chain(booked.told)).max();
-        // Above every generation that a fleet can have put there before it was restored: versions of books go on above
-        // what the cabinet holds.
-        let version = u32::try_from(self.progress.wanted).unwrap_or(u32::MAX);
+        let above = above.max(self.progress.forgotten);
         let Some(at) = self.bundles.get_mut(bundle) else { return };
-        at.generation = at.generation.max(above.unwrap_or(0)).max(version).saturating_add(1);
+        at.generation = at.generation.max(above.unwrap_or(0)).saturating_add(1);
         turn.put(BUNDLES_AT, self.at.key_of(&bundle.to_string()), at);
         if !at.is_complete() {
             return turn.want(Job::Secrets(self.at.clone()));

@@ -4,6 +4,7 @@ mod availability;
 mod book;
 mod break_glass;
 mod bundles;
+mod cabinets;
 mod commands;
 mod deposits;
 mod describe;
@@ -37,6 +38,7 @@ use crate::turn::Turn;
 
 pub(crate) use break_glass::GlassRow;
 pub(crate) use bundles::BundleAt;
+pub(crate) use cabinets::Cabinets;
 pub(crate) use commands::{Unlock, UnlockWish};
 pub(crate) use enrolment::{Enrolment, Issued, Offer, Replaced};
 pub use history::{UNLOCKS_KEPT, UNLOCKS_PAGE, unlock_key, unlock_page};

@@ -54,6 +54,8 @@ cbor_map! {
         9 opt => records: Option<u64>,
         /// Boards that do not answer.
         10 opt => outage: Option<Outage>,
+        /// Codes there may have any generation up to this one, of a time that the fleet has forgotten.
+        11 opt => forgotten: Option<u32>,
     }
 }
 

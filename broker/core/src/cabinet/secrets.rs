@@ -42,7 +42,7 @@ impl Cabinet {
             version: 0,
             announced: false,
             compartment,
-            generation: booked.told.map(|told| told.saturating_add(1)),
+            generation: booked.told.max(self.progress.forgotten).map(|told| told.saturating_add(1)),
         });
         self.put_booked(turn, &issue.order);
         turn.want(Job::Secrets(self.at.clone()));
@@ -62,7 +62,7 @@ impl Cabinet {
             credentials: new_credentials(turn),
             version: 0,
             announced: false,
-            generation: Some(grant.generation().saturating_add(1)),
+            generation: Some(grant.generation().max(self.progress.forgotten.unwrap_or(0)).saturating_add(1)),
             ..grant.clone()
         });
         self.put_booked(turn, order);

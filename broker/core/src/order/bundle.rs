@@ -256,7 +256,11 @@ impl Orders {
             let Some(order) = self.rows.get_mut(&member).filter(|order| order.is_in(at)) else { continue };
             order.bundle = None;
             let (state, window) = (order.state, order.window.clone());
-            self.tell_again(turn, &member);
+            if state.is_final() {
+                self.put_row(turn, &member);
+            } else {
+                self.tell_again(turn, &member);
+            }
             if let (OrderState::Stored | OrderState::Overdue | OrderState::Collecting, Some(window)) = (state, window) {
                 self.issue_again(turn, &member, &window);
             }

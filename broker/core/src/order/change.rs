@@ -55,9 +55,11 @@ impl Order {
     /// The order as its backend would put it now.
     fn as_put(&self) -> OrderPut {
         let minutes = |hold: u64| HoldMinutes::try_from(u32::try_from(hold / 60_000).ok()?).ok();
+        let (cabinet, site) = self.put_for();
         OrderPut {
             order: self.order.order.clone(),
-            cabinet: self.cabinet.clone(),
+            cabinet,
+            site,
             size: self.size,
             category: self.category,
             wants: self.wants.into(),

@@ -6,6 +6,7 @@ mod change;
 mod deposit;
 mod due;
 mod pause;
+mod place;
 mod progress;
 mod put;
 mod view;
@@ -15,6 +16,7 @@ mod wishes;
 
 pub(crate) use bundle::Bundle;
 pub(crate) use change::check_content;
+pub(crate) use place::either;
 pub(crate) use put::too_long;
 pub(crate) use wishes::Wish;
 
@@ -32,6 +34,7 @@ use crate::intents::Reserve;
 use crate::order::bundle::{Bundles, InBundle};
 use crate::order::change::Pending;
 use crate::order::deposit::Brought;
+use crate::order::place::Route;
 use crate::order::walk_in::{WalkIn, WalkIns};
 use crate::order::window::Window;
 use crate::policy::PolicyBook;
@@ -89,6 +92,8 @@ cbor_map! {
         25 opt => bundle: Option<Box<InBundle>>,
         /// Somebody who is no staff puts it in.
         23 opt => deposit: Option<Brought>,
+        /// It was put for a site, or for another cabinet than it is at now.
+        26 opt => route: Option<Box<Route>>,
     }
 }
 

@@ -4,6 +4,7 @@ use schemas::api::{OrderState, RejectReason};
 use schemas::messages::TakeBack;
 use schemas::topics::Stream;
 
+use crate::cabinet::Cabinets;
 use crate::config::Config;
 use crate::intents::{Doubt, Intent, Issue, Issued, OrderFact, OrderIntent, Release, Revoke, Told, Unwant};
 use crate::order::window::Window;
@@ -21,9 +22,14 @@ impl Orders {
         at: &OrderRef,
         from: &CabinetRef,
         intent: OrderIntent,
+        cabinets: &Cabinets<'_>,
     ) {
         if let OrderIntent::WalkedIn(began) = intent {
             return self.walked_in(turn, config, at, from, began);
+        }
+        self.follows(turn, at, from, &intent, cabinets);
+        if self.moved(turn, config, at, from, &intent) {
+            return;
         }
         let Some(order) = self.rows.get(at).filter(|order| order.cabinet == from.cabinet) else {
             return stranger(turn, at, from, &intent);
@@ -38,6 +44,7 @@ impl Orders {
                 self.enter(turn, config, at, OrderState::Reserved, when);
                 self.invite(turn, at);
             }
+            OrderIntent::NoRoom(_) if state == OrderState::Ready && self.asks_next(turn, at, cabinets) => {}
             OrderIntent::NoRoom(_) if state == OrderState::Ready => {
                 self.enter_rejected(turn, config, at, RejectReason::NoFittingCompartment);
             }

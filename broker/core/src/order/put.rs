@@ -5,9 +5,11 @@ use schemas::ids::{Name, OrderId, TenantId};
 use schemas::messages::{OrderKey, TakeBack};
 use sha2::{Digest as _, Sha256};
 
+use crate::cabinet::Cabinets;
 use crate::config::Config;
 use crate::intents::{Find, Intent, Release, Revoke, Unwant};
 use crate::order::deposit::Brought;
+use crate::order::place::{either, first_of};
 use crate::order::{Happened, Order, Orders};
 use crate::rows::{StatusRow, json};
 use crate::tables::{CabinetRef, OrderRef};
@@ -21,14 +23,15 @@ impl Orders {
         config: &Config,
         (tenant, integration): (TenantId, Name),
         payload: &[u8],
-        knows: impl Fn(&CabinetRef) -> bool,
+        cabinets: &Cabinets<'_>,
     ) {
         match parse::<OrderPut>(payload) {
             Err(error) => turn.refuse(error.to_string()),
             Ok(put) if !put.recipient.fits() => turn.refuse(too_long()),
+            Ok(put) if put.cabinet.is_some() == put.site.is_some() => turn.refuse(either()),
             Ok(put) => {
                 // The stream tells the outcome; a publisher gets no other answer.
-                let _ = self.put(turn, config, (tenant, integration), put, knows);
+                let _ = self.put(turn, config, (tenant, integration), put, cabinets);
             }
         }
     }
@@ -40,11 +43,10 @@ impl Orders {
         config: &Config,
         (tenant, integration): (TenantId, Name),
         put: OrderPut,
-        knows: impl Fn(&CabinetRef) -> bool,
+        cabinets: &Cabinets<'_>,
     ) -> Result<(), RejectReason> {
         let at = OrderRef { tenant, order: OrderKey { integration, order: put.order.clone() } };
         let content = content_hash(&put);
-        let known_cabinet = knows(&CabinetRef::new(at.tenant.clone(), put.cabinet.clone()));
         if let Some(order) = self.rows.get(&at) {
             if order.content != content {
                 let content = Some([order.content.clone(), content]);
@@ -72,7 +74,7 @@ impl Orders {
         } else {
             self.check_quota(turn, config, &at)?;
         }
-        self.begin(turn, config, at, put, content, known_cabinet)
+        self.begin(turn, config, at, put, content, cabinets)
     }
 
     /// Counts an order that is new, or tried anew. One that is repeated costs nothing.
@@ -94,9 +96,12 @@ impl Orders {
         at: OrderRef,
         put: OrderPut,
         content: String,
-        known_cabinet: bool,
+        cabinets: &Cabinets<'_>,
     ) -> Result<(), RejectReason> {
-        let cabinet = put.cabinet;
+        let Some((cabinet, route)) = first_of(&put, &at.tenant, cabinets) else {
+            self.reject(turn, &at, RejectReason::UnknownSite, None);
+            return Err(RejectReason::UnknownSite);
+        };
         let order = Order {
             order: at.order.clone(),
             cabinet: cabinet.clone(),
@@ -118,9 +123,10 @@ impl Orders {
             bundle: None,
             walk_in: None,
             deposit: put.deposit.map(Brought::awaited),
+            route,
         };
         self.replace(&at, order);
-        if !known_cabinet {
+        if !cabinets.has(&CabinetRef::new(at.tenant.clone(), cabinet.clone())) {
             self.enter_rejected(turn, config, &at, RejectReason::UnknownCabinet);
             return Err(RejectReason::UnknownCabinet);
         }
@@ -129,8 +135,11 @@ impl Orders {
         } else {
             let when = Happened::now(turn);
             self.enter(turn, config, &at, OrderState::Created, when);
-            let cabinet = CabinetRef::new(at.tenant.clone(), cabinet);
-            turn.send(Intent::to_cabinet(&cabinet, Find { order: at.order }));
+            let anywhere = put.site.map(|site| cabinets.offers(&at.tenant, &site));
+            for cabinet in anywhere.unwrap_or_else(|| vec![cabinet]) {
+                let cabinet = CabinetRef::new(at.tenant.clone(), cabinet);
+                turn.send(Intent::to_cabinet(&cabinet, Find { order: at.order.clone() }));
+            }
         }
         Ok(())
     }

@@ -268,6 +268,7 @@ fn new_order(turn: &Turn<'_>, at: &OrderRef, from: &CabinetRef, began: WalkedIn,
     let WalkedIn { size, category, wants, sealed, instance, at: _, time_unverified: _ } = began;
     let walk_in = WalkIn { taken: turn.now, sealed: Some(sealed), instance, teller, told: None };
     Order {
+        route: None,
         order: at.order.clone(),
         cabinet: from.cabinet.clone(),
         size,

@@ -5,6 +5,7 @@ use schemas::ids::{Name, OrderId, TenantId};
 use schemas::messages::{FleetMillis, OrderKey};
 use schemas::topics::OrderChange;
 
+use crate::cabinet::Cabinets;
 use crate::config::Config;
 use crate::intents::{Intent, Reissue};
 use crate::order::window::Window;
@@ -41,6 +42,7 @@ impl Orders {
         (tenant, integration): (TenantId, Name),
         change: OrderChange,
         payload: &[u8],
+        cabinets: &Cabinets<'_>,
     ) {
         let named = |order: OrderId, wish| (order, wish);
         let read = match change {
@@ -49,6 +51,7 @@ impl Orders {
             }
             OrderChange::Resend => parse::<OrderNamed>(payload).map(|asked| named(asked.order, Wish::Resend)),
             OrderChange::Reissue => parse::<OrderNamed>(payload).map(|asked| named(asked.order, Wish::Reissue)),
+            OrderChange::Move => return self.move_payload(turn, (tenant, integration), payload, cabinets),
             OrderChange::Bundle => return self.bundle_payload(turn, (tenant, integration), payload),
             OrderChange::Unbundle => return self.unbundle_payload(turn, (tenant, integration), payload),
             OrderChange::Content => return self.update_payload(turn, config, (tenant, integration), payload),

@@ -3,12 +3,13 @@
 use schemas::api::{
     ContentHash, OrderContent, OrderPut, OrderState, Policies, RejectReason, Reply, ReplyError, RequestErrorCode,
 };
-use schemas::ids::Name;
+use schemas::ids::{CabinetId, Name};
 use schemas::messages::OrderKey;
 
 use super::{Asker, error};
+use crate::cabinet::Cabinets;
 use crate::core::FleetCore;
-use crate::order::{Order, Wish};
+use crate::order::{Order, Wish, either};
 use crate::turn::Turn;
 
 impl FleetCore {
@@ -41,9 +42,12 @@ impl FleetCore {
             return Err(error(RequestErrorCode::Malformed, text, "shorten it"));
         }
         let at = asker.order(OrderKey { integration: integration.clone(), order: put.order.clone() });
-        let (cabinets, config) = (&self.cabinets, &self.config);
+        if put.cabinet.is_some() == put.site.is_some() {
+            return Err(error(RequestErrorCode::Malformed, either(), "`fleet cabinet list` shows both"));
+        }
         let tenant = asker.who.tenant.clone();
-        let taken = self.orders.put(turn, config, (tenant, integration), put, |at| cabinets.contains_key(at));
+        let cabinets = Cabinets(&self.cabinets);
+        let taken = self.orders.put(turn, &self.config, (tenant, integration), put, &cabinets);
         taken.map_err(rejected)?;
         // The cabinet answers within this turn; then the order says whether it got a compartment.
         self.deliver(turn);
@@ -51,6 +55,27 @@ impl FleetCore {
         match self.orders.find(&at).filter(refused).and_then(|order| order.reason) {
             Some(reason) => Err(rejected(reason)),
             None => Ok(Reply::Done),
+        }
+    }
+
+    pub(super) fn move_for(
+        &mut self,
+        turn: &mut Turn<'_>,
+        asker: &Asker,
+        order: OrderKey,
+        to: CabinetId,
+    ) -> Result<Reply, ReplyError> {
+        let covered = asker.covers(&order.integration);
+        let at = asker.order(order);
+        if !covered || self.orders.find(&at).is_none() {
+            return Err(unknown_order(&at.order));
+        }
+        self.orders.send_to(turn, &at, to.clone(), &Cabinets(&self.cabinets)).map_err(refused)?;
+        // The cabinet answers within this turn.
+        self.deliver(turn);
+        match self.orders.find(&at).is_some_and(|order| order.cabinet == to) {
+            true => Ok(Reply::Done),
+            false => Err(refused(RejectReason::NoFittingCompartment)),
         }
     }
 
@@ -143,6 +168,9 @@ pub(super) fn way_out(reason: RejectReason) -> (RequestErrorCode, &'static str) 
             RequestErrorCode::Conflict,
             "`fleet order show` tells which content it has; `fleet order change` gives it another one",
         ),
+        RejectReason::UnknownSite => {
+            (RequestErrorCode::Unknown, "`fleet cabinet list` shows which sites have cabinets")
+        }
         RejectReason::UnknownOrder => (RequestErrorCode::Unknown, "`fleet order list` shows the newest ones"),
         RejectReason::TooLate => (RequestErrorCode::Conflict, "`fleet order show` tells how far it is"),
         RejectReason::Malformed => (RequestErrorCode::Malformed, "asyncapi.yaml shows the fields"),

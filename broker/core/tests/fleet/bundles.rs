@@ -10,6 +10,7 @@ use schemas::step::Store as _;
 use schemas::topics::OrderChange;
 
 use crate::handover::load;
+use crate::restore::restore;
 use crate::time::HOUR;
 use crate::world::{FakeCabinet, World, c1, door, order, refusal, shop, tenant};
 
@@ -419,4 +420,38 @@ fn a_crash_after_any_commit_and_at_any_cut_announces_it_once() {
         }
     }
     assert!(cuts >= 6, "only {cuts} cuts were tried");
+}
+
+/// The backup is older than the bundle, whose credential the cabinet holds.
+#[test]
+fn a_restored_fleet_makes_codes_that_a_forgotten_bundle_does_not_hide() {
+    let mut world = three();
+    load(&mut world, "A1", 1);
+    let backup = world.store.clone();
+    bundle(&mut world, r#""A1""#);
+    let generation = |world: &World| {
+        let changes = world.cabinets[&c1()].books.iter().flat_map(|book| &book.changes);
+        let put = |change: &BookChange| match change {
+            BookChange::PutCredential(put) => Some(put.generation),
+            _ => None,
+        };
+        changes.filter_map(put).collect::<Vec<_>>()
+    };
+    let hidden = generation(&world).into_iter().max().unwrap();
+    restore(&mut world, backup);
+    world.connect(&c1());
+    change(&mut world, OrderChange::Reissue, r#"{"order":"A1"}"#);
+    assert!(*generation(&world).last().unwrap() > hidden);
+}
+
+#[test]
+fn the_end_of_a_bundle_is_no_news_of_what_was_collected_with_it() {
+    let mut world = three();
+    bundle(&mut world, r#""A1","A2""#);
+    load(&mut world, "A1", 1);
+    load(&mut world, "A2", 2);
+    collect(&mut world, &c1(), "A1", 1);
+    unbundle(&mut world);
+    let told = world.told("shop");
+    assert_eq!(told.iter().filter(|row| *row == "A1 collected").count(), 1, "{told:?}");
 }

@@ -19,6 +19,7 @@ mod keysets;
 mod orders;
 mod outages;
 mod people;
+mod places;
 mod policies;
 mod quotas;
 mod requests;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 use schemas::api::{AttributeFlags, ContentHash, HoldMinutes, Rfc3339};
-use schemas::ids::{CabinetId, Name, OrderId};
+use schemas::ids::{CabinetId, Name, OrderId, SiteId};
 use schemas::messages::{Category, Compartment, DepositKind, OrderKey, Size};
 
 use super::moments::parse_end;
@@ -52,6 +52,14 @@ How far it can go is in the policy of its category.")]
         /// <integration>/<order>
         order: OrderKey,
     },
+    /// Let an order that is not loaded go to another cabinet
+    Move {
+        /// <integration>/<order>
+        order: OrderKey,
+        /// The other cabinet
+        #[arg(long, value_name = "CABINET")]
+        to: CabinetId,
+    },
     /// Make another code; the old one works until the new one does
     Reissue {
         /// <integration>/<order>
@@ -68,8 +76,12 @@ Categories are retail, food, laundry, pharmacy, repair, courier.")]
 pub(in crate::cli) struct OrderPutArgs {
     /// <integration>/<order>
     pub(in crate::cli) order: OrderKey,
-    #[arg(long)]
-    pub(in crate::cli) cabinet: CabinetId,
+    /// Where it is to be loaded
+    #[arg(long, required_unless_present = "site")]
+    pub(in crate::cli) cabinet: Option<CabinetId>,
+    /// Instead: at whichever cabinet of this site has room
+    #[arg(long, conflicts_with = "cabinet")]
+    pub(in crate::cli) site: Option<SiteId>,
     /// Smallest size that it fits into: S, M, L or XL
     #[arg(long)]
     pub(in crate::cli) size: Size,

@@ -1,0 +1,32 @@
+//! The fleet's cabinets, for whoever asks which of them there are.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use schemas::ids::{CabinetId, SiteId, TenantId};
+
+use crate::cabinet::Cabinet;
+use crate::tables::CabinetRef;
+
+/// A look at all of them.
+#[derive(Clone, Copy)]
+pub(crate) struct Cabinets<'a>(pub(crate) &'a BTreeMap<CabinetRef, Cabinet>);
+
+impl Cabinets<'_> {
+    pub(crate) fn has(&self, at: &CabinetRef) -> bool {
+        self.0.contains_key(at)
+    }
+
+    pub(crate) fn is_at(&self, at: &CabinetRef, site: &SiteId) -> bool {
+        self.0.get(at).is_some_and(|cabinet| cabinet.registration.site == *site)
+    }
+
+    /// Cabinets of a site in the order in which they are asked for room: the connected ones first, then whoever has the most.
+    pub(crate) fn offers(&self, tenant: &TenantId, site: &SiteId) -> Vec<CabinetId> {
+        let own = self.0.iter().filter(|(at, cabinet)| at.tenant == *tenant && cabinet.registration.site == *site);
+        let mut own: Vec<_> =
+            own.map(|(at, cabinet)| (!cabinet.is_online(), Reverse(cabinet.free()), at.cabinet.clone())).collect();
+        own.sort();
+        own.into_iter().map(|(.., cabinet)| cabinet).collect()
+    }
+}
