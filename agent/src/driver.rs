@@ -301,6 +301,7 @@ impl<S: Store + Reserved> Driver<S> {
                 Some(Input::ConfirmLoaded { session, compartment, inside })
             }
             ScreenRequest::Deposit { session, wish } => Some(Input::Deposit { session, wish }),
+            ScreenRequest::Report { compartment } => Some(Input::Report { compartment }),
             ScreenRequest::TryAgain { compartment } => Some(Input::TryAgain { compartment }),
             ScreenRequest::NotTaken { compartment } => Some(Input::NotTaken { compartment }),
             ScreenRequest::Logout { session } => Some(Input::StaffLogout { session }),

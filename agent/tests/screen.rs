@@ -410,6 +410,7 @@ async fn staff_requests_carry_their_session() {
         ("/api/cleaning", json!({ "compartment": 7, "needed": true })),
         ("/api/open-all", json!({ "confirm": "open all doors" })),
         ("/api/confirm", json!({ "compartment": 7, "inside": false })),
+        ("/api/not-here", json!({ "compartment": 7 })),
         ("/api/again", json!({ "compartment": 7 })),
         ("/api/not-taken", json!({ "compartment": 7 })),
         ("/api/logout", json!({})),
@@ -453,6 +454,9 @@ async fn staff_requests_carry_their_session() {
                 }
                 ScreenRequest::Confirm { session: SESSION, compartment, inside: false } if path == "/api/confirm" => {
                     assert_eq!(compartment, door(7));
+                }
+                ScreenRequest::Report { compartment } if path == "/api/not-here" => {
+                    assert_eq!(compartment, Some(door(7)));
                 }
                 ScreenRequest::TryAgain { compartment } if path == "/api/again" => assert_eq!(compartment, door(7)),
                 ScreenRequest::NotTaken { compartment } if path == "/api/not-taken" => {

@@ -237,6 +237,7 @@ impl HeldBook {
             return Err(RefusalReason::Malformed);
         }
         let held = self.credentials.get(&put.id);
+        let opened = held.and_then(|held| held.opened.clone());
         // Put again, it does not get back what it has opened already; a bundle may have got one more order since.
         let done = held.is_some_and(|held| held.life == Life::Used);
         let mut orders = put.orders;
@@ -267,6 +268,7 @@ impl HeldBook {
             book: self.version,
             rights: put.rights,
             deposit: deposit.then_some(true),
+            opened,
         };
         self.credentials.insert(put.id, row);
         Ok(())
@@ -415,6 +417,9 @@ impl HeldBook {
             row.orders.retain(|other| other != order);
             if row.orders.is_empty() {
                 row.life = life;
+            }
+            if life == Life::Used {
+                row.opened = Some(order.clone());
             }
             turn.put(CREDENTIALS, credential_key(id), row);
         }

@@ -70,6 +70,7 @@ impl CabinetCore {
         let blind = bay.seen == DoorSeen::Unknown;
         match (purpose, bay.content.clone()) {
             (Purpose::Collect(by), Content::Stored(content)) if content.order == by.order => {
+                self.may_be_reported(turn.now, &content.order, by.credential, compartment);
                 let collecting = Collecting { order: content.order, credential: by.credential, seen, stays: None };
                 self.set_content(turn, compartment, collecting);
             }
@@ -222,6 +223,7 @@ impl CabinetCore {
         confirmed: bool,
     ) {
         self.book.end_order(turn, order, Life::Used);
+        self.may_be_reported(turn.now, order, credential, compartment);
         self.record(turn, Collected { order: order.clone(), compartment, credential, confirmed });
     }
 

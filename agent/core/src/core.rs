@@ -19,6 +19,7 @@ use crate::open::Identity;
 use crate::outbox::Outbox;
 use crate::records::{LOCKOUT_KEY, TIME_KEY};
 use crate::refusals::Refusals;
+use crate::report::Reports;
 use crate::staff::Sessions;
 use crate::tables::META;
 use crate::time::FleetClock;
@@ -45,6 +46,7 @@ pub struct CabinetCore {
     pub(crate) pulses: u64,
     pub(crate) commands: Commands,
     pub(crate) refusals: Refusals,
+    pub(crate) reports: Reports,
     pub(crate) lockout: Lockout,
     pub(crate) entries: Entries,
     pub(crate) sessions: Sessions,
@@ -110,6 +112,7 @@ impl CabinetCore {
             }
             Input::NotTaken { compartment } => self.handle_not_taken(turn, compartment),
             Input::Deposit { session, wish } => self.handle_deposit(turn, session, wish),
+            Input::Report { compartment } => self.handle_report(turn, compartment),
             Input::TryAgain { compartment } => self.handle_try_again(turn, compartment),
             Input::Door { compartment, door, occupancy } => self.handle_door(turn, compartment, door, occupancy),
             Input::PulseResult { pulse, sent } => self.handle_pulse_result(turn, pulse, sent),

@@ -171,6 +171,11 @@ pub enum ScreenNote {
         compartment: Compartment,
         order: Option<OrderKey>,
     },
+    /// Somebody who had the right to it said that the order is not there: staff are to be asked.
+    Reported {
+        order: OrderKey,
+        compartment: Option<Compartment>,
+    },
     /// The door has been open for a minute.
     Beep {
         compartment: Compartment,

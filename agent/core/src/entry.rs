@@ -158,6 +158,9 @@ impl CabinetCore {
         id: CredentialId,
         refusal: EntryRefusal,
     ) -> EntryResult {
+        if refusal == EntryRefusal::Used {
+            self.used_before(turn.now, id);
+        }
         if let Some(reason) = reported(refusal)
             && self.refusals.admit_credential(id, reason, turn.now)
         {

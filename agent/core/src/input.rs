@@ -169,6 +169,10 @@ pub enum Input {
         session: SessionId,
         wish: DepositWish,
     },
+    /// A customer says that the order is not there: behind the door that was opened for them, or because their code was used.
+    Report {
+        compartment: Option<Compartment>,
+    },
     /// The person pressed "try again" after `ScreenNote::PushDoor`.
     TryAgain {
         compartment: Compartment,

@@ -20,7 +20,7 @@
 //! | what may be loaded and what opens it | `book` |
 //! | one pulse for one use, one outcome for each | `uses` |
 //! | doors, and what they say about the content | `bay`, `doors`, `contents` |
-//! | people at the screen | `entry`, `deposit`, `lockout`, `staff`, `walk_in`, `audit`, `swap`, `emergency` |
+//! | people at the screen | `entry`, `deposit`, `lockout`, `report`, `staff`, `walk_in`, `audit`, `swap`, `emergency` |
 //! | the end of a cabinet | `wipe` |
 
 mod audit;
@@ -49,6 +49,7 @@ mod outbox;
 mod people;
 mod records;
 mod refusals;
+mod report;
 mod staff;
 mod swap;
 mod tables;
@@ -73,6 +74,7 @@ pub use input::{DepositWish, DoorSeen, Input, SessionId};
 pub use lockout::{LOCK_MILLIS, WRONG_A_DAY_MAX, WRONG_MAX};
 pub use open::OpenError;
 pub use outbox::{HISTORY, OUTBOX_MAX, OUTBOX_WINDOW};
+pub use report::REPORT_MILLIS;
 pub use staff::SESSION_IDLE_MILLIS;
 pub use tables::{EVENTS, TABLES, event_key};
 pub use time::EarliestTime;

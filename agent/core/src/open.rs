@@ -186,6 +186,7 @@ fn load(config: Config, identity: Identity, rows: &Rows<'_>, now: u64) -> Result
         pulses: rows.meta(PULSE_KEY)?.unwrap_or(0),
         commands,
         refusals: Default::default(),
+        reports: Default::default(),
         lockout: Lockout::open(rows.meta(LOCKOUT_KEY)?, now),
         entries: Default::default(),
         sessions: Default::default(),

@@ -136,6 +136,7 @@ impl CabinetCore {
             | Input::Deposit { .. }
             | Input::Board { .. }
             | Input::WalkIn { .. }
+            | Input::Report { .. }
             | Input::DropWalkIn { .. } => {}
         }
     }

@@ -62,6 +62,7 @@ pub(super) fn routes(desk: Arc<Desk>) -> Router {
         .route("/open-all", post(open_all))
         .route("/confirm", post(confirm))
         .route("/deposit", post(deposit))
+        .route("/not-here", post(not_here))
         .route("/again", post(again))
         .route("/not-taken", post(not_taken))
         .route("/logout", post(logout))
@@ -151,6 +152,14 @@ struct DepositBody {
 #[serde(deny_unknown_fields)]
 struct DoorBody {
     compartment: Compartment,
+}
+
+/// Without a door: of the code that was refused last.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NotHereBody {
+    #[serde(default)]
+    compartment: Option<Compartment>,
 }
 
 #[derive(Deserialize)]
@@ -269,6 +278,11 @@ async fn again(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Result<
 async fn not_taken(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Result<StatusCode, Refusal> {
     let DoorBody { compartment } = read(request).await?;
     desk.tell(ScreenRequest::NotTaken { compartment }).await
+}
+
+async fn not_here(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Result<StatusCode, Refusal> {
+    let NotHereBody { compartment } = read(request).await?;
+    desk.tell(ScreenRequest::Report { compartment }).await
 }
 
 async fn logout(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Result<StatusCode, Refusal> {

@@ -147,6 +147,7 @@ impl Ring {
             | ScreenNote::PushDoor { .. }
             | ScreenNote::LockSilent { .. }
             | ScreenNote::CallStaff { .. }
+            | ScreenNote::Reported { .. }
             | ScreenNote::Beep { .. } => Audience::Everyone,
             ScreenNote::Loading { session, .. }
             | ScreenNote::Retrieving { session, .. }

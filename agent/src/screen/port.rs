@@ -78,6 +78,9 @@ pub enum ScreenRequest {
         session: SessionId,
         wish: DepositWish,
     },
+    Report {
+        compartment: Option<Compartment>,
+    },
     TryAgain {
         compartment: Compartment,
     },

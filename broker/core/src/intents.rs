@@ -264,6 +264,15 @@ cbor_map! {
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub(crate) struct Unaltered {}
 }
+cbor_map! {
+    /// Whoever has its credential says that it is not there.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) struct Reported {
+        1 opt => compartment: Option<Compartment>,
+        2 => at: FleetMillis,
+        3 => time_unverified: bool,
+    }
+}
 
 cbor_union! {
     #[derive(Debug, Clone, PartialEq, Eq)]
@@ -283,6 +292,7 @@ cbor_union! {
         24 => Dropped(Dropped),
         26 => Invited(Invited),
         27 => Full(Full),
+        25 => Reported(Reported),
     }
 }
 

@@ -30,7 +30,7 @@ cbor_code! {
 }
 
 impl OrderState {
-    /// Nothing moves it any more.
+    /// Nothing moves it any more, but for a recipient who says that a collected order was not there.
     pub fn is_final(self) -> bool {
         match self {
             Self::Collected | Self::CollectedUnconfirmed | Self::Cancelled | Self::Rejected | Self::Retrieved => true,

@@ -223,6 +223,14 @@ facts! {
     }
     /// Staff gave up a walk-in that is in no compartment.
     WalkInDropped { 1 => order: OrderKey, 2 => staff: Name }
+    /// Whoever has the order's credential says at the screen that it is not there: just after its door was opened, or because
+    /// somebody else has used the credential. Nothing opens by it.
+    Reported {
+        1 => order: OrderKey,
+        /// The door that was opened for them, left out where none was.
+        2 opt => compartment: Option<Compartment>,
+        3 => credential: CredentialId,
+    }
     /// What the cabinet held is gone. The last event of its life.
     Wiped {
         /// A COSE_Sign1 of the cabinet's own key: a [`Receipt`](super::Receipt).
@@ -267,5 +275,6 @@ cbor_union! {
         37 => NotTaken(NotTaken),
         30 => WalkIn(WalkIn),
         31 => WalkInDropped(WalkInDropped),
+        32 => Reported(Reported),
     }
 }

@@ -28,8 +28,8 @@ pub use event::{
     Actor, ActorCommand, ActorCredential, ActorNobody, ActorStaff, AuditRequired, Audited, BoardHealth, BookApplied,
     BookRefused, BreakGlassUsed, Cleaning, Collected, CommandRefused, CredentialRefused, Deposited, Depositing,
     DoorClosed, DoorFault, DoorForced, DoorHeldOpen, DoorOpened, EmergencyOpened, Event, Fact, Finding, HeldStage,
-    KeysetApplied, KeysetRefused, LoadAborted, Loading, NotTaken, RefusalReason, Retrieved, StaffLoggedIn, Started,
-    Stored, StoredBy, Swapped, TypingLocked, UnlockDone, UnlockOutcome, Uplink, WalkIn, WalkInDropped, Wiped,
+    KeysetApplied, KeysetRefused, LoadAborted, Loading, NotTaken, RefusalReason, Reported, Retrieved, StaffLoggedIn,
+    Started, Stored, StoredBy, Swapped, TypingLocked, UnlockDone, UnlockOutcome, Uplink, WalkIn, WalkInDropped, Wiped,
     WrongDoor,
 };
 pub use hello::{CompartmentInfo, Hello, PepperOffer};

@@ -443,5 +443,10 @@ fn events() -> Vec<Example> {
             "event/walk-in-dropped",
             WalkInDropped { order: OrderKey::walk_in("A17-0123456789".parse().unwrap()), staff: staff() }.into(),
         ),
+        fact("event/reported", Reported { order: order(), compartment: Some(c), credential: CREDENTIAL }.into()),
+        fact(
+            "event/reported-without-a-door",
+            Reported { order: order(), compartment: None, credential: CREDENTIAL }.into(),
+        ),
     ]
 }

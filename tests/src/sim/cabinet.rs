@@ -361,6 +361,7 @@ impl World {
             Input::Look { .. } | Input::Swap { .. } | Input::OpenAll { .. } => Cause::Nobody("a session of nobody"),
             Input::WalkIn { .. } | Input::DropWalkIn { .. } => Cause::Nobody("a walk-in, which no schedule has"),
             Input::TryAgain { .. } => Cause::Again,
+            Input::Report { .. } => Cause::Nobody("a report"),
             Input::PulseResult { pulse, sent: false } => Cause::Retry { pulse: *pulse },
             Input::PulseResult { .. } => Cause::Nobody("a pulse that was sent"),
             Input::Tick => Cause::Nobody("time"),
@@ -718,6 +719,7 @@ fn kind_of(input: &Input) -> &'static str {
         Input::Disk { .. } => "disk",
         Input::WalkIn { .. } => "walk-in",
         Input::DropWalkIn { .. } => "drop walk-in",
+        Input::Report { .. } => "report",
     }
 }
 

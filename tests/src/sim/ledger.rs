@@ -797,6 +797,7 @@ impl Ledger {
             | Fact::NotTaken(_)
             | Fact::WalkIn(_)
             | Fact::WalkInDropped(_)
+            | Fact::Reported(_)
             | Fact::Swapped(_) => {}
         }
     }

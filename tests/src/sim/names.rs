@@ -39,6 +39,7 @@ pub(super) fn of_fact(fact: &Fact) -> &'static str {
         Fact::WalkInDropped(_) => "WalkInDropped",
         Fact::Depositing(_) => "Depositing",
         Fact::Deposited(_) => "Deposited",
+        Fact::Reported(_) => "Reported",
     }
 }
 
@@ -116,4 +117,5 @@ pub(super) const FACTS: &[&str] = &[
     "WalkInDropped",
     "Depositing",
     "Deposited",
+    "Reported",
 ];

@@ -105,6 +105,7 @@ impl World {
                 }
             }
             ScreenNote::CallStaff { .. } => self.coverage.count("screen", "call staff"),
+            ScreenNote::Reported { .. } => {}
             ScreenNote::Loading { order, compartment, .. } => {
                 self.stand_at(cab, compartment, Attendant::Loader { order })
             }

@@ -17,6 +17,7 @@ mod month;
 mod people;
 mod pickup;
 mod random;
+mod report;
 mod restarts;
 mod rig;
 mod staff;

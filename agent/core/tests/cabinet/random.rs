@@ -124,7 +124,10 @@ impl History {
             79..=81 => self.fleet(),
             82..=86 => {
                 let compartment = number(1 + self.dice.roll(5) as u16);
-                self.input(Input::TryAgain { compartment });
+                let reported = self.dice.one_in(2).then_some(compartment);
+                let again = self.dice.roll(5) > 0;
+                let report = Input::Report { compartment: reported };
+                self.input(if again { Input::TryAgain { compartment } } else { report });
             }
             _ => self.pass_time(),
         }

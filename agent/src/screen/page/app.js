@@ -32,6 +32,7 @@ export const state = {
   deposit: null, // { number, is: opening | open | closed | push | silent | help | asking | stored | over, empty }
   swap: null, // doors that were chosen to be exchanged
   walkIn: blank(),
+  reportable: false, // the code that was refused was used before
 };
 
 let touched = performance.now();
@@ -110,6 +111,8 @@ async function enter() {
   if (answer.result === "staff") return beginStaff(answer);
   if (answer.result === "deposit") return beginDeposit(answer);
   show("keypad", refusal(answer));
+  state.reportable = answer.reason === "used";
+  draw();
 }
 
 async function enterStaff() {
@@ -237,6 +240,7 @@ function note(news) {
     case "push_door": return door(number, { is: "push" });
     case "lock_silent": return door(number, { is: "silent" });
     case "call_staff": return door(number, { is: "help", order: news.order });
+    case "reported": return reported(news);
     case "beep":
       state.beeping.add(number);
       return beep();
@@ -282,7 +286,8 @@ function door(number, now) {
   }
   if (state.doors.has(number)) {
     touched = performance.now();
-    state.doors.set(number, { ...now, stays: state.doors.get(number).stays && now.is !== "opening" });
+    const before = state.doors.get(number);
+    state.doors.set(number, { ...now, reported: before.reported, stays: before.stays && now.is !== "opening" });
   } else if (state.busy) {
     state.doors.set(number, { ...now, fresh: true });
   } else if (state.page === "keypad" && state.typed === "" && now.is !== "closed") {
@@ -290,6 +295,14 @@ function door(number, now) {
     state.doors = new Map([[number, now]]);
     show("doors");
   }
+}
+
+// Says what a person can do, at the door or where the code was refused.
+function reported({ order, compartment: number }) {
+  if (state.staff) return;
+  const words = TEXTS.report.done(order.split("/")[1]);
+  if (state.doors.has(number)) state.doors.set(number, { ...state.doors.get(number), reported: words });
+  else show("keypad", words);
 }
 
 function job(begun) {
@@ -355,6 +368,7 @@ function keypadPage() {
       el("output", { class: long ? "display long" : "display", "aria-label": texts.display }, value || " ")),
     el("div", { class: "go" },
       button(texts.go, submit, { class: "primary", disabled: state.busy || state.typed.length < 6 }),
+      state.page === "keypad" && state.reportable && state.message && button(TEXTS.report.button, () => { state.reportable = false; tell("/api/not-here", {}); }),
       state.page === "pin" && button(TEXTS.staff.cancel, () => show("keypad"))),
     keypad(press, state.busy));
 }
@@ -392,6 +406,9 @@ function doorsPage() {
       push.length + call.length === 0 && el("p", {}, what),
       stayed.length > 0 && el("p", {}, TEXTS.doors.stayed(stayed)),
       ...leave.map(([number]) => button(TEXTS.doors.stays(number), () => stays(number))),
+      ...doors.filter(([, door]) => door.reported).map(([, door]) => el("p", { role: "alert" }, door.reported)),
+      ...doors.filter(([, door]) => !door.reported && (door.is === "open" || door.is === "closed"))
+        .map(([number]) => button(doors.length > 1 ? TEXTS.report.behind(number) : TEXTS.report.button, () => tell("/api/not-here", { compartment: number }))),
       button(TEXTS.doors.done, () => show("keypad"))));
 }
 

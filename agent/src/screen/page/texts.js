@@ -93,6 +93,11 @@ export const TEXTS = {
     no_fitting_compartment: "No larger compartment is free. This one stays yours.",
     too_often: "No further door opens for this order. Please ask staff.",
   },
+  report: {
+    button: "My order is not here",
+    behind: (number) => `My order is not in door ${number}`,
+    done: (order) => `This is reported, and somebody looks after it. Please ask staff and say this reference: ${order}`,
+  },
 
   staff: {
     enter: "Staff",

@@ -39,6 +39,7 @@ pub(super) fn kind(fact: &Fact) -> &'static str {
         Fact::WalkInDropped(_) => "walk_in_dropped",
         Fact::Depositing(_) => "depositing",
         Fact::Deposited(_) => "deposited",
+        Fact::Reported(_) => "reported",
     }
 }
 
@@ -66,6 +67,7 @@ pub(super) fn subject(fact: &Fact) -> (Option<Compartment>, Option<&OrderKey>) {
         Fact::WalkInDropped(f) => (None, Some(&f.order)),
         Fact::Depositing(f) => (Some(f.compartment), Some(&f.order)),
         Fact::Deposited(f) => (Some(f.compartment), Some(&f.order)),
+        Fact::Reported(f) => (f.compartment, Some(&f.order)),
         Fact::Started(_)
         | Fact::CommandRefused(_)
         | Fact::CredentialRefused(_)
@@ -145,6 +147,10 @@ pub(super) fn text(fact: &Fact) -> String {
             format!("{} opens all doors but {}, which stand open or are out of order", f.staff, doors.join(", "))
         }
         Fact::WalkIn(f) => format!("{} began walk-in {}", f.staff, f.order.order),
+        Fact::Reported(f) => match f.compartment {
+            Some(at) => format!("somebody with its code says that order {} is not in compartment {at}", f.order),
+            None => format!("somebody with its code says that order {} was taken by another person", f.order),
+        },
         Fact::WalkInDropped(f) => format!("{} gave walk-in {} up", f.staff, f.order.order),
         Fact::Cleaning(f) if f.needed => format!("{}: compartment {} needs cleaning", f.staff, f.compartment),
         Fact::Cleaning(f) => format!("{}: compartment {} is clean", f.staff, f.compartment),

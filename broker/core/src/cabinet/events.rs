@@ -4,14 +4,14 @@ use schemas::api::{LiveEvent, LiveTelemetry, Rfc3339};
 use schemas::cbor;
 use schemas::messages::{
     Actor, Audited, Compartment, DoorState, Event, Fact, Finding, FleetMillis, KeysetRefused, Occupancy, OrderKey,
-    Stamp, Swapped, Telemetry, Uplink,
+    Reported, Stamp, Swapped, Telemetry, Uplink,
 };
 use schemas::topics::Live;
 
 use crate::cabinet::hello::NUMBER_MAX;
 use crate::cabinet::records::{EventRow, Inside};
 use crate::cabinet::{Cabinet, describe};
-use crate::intents::{Intent, OrderFact, Told};
+use crate::intents::{self, Intent, OrderFact, Told};
 use crate::jobs::Job;
 use crate::rows::json;
 use crate::tables::{EVENTS, SAID, event_key};
@@ -149,6 +149,10 @@ impl Cabinet {
             Fact::Swapped(swapped) => self.swapped(turn, when, swapped),
             Fact::NotTaken(left) => self.tell_order(turn, when, &left.order, left.compartment, OrderFact::NotTaken),
             Fact::WalkIn(began) => self.walked_in(turn, when, began),
+            Fact::Reported(ref said) => {
+                self.tell_reported(turn, when, said);
+                turn.alarm_of(&self.at, format!("cabinet {}: {}", self.at, describe::text(&fact)));
+            }
             Fact::WalkInDropped(given_up) => self.walk_in_dropped(turn, when, &given_up.order),
             Fact::UnlockDone(done) => self.unlock_done(turn, &done),
             Fact::CommandRefused(refused) => self.command_refused(turn, &refused),
@@ -274,6 +278,13 @@ impl Cabinet {
         let refrigerated = self.info(compartment).is_some_and(|info| info.attributes.refrigerated);
         let told = Told { fact, compartment, at: when.at, time_unverified: when.unverified, refrigerated };
         turn.send(Intent::to_order(&self.at, order, told));
+    }
+
+    /// Where it was is known to the order itself, if no door was opened.
+    fn tell_reported(&self, turn: &mut Turn<'_>, when: When, said: &Reported) {
+        let Reported { order, compartment, .. } = said;
+        let reported = intents::Reported { compartment: *compartment, at: when.at, time_unverified: when.unverified };
+        turn.send(Intent::to_order(&self.at, order, reported));
     }
 
     /// It stays with the keys that it has. Sent again with its next connection.

@@ -156,6 +156,7 @@ impl Cabinet {
             | Fact::AuditRequired(_)
             | Fact::Cleaning(_)
             | Fact::EmergencyOpened(_)
+            | Fact::Reported(_)
             | Fact::WalkIn(_)
             | Fact::WalkInDropped(_)
             | Fact::Wiped(_) => {}

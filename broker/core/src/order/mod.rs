@@ -9,6 +9,7 @@ mod pause;
 mod place;
 mod progress;
 mod put;
+mod report;
 mod view;
 mod walk_in;
 mod window;

@@ -236,6 +236,7 @@ impl Orders {
             | OrderIntent::Gathered(_)
             | OrderIntent::Altered(_)
             | OrderIntent::Unaltered(_)
+            | OrderIntent::Reported(_)
             | OrderIntent::WalkedIn(_)
             | OrderIntent::Dropped(_)
             | OrderIntent::Invited(_)

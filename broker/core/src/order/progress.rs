@@ -62,6 +62,7 @@ impl Orders {
             OrderIntent::Full(_) => self.full(turn, at),
             OrderIntent::Resumed(resumed) => self.resumed(turn, config, at, resumed.at),
             OrderIntent::Gathered(gathered) => self.gathered(turn, at, gathered.place),
+            OrderIntent::Reported(said) => self.reported(turn, config, at, &said),
             OrderIntent::WalkedIn(_) => {}
             OrderIntent::Dropped(dropped) => self.dropped(turn, config, at, &dropped),
             OrderIntent::Altered(altered) => self.altered(turn, config, at, altered.compartment),
@@ -191,6 +192,8 @@ fn next_state(state: OrderState, fact: OrderFact) -> Option<OrderState> {
         OrderFact::LoadAborted if state == Recalled => Some(Retrieved),
         OrderFact::LoadAborted => matches!(state, Loading | Stored | Overdue).then_some(Ready),
         OrderFact::Opened => matches!(state, Stored | Overdue).then_some(Collecting),
+        // The door was closed after somebody said that the order is not there.
+        OrderFact::Collected | OrderFact::CollectedUnconfirmed if state == Disputed => None,
         OrderFact::Collected => (!taken_out).then_some(Collected),
         OrderFact::CollectedUnconfirmed => (!taken_out).then_some(CollectedUnconfirmed),
         OrderFact::Retrieved => (!taken_out).then_some(Retrieved),

@@ -196,7 +196,12 @@ impl Orders {
         let cabinet = CabinetRef::new(at.tenant.clone(), order.cabinet.clone());
         let when = Happened::now(turn);
         match order.state {
-            OrderState::Created | OrderState::Ready | OrderState::Reserved | OrderState::Rejected => {
+            // A dispute is ended by whoever knows what became of it.
+            OrderState::Created
+            | OrderState::Ready
+            | OrderState::Reserved
+            | OrderState::Rejected
+            | OrderState::Disputed => {
                 let booked = order.state != OrderState::Created && order.state != OrderState::Rejected;
                 self.clear_compartment(at);
                 self.enter(turn, config, at, OrderState::Cancelled, when);
@@ -216,8 +221,7 @@ impl Orders {
             | OrderState::Collecting
             | OrderState::Collected
             | OrderState::CollectedUnconfirmed
-            | OrderState::Retrieved
-            | OrderState::Disputed => {
+            | OrderState::Retrieved => {
                 self.refuse(turn, at, RejectReason::TooLate);
                 Err(RejectReason::TooLate)
             }

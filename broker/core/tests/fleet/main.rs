@@ -22,6 +22,7 @@ mod people;
 mod places;
 mod policies;
 mod quotas;
+mod report;
 mod requests;
 mod restore;
 mod roles;
