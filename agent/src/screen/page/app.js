@@ -24,6 +24,7 @@ export const state = {
   typed: "",
   message: "",
   busy: false,
+  chosen: null, // of several doors, the one that somebody has tapped
   doors: new Map(), // number -> { is: opening | open | closed | push | silent | help, order }
   beeping: new Set(),
   lockedUntil: 0,
@@ -155,6 +156,7 @@ function refusal(answer) {
 
 function opening(numbers) {
   const before = state.doors;
+  state.chosen = null;
   // The news of a fast door may have come before this answer.
   state.doors = new Map(numbers.map((number) => [number, before.get(number)?.fresh ? before.get(number) : { is: "opening" }]));
   show("doors");
@@ -397,23 +399,40 @@ function doorsPage() {
   const leave = doors.filter(([number, door]) => door.is === "open" && !door.stays && offered(number));
   const stayed = doors.filter(([, door]) => door.stays).map(([number]) => number);
   const what = all("closed") ? TEXTS.doors.thanks : doors.length > 1 ? TEXTS.doors.takeAll : TEXTS.doors.take;
+  const said = (number) => [
+    leave.some(([one]) => one === number) && button(TEXTS.doors.stays(number), () => stays(number)),
+    button(doors.length > 1 ? TEXTS.report.behind(number) : TEXTS.report.button, () => tellOf(number, "/api/not-here"))];
+  const open = doors.filter(([, door]) => !door.reported && (door.is === "open" || door.is === "closed")).map(([number]) => number);
+  // Of several doors one is tapped first: buttons for each of them would leave no room for the doors.
+  const chosen = doors.length === 1 ? open[0] : open.find((number) => number === state.chosen);
   return el("section", { class: doors.length > 1 ? "doors many" : "doors" },
-    el("div", { class: "tiles" }, ...doors.map(([number, door]) => doorTile(number, door))),
+    el("div", { class: "tiles" }, ...doors.map(([number, door]) => doorTile(number, door, doors.length > 1 && open.includes(number)))),
     el("div", { class: "next" },
       ...push.map(([number, door]) => el("p", {}, door.is === "push" ? TEXTS.doors.pushHow(number) : TEXTS.doors.silentHow(number))),
       ...push.map(([number]) => button(TEXTS.doors.again(number), () => again(number), { class: "primary" })),
       ...call.map(([number, door]) => el("p", {}, TEXTS.doors.call(number), door.order && el("strong", {}, ` ${TEXTS.doors.reference(door.order.split("/")[1])}`))),
       push.length + call.length === 0 && el("p", {}, what),
       stayed.length > 0 && el("p", {}, TEXTS.doors.stayed(stayed)),
-      ...leave.map(([number]) => button(TEXTS.doors.stays(number), () => stays(number))),
+      doors.length > 1 && open.length > 0 && chosen === undefined && el("p", {}, TEXTS.doors.tap),
       ...doors.filter(([, door]) => door.reported).map(([, door]) => el("p", { role: "alert" }, door.reported)),
-      ...doors.filter(([, door]) => !door.reported && (door.is === "open" || door.is === "closed"))
-        .map(([number]) => button(doors.length > 1 ? TEXTS.report.behind(number) : TEXTS.report.button, () => tell("/api/not-here", { compartment: number }))),
+      ...(chosen === undefined ? [] : said(chosen)),
       button(TEXTS.doors.done, () => show("keypad"))));
 }
 
-function doorTile(number, { is }) {
-  return el("div", { class: `tile ${is}`, role: "status" },
+function tellOf(number, path) {
+  state.chosen = null;
+  tell(path, { compartment: number });
+}
+
+function choose(number) {
+  state.chosen = state.chosen === number ? null : number;
+  draw();
+}
+
+function doorTile(number, { is }, tappable) {
+  const chosen = tappable && state.chosen === number;
+  const attributes = tappable ? { on: () => choose(number), "aria-pressed": String(chosen), type: "button" } : { role: "status" };
+  return el(tappable ? "button" : "div", { class: `tile ${is}${chosen ? " chosen" : ""}`, ...attributes },
     el("h1", { "aria-label": `${TEXTS.door(number)} ${TEXTS.doors[is]}` },
       el("span", {}, TEXTS.doors.word), el("b", {}, String(number)), el("span", {}, TEXTS.doors[is])));
 }
@@ -421,8 +440,8 @@ function doorTile(number, { is }) {
 // Of several orders one may be for the next time.
 function stays(number) {
   state.doors.get(number).stays = true;
+  tellOf(number, "/api/not-taken");
   draw();
-  tell("/api/not-taken", { compartment: number });
 }
 
 function again(number) {

@@ -56,6 +56,7 @@ export const TEXTS = {
     help: "does not open",
     take: "Take your order and close the door.",
     takeAll: "Take your orders and close the doors.",
+    tap: "Something is missing, or stays for the next time? Tap its door.",
     stays: (number) => `I leave what is behind door ${number}`,
     stayed: (numbers) => (numbers.length === 1 ? `The order behind door ${numbers[0]} stays. The same code opens it again.`
       : `The orders behind doors ${numbers.join(", ")} stay. The same code opens them again.`),
