@@ -5,7 +5,7 @@
 //! v1/<tenant>/cabinet/<cabinet>/down                                    fleet → cabinet   CBOR
 //! v1/<tenant>/integration/<name>/orders/{put,cancel}                    backend → fleet   JSON
 //! v1/<tenant>/integration/<name>/orders/{extend,resend,reissue}         backend → fleet   JSON
-//! v1/<tenant>/integration/<name>/orders/{change,move}                   backend → fleet   JSON
+//! v1/<tenant>/integration/<name>/orders/{change,move,quarantine}        backend → fleet   JSON
 //! v1/<tenant>/integration/<name>/orders/{bundle,unbundle}               backend → fleet   JSON
 //! v1/<tenant>/integration/<name>/{status,notifications}                 fleet → backend   JSON, durable
 //! v1/<tenant>/<role>/<name>/request                                     person → fleet    JSON, MQTT 5 request
@@ -62,11 +62,21 @@ pub enum OrderChange {
     Unbundle,
     /// Another content: a size, a recipient …
     Content,
+    /// Nobody is to get it.
+    Quarantine,
 }
 
 impl OrderChange {
-    pub const ALL: [Self; 7] =
-        [Self::Extend, Self::Resend, Self::Reissue, Self::Move, Self::Bundle, Self::Unbundle, Self::Content];
+    pub const ALL: [Self; 8] = [
+        Self::Extend,
+        Self::Resend,
+        Self::Reissue,
+        Self::Move,
+        Self::Bundle,
+        Self::Unbundle,
+        Self::Content,
+        Self::Quarantine,
+    ];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -77,6 +87,7 @@ impl OrderChange {
             Self::Bundle => "bundle",
             Self::Unbundle => "unbundle",
             Self::Content => "change",
+            Self::Quarantine => "quarantine",
         }
     }
 }
@@ -300,6 +311,7 @@ mod tests {
             "v1/acme/integration/shop/orders/bundle",
             "v1/acme/integration/shop/orders/unbundle",
             "v1/acme/integration/shop/orders/change",
+            "v1/acme/integration/shop/orders/quarantine",
             "v1/acme/integration/shop/status",
             "v1/acme/integration/shop/notifications",
             "v1/acme/integration/shop/request",

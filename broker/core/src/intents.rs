@@ -120,6 +120,12 @@ cbor_map! {
     }
 }
 
+cbor_map! {
+    /// A person has ended the order. What is believed to be inside has to be looked at.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) struct Close { 1 => order: OrderKey }
+}
+
 cbor_union! {
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub(crate) enum CabinetIntent {
@@ -135,6 +141,7 @@ cbor_union! {
         10 => Reissue(Reissue),
         11 => Unwant(Unwant),
         20 => Alter(Alter),
+        21 => Close(Close),
         26 => Invite(Invite),
     }
 }

@@ -145,6 +145,11 @@ impl FleetCore {
             Request::OrderChange { order, replaces, change } => {
                 self.change_for(turn, &asker, order, replaces.as_ref(), &change).map(Some)
             }
+            Request::OrderQuarantine { order, reason } => self.quarantine_for(turn, &asker, order, reason).map(Some),
+            Request::OrderRelease { order, reason } => self.release_for(turn, &asker, order, &reason).map(Some),
+            Request::OrderClose { order, closed_as, reason } => {
+                self.close_for(turn, &asker, order, closed_as, reason).map(Some)
+            }
             Request::OrderExtend { order, until } => {
                 self.wish_for(turn, &asker, order, Wish::Extend(until.0)).map(Some)
             }
@@ -318,6 +323,9 @@ impl FleetCore {
             Request::OrderShow { order }
             | Request::OrderCancel { order }
             | Request::OrderChange { order, .. }
+            | Request::OrderQuarantine { order, .. }
+            | Request::OrderRelease { order, .. }
+            | Request::OrderClose { order, .. }
             | Request::OrderExtend { order, .. }
             | Request::OrderResend { order }
             | Request::OrderReissue { order } => {
@@ -506,7 +514,7 @@ fn page<T>(mut all: impl Iterator<Item = T>) -> (Vec<T>, bool) {
     (page, all.next().is_some())
 }
 
-fn check_text(field: &str, text: &str) -> Result<(), ReplyError> {
+pub(crate) fn check_text(field: &str, text: &str) -> Result<(), ReplyError> {
     if !text.trim().is_empty() && text.len() <= TEXT_MAX && !text.chars().any(char::is_control) {
         return Ok(());
     }

@@ -77,6 +77,9 @@ ops! {
     OrderPut = "order.put", [Operator], false, Cabinet;
     OrderCancel = "order.cancel", [Operator, Support], true, Cabinet;
     OrderChange = "order.change", [Operator, Support], true, Cabinet;
+    OrderQuarantine = "order.quarantine", [Operator, Support], true, Cabinet;
+    OrderRelease = "order.release", [Operator, Support], false, Cabinet;
+    OrderClose = "order.close", [Operator, Support], false, Cabinet;
     OrderExtend = "order.extend", [Operator, Support], true, Cabinet;
     OrderResend = "order.resend", [Operator, Support], true, Cabinet;
     OrderReissue = "order.reissue", [Operator, Support], true, Cabinet;

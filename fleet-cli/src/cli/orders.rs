@@ -1,9 +1,10 @@
-//! `fleet order put|list|show|change|move|cancel|extend|resend|reissue`.
+//! `fleet order put|list|show|change|move|cancel|quarantine|release|close|extend|resend|reissue`.
 
 use std::process::ExitCode;
 
 use schemas::api::{
-    AttributeFlags, OrderCancel, OrderContent, OrderDetail, OrderPut, OrderSummary, Recipient, Reply, Request,
+    AttributeFlags, Intervened, OrderCancel, OrderContent, OrderDetail, OrderPut, OrderSummary, Recipient, Reply,
+    Request,
 };
 use schemas::ids::{CabinetId, Role};
 use schemas::messages::OrderKey;
@@ -27,6 +28,15 @@ pub(super) fn run(context: &Context, command: OrderCommand) -> anyhow::Result<Ex
         OrderCommand::Change(args) => change(context, &folder, args),
         OrderCommand::Cancel { order } if own => cancel_own(context, &folder, &order),
         OrderCommand::Cancel { order } => cancel(context, &folder, order),
+        OrderCommand::Quarantine { order, reason } => {
+            ask_shown(context, &folder, &Request::OrderQuarantine { order, reason })
+        }
+        OrderCommand::Release { order, reason } => {
+            ask_shown(context, &folder, &Request::OrderRelease { order, reason })
+        }
+        OrderCommand::Close { order, closed_as, reason } => {
+            ask_shown(context, &folder, &Request::OrderClose { order, closed_as, reason })
+        }
         OrderCommand::Extend { order, until } => {
             let text = format!("Order {order} can be collected until {}; its code stays.", output::time(until));
             wish(context, &folder, &Request::OrderExtend { order, until }, &text)
@@ -74,14 +84,7 @@ fn change(context: &Context, folder: &PersonFolder, args: OrderChangeArgs) -> an
     if change.is_empty() {
         return Err(Usage("name what is to be another, such as --size or --phone".into()).into());
     }
-    let reply = context.ask(folder, &Request::OrderChange { order, replaces, change: Box::new(change) })?;
-    let Reply::Order(detail) = &reply else { return Err(other_answer()) };
-    if context.json {
-        output::json(&reply)?;
-    } else {
-        output::text(order_text(detail).trim_end())?;
-    }
-    Ok(ExitCode::SUCCESS)
+    ask_shown(context, folder, &Request::OrderChange { order, replaces, change: Box::new(change) })
 }
 
 fn cancel(context: &Context, folder: &PersonFolder, order: OrderKey) -> anyhow::Result<ExitCode> {
@@ -205,7 +208,12 @@ fn order_table(orders: &[OrderSummary]) -> comfy_table::Table {
 }
 
 fn show(context: &Context, folder: &PersonFolder, order: OrderKey) -> anyhow::Result<ExitCode> {
-    let reply = context.ask(folder, &Request::OrderShow { order })?;
+    ask_shown(context, folder, &Request::OrderShow { order })
+}
+
+/// Asks for something that is answered with the order as it is then.
+fn ask_shown(context: &Context, folder: &PersonFolder, request: &Request) -> anyhow::Result<ExitCode> {
+    let reply = context.ask(folder, request)?;
     let Reply::Order(order) = &reply else { return Err(other_answer()) };
     if context.json {
         output::json(&reply)?
@@ -218,7 +226,13 @@ fn show(context: &Context, folder: &PersonFolder, order: OrderKey) -> anyhow::Re
 fn order_text(detail: &OrderDetail) -> String {
     let OrderSummary { order, state, cabinet, compartment, until, .. } = &detail.summary;
     let door = compartment.map(|compartment| format!(", compartment {compartment}")).unwrap_or_default();
-    let code = if detail.notified { "made, and handed to the notification stream" } else { "not made yet" };
+    let code = if detail.revoke_pending {
+        "withdrawn, but its cabinet has not heard of it: there it may still open"
+    } else if detail.notified {
+        "made, and handed to the notification stream"
+    } else {
+        "not made yet"
+    };
     let mut text = format!(
         "Order    {order}\nState    {state}\nCabinet  {cabinet}{door}\nSize     {size}\nCode     {code}\n",
         size = detail.size,
@@ -228,6 +242,9 @@ fn order_text(detail: &OrderDetail) -> String {
     }
     if let Some(until) = until {
         text.push_str(&format!("Until    {}\n", output::time(*until)));
+    }
+    if let Some(Intervened { by, reason, at }) = &detail.intervened {
+        text.push_str(&format!("By       {by}, {}\nReason   {reason}\n", output::time(*at)));
     }
     if !detail.history.is_empty() {
         text.push_str("\nHistory\n");
@@ -273,15 +290,23 @@ mod tests {
             ],
             notified: true,
             content: Some("0123456789abcdef".repeat(4)),
+            revoke_pending: true,
+            intervened: Some(Intervened {
+                by: "support:acme:sue".into(),
+                reason: "it was not cooled".into(),
+                at: Rfc3339(1_795_378_500_007),
+            }),
         };
         insta::assert_snapshot!(order_text(&detail), @r"
         Order    shop/A17
         State    stored
         Cabinet  berlin-01, compartment 4
         Size     M
-        Code     made, and handed to the notification stream
+        Code     withdrawn, but its cabinet has not heard of it: there it may still open
         Content  0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef
         Until    2026-11-25 20:15:00Z
+        By       support:acme:sue, 2026-11-22 20:15:00Z
+        Reason   it was not cooled
 
         History
           2026-11-22 20:13:20Z  created

@@ -95,6 +95,9 @@ impl Client {
             | Request::OrderShow { .. }
             | Request::OrderCancel { .. }
             | Request::OrderChange { .. }
+            | Request::OrderQuarantine { .. }
+            | Request::OrderRelease { .. }
+            | Request::OrderClose { .. }
             | Request::OrderExtend { .. }
             | Request::OrderResend { .. }
             | Request::OrderReissue { .. }

@@ -21,8 +21,8 @@ pub use health::{AlarmSeen, CabinetHealth, FleetStatus};
 pub use identity::{CertificateDetail, CertificateId, IdentityDetail, IdentityPage, RevocationDetail, Scope};
 pub use keys::{ChallengeIssued, ChallengeText, HexBytes, KeysetHolders, KeysetKept, KeysetKey, KeysetList};
 pub use order::{
-    AttributeFlags, ContentHash, HOLD_MINUTES_MAX, HoldMinutes, OrderCancel, OrderContent, OrderExtend, OrderMove,
-    OrderNamed, OrderPut, OrderUpdate, PHONE_MAX, Recipient,
+    AttributeFlags, ClosedAs, ContentHash, HOLD_MINUTES_MAX, HoldMinutes, OrderCancel, OrderContent, OrderExtend,
+    OrderMove, OrderNamed, OrderPut, OrderQuarantine, OrderUpdate, PHONE_MAX, Recipient,
 };
 pub use policy::{
     Grace, MINUTES_MAX, Minutes, Percent, Policies, Policy, PolicyChange, PolicyDetail, PolicyError, REMINDERS_MAX,
@@ -30,8 +30,8 @@ pub use policy::{
 pub use quota::{QuotaDetail, QuotaLimits, QuotaOverrides};
 pub use request::{
     AvailabilityPage, BackupMade, BadgeIssued, BreakGlassShown, CabinetDetail, CabinetSummary, CompartmentDetail,
-    EnrolmentOffer, OrderDetail, OrderSummary, Reply, ReplyError, Request, RequestErrorCode, StaffDetail, StaffIssued,
-    StatusPage, UnlockPage, UnlockRecord, UnlockResult, UnlockRight, WipeDetail,
+    EnrolmentOffer, Intervened, OrderDetail, OrderSummary, Reply, ReplyError, Request, RequestErrorCode, StaffDetail,
+    StaffIssued, StatusPage, UnlockPage, UnlockRecord, UnlockResult, UnlockRight, WipeDetail,
 };
 pub use status::{
     Availability, FreeCompartments, LiveCompartment, LiveEvent, LivePresence, LiveTelemetry, Notification,

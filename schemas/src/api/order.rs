@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::cbor_code;
 use crate::ids::{CabinetId, OrderId, SiteId};
 use crate::messages::{Attributes, Category, DepositKind, Size};
 
@@ -218,6 +219,23 @@ pub struct OrderMove {
 #[serde(deny_unknown_fields)]
 pub struct OrderNamed {
     pub order: OrderId,
+}
+
+/// Payload of `orders/quarantine`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OrderQuarantine {
+    pub order: OrderId,
+    pub reason: String,
+}
+
+cbor_code! {
+    /// As what an order that hangs is ended.
+    pub enum ClosedAs {
+        0 => Collected = "collected",
+        1 => Retrieved = "retrieved",
+        2 => Cancelled = "cancelled",
+    }
 }
 
 /// Payload of `orders/cancel`.

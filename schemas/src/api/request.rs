@@ -11,9 +11,9 @@ use crate::messages::{
 use crate::topics::Stream;
 
 use super::{
-    AttributeFlags, Availability, BundleDetail, BundlePut, ChallengeIssued, ContentHash, FleetStatus, HexBytes,
-    IdentityDetail, IdentityPage, KeysetList, OrderContent, OrderPut, OrderState, Policies, PolicyChange, PolicyDetail,
-    QuotaDetail, QuotaOverrides, Rfc3339, Scope, Status,
+    AttributeFlags, Availability, BundleDetail, BundlePut, ChallengeIssued, ClosedAs, ContentHash, FleetStatus,
+    HexBytes, IdentityDetail, IdentityPage, KeysetList, OrderContent, OrderPut, OrderState, Policies, PolicyChange,
+    PolicyDetail, QuotaDetail, QuotaOverrides, Rfc3339, Scope, Status,
 };
 
 /// What is asked, by `op`.
@@ -88,6 +88,20 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         replaces: Option<ContentHash>,
         change: Box<OrderContent>,
+    },
+    /// Nobody is to get a stored order: its code dies, staff take it out.
+    #[serde(rename = "order.quarantine")]
+    OrderQuarantine { order: OrderKey, reason: String },
+    /// Operator or support: an order in quarantine may be handed out after all, with another code.
+    #[serde(rename = "order.release")]
+    OrderRelease { order: OrderKey, reason: String },
+    /// Operator or support: ends an order that hangs.
+    #[serde(rename = "order.close")]
+    OrderClose {
+        order: OrderKey,
+        #[serde(rename = "as")]
+        closed_as: ClosedAs,
+        reason: String,
     },
     /// Gives a stored order more time; its code stays.
     #[serde(rename = "order.extend")]
@@ -314,6 +328,21 @@ pub struct OrderDetail {
     /// SHA-256 of the order's content, which a change may name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<String>,
+    /// Its codes are withdrawn, and its cabinet has not heard of it yet: there they may still open.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub revoke_pending: bool,
+    /// Who has put it into quarantine, or ended it, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub intervened: Option<Intervened>,
+}
+
+/// What a person or a backend has done with an order out of turn.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Intervened {
+    /// An identity.
+    pub by: String,
+    pub reason: String,
+    pub at: Rfc3339,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -26,10 +26,17 @@ cbor_code! {
         12 => Disputed = "disputed",
         /// Its window is over, and it is still inside.
         13 => Overdue = "overdue",
+        /// It is inside, and nobody is to get it: staff take it out, unless somebody releases it.
+        14 => Quarantined = "quarantined",
     }
 }
 
 impl OrderState {
+    /// It is inside, and staff are to take it out: nobody else gets it.
+    pub fn is_withheld(self) -> bool {
+        matches!(self, Self::Recalled | Self::Quarantined)
+    }
+
     /// Nothing moves it any more, but for a recipient who says that a collected order was not there.
     pub fn is_final(self) -> bool {
         match self {
@@ -42,7 +49,8 @@ impl OrderState {
             | Self::Collecting
             | Self::Recalled
             | Self::Disputed
-            | Self::Overdue => false,
+            | Self::Overdue
+            | Self::Quarantined => false,
         }
     }
 }
@@ -61,6 +69,9 @@ cbor_code! {
         8 => DeadlineNotLater = "deadline_not_later",
         9 => DeadlineTooFar = "deadline_too_far",
         10 => NoCodeYet = "no_code_yet",
+        20 => Quarantined = "quarantined",
+        /// Not refused: a person has ended the order.
+        21 => ForceClosed = "force_closed",
         /// The order is in a bundle, or in another one: its credential is that of the bundle.
         35 => InBundle = "in_bundle",
         36 => UnknownSite = "unknown_site",
@@ -83,7 +94,8 @@ pub struct Status {
     pub cabinet: Option<CabinetId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compartment: Option<Compartment>,
-    /// With `rejected`, and with the state of an order to which something was not done that was asked for.
+    /// With `rejected`, with the state of an order to which something was not done that was asked for, and with the state in which
+    /// a person has ended an order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<RejectReason>,
     /// With `stored` and `overdue`: the end of the order's window.

@@ -27,6 +27,8 @@ cbor_code! {
         0 => Recalled = "recalled",
         /// Nobody has come for it. Whoever comes before staff do still gets it, as far as the code is good.
         1 => Overdue = "overdue",
+        /// It may be spoilt, or is not to be handed out for another reason.
+        2 => Quarantined = "quarantined",
         /// A customer has left it for the business.
         3 => DroppedOff = "dropped_off",
     }

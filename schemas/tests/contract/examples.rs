@@ -198,6 +198,7 @@ fn signed() -> Vec<Example> {
         Example::new("receipt/without-time", &Receipt { at: None, ..receipt.clone() }),
         Example::new("codes-message/book", &book(5, 4, book_changes())),
         Example::new("codes-message/book-with-orders-to-take-back", &book(7, 6, orders_to_take_back())),
+        Example::new("codes-message/book-with-a-quarantined-order", &book(7, 6, quarantined_order())),
         Example::new("codes-message/book-with-a-bundle", &book(8, 7, vec![bundle_credential().into()])),
         Example::new("codes-message/book-with-deposits", &book(8, 7, deposits())),
         Example::new("codes-message/book-with-break-glass", &book(6, 5, rules_with_break_glass())),
@@ -278,7 +279,14 @@ fn bundle_credential() -> PutCredential {
 }
 
 fn orders_to_take_back() -> Vec<BookChange> {
-    let why = [TakeBack::Recalled, TakeBack::Overdue];
+    orders_put(&[TakeBack::Recalled, TakeBack::Overdue])
+}
+
+fn quarantined_order() -> Vec<BookChange> {
+    orders_put(&[TakeBack::Quarantined])
+}
+
+fn orders_put(why: &[TakeBack]) -> Vec<BookChange> {
     let (category, wants) = (Category::Retail, Attributes::default());
     let order = |why| PutOrder {
         order: order(),
@@ -289,7 +297,7 @@ fn orders_to_take_back() -> Vec<BookChange> {
         take_back: Some(why),
         deposit: None,
     };
-    why.map(|why| order(why).into()).to_vec()
+    why.iter().map(|why| order(*why).into()).collect()
 }
 
 fn deposits() -> Vec<BookChange> {

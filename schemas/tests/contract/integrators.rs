@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use schemas::api::{
-    Availability, BundleNamed, BundlePut, LiveEvent, LivePresence, LiveTelemetry, Notification, NotificationKind,
-    OrderCancel, OrderExtend, OrderMove, OrderNamed, OrderPut, OrderState, OrderUpdate, RejectReason, Reply, Request,
-    RequestErrorCode, Status, UnlockRight,
+    Availability, BundleNamed, BundlePut, ClosedAs, LiveEvent, LivePresence, LiveTelemetry, Notification,
+    NotificationKind, OrderCancel, OrderExtend, OrderMove, OrderNamed, OrderPut, OrderQuarantine, OrderState,
+    OrderUpdate, RejectReason, Reply, Request, RequestErrorCode, Status, UnlockRight,
 };
 use schemas::api::{JSON_MAX, parse};
 use schemas::ids::{Identity, Role};
@@ -38,11 +38,17 @@ fn rewrite<T: Serialize + DeserializeOwned>(value: &Value) -> Result<Value, Stri
     Ok(serde_json::to_value(read).unwrap())
 }
 
-const PAYLOADS: [Payload; 16] = [
+const PAYLOADS: [Payload; 17] = [
     Payload { message: "orderPut", schema: "OrderPut", read_by_fleet: true, rewrite: rewrite::<OrderPut> },
     Payload { message: "orderCancel", schema: "OrderCancel", read_by_fleet: true, rewrite: rewrite::<OrderCancel> },
     Payload { message: "orderExtend", schema: "OrderExtend", read_by_fleet: true, rewrite: rewrite::<OrderExtend> },
     Payload { message: "orderUpdate", schema: "OrderUpdate", read_by_fleet: true, rewrite: rewrite::<OrderUpdate> },
+    Payload {
+        message: "orderQuarantine",
+        schema: "OrderQuarantine",
+        read_by_fleet: true,
+        rewrite: rewrite::<OrderQuarantine>,
+    },
     Payload { message: "orderNamed", schema: "OrderNamed", read_by_fleet: true, rewrite: rewrite::<OrderNamed> },
     Payload { message: "orderMove", schema: "OrderMove", read_by_fleet: true, rewrite: rewrite::<OrderMove> },
     Payload { message: "bundlePut", schema: "BundlePut", read_by_fleet: true, rewrite: rewrite::<BundlePut> },
@@ -201,6 +207,7 @@ fn every_list_of_words_is_that_of_the_code() {
         ("Role", words(&Role::ALL)),
         ("OrderState", words(OrderState::ALL)),
         ("RejectReason", words(RejectReason::ALL)),
+        ("ClosedAs", words(ClosedAs::ALL)),
         ("NotificationKind", words(NotificationKind::ALL)),
         ("DoorState", words(DoorState::ALL)),
         ("Occupancy", words(Occupancy::ALL)),
@@ -269,6 +276,7 @@ fn topics() -> BTreeMap<String, Topic> {
         ("orderBundle".into(), change(OrderChange::Bundle)),
         ("orderUnbundle".into(), change(OrderChange::Unbundle)),
         ("orderChange".into(), change(OrderChange::Content)),
+        ("orderQuarantine".into(), change(OrderChange::Quarantine)),
         ("status".into(), stream(Stream::Status)),
         ("notifications".into(), stream(Stream::Notifications)),
         ("request".into(), Topic::Request { who: who() }),

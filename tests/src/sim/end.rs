@@ -266,7 +266,7 @@ fn fits(state: Option<OrderState>, held: Option<&Content>, collected: bool) -> b
     let stored = matches!(held, Some(Content::Stored(_)));
     match state {
         Some(OrderState::Stored | OrderState::Collecting | OrderState::Overdue) => stored && !collected,
-        Some(OrderState::Recalled) => stored || collected,
+        Some(OrderState::Recalled | OrderState::Quarantined) => stored || collected,
         Some(OrderState::Loading) => held.is_some(),
         Some(OrderState::Disputed) | None => true,
         Some(

@@ -242,8 +242,8 @@ fn invariant_fleet_puts_one_order_in_a_compartment(ledger: &Ledger, seen: &Seen)
 
 /// In a compartment by the fleet's word.
 fn inside(state: OrderState) -> bool {
-    use OrderState::{Collecting, Loading, Overdue, Recalled, Stored};
-    matches!(state, Loading | Stored | Collecting | Recalled | Overdue)
+    use OrderState::{Collecting, Loading, Overdue, Quarantined, Recalled, Stored};
+    matches!(state, Loading | Stored | Collecting | Recalled | Overdue | Quarantined)
 }
 
 /// An order that was taken stays on record: no schedule is as long as the retention. Only a fleet that once started with a

@@ -149,6 +149,7 @@ export const TEXTS = {
     take: (order) => `Take ${order} out`,
     recalled: "wanted back",
     overdue: "overdue",
+    quarantined: "not to be handed out",
     dropped_off: "dropped off",
   },
   job: {

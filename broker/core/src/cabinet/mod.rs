@@ -180,6 +180,7 @@ impl Cabinet {
         match intent {
             CabinetIntent::Reserve(reserve) => self.reserve(turn, config, reserve),
             CabinetIntent::Alter(alter) => self.alter(turn, config, alter),
+            CabinetIntent::Close(close) => self.close_order(turn, &close.order),
             CabinetIntent::Issue(issue) => self.issue(turn, issue),
             CabinetIntent::Release(release) => self.release(turn, &release.order),
             CabinetIntent::Revoke(revoke) => self.revoke(turn, &revoke.order),

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use schemas::messages::{
-    Attributes, Compartment, CompartmentInfo, DropCredential, DropOrder, OrderKey, Size, TakeBack,
+    Attributes, BookChange, Compartment, CompartmentInfo, DropCredential, DropOrder, OrderKey, Size, TakeBack,
 };
 
 use crate::cabinet::Cabinet;
@@ -146,6 +146,25 @@ impl Cabinet {
         let change = booked.change();
         self.put_booked(turn, order);
         self.append(turn, vec![change]);
+    }
+
+    /// A person has ended an order, whatever the cabinet says of it: staff have to look where it was last.
+    pub(super) fn close_order(&mut self, turn: &mut Turn<'_>, order: &OrderKey) {
+        let holds = |inside: &Inside| inside.order.as_ref() == Some(order);
+        let held: Vec<_> = self.inside.iter().filter(|(_, inside)| holds(inside)).map(|(at, _)| *at).collect();
+        for compartment in held {
+            let inside = self.inside.get(&compartment).cloned().unwrap_or_default();
+            self.set_inside(turn, compartment, Inside { audit_required: true, ..inside });
+        }
+        self.release(turn, order);
+    }
+
+    /// Whether codes of the order are withdrawn that the cabinet may still hold.
+    pub(crate) fn is_revoke_pending(&self, order: &OrderKey) -> bool {
+        let withdrawn: BTreeSet<_> =
+            self.booked.get(order).into_iter().flat_map(|booked| booked.withdrawn.iter().flatten()).collect();
+        let mut changes = self.sets.values().flat_map(|set| &set.changes);
+        changes.any(|change| matches!(change, BookChange::DropCredential(gone) if withdrawn.contains(&gone.id)))
     }
 
     /// Forgets an order that is over. Taken twice, it changes nothing the second time.

@@ -105,7 +105,8 @@ impl Orders {
             | OrderState::Rejected
             | OrderState::Retrieved
             | OrderState::Recalled
-            | OrderState::Disputed => self.put_row(turn, at),
+            | OrderState::Disputed
+            | OrderState::Quarantined => self.put_row(turn, at),
         }
         if other_right {
             self.issue_again(turn, at, &next);

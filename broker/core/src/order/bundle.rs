@@ -137,7 +137,8 @@ impl Order {
             | OrderState::Rejected
             | OrderState::Retrieved
             | OrderState::Recalled
-            | OrderState::Disputed => false,
+            | OrderState::Disputed
+            | OrderState::Quarantined => false,
         }
     }
 

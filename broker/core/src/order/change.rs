@@ -94,7 +94,11 @@ impl Order {
             _ if self.walk_in.is_some() => Err(RejectReason::TooLate),
             OrderState::Created | OrderState::Ready | OrderState::Reserved => Ok(()),
             // Whoever comes for it may be another one; what lies inside is what it is.
-            OrderState::Loading | OrderState::Stored | OrderState::Overdue | OrderState::Disputed
+            OrderState::Loading
+            | OrderState::Stored
+            | OrderState::Overdue
+            | OrderState::Disputed
+            | OrderState::Quarantined
                 if !next.is_booked_otherwise(self) && ready != Some(false) =>
             {
                 Ok(())
@@ -103,6 +107,7 @@ impl Order {
             | OrderState::Stored
             | OrderState::Overdue
             | OrderState::Disputed
+            | OrderState::Quarantined
             | OrderState::Collecting
             | OrderState::Collected
             | OrderState::CollectedUnconfirmed

@@ -9,6 +9,7 @@ mod pause;
 mod place;
 mod progress;
 mod put;
+mod quarantine;
 mod report;
 mod view;
 mod walk_in;
@@ -36,6 +37,7 @@ use crate::order::bundle::{Bundles, InBundle};
 use crate::order::change::Pending;
 use crate::order::deposit::Brought;
 use crate::order::place::Route;
+use crate::order::quarantine::Intervention;
 use crate::order::walk_in::{WalkIn, WalkIns};
 use crate::order::window::Window;
 use crate::policy::PolicyBook;
@@ -87,6 +89,10 @@ cbor_map! {
         16 opt => hold: Option<u64>,
         /// Another content that its cabinet has still to make room for.
         17 opt => pending: Option<Box<Pending>>,
+        /// Nobody is to get it, until somebody releases it.
+        18 opt => quarantine: Option<Box<Intervention>>,
+        /// Who has ended it.
+        19 opt => closed: Option<Box<Intervention>>,
         /// Staff began it at the cabinet. Few are: boxed.
         20 opt => walk_in: Option<Box<WalkIn>>,
         /// It is collected with others. Boxed: most are not.

@@ -44,7 +44,9 @@ impl Orders {
     pub(super) fn issue_again(&self, turn: &mut Turn<'_>, at: &OrderRef, window: &Window) {
         // The first code of a walk-in waits until there is somebody to tell it to.
         let held = |order: &&Order| order.walk_in.as_ref().is_some_and(|walk_in| walk_in.told.is_none());
-        if let Some(order) = self.rows.get(at).filter(|order| !held(order)) {
+        // One in quarantine has none.
+        let waits = |order: &&Order| !held(order) && order.quarantine.is_none();
+        if let Some(order) = self.rows.get(at).filter(waits) {
             let cabinet = CabinetRef::new(at.tenant.clone(), order.cabinet.clone());
             if let Some(issue) = order.issue(window, &self.bundles, &at.tenant) {
                 turn.send(Intent::to_cabinet(&cabinet, self.right(at, issue)));

@@ -172,7 +172,8 @@ impl Orders {
             | OrderState::Rejected
             | OrderState::Retrieved
             | OrderState::Recalled
-            | OrderState::Disputed => Err(RejectReason::TooLate),
+            | OrderState::Disputed
+            | OrderState::Quarantined => Err(RejectReason::TooLate),
         };
         if let Err(reason) = granted {
             self.refuse(turn, at, reason);

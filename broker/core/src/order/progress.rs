@@ -75,9 +75,17 @@ impl Orders {
         let Some(order) = self.rows.get_mut(at) else {
             return;
         };
+        // A person has ended it: only that it is there after all is news.
+        if order.closed.is_some() && told.fact != OrderFact::Stored {
+            return;
+        }
         let Some(next) = next_state(order.state, told.fact) else {
             return;
         };
+        // Loaded once more, it is still not to be handed out.
+        let next =
+            if next == OrderState::Stored && order.quarantine.is_some() { OrderState::Quarantined } else { next };
+        order.closed = None;
         // Ready in the time between a backup and now: the cabinet has it in its book, the fleet has not.
         let forgotten = order.state == OrderState::Created && matches!(next, OrderState::Loading | OrderState::Stored);
         let reserve = order.reserve();
@@ -96,7 +104,8 @@ impl Orders {
             | OrderState::Retrieved
             | OrderState::Recalled
             | OrderState::Disputed
-            | OrderState::Overdue => Some(told.compartment),
+            | OrderState::Overdue
+            | OrderState::Quarantined => Some(told.compartment),
         };
         let undone = next == OrderState::Ready && order.state != OrderState::Loading;
         if undone {
@@ -123,8 +132,7 @@ impl Orders {
 
     /// The cabinet holds the code: the recipient may hear of it. Never twice, and not once the order is out.
     fn issued(&mut self, turn: &mut Turn<'_>, at: &OrderRef, issued: Issued) {
-        let here =
-            |order: &&mut Order| !order.notified && !order.state.is_final() && order.state != OrderState::Recalled;
+        let here = |order: &&mut Order| !order.notified && !order.state.is_final() && !order.state.is_withheld();
         let Some(order) = self.rows.get_mut(at).filter(here) else {
             return;
         };
@@ -180,16 +188,17 @@ fn stranger(turn: &mut Turn<'_>, at: &OrderRef, from: &CabinetRef, intent: &Orde
 /// Where a fact moves an order, if anywhere.
 fn next_state(state: OrderState, fact: OrderFact) -> Option<OrderState> {
     use OrderState::{
-        Collected, CollectedUnconfirmed, Collecting, Disputed, Loading, Overdue, Ready, Recalled, Retrieved, Stored,
+        Collected, CollectedUnconfirmed, Collecting, Disputed, Loading, Overdue, Quarantined, Ready, Recalled,
+        Retrieved, Stored,
     };
     let taken_out = matches!(state, Collected | CollectedUnconfirmed | Retrieved);
     match fact {
-        OrderFact::Loading => (!state.is_final() && !matches!(state, Recalled | Loading)).then_some(Loading),
+        OrderFact::Loading => (!state.is_final() && !state.is_withheld() && state != Loading).then_some(Loading),
         // Loaded although it is over for its backend: staff have to take it back.
         OrderFact::Stored if state.is_final() => Some(Recalled),
-        OrderFact::Stored => (!matches!(state, Recalled | Stored | Overdue)).then_some(Stored),
+        OrderFact::Stored => (!matches!(state, Recalled | Quarantined | Stored | Overdue)).then_some(Stored),
         // Undone: the cancelled order is out, any other one is to be loaded again.
-        OrderFact::LoadAborted if state == Recalled => Some(Retrieved),
+        OrderFact::LoadAborted if state.is_withheld() => Some(Retrieved),
         OrderFact::LoadAborted => matches!(state, Loading | Stored | Overdue).then_some(Ready),
         OrderFact::Opened => matches!(state, Stored | Overdue).then_some(Collecting),
         // The door was closed after somebody said that the order is not there.
@@ -199,7 +208,7 @@ fn next_state(state: OrderState, fact: OrderFact) -> Option<OrderState> {
         OrderFact::Retrieved => (!taken_out).then_some(Retrieved),
         OrderFact::NotTaken => (state == Collecting).then_some(Stored),
         // The same state, behind another door.
-        OrderFact::Moved => matches!(state, Stored | Overdue | Collecting | Recalled).then_some(state),
+        OrderFact::Moved => matches!(state, Stored | Overdue | Collecting | Recalled | Quarantined).then_some(state),
         // Whoever cancelled it wants nothing more of it.
         OrderFact::Missing => (!state.is_final() && !matches!(state, Recalled | Disputed)).then_some(Disputed),
     }

@@ -69,7 +69,8 @@ impl Orders {
                 | OrderState::Retrieved
                 | OrderState::Recalled
                 | OrderState::Disputed
-                | OrderState::Overdue => return Ok(()),
+                | OrderState::Overdue
+                | OrderState::Quarantined => return Ok(()),
             }
         } else {
             self.check_quota(turn, config, &at)?;
@@ -120,6 +121,8 @@ impl Orders {
             asked: None,
             hold: put.hold_minutes.map(HoldMinutes::millis),
             pending: None,
+            quarantine: None,
+            closed: None,
             bundle: None,
             walk_in: None,
             deposit: put.deposit.map(Brought::awaited),
@@ -210,7 +213,7 @@ impl Orders {
                 }
                 Ok(OrderState::Cancelled)
             }
-            OrderState::Stored | OrderState::Overdue => {
+            OrderState::Stored | OrderState::Overdue | OrderState::Quarantined => {
                 self.enter(turn, config, at, OrderState::Recalled, when);
                 turn.send(Intent::to_cabinet(&cabinet, Revoke { order: at.order.clone() }));
                 turn.send(Intent::to_cabinet(&cabinet, Unwant { order: at.order.clone(), why: TakeBack::Recalled }));

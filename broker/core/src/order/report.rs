@@ -27,7 +27,8 @@ impl Orders {
             | OrderState::Rejected
             | OrderState::Retrieved
             | OrderState::Recalled
-            | OrderState::Disputed => return,
+            | OrderState::Disputed
+            | OrderState::Quarantined => return,
         }
         self.change(turn, at, |order, _| order.compartment = said.compartment.or(order.compartment));
         let when = Happened { at: said.at, unverified: said.time_unverified };

@@ -41,6 +41,8 @@ impl Orders {
             history: order.history.iter().map(|passed| (passed.state, Rfc3339(passed.at))).collect(),
             notified: order.notified,
             content: Some(order.content.clone()),
+            revoke_pending: false,
+            intervened: order.closed.as_ref().or(order.quarantine.as_ref()).map(|one| one.shown()),
         })
     }
 }

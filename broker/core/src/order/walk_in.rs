@@ -254,7 +254,8 @@ impl Orders {
             | OrderState::Rejected
             | OrderState::Retrieved
             | OrderState::Recalled
-            | OrderState::Overdue => return,
+            | OrderState::Overdue
+            | OrderState::Quarantined => return,
         }
         self.clear_compartment(at);
         let when = Happened { at: dropped.at, unverified: dropped.time_unverified };
@@ -286,6 +287,8 @@ fn new_order(turn: &Turn<'_>, at: &OrderRef, from: &CabinetRef, began: WalkedIn,
         asked: None,
         hold: None,
         pending: None,
+        quarantine: None,
+        closed: None,
         bundle: None,
         walk_in: Some(Box::new(walk_in)),
         deposit: None,

@@ -54,6 +54,7 @@ impl Orders {
             OrderChange::Move => return self.move_payload(turn, (tenant, integration), payload, cabinets),
             OrderChange::Bundle => return self.bundle_payload(turn, (tenant, integration), payload),
             OrderChange::Unbundle => return self.unbundle_payload(turn, (tenant, integration), payload),
+            OrderChange::Quarantine => return self.quarantine_payload(turn, config, (tenant, integration), payload),
             OrderChange::Content => return self.update_payload(turn, config, (tenant, integration), payload),
         };
         match read {
@@ -192,6 +193,7 @@ impl Order {
             | OrderState::Retrieved
             | OrderState::Recalled
             | OrderState::Disputed => return Err(RejectReason::TooLate),
+            OrderState::Quarantined => return Err(RejectReason::Quarantined),
         }
         if self.asked() >= config.wishes_per_order {
             return Err(RejectReason::TooOften);

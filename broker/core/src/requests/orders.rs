@@ -1,15 +1,17 @@
 //! Requests about orders, and about how long they are kept.
 
 use schemas::api::{
-    ContentHash, OrderContent, OrderPut, OrderState, Policies, RejectReason, Reply, ReplyError, RequestErrorCode,
+    ClosedAs, ContentHash, OrderContent, OrderPut, OrderState, Policies, RejectReason, Reply, ReplyError,
+    RequestErrorCode,
 };
 use schemas::ids::{CabinetId, Name};
 use schemas::messages::OrderKey;
 
-use super::{Asker, error};
+use super::{Asker, check_text, error};
 use crate::cabinet::Cabinets;
 use crate::core::FleetCore;
 use crate::order::{Order, Wish, either};
+use crate::tables::OrderRef;
 use crate::turn::Turn;
 
 impl FleetCore {
@@ -83,7 +85,60 @@ impl FleetCore {
         let covered = asker.covers(&order.integration);
         let at = asker.order(order);
         let found = covered.then(|| self.orders.detail(&at)).flatten();
-        found.map(|detail| Reply::Order(Box::new(detail))).ok_or_else(|| unknown_order(&at.order))
+        let mut detail = found.ok_or_else(|| unknown_order(&at.order))?;
+        let cabinet = self.cabinets.get(&asker.cabinet(detail.summary.cabinet.clone()));
+        detail.revoke_pending = cabinet.is_some_and(|cabinet| cabinet.is_revoke_pending(&at.order));
+        Ok(Reply::Order(Box::new(detail)))
+    }
+
+    /// An order that the asker may touch. Asked for by a person, an unknown one is no news for the integration's stream.
+    fn known_order(&self, asker: &Asker, order: OrderKey) -> Result<OrderRef, ReplyError> {
+        let covered = asker.covers(&order.integration);
+        let at = asker.order(order);
+        if covered && self.orders.find(&at).is_some() { Ok(at) } else { Err(unknown_order(&at.order)) }
+    }
+
+    /// The answer shows whether the cabinet has heard of it.
+    pub(super) fn quarantine_for(
+        &mut self,
+        turn: &mut Turn<'_>,
+        asker: &Asker,
+        order: OrderKey,
+        reason: String,
+    ) -> Result<Reply, ReplyError> {
+        check_text("reason", &reason)?;
+        let at = self.known_order(asker, order)?;
+        self.orders.quarantine(turn, &self.config, &at, asker.who.clone(), reason).map_err(refused)?;
+        self.deliver(turn);
+        self.show_order(asker, at.order)
+    }
+
+    pub(super) fn release_for(
+        &mut self,
+        turn: &mut Turn<'_>,
+        asker: &Asker,
+        order: OrderKey,
+        reason: &str,
+    ) -> Result<Reply, ReplyError> {
+        check_text("reason", reason)?;
+        let at = self.known_order(asker, order)?;
+        self.orders.release(turn, &self.config, &at, (&asker.who, reason)).map_err(refused)?;
+        self.show_order(asker, at.order)
+    }
+
+    pub(super) fn close_for(
+        &mut self,
+        turn: &mut Turn<'_>,
+        asker: &Asker,
+        order: OrderKey,
+        closed_as: ClosedAs,
+        reason: String,
+    ) -> Result<Reply, ReplyError> {
+        check_text("reason", &reason)?;
+        let at = self.known_order(asker, order)?;
+        let by = (asker.who.clone(), reason);
+        self.orders.close(turn, &self.config, &at, closed_as, by).map_err(refused)?;
+        self.show_order(asker, at.order)
     }
 
     pub(super) fn cancel_for(
@@ -92,12 +147,7 @@ impl FleetCore {
         asker: &Asker,
         order: OrderKey,
     ) -> Result<Reply, ReplyError> {
-        let covered = asker.covers(&order.integration);
-        let at = asker.order(order);
-        // Asked for by a person, an unknown order is no news for the integration's stream.
-        if !covered || self.orders.find(&at).is_none() {
-            return Err(unknown_order(&at.order));
-        }
+        let at = self.known_order(asker, order)?;
         self.orders.cancel(turn, &self.config, &at).map(|_| Reply::Done).map_err(rejected)
     }
 
@@ -112,11 +162,7 @@ impl FleetCore {
     ) -> Result<Reply, ReplyError> {
         crate::order::check_content(change)
             .map_err(|text| error(RequestErrorCode::Malformed, text, "asyncapi.yaml shows the fields"))?;
-        let covered = asker.covers(&order.integration);
-        let at = asker.order(order);
-        if !covered || self.orders.find(&at).is_none() {
-            return Err(unknown_order(&at.order));
-        }
+        let at = self.known_order(asker, order)?;
         let wanted = self.orders.update(turn, &self.config, &at, replaces, change).map_err(refused)?;
         // The cabinet answers within this turn; then the order says whether there is room for it.
         self.deliver(turn);
@@ -134,11 +180,7 @@ impl FleetCore {
         order: OrderKey,
         wish: Wish,
     ) -> Result<Reply, ReplyError> {
-        let covered = asker.covers(&order.integration);
-        let at = asker.order(order);
-        if !covered || self.orders.find(&at).is_none() {
-            return Err(unknown_order(&at.order));
-        }
+        let at = self.known_order(asker, order)?;
         self.orders.wish(turn, &self.config, &at, wish).map(|()| Reply::Done).map_err(refused)
     }
 }
@@ -187,6 +229,10 @@ pub(super) fn way_out(reason: RejectReason) -> (RequestErrorCode, &'static str) 
             (RequestErrorCode::Refused, "`fleet policy show` tells how long an order of its category may be kept")
         }
         RejectReason::InBundle => (RequestErrorCode::Conflict, "release its bundle first: `fleet bundle release`"),
+        RejectReason::Quarantined => {
+            (RequestErrorCode::Conflict, "`fleet order release` lets it be handed out, `fleet order close` ends it")
+        }
+        RejectReason::ForceClosed => (RequestErrorCode::Conflict, "`fleet order show` tells who has ended it, and why"),
         RejectReason::NoCodeYet => {
             (RequestErrorCode::Conflict, "an order has a code once it is stored and its cabinet holds the code")
         }

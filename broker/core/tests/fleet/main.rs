@@ -21,6 +21,7 @@ mod outages;
 mod people;
 mod places;
 mod policies;
+mod quarantine;
 mod quotas;
 mod report;
 mod requests;

@@ -1,7 +1,9 @@
 //! Every request by every role, in the own tenant and another, inside the scope and outside.
 
 use fleet_core::Input;
-use schemas::api::{EnrolmentOffer, HexBytes, OrderContent, Reply, Request, RequestErrorCode, Rfc3339, Scope};
+use schemas::api::{
+    ClosedAs, EnrolmentOffer, HexBytes, OrderContent, Reply, Request, RequestErrorCode, Rfc3339, Scope,
+};
 use schemas::enrolment::TokenSecret;
 use schemas::messages::{Instance, Size};
 use schemas::topics::Stream;
@@ -35,6 +37,9 @@ fn requests(cabinet: &str, site: &str, n: usize) -> Vec<(&'static str, Request)>
         ("unlock", Request::Unlock { cabinet: cabinet_id(), compartment: door(1), reason: "x".into() }),
         ("order.cancel", Request::OrderCancel { order: order() }),
         ("order.change", Request::OrderChange { order: order(), replaces: None, change: content() }),
+        ("order.quarantine", Request::OrderQuarantine { order: order(), reason: "x".into() }),
+        ("order.release", Request::OrderRelease { order: order(), reason: "x".into() }),
+        ("order.close", Request::OrderClose { order: order(), closed_as: ClosedAs::Cancelled, reason: "x".into() }),
         ("order.extend", Request::OrderExtend { order: order(), until: Rfc3339(START + 1) }),
         ("order.resend", Request::OrderResend { order: order() }),
         ("order.reissue", Request::OrderReissue { order: order() }),
@@ -126,14 +131,14 @@ fn mall() -> Scope {
 #[test]
 fn each_role_does_what_the_table_says() {
     for (role, expected) in [
-        ("operator", "+++++++++!!!!+++++++++++++-++!+!+"),
-        ("support", "++-+++-++!!!!+-------------------"),
-        ("technician", "++-----------------------+--+----"),
-        ("auditor", "++-+++-------+--+-+---+--+--+----"),
-        ("staff", "---------------------------------"),
-        ("integration", "---+++--+!!!!-------------+------"),
-        ("cabinet", "---------------------------------"),
-        ("server", "---------------------------------"),
+        ("operator", "+++++++++!!!!!!!+++++++++++++-++!+!+"),
+        ("support", "++-+++-++!!!!!!!+-------------------"),
+        ("technician", "++--------------------------+--+----"),
+        ("auditor", "++-+++----------+--+-+---+--+--+----"),
+        ("staff", "------------------------------------"),
+        ("integration", "---+++--+!!--!!!-------------+------"),
+        ("cabinet", "------------------------------------"),
+        ("server", "------------------------------------"),
     ] {
         let name = if role == "integration" { "shop" } else { "kim" };
         assert_eq!(row(&format!("{role}:acme:{name}"), "c1", "mall", |_| {}), expected, "{role}");
@@ -187,11 +192,11 @@ fn a_scope_takes_away_whatever_is_outside_it() {
     let cabinets = || Scope::Cabinets(vec!["c1".parse().unwrap()]);
     for limit in [mall as fn() -> Scope, cabinets] {
         for (role, inside, outside) in [
-            ("operator", "+++++++++!!!!+-----------+----+!+", "+--+---------------------+-------"),
-            ("support", "++-+++-++!!!!+-------------------", "+--+-----------------------------"),
-            ("technician", "++-----------------------+-------", "+------------------------+-------"),
-            ("auditor", "++-+++-------+-----------+-------", "+--+---------------------+-------"),
-            ("staff", "---------------------------------", "---------------------------------"),
+            ("operator", "+++++++++!!!!!!!+-----------+----+!+", "+--+------------------------+-------"),
+            ("support", "++-+++-++!!!!!!!+-------------------", "+--+--------------------------------"),
+            ("technician", "++--------------------------+-------", "+---------------------------+-------"),
+            ("auditor", "++-+++----------+-----------+-------", "+--+------------------------+-------"),
+            ("staff", "------------------------------------", "------------------------------------"),
         ] {
             let by = format!("{role}:acme:kim");
             let limited = |world: &mut World| {

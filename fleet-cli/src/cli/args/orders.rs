@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use schemas::api::{AttributeFlags, ContentHash, HoldMinutes, Rfc3339};
+use schemas::api::{AttributeFlags, ClosedAs, ContentHash, HoldMinutes, Rfc3339};
 use schemas::ids::{CabinetId, Name, OrderId, SiteId};
 use schemas::messages::{Category, Compartment, DepositKind, OrderKey, Size};
 
@@ -11,7 +11,7 @@ use super::moments::parse_end;
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum OrderCommand {
-    /// Put an order: in an integration's name, or as the integration itself
+    /// Put an order: in an integration's name, or as the integration
     Put(OrderPutArgs),
     /// All orders, or those of one cabinet
     List {
@@ -32,6 +32,39 @@ pub(in crate::cli) enum OrderCommand {
     Cancel {
         /// <integration>/<order>
         order: OrderKey,
+    },
+    /// Let nobody get a stored order: its code dies, staff take it out
+    Quarantine {
+        /// <integration>/<order>
+        order: OrderKey,
+        /// Why; it is recorded
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
+    /// Let an order in quarantine be handed out, with another code
+    Release {
+        /// <integration>/<order>
+        order: OrderKey,
+        /// Why; it is recorded
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
+    /// End an order that hangs
+    #[command(after_help = "\
+Example:
+  fleet order close shop/A17 --as collected --reason 'customer has it'
+
+For an order that is loading, collecting, disputed, recalled, overdue or in
+quarantine, and stays so. Its compartment is to be looked at by staff.")]
+    Close {
+        /// <integration>/<order>
+        order: OrderKey,
+        /// As what: collected, retrieved or cancelled
+        #[arg(long = "as", value_name = "END")]
+        closed_as: ClosedAs,
+        /// Why; it is recorded
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
     },
     /// Give a stored order more time; its code stays
     #[command(after_help = "\
