@@ -19,12 +19,19 @@ struct Arguments {
     /// Codes typed in each run; each needs a compartment of its own.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=20))]
     entries: u16,
+    /// Instead of all that: a fleet of so many cabinets, each with a hundred open orders.
+    #[arg(long, value_name = "CABINETS", conflicts_with_all = ["runs", "unlocks", "entries"],
+        value_parser = clap::value_parser!(u32).range(1..=20_000))]
+    orders_at: Option<u32>,
 }
 
 fn main() -> anyhow::Result<()> {
-    let Arguments { runs, unlocks, entries } = Arguments::parse();
+    let Arguments { runs, unlocks, entries, orders_at } = Arguments::parse();
     let options = Options { runs: runs.into(), unlocks: unlocks.into(), entries: entries.into() };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
-    let report = runtime.block_on(measure::run(options))?;
+    let report = match orders_at {
+        Some(cabinets) => runtime.block_on(measure::run_orders(cabinets))?,
+        None => runtime.block_on(measure::run(options))?,
+    };
     std::io::stdout().write_all(report.as_bytes()).context("print the figures")
 }

@@ -80,6 +80,15 @@ impl Figures {
         text
     }
 
+    /// The figures of the only run.
+    pub(super) fn list(&self) -> String {
+        let mut text = "| what | figure |\n|---|--:|\n".to_owned();
+        for Figure { what, unit, value, .. } in self.runs.iter().flatten() {
+            text.push_str(&format!("| {what} | {} |\n", unit.show(*value)));
+        }
+        text
+    }
+
     fn row(&self, index: usize) -> anyhow::Result<String> {
         let runs = self.runs.iter().filter_map(|run| run.get(index));
         let values = Samples::new(runs.clone().map(|figure| figure.value)).context("a figure without a value")?;
@@ -94,6 +103,7 @@ impl Figures {
 impl Unit {
     fn show(self, value: f64) -> String {
         match self {
+            Self::Millis if value < 0.1 => format!("{:.2} µs", value * 1e3),
             Self::Millis => format!("{value:.1} ms"),
             Self::Bytes => format!("{value:.0} B"),
             Self::Megabytes => format!("{value:.2} MB"),

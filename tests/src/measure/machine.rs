@@ -14,8 +14,16 @@ pub(super) fn load() -> anyhow::Result<f64> {
     text.split(' ').next().and_then(|first| first.parse().ok()).context("read the load of the machine")
 }
 
-/// Two lines for the head of the table.
+/// Two lines for the head of the table of runs.
 pub(super) fn describe(options: Options) -> anyhow::Result<String> {
+    let Options { runs, unlocks, entries } = options;
+    describe_of(&format!(
+        "runs: {runs}, each of {unlocks} unlocks and {entries} codes; min, median and max are of the runs"
+    ))
+}
+
+/// Two lines for the head of a table: the machine, and what was measured on it.
+pub(super) fn describe_of(what: &str) -> anyhow::Result<String> {
     let processors = read("/proc/cpuinfo")?;
     let field = |name: &str| {
         let line = processors.lines().find(|line| line.starts_with(name));
@@ -24,10 +32,8 @@ pub(super) fn describe(options: Options) -> anyhow::Result<String> {
     let model = field("model name").unwrap_or_else(|| "unknown".into());
     let count = processors.lines().filter(|line| line.starts_with("processor")).count();
     let kernel = read("/proc/sys/kernel/osrelease")?;
-    let Options { runs, unlocks, entries } = options;
     Ok(format!(
-        "{date}, commit {commit}; {count} × {model}, Linux {kernel}\nruns: {runs}, each of {unlocks} unlocks and {entries} codes; \
-         min, median and max are of the runs\n",
+        "{date}, commit {commit}; {count} × {model}, Linux {kernel}\n{what}\n",
         date = date()?,
         commit = commit(),
         kernel = kernel.trim(),

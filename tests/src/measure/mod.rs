@@ -5,9 +5,11 @@
 
 mod codes;
 mod figures;
+mod filled;
 mod footprint;
 mod idle;
 mod machine;
+mod orders;
 mod programs;
 mod recovery;
 mod relay;
@@ -16,7 +18,7 @@ mod site;
 mod traffic;
 mod unlocks;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 
 use figures::{Figure, Figures};
 use programs::AgentPrograms;
@@ -41,6 +43,17 @@ pub async fn run(options: Options) -> anyhow::Result<String> {
         figures.add_run(one_run(&programs, options).await.with_context(|| format!("run {number}"))?)?;
     }
     Ok(format!("{}\n{}", machine::describe(options)?, figures.table()))
+}
+
+/// Measures the fleet with a hundred open orders at each of so many cabinets, once.
+pub async fn run_orders(cabinets: u32) -> anyhow::Result<String> {
+    ensure!(!cfg!(debug_assertions), "figures of an unoptimised build mean nothing; use `cargo run --release`");
+    let load = machine::load()?;
+    let mut figures = Figures::default();
+    figures.add_run(orders::measure(cabinets).await?)?;
+    let orders = u64::from(cabinets) * u64::from(filled::LOADED);
+    let head = machine::describe_of(&format!("{orders} open orders at {cabinets} cabinets; load at the start {load}"))?;
+    Ok(format!("{head}\n{}", figures.list()))
 }
 
 async fn one_run(programs: &AgentPrograms, options: Options) -> anyhow::Result<Vec<Figure>> {
