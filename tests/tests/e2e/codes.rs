@@ -1,4 +1,4 @@
-//! A code that is sent again, and another one in its place.
+//! A code that is sent again, another one in its place, and another order in that of the one that was put.
 
 use anyhow::ensure;
 use fleet_cli::stage::CabinetPlan;
@@ -40,6 +40,31 @@ async fn a_code_sent_again_is_the_same_and_with_another_one_it_is_dead() -> anyh
     }
     site.no_more_pulses()?;
     ensure!(site.collect(&other.code).await? == door);
+    world.shop.until_state("A17", OrderState::Collected).await?;
+    Ok(())
+}
+
+/// Size and recipient change while the order waits, and the recipient once more when the code is out.
+#[tokio::test]
+async fn a_changed_order_moves_and_another_number_gets_another_code() -> anyhow::Result<()> {
+    let mut world = World::start().await?;
+    let site = world.cabinet(CabinetPlan::new("berlin-01", "1:S,2:L")).await?;
+    let Identity { tenant, .. } = world.operator.identity().clone();
+    let change = topic(&tenant, OrderChange::Content)?;
+    world.shop.put(&order("A17", "berlin-01", "S")).await?;
+    world.shop.until_state("A17", OrderState::Reserved).await?;
+    world.shop.client().publish(&change, br#"{"order":"A17","change":{"size":"L"}}"#.to_vec()).await?;
+    let door = site.load("shop/A17").await?;
+    ensure!(door.number() == 2, "it was loaded into {door}");
+    let first = world.shop.until_notified("A17").await?;
+
+    let other = br#"{"order":"A17","change":{"recipient":{"phone":"+491701234567"}}}"#;
+    world.shop.client().publish(&change, other.to_vec()).await?;
+    let second = world.shop.until_messages("A17", 2).await?;
+    ensure!(second.recipient.phone.as_deref() == Some("+491701234567") && second.code != first.code);
+    let answer = site.screen()?.enter(&first.code).await?;
+    ensure!(answer.body["result"] == "refused", "{answer:?}");
+    ensure!(site.collect(&second.code).await? == door);
     world.shop.until_state("A17", OrderState::Collected).await?;
     Ok(())
 }
