@@ -94,6 +94,8 @@ pub(super) struct Cabinet {
     next_token: u64,
     pub(super) doors: BTreeMap<Compartment, Door>,
     pub(super) entries: BTreeMap<u64, Entry>,
+    /// Whoever has entered a deposit code last, and the order that they bring.
+    pub(super) depositor: Option<(SessionId, OrderKey)>,
     pub(super) next_entry: u64,
     pub(super) session: Option<SessionId>,
     pub(super) bus: Bus,
@@ -126,6 +128,7 @@ impl Cabinet {
             next_token: 0,
             doors: doors.collect(),
             entries: BTreeMap::new(),
+            depositor: None,
             next_entry: 0,
             session: None,
             bus: Bus::default(),
@@ -251,6 +254,7 @@ impl World {
         cabinet.session = None;
         cabinet.tokens.clear();
         cabinet.entries.clear();
+        cabinet.depositor = None;
         let under_way = cabinet.bus.abandon();
         // The last bytes to the bus may have left just before the end.
         for (pulse, at, not_after) in under_way {
@@ -341,6 +345,7 @@ impl World {
                 _ => Cause::Nobody("a message that is no command"),
             },
             Input::Derived { entry, .. } => match self.cabs[cab].entries.get(entry) {
+                Some(Entry { deposit: Some(order), .. }) => Cause::Deposit(order.clone()),
                 Some(held) => Cause::Entry { entry: *entry, orders: held.orders.clone() },
                 None => Cause::Nobody("an entry of nobody"),
             },
@@ -360,6 +365,10 @@ impl World {
             }
             Input::Look { .. } | Input::Swap { .. } | Input::OpenAll { .. } => Cause::Nobody("a session of nobody"),
             Input::WalkIn { .. } | Input::DropWalkIn { .. } => Cause::Nobody("a walk-in, which no schedule has"),
+            Input::Deposit { session, .. } => match &self.cabs[cab].depositor {
+                Some((held, order)) if held == session => Cause::Deposit(order.clone()),
+                Some(_) | None => Cause::Nobody("a session of nobody"),
+            },
             Input::TryAgain { .. } => Cause::Again,
             Input::Report { .. } => Cause::Nobody("a report"),
             Input::PulseResult { pulse, sent: false } => Cause::Retry { pulse: *pulse },
@@ -377,7 +386,6 @@ impl World {
             | Input::ConfirmLoaded { .. }
             | Input::ConfirmSwap { .. }
             | Input::Cleaning { .. }
-            | Input::Deposit { .. }
             | Input::NotTaken { .. } => Cause::Nobody("an input that opens nothing"),
         }
     }

@@ -345,7 +345,9 @@ impl World {
                 if let Ok(told) = schemas::api::parse::<Notification>(&json) {
                     self.ledger.grown(integration.clone(), stream, told.n);
                     let order = OrderKey { integration, order: told.order };
-                    let first_book = self.signer.books.get(&(told.cabinet.clone(), order.clone())).copied();
+                    let at = (told.cabinet.clone(), order.clone());
+                    let first_book = self.signer.books.get(&at).copied();
+                    let first_deposit = self.signer.deposit_books.get(&at).copied();
                     let cab = self.cab_of(&told.cabinet).unwrap_or(CABS);
                     self.coverage.count("notifications", told.kind.as_str());
                     match told.kind {
@@ -353,7 +355,9 @@ impl World {
                             self.see(Seen::NotificationWritten { order, cab, first_book });
                         }
                         NotificationKind::Reminder => self.see(Seen::ReminderWritten { order }),
-                        NotificationKind::DepositCode => {}
+                        NotificationKind::DepositCode => {
+                            self.see(Seen::DepositCodeWritten { order, cab, first_book: first_deposit });
+                        }
                         NotificationKind::BundleCode | NotificationKind::BundleChanged => {
                             for door in told.doors {
                                 let order = OrderKey { integration: order.integration.clone(), order: door.order };
@@ -654,6 +658,11 @@ impl World {
         if stream == Stream::Notifications
             && let Ok(told) = schemas::api::parse::<Notification>(&payload)
         {
+            if told.kind == NotificationKind::DepositCode {
+                let order = OrderKey { integration: integration.clone(), order: told.order.clone() };
+                self.deposit_code_told(order, [told.code.clone(), told.qr.clone()]);
+                return self.later(20, Happening::RowAcked { conn, shop, stream, n });
+            }
             let single = told.doors.is_empty().then_some(told.order);
             for order in told.doors.into_iter().map(|door| door.order).chain(single) {
                 let order = OrderKey { integration: integration.clone(), order };

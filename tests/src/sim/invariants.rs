@@ -81,6 +81,12 @@ fn invariant_no_door_without_authority(ledger: &Ledger, seen: &Seen) -> Verdict 
                     ensure(content == Some(order), || format!("staff asked for {order}, door {at} has {content:?}"))?;
                     ensure(waits <= PERSON_MILLIS, || format!("a wish of staff that may wait {waits} ms"))
                 }
+                Cause::Deposit(order) => {
+                    let held = ledger.contents.get(&(*cab, *at));
+                    let on_its_way = held == Some(&Content::Loading(order.clone()));
+                    ensure(on_its_way, || format!("a deposit code of {order} opens door {at} with {held:?}"))?;
+                    ensure(waits <= PERSON_MILLIS, || format!("a deposit that may wait {waits} ms"))
+                }
                 Cause::Look => ensure(waits <= PERSON_MILLIS, || format!("a look that may wait {waits} ms")),
                 Cause::Again => {
                     ensure(waits <= PERSON_MILLIS, || format!("another try that may wait {waits} ms"))?;
@@ -215,6 +221,8 @@ fn invariant_no_compartment_with_two_orders(ledger: &Ledger, seen: &Seen) -> Ver
     let (order, at) = match &event.fact {
         Fact::Loading(load) => (&load.order, load.compartment),
         Fact::Stored(load) => (&load.order, load.compartment),
+        Fact::Depositing(load) => (&load.order, load.compartment),
+        Fact::Deposited(load) => (&load.order, load.compartment),
         _ => return Ok(()),
     };
     let held = ledger.contents.get(&(*cab, at)).map(Content::order);
@@ -264,7 +272,13 @@ fn invariant_no_order_lost(ledger: &Ledger, seen: &Seen) -> Verdict {
 
 fn invariant_collected_once(ledger: &Ledger, seen: &Seen) -> Verdict {
     let Seen::EventWritten { record, .. } = seen else { return Ok(()) };
-    let Ok(Event { fact: Fact::Collected(taken), .. }) = schemas::cbor::decode::<Event>(record) else { return Ok(()) };
+    let Ok(event) = schemas::cbor::decode::<Event>(record) else { return Ok(()) };
+    if let Fact::Deposited(put) = &event.fact {
+        // A deposit code is used up when its order is stored. What a cabinet has forgotten may be put in anew.
+        let before = ledger.orders.get(&put.order).filter(|_| !ledger.is_beyond_knowing(&put.order));
+        return ensure(before.is_none_or(|truth| truth.deposited == 0), || format!("{} is deposited again", put.order));
+    }
+    let Fact::Collected(taken) = event.fact else { return Ok(()) };
     let before = ledger.collected.get(&taken.order).copied().unwrap_or(0);
     ensure(before == 0, || format!("order {} is collected again", taken.order))
 }
@@ -288,6 +302,9 @@ fn invariant_notification_only_after_stored_and_book_held(ledger: &Ledger, seen:
         let waits = told.is_some_and(|told| told.state == Some(OrderState::Stored) && told.notified > 0);
         return ensure(waits, || format!("a reminder of {order}, which is {:?}", told.map(|told| told.state)));
     }
+    if let Seen::DepositCodeWritten { order, cab, first_book } = seen {
+        return deposit_code_only_with_book_held_and_before_stored(ledger, order, *cab, *first_book);
+    }
     let (order, cab, first_book, once) = match seen {
         Seen::NotificationWritten { order, cab, first_book } => (order, cab, first_book, true),
         Seen::BundleWritten { order, cab, first_book } => (order, cab, first_book, false),
@@ -301,6 +318,21 @@ fn invariant_notification_only_after_stored_and_book_held(ledger: &Ledger, seen:
     let held = ledger.applied.get(cab).copied().unwrap_or(0);
     ensure(first_book.is_some_and(|first| first <= held), || {
         format!("the code of {order} is in book {first_book:?}, the cabinet has {held}")
+    })
+}
+
+fn deposit_code_only_with_book_held_and_before_stored(
+    ledger: &Ledger,
+    order: &OrderKey,
+    cab: Cab,
+    first_book: Option<u64>,
+) -> Verdict {
+    let Some(truth) = ledger.orders.get(order) else { return Err(format!("a deposit code for {order}")) };
+    let waits = matches!(truth.told.state, Some(OrderState::Reserved | OrderState::Ready));
+    ensure(waits, || format!("a deposit code for {order}, which is {:?}", truth.told.state))?;
+    let held = ledger.applied.get(&cab).copied().unwrap_or(0);
+    ensure(first_book.is_some_and(|first| first <= held), || {
+        format!("the deposit code of {order} is in book {first_book:?}, the cabinet has {held}")
     })
 }
 

@@ -24,6 +24,8 @@ pub(super) enum Cause {
     Entry { entry: u64, orders: Vec<OrderKey> },
     /// Staff with a session pressed "load" or "take back".
     Staff(OrderKey),
+    /// A deposit code of this order was entered, or whoever has entered it pressed something.
+    Deposit(OrderKey),
     /// Staff with a session want to look inside.
     Look,
     /// Somebody pressed "try again" at this door.
@@ -59,6 +61,12 @@ pub(super) enum Seen {
         boot_millis: u64,
         pulse: u64,
         at: Compartment,
+    },
+    /// A message with the deposit code of an order: the first book that has it.
+    DepositCodeWritten {
+        order: OrderKey,
+        cab: Cab,
+        first_book: Option<u64>,
     },
     EventWritten {
         cab: Cab,
@@ -178,6 +186,7 @@ impl Seen {
             | Self::NotificationWritten { .. }
             | Self::ReminderWritten { .. }
             | Self::BundleWritten { .. }
+            | Self::DepositCodeWritten { .. }
             | Self::RowReceived { .. }
             | Self::Answered { .. }
             | Self::Opened(_) => true,
@@ -280,6 +289,10 @@ pub(super) struct OrderTruth {
     pub(super) unheard: bool,
     /// With which others its backend has ever asked for one credential.
     pub(super) bundle: Option<Vec<OrderKey>>,
+    /// How often it was put in by a deposit code.
+    pub(super) deposited: u32,
+    /// Digits and QR code, each time that whoever brings it was told.
+    pub(super) deposit_codes: Vec<[String; 2]>,
     /// Digits and QR code, each time that its customer was told.
     pub(super) codes: Vec<[String; 2]>,
     /// By the fleet's word.
@@ -460,6 +473,7 @@ impl Ledger {
                 }
             }
             Seen::StatusWritten { integration, status } => self.told(integration, &status),
+            Seen::DepositCodeWritten { .. } => {}
             Seen::NotificationWritten { order, .. } => {
                 if let Some(order) = self.orders.get_mut(&order) {
                     order.told.notified += 1;
@@ -720,7 +734,7 @@ impl Ledger {
                 (Some((command.id, command.challenge)), Vec::new())
             }
             Cause::Entry { orders, .. } => (None, orders),
-            Cause::Staff(order) => (None, vec![order]),
+            Cause::Staff(order) | Cause::Deposit(order) => (None, vec![order]),
             Cause::Look | Cause::Nobody(_) => (None, Vec::new()),
         };
         self.uses.push(Use { command, orders, looks, boot, pulses: 0, offered: None, over: false });
@@ -739,6 +753,9 @@ impl Ledger {
                 self.contents.insert((cab, load.compartment), Content::Loading(load.order.clone()));
             }
             Fact::Deposited(load) => {
+                if let Some(order) = self.orders.get_mut(&load.order) {
+                    order.deposited += 1;
+                }
                 self.contents.insert((cab, load.compartment), Content::Stored(load.order.clone()));
             }
             Fact::LoadAborted(load) => {

@@ -1,6 +1,6 @@
 //! Names of what schedules can reach: each variant is written here, so that a new one cannot be forgotten.
 
-use cabinet_core::{EntryRefusal, EntryResult, StaffRefusal};
+use cabinet_core::{DepositRefusal, EntryRefusal, EntryResult, StaffRefusal};
 use schemas::messages::Fact;
 
 pub(super) fn of_fact(fact: &Fact) -> &'static str {
@@ -60,6 +60,17 @@ pub(super) fn of_result(result: &EntryResult) -> &'static str {
         EntryResult::Refused(EntryRefusal::OutOfService) => "OutOfService",
         EntryResult::Refused(EntryRefusal::Missing) => "Missing",
         EntryResult::Refused(EntryRefusal::NoRoom) => "NoRoom",
+    }
+}
+
+pub(super) fn of_deposit_refusal(refusal: DepositRefusal) -> &'static str {
+    match refusal {
+        DepositRefusal::NoSession => "NoSession",
+        DepositRefusal::Busy => "Busy",
+        DepositRefusal::DoorOpen => "DoorOpen",
+        DepositRefusal::DoorClosed => "DoorClosed",
+        DepositRefusal::NoFittingCompartment => "NoFittingCompartment",
+        DepositRefusal::TooOften => "TooOften",
     }
 }
 

@@ -1,6 +1,6 @@
 //! Backends, staff, customers and an operator, who do what such people do in no particular order.
 
-use cabinet_core::{Input, SessionId};
+use cabinet_core::{DepositWish, Input, SessionId};
 use schemas::api::OrderState;
 use schemas::crypto::codes::Secret;
 use schemas::messages::{Category, Compartment, OrderKey};
@@ -102,8 +102,10 @@ impl World {
                 released: false,
                 astray: false,
                 unheard: false,
+                deposited: 0,
                 codes: Vec::new(),
                 bundle: None,
+                deposit_codes: Vec::new(),
                 told: Told::default(),
             };
             self.ledger.orders.insert(order, truth);
@@ -119,8 +121,9 @@ impl World {
         let Some(truth) = self.ledger.orders.get(order) else { return };
         let size = if order.order.as_str().ends_with(['3', '6']) { "M" } else { "S" };
         let (cabinet, category) = (self.name_of(truth.cab), truth.category);
+        let deposit = if is_brought(order) { r#","deposit":"courier""# } else { "" };
         let payload = format!(
-            r#"{{"order":"{}","cabinet":"{cabinet}","size":"{size}","category":"{category}","ready":{ready}}}"#,
+            r#"{{"order":"{}","cabinet":"{cabinet}","size":"{size}","category":"{category}","ready":{ready}{deposit}}}"#,
             order.order
         );
         self.tell(|| format!("backend puts {order}"));
@@ -299,6 +302,70 @@ impl World {
         self.tell(|| format!("staff log in at cabinet {cab}"));
         let entry = Entry::of(&secret, true);
         self.enter(cab, secret, entry);
+    }
+
+    /// One courier for each order, who comes some time after the first word.
+    pub(super) fn deposit_code_told(&mut self, order: OrderKey, codes: [String; 2]) {
+        let Some(truth) = self.ledger.orders.get_mut(&order) else { return };
+        truth.deposit_codes.push(codes);
+        if truth.deposit_codes.len() == 1 {
+            let wait = self.dice.between(2_000, 200_000);
+            self.later(wait, Happening::CourierComes { order });
+        }
+    }
+
+    /// A courier was told a deposit code, and comes with the goods unless staff were faster. Some come again later.
+    pub(super) fn courier_comes(&mut self, order: &OrderKey) {
+        if !self.rough {
+            return;
+        }
+        let wait = self.draw_wait(30_000, 900_000);
+        self.later(wait, Happening::CourierComes { order: order.clone() });
+        let Some(truth) = self.ledger.orders.get(order) else { return };
+        let (cab, codes) = (truth.cab, truth.deposit_codes.clone());
+        if self.goods_are_somewhere(order) && !self.dice.one_in(8) {
+            return;
+        }
+        let Some([code, qr]) = self.dice.pick(&codes).cloned() else { return };
+        let typed = self.dice.one_in(2);
+        let Ok(secret) = Secret::parse(if typed { &code } else { &qr }) else { return };
+        self.tell(|| format!("a courier brings {order} to cabinet {cab} (typed: {typed})"));
+        let entry = Entry { deposit: Some(order.clone()), ..Entry::of(&secret, false) };
+        self.enter(cab, secret, entry);
+    }
+
+    /// Whoever brings an order has a door before them: it is for that order, and something may be wrong with it.
+    pub(super) fn depositor_stands_at(&mut self, cab: Cab, at: Compartment, order: OrderKey) {
+        self.stand_at(cab, at, Attendant::Loader { order });
+        if self.dice.one_in(5) {
+            let wish = [DepositWish::TooSmall, DepositWish::NotEmpty, DepositWish::Again][self.dice.index(3)];
+            let wait = self.dice.between(1_000, 12_000);
+            self.later(wait, Happening::DepositorSays { cab, at, wish });
+        }
+    }
+
+    /// Says it about an empty compartment only: whoever has put the order in does not ask for another one.
+    pub(super) fn depositor_says(&mut self, cab: Cab, at: Compartment, wish: DepositWish) {
+        let Some((session, order)) = self.cabs[cab].depositor.clone() else { return };
+        let here = self.ledger.contents.get(&(cab, at)).is_some_and(|content| *content.order() == order);
+        let goods = self.cabs[cab].doors[&at].goods.clone();
+        if !here || goods.is_some() && wish != DepositWish::Inside {
+            return;
+        }
+        self.tell(|| format!("whoever brings {order} says {wish:?} at {at} of cabinet {cab}"));
+        self.take_cabinet(cab, Input::Deposit { session, wish }, None);
+    }
+
+    /// The screen asks what is inside: answered truthfully, or not at all.
+    pub(super) fn depositor_is_asked(&mut self, cab: Cab, at: Compartment) {
+        if self.dice.one_in(4) {
+            return;
+        }
+        let inside = self.cabs[cab].doors[&at].goods.is_some();
+        let otherwise = if self.dice.one_in(2) { DepositWish::GiveUp } else { DepositWish::Again };
+        let wish = if inside { DepositWish::Inside } else { otherwise };
+        let wait = self.dice.between(1_000, 30_000);
+        self.later(wait, Happening::DepositorSays { cab, at, wish });
     }
 
     fn goods_are_somewhere(&self, order: &OrderKey) -> bool {
@@ -534,4 +601,9 @@ impl World {
         let view = self.cabs[cab].core().map(|core| core.view());
         view.is_some_and(|view| view.compartments.iter().any(|one| one.number == at && one.asks))
     }
+}
+
+/// Orders that couriers bring: always the same ones, so that no other draw of a schedule changes.
+fn is_brought(order: &OrderKey) -> bool {
+    order.order.as_str().ends_with('4')
 }

@@ -47,7 +47,6 @@ const OF_A_COMMAND: &str = "said of a command";
 const OF_A_BOOK: &str = "said of a book";
 const OF_A_PERSON: &str = "said of a command by a person's own key, which no schedule has";
 const NOBODY: &str = "no rule says it";
-const BY_STAFF: &str = "all orders of a schedule are loaded by staff";
 
 /// All groups in which every name is accounted for.
 pub const REACH: &[Reach] = &[
@@ -104,6 +103,8 @@ pub const REACH: &[Reach] = &[
             "BoardHealth",
             "AuditRequired",
             "Audited",
+            "Depositing",
+            "Deposited",
         ],
         seldom: &["NotTaken"],
         never: &[
@@ -114,17 +115,26 @@ pub const REACH: &[Reach] = &[
             ("EmergencyOpened", "no schedule has an emergency"),
             ("WalkIn", "no staff of a schedule begin an order; random histories of the cabinet's core do"),
             ("WalkInDropped", "no staff of a schedule begin an order"),
-            ("Depositing", BY_STAFF),
-            ("Deposited", BY_STAFF),
             ("Reported", "nobody of a schedule misses an order; random histories of the cabinet's core do"),
         ],
         all: || names::FACTS.to_vec(),
     },
     Reach {
         group: "entries",
-        often: &["Opening", "Locked", "StaffSession", "Wrong", "Busy", "Used", "Revoked", "NotHere", "OutOfService"],
-        seldom: &["Expired", "TimeUnknown", "SecondPartNeeded", "Missing"],
-        never: &[("NoRoom", BY_STAFF)],
+        often: &[
+            "Opening",
+            "Depositing",
+            "Locked",
+            "StaffSession",
+            "Wrong",
+            "Busy",
+            "Used",
+            "Revoked",
+            "NotHere",
+            "OutOfService",
+        ],
+        seldom: &["Expired", "TimeUnknown", "SecondPartNeeded", "Missing", "NoRoom"],
+        never: &[],
         all: || {
             let refusals = [
                 EntryRefusal::Wrong,
@@ -190,7 +200,7 @@ pub const REACH: &[Reach] = &[
     Reach {
         group: "credentials refused",
         often: &["used", "revoked", "out_of_service"],
-        seldom: &["expired", "time_unknown"],
+        seldom: &["expired", "time_unknown", "no_fitting_compartment"],
         never: &[
             ("malformed", OF_A_COMMAND),
             ("bad_signature", OF_A_COMMAND),
@@ -202,7 +212,6 @@ pub const REACH: &[Reach] = &[
             ("busy", "a door that is just being opened is no offence"),
             ("old_version", OF_A_BOOK),
             ("wrong_base", OF_A_BOOK),
-            ("no_fitting_compartment", BY_STAFF),
             ("storage_failed", NOBODY),
             ("already_open", NOBODY),
             ("out_of_scope", OF_A_PERSON),

@@ -15,6 +15,8 @@ pub(super) struct Entry {
     pub(super) orders: Vec<OrderKey>,
     /// The secret that the order's customer was told, and whether it was typed.
     pub(super) right: Option<(OrderKey, bool)>,
+    /// The order that a courier has a deposit code for.
+    pub(super) deposit: Option<OrderKey>,
     pub(super) busy: bool,
     pub(super) staff: bool,
     /// It was typed and not scanned.
@@ -27,7 +29,7 @@ impl Entry {
     /// Of somebody who is not known to have a right to anything.
     pub(super) fn of(secret: &Secret, staff: bool) -> Self {
         let digits = secret.kind() == CredentialKind::Digits;
-        Self { orders: Vec::new(), right: None, busy: false, staff, digits, verifier: None }
+        Self { orders: Vec::new(), right: None, deposit: None, busy: false, staff, digits, verifier: None }
     }
 }
 
@@ -73,6 +75,10 @@ impl World {
                     .is_some_and(|at| self.cabs[cab].doors[&at].attendant.is_some() || self.cabs[cab].bus.pulses(at));
             let held = entry.verifier.is_none_or(|verifier| self.holds_code(cab, verifier));
             self.see(Seen::Answered { cab, order, digits, busy, held, result: result.clone() });
+        }
+        if let (EntryResult::Depositing { session, compartment }, Some(order)) = (&result, entry.deposit) {
+            self.cabs[cab].depositor = Some((*session, order.clone()));
+            self.depositor_stands_at(cab, *compartment, order);
         }
         if let EntryResult::StaffSession { session, .. } = result {
             self.cabs[cab].session = Some(session);
@@ -126,6 +132,22 @@ impl World {
                     self.cabs[cab].session = None;
                 }
             }
+            ScreenNote::Depositing { session, compartment } => {
+                self.coverage.count("screen", "another door");
+                if let Some((_, order)) = self.cabs[cab].depositor.clone().filter(|(held, _)| *held == session) {
+                    self.depositor_stands_at(cab, compartment, order);
+                }
+            }
+            ScreenNote::AskDeposited { compartment, .. } => {
+                self.coverage.count("screen", "asks a depositor");
+                self.depositor_is_asked(cab, compartment);
+            }
+            ScreenNote::DepositRefused { reason, .. } => {
+                self.coverage.count("deposit refused", names::of_deposit_refusal(reason));
+            }
+            ScreenNote::DepositOver { stored, .. } => {
+                self.coverage.count("screen", if stored { "deposit stored" } else { "deposit given up" });
+            }
             ScreenNote::Opened { .. }
             | ScreenNote::Closed { .. }
             | ScreenNote::Beep { .. }
@@ -134,10 +156,6 @@ impl World {
             | ScreenNote::Swapping { .. }
             | ScreenNote::AskSwapped { .. }
             | ScreenNote::SwapOver { .. }
-            | ScreenNote::Depositing { .. }
-            | ScreenNote::AskDeposited { .. }
-            | ScreenNote::DepositOver { .. }
-            | ScreenNote::DepositRefused { .. }
             | ScreenNote::Stored { .. }
             | ScreenNote::LoadAborted { .. } => {}
         }

@@ -33,6 +33,8 @@ pub(super) struct Signer {
     secrets: BTreeMap<Vec<u8>, String>,
     /// Versions of books signed for a cabinet that hold a credential of the order.
     pub(super) books: BTreeMap<(CabinetId, OrderKey), u64>,
+    /// The same of deposit codes.
+    pub(super) deposit_books: BTreeMap<(CabinetId, OrderKey), u64>,
     /// The same of each secret, as that cabinet knows it.
     pub(super) verifiers: BTreeMap<(CabinetId, Verifier), u64>,
     /// The newest book that was signed for a cabinet.
@@ -61,6 +63,7 @@ impl Signer {
             roots,
             secrets: BTreeMap::new(),
             books: BTreeMap::new(),
+            deposit_books: BTreeMap::new(),
             verifiers: BTreeMap::new(),
             newest: BTreeMap::new(),
             commands: BTreeMap::new(),
@@ -92,6 +95,10 @@ impl Signer {
                 for change in &ask.book.changes {
                     if let BookChange::PutCredential(put) = change {
                         self.note_grant(&ask.cabinet, put, ask.book.version);
+                    }
+                    if let BookChange::PutDeposit(put) = change {
+                        let at = (ask.cabinet.clone(), put.order.clone());
+                        self.deposit_books.entry(at).or_insert(ask.book.version);
                     }
                 }
                 let payload = cbor::encode(&CodesMessage::Book(ask.book.clone()));
@@ -125,6 +132,7 @@ impl Signer {
     pub(super) fn forget_books(&mut self, of: Option<&CabinetId>) {
         let other = |cabinet: &CabinetId| of.is_some_and(|of| of != cabinet);
         self.books.retain(|(cabinet, _), _| other(cabinet));
+        self.deposit_books.retain(|(cabinet, _), _| other(cabinet));
         self.verifiers.retain(|(cabinet, _), _| other(cabinet));
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use cabinet_core::DepositWish;
 use fleet_core::signing::SignerReply;
 use schemas::ids::{CabinetId, Name, TenantId};
 use schemas::messages::{Compartment, Epoch, OrderKey, Verifier};
@@ -69,6 +70,8 @@ pub(super) enum Happening {
     StaffActs(Cab),
     Guesses { cab: Cab, tries: u64 },
     StaffAnswers { cab: Cab, at: Compartment },
+    CourierComes { order: OrderKey },
+    DepositorSays { cab: Cab, at: Compartment, wish: DepositWish },
     ShopOpens { shop: usize },
     RowArrives { conn: u64, shop: usize, stream: Stream, n: u64, payload: Vec<u8> },
     RowAcked { conn: u64, shop: usize, stream: Stream, n: u64 },
@@ -382,6 +385,8 @@ impl World {
             Happening::Derives { cab, run, entry, verifier } => self.derives(cab, run, entry, verifier),
             Happening::TriesAgain { cab, at } => self.tries_again(cab, at),
             Happening::StaffAnswers { cab, at } => self.staff_answers(cab, at),
+            Happening::CourierComes { order } => self.courier_comes(&order),
+            Happening::DepositorSays { cab, at, wish } => self.depositor_says(cab, at, wish),
             Happening::ShopOpens { shop } => self.shop_opens(shop),
             Happening::RowArrives { conn, shop, stream, n, payload } => {
                 self.row_arrives(conn, shop, stream, n, payload)
