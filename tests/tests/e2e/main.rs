@@ -14,6 +14,7 @@ mod clocks;
 mod codes;
 mod commands;
 mod crashes;
+mod deposits;
 mod disks;
 mod doctor;
 mod enrolment;

@@ -57,6 +57,7 @@ fn every_section_has_commands_that_are_tried() {
             "A stolen cabinet",
             "A cabinet that leaves",
             "A cabinet that nobody reaches",
+            "A courier who cannot leave a parcel",
             "A leaked operator key"
         ]
     );
@@ -153,5 +154,16 @@ async fn a_cabinet_that_nobody_reaches() -> anyhow::Result<()> {
     world.until_online(&site, false).await?;
     let said = follow(&world, "A cabinet that nobody reaches").await?;
     ensure!(said.contains("Break-glass code of cabinet berlin-01: "), "{said}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_courier_who_cannot_leave_a_parcel() -> anyhow::Result<()> {
+    let world = World::start().await?;
+    let site = world.cabinet(CabinetPlan::new("berlin-01", "1:S")).await?;
+    world.shop.put(&fleet_tests::order("A17", "berlin-01", "S")).await?;
+    site.load("shop/A17").await?;
+    let said = follow(&world, "A courier who cannot leave a parcel").await?;
+    ensure!(said.contains("shop/A17"), "{said}");
     Ok(())
 }
