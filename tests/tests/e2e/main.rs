@@ -46,4 +46,5 @@ mod taken_over_gate;
 mod tokens;
 mod two_users;
 mod units;
+mod walk_ins;
 mod wiping;

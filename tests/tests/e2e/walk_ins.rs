@@ -1,0 +1,61 @@
+//! An order that staff begin at the screen, from the phone number to the empty compartment.
+
+use anyhow::{Context as _, ensure};
+use fleet_cli::stage::{CabinetPlan, PATIENCE};
+use fleet_tests::{Site, World};
+use schemas::api::OrderState;
+use schemas::messages::Compartment;
+use serde_json::{Value, json};
+
+const PHONE: &str = "+49 151 1234-5678";
+
+/// Staff type the number, put the order in and close the door. Returns the order's id.
+async fn begin(site: &Site, reference: &str) -> anyhow::Result<(String, Compartment)> {
+    let (screen, session) = (site.screen()?, site.session().await?);
+    let body = json!({ "phone": PHONE, "reference": reference, "size": "S", "category": "retail" });
+    let before = site.cabinet.pulses();
+    let answer = screen.post("walk-in", Some(&session), &body).await?;
+    ensure!(answer.status == 202, "{answer:?}");
+    let door = site.until_pulses(before + 1).await?;
+    site.until_door(door, "open").await?;
+    let begun = |view: &Value| view["staff"]["waiting"].to_string().contains(&format!("walk-in/{reference}-"));
+    let view = screen.until_in(Some(&session), PATIENCE, "the walk-in is listed", begun).await?;
+    let waiting = view["staff"]["waiting"].as_array().cloned().unwrap_or_default();
+    let order = waiting.iter().filter_map(|one| one["order"].as_str());
+    let order = order.filter_map(|key| key.strip_prefix("walk-in/")).find(|id| id.starts_with(reference));
+    let order = order.context("no walk-in is listed")?.to_owned();
+    site.cabinet.close_door(door)?;
+    site.confirm(door, true).await?;
+    site.until_shown(door, "stored", |shown| shown["asks"] == false && shown["allocated"] == true).await?;
+    Ok((order, door))
+}
+
+#[tokio::test]
+async fn a_walk_in_gets_its_code_also_when_it_was_begun_without_a_network() -> anyhow::Result<()> {
+    let mut world = World::start().await?;
+    let mut site = world.cabinet(CabinetPlan::new("berlin-01", "1-3:S")).await?;
+    let (order, door) = begin(&site, "A17").await?;
+    let told = world.shop.until_notified(&order).await?;
+    ensure!(told.walk_in && told.compartment == Some(door));
+    ensure!(told.recipient.phone.as_deref() == Some("+4915112345678"));
+    ensure!(site.collect(&told.code).await? == door);
+    world.shop.until_state(&order, OrderState::Collected).await?;
+
+    world.stage.stop_broker().await?;
+    let (order, door) = begin(&site, "B2").await?;
+    // The cabinet loses its power before the fleet has heard of it.
+    site.cabinet.kill_agent().await?;
+    site.start_agent().await?;
+    world.start_broker().await?;
+    let told = world.shop.until_notified(&order).await?;
+    ensure!((told.compartment, told.recipient.phone.as_deref()) == (Some(door), Some("+4915112345678")));
+    site.collect(&told.code).await?;
+    world.shop.until_state(&order, OrderState::Collected).await?;
+    ensure!(world.shop.notifications().len() == 2, "{:?}", world.shop.notifications());
+
+    let logs = std::fs::read_to_string(site.cabinet.log()).context("read the agent's log")?
+        + &std::fs::read_to_string(world.stage.log("broker")).context("read the broker's log")?
+        + &std::fs::read_to_string(world.stage.log("signer")).context("read the signer's log")?;
+    ensure!(!logs.contains("15112345678"), "the number is in a log");
+    Ok(())
+}
