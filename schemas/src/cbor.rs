@@ -143,6 +143,8 @@ macro_rules! cbor_map {
         $(#[$meta])*
         $vis struct $name { $( $(#[$fmeta])* $vis $field: $ty ),* }
 
+        const _: () = $crate::cbor::keys_ascend(stringify!($name), &[$( $key ),*]);
+
         impl serde::Serialize for $name {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 use serde::ser::SerializeMap as _;
@@ -187,6 +189,19 @@ macro_rules! cbor_map {
     (@take $name:ident, $field:ident) => {
         $field.ok_or_else(|| serde::de::Error::custom(concat!("no ", stringify!($field), " in ", stringify!($name))))?
     };
+}
+
+/// Keys are written in the order of the declaration, and read in ascending order only: with another one a record could be
+/// written that nobody can read again.
+///
+/// # Panics
+/// When the program is compiled, at a key that is not above the one before it.
+pub const fn keys_ascend(name: &str, keys: &[u64]) {
+    let mut at = 1;
+    while at < keys.len() {
+        assert!(keys[at - 1] < keys[at], "{}", name);
+        at += 1;
+    }
 }
 
 /// Declares an enum that is a CBOR array `[kind, body]`, each body a [`cbor_map!`](crate::cbor_map) struct.

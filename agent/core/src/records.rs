@@ -110,10 +110,10 @@ rows! {
         7 => life: Life,
         /// Version of the book in which it was put or revoked: the oldest revoked ones are forgotten first.
         8 => book: u64,
-        /// The order that it has opened last.
-        20 opt => opened: Option<OrderKey>,
         /// Of a bundle: what holds for each of its orders.
         11 opt => rights: Option<Vec<BundleRight>>,
+        /// The order that it has opened last.
+        20 opt => opened: Option<OrderKey>,
         /// True: it puts its one order in, and never opens what is inside.
         22 opt => deposit: Option<bool>,
     }

@@ -66,7 +66,7 @@ pub const REACH: &[Reach] = &[
             "recalled",
         ],
         seldom: &["collected_unconfirmed", "disputed", "overdue"],
-        never: &[],
+        never: &[("quarantined", "nobody of a schedule puts an order into quarantine")],
         all: || OrderState::ALL.iter().map(|state| state.as_str()).collect(),
     },
     Reach {
@@ -225,6 +225,8 @@ pub const REACH: &[Reach] = &[
         never: &[
             ("malformed", "a put that cannot be read is refused as a packet"),
             ("unknown_site", "every order here is put for a cabinet"),
+            ("quarantined", "nobody of a schedule puts an order into quarantine"),
+            ("force_closed", "no operator of a schedule ends an order"),
             ("quota", "no backend here has so many orders"),
             ("too_often", "no backend here extends an order or asks for a code again"),
             ("deadline_not_later", "no backend here extends an order"),

@@ -95,10 +95,10 @@ cbor_map! {
         19 opt => closed: Option<Box<Intervention>>,
         /// Staff began it at the cabinet. Few are: boxed.
         20 opt => walk_in: Option<Box<WalkIn>>,
-        /// It is collected with others. Boxed: most are not.
-        25 opt => bundle: Option<Box<InBundle>>,
         /// Somebody who is no staff puts it in.
         23 opt => deposit: Option<Brought>,
+        /// It is collected with others. Boxed: most are not.
+        25 opt => bundle: Option<Box<InBundle>>,
         /// It was put for a site, or for another cabinet than it is at now.
         26 opt => route: Option<Box<Route>>,
     }
