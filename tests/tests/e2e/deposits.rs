@@ -49,7 +49,7 @@ async fn a_courier_leaves_a_parcel_without_a_network_and_its_recipient_gets_a_co
     site.until_door(larger, "open").await?;
     site.cabinet.set_inside(larger, true)?;
     site.cabinet.close_door(larger)?;
-    site.until_shown(larger, "stored", |shown| shown["allocated"] == true && shown["asks"] == false).await?;
+    site.until_shown(larger, "stored", |shown| shown["door"] == "closed" && shown["asks"] == false).await?;
     let again = site.screen()?.enter(&invited.code).await?;
     ensure!(again.body["reason"] == "used", "{again:?}");
 

@@ -56,6 +56,7 @@ fn every_section_has_commands_that_are_tried() {
             "A lost root",
             "A stolen cabinet",
             "A cabinet that leaves",
+            "Nobody got the code of a walk-in",
             "A cabinet that nobody reaches",
             "A courier who cannot leave a parcel",
             "A leaked operator key"
@@ -77,6 +78,18 @@ async fn the_first_ten_cabinets() -> anyhow::Result<()> {
         ensure!(folder.join("identity/current.pem").exists() && !folder.join("identity/request.key").exists());
     }
     Ok(())
+}
+
+#[tokio::test]
+async fn nobody_got_the_code_of_a_walk_in() -> anyhow::Result<()> {
+    let world = World::start().await?;
+    let site = world.cabinet(CabinetPlan::new("berlin-01", "1-2:S")).await?;
+    let (order, _) = crate::walk_ins::begin(&site, "A17").await?;
+    until("the fleet lists what staff began", async || {
+        let said = follow(&world, "Nobody got the code of a walk-in").await?;
+        Ok(Look::at(said.contains(&format!("walk-in/{order}")).then_some(()), || said))
+    })
+    .await
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 const PHONE: &str = "+49 151 1234-5678";
 
 /// Staff type the number, put the order in and close the door. Returns the order's id.
-async fn begin(site: &Site, reference: &str) -> anyhow::Result<(String, Compartment)> {
+pub(crate) async fn begin(site: &Site, reference: &str) -> anyhow::Result<(String, Compartment)> {
     let (screen, session) = (site.screen()?, site.session().await?);
     let body = json!({ "phone": PHONE, "reference": reference, "size": "S", "category": "retail" });
     let before = site.cabinet.pulses();
