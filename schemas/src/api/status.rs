@@ -75,6 +75,8 @@ cbor_code! {
         /// The order is in a bundle, or in another one: its credential is that of the bundle.
         35 => InBundle = "in_bundle",
         36 => UnknownSite = "unknown_site",
+        /// A customer leaves it for the business: nobody collects it.
+        37 => NotCollected = "not_collected",
     }
 }
 

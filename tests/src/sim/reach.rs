@@ -227,6 +227,7 @@ pub const REACH: &[Reach] = &[
             ("unknown_site", "every order here is put for a cabinet"),
             ("quarantined", "nobody of a schedule puts an order into quarantine"),
             ("force_closed", "no operator of a schedule ends an order"),
+            ("not_collected", "no order of a schedule is dropped off and bundled"),
             ("quota", "no backend here has so many orders"),
             ("too_often", "no backend here extends an order or asks for a code again"),
             ("deadline_not_later", "no backend here extends an order"),

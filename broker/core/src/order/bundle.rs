@@ -244,6 +244,7 @@ impl Orders {
         let order = self.rows.get(at).ok_or(RejectReason::UnknownOrder)?;
         match &order.bundle {
             Some(_) => Err(RejectReason::InBundle),
+            None if order.is_dropped_off() => Err(RejectReason::NotCollected),
             None if order.may_be_bundled() => Ok(()),
             None => Err(RejectReason::TooLate),
         }

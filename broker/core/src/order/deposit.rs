@@ -35,6 +35,11 @@ impl Order {
         kept && matches!(self.state, OrderState::Ready | OrderState::Reserved)
     }
 
+    /// A customer leaves it for the business, whose staff take it out.
+    pub(super) fn is_dropped_off(&self) -> bool {
+        self.deposit.is_some_and(|brought| brought.kind == DepositKind::DropOff)
+    }
+
     /// Who hears of the code to put it in: the customer who brings it. Which courier comes only the backend knows.
     fn depositor(&self) -> RecipientRow {
         match self.deposit.map(|brought| brought.kind) {

@@ -210,6 +210,9 @@ pub(super) fn way_out(reason: RejectReason) -> (RequestErrorCode, &'static str) 
             RequestErrorCode::Conflict,
             "`fleet order show` tells which content it has; `fleet order change` gives it another one",
         ),
+        RejectReason::NotCollected => {
+            (RequestErrorCode::Refused, "what a customer drops off is taken out by staff; leave it out of the bundle")
+        }
         RejectReason::UnknownSite => {
             (RequestErrorCode::Unknown, "`fleet cabinet list` shows which sites have cabinets")
         }

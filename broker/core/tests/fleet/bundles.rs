@@ -455,3 +455,13 @@ fn the_end_of_a_bundle_is_no_news_of_what_was_collected_with_it() {
     let told = world.told("shop");
     assert_eq!(told.iter().filter(|row| *row == "A1 collected").count(), 1, "{told:?}");
 }
+
+#[test]
+fn what_a_customer_drops_off_goes_into_no_bundle() {
+    let mut world = three();
+    world.put(r#"{"order":"D1","cabinet":"c1","size":"M","category":"laundry","deposit":"drop_off"}"#);
+    bundle(&mut world, r#""A1","D1""#);
+    assert_eq!(world.told("shop").last().unwrap(), "D1 rejected not_collected");
+    let request = Request::BundleShow { bundle: order("run-7") };
+    assert!(matches!(world.ask("support:acme:sue", &request), Some(Reply::Error(_))), "none was made");
+}
