@@ -276,7 +276,8 @@ impl<S: Store + Reserved> Driver<S> {
                 let waiting = session.map_or_else(Vec::new, |session| self.core.waiting(session));
                 // A browser that went away needs no answer.
                 let unwanted = session.map_or_else(Vec::new, |session| self.core.unwanted(session));
-                let _ = reply.send(ScreenView { view: self.core.view(), waiting, unwanted });
+                let releases = session.map_or_else(Vec::new, |_| self.core.asked_releases());
+                let _ = reply.send(ScreenView { view: self.core.view(), waiting, unwanted, releases });
                 None
             }
             ScreenRequest::Enter { secret, reply } => Some(Input::Entered { entry: self.entry(reply), secret }),
@@ -287,6 +288,7 @@ impl<S: Store + Reserved> Driver<S> {
             ScreenRequest::WalkIn { session, order } => Some(Input::WalkIn { session, order }),
             ScreenRequest::DropWalkIn { session, order } => Some(Input::DropWalkIn { session, order }),
             ScreenRequest::Retrieve { session, order } => Some(Input::Retrieve { session, order }),
+            ScreenRequest::Release { session, order } => Some(Input::Release { session, order }),
             ScreenRequest::Undo { session, order } => Some(Input::Undo { session, order }),
             ScreenRequest::Swap { session, one, other } => Some(Input::Swap { session, one, other }),
             ScreenRequest::ConfirmSwap { session, compartment, swapped } => {

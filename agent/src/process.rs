@@ -319,6 +319,7 @@ impl Installed {
             boot: BootId(boot),
             machine: machine_start(boot),
             telemetry_every_millis: Config::TELEMETRY_EVERY_MILLIS,
+            app_token: settings.screen.app_token,
             receipt: self.receipt.clone(),
         })
     }

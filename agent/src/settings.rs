@@ -124,11 +124,14 @@ pub struct ScreenSection {
     pub listen: SocketAddr,
     /// A file with the address and the secret of this start, for the browser on the cabinet (0600).
     pub address_file: PathBuf,
+    /// Shows a token by which an app has the door of an order opened for whoever stands there. The fleet has to allow it
+    /// too (`orders.open_by_app` in broker.toml).
+    pub app_token: bool,
 }
 
 impl Default for ScreenSection {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8080)), address_file: "screen.url".into() }
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8080)), address_file: "screen.url".into(), app_token: false }
     }
 }
 

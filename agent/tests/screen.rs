@@ -10,8 +10,8 @@ use cabinet_agent::boards::boot_clock;
 use cabinet_agent::screen::{Notes, Screen, ScreenError, ScreenRequest, ScreenView};
 use cabinet_agent::settings::ScreenSection;
 use cabinet_core::{
-    CompartmentView, DepositRefusal, DepositWish, EntryRefusal, EntryResult, ScreenNote, SessionId, UnwantedOrder,
-    View, WaitingOrder,
+    AskedRelease, CompartmentView, DepositRefusal, DepositWish, EntryRefusal, EntryResult, ScreenNote, SessionId,
+    UnwantedOrder, View, WaitingOrder,
 };
 use reqwest::header::{CONTENT_TYPE, HOST, ORIGIN};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
@@ -103,7 +103,7 @@ impl World {
 }
 
 fn section(listen: &str, folder: &tempfile::TempDir) -> ScreenSection {
-    ScreenSection { listen: listen.parse().unwrap(), address_file: folder.path().join("screen.url") }
+    ScreenSection { listen: listen.parse().unwrap(), address_file: folder.path().join("screen.url"), app_token: false }
 }
 
 fn door(number: u16) -> Compartment {
@@ -133,6 +133,9 @@ fn screen_view() -> ScreenView {
         locked_until: Some(boot_clock()() + 300_000),
         second_part_needed: false,
         code_digits: 8,
+        code_letters: None,
+        other_form: false,
+        app_token: None,
         book: 3,
         compartments: vec![compartment],
         outbox: 2,
@@ -152,7 +155,8 @@ fn screen_view() -> ScreenView {
         deposit: None,
     };
     let unwanted = UnwantedOrder { order: "pos/A3".parse().unwrap(), compartment: door(7), why: TakeBack::Overdue };
-    ScreenView { view, waiting: vec![order], unwanted: vec![unwanted] }
+    let release = AskedRelease { order: "pos/A4".parse().unwrap(), compartment: door(8) };
+    ScreenView { view, waiting: vec![order], unwanted: vec![unwanted], releases: vec![release] }
 }
 
 #[tokio::test]
@@ -403,6 +407,7 @@ async fn staff_requests_carry_their_session() {
         ),
         ("/api/drop-walk-in", json!({ "order": "walk-in/A17-X" })),
         ("/api/retrieve", json!({ "order": "pos/A17" })),
+        ("/api/release", json!({ "order": "pos/A17" })),
         ("/api/undo", json!({ "order": "pos/A17" })),
         ("/api/swap", json!({ "one": 7, "other": 9 })),
         ("/api/confirm-swap", json!({ "compartment": 7, "swapped": true })),
@@ -432,6 +437,9 @@ async fn staff_requests_carry_their_session() {
                     assert_eq!(order.to_string(), "walk-in/A17-X");
                 }
                 ScreenRequest::Retrieve { session: SESSION, order } if path == "/api/retrieve" => {
+                    assert_eq!(order.to_string(), "pos/A17");
+                }
+                ScreenRequest::Release { session: SESSION, order } if path == "/api/release" => {
                     assert_eq!(order.to_string(), "pos/A17");
                 }
                 ScreenRequest::Undo { session: SESSION, order } if path == "/api/undo" => {
@@ -538,6 +546,7 @@ async fn orders_and_contents_are_shown_to_staff_only() {
     }
     assert_eq!(seen[2]["staff"]["waiting"][0]["order"], "pos/A17");
     assert_eq!(seen[2]["staff"]["unwanted"][0]["why"], "overdue");
+    assert_eq!(seen[2]["staff"]["releases"][0]["order"], "pos/A4");
     assert_eq!(seen[2]["staff"]["compartments"][0]["allocated"], true);
 }
 

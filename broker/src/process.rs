@@ -62,7 +62,9 @@ pub fn run_broker(settings: BrokerSettings) -> anyhow::Result<()> {
         quota: settings.quotas,
         walk_in: settings.orders.walk_in.clone(),
         walk_ins_per_day: settings.orders.walk_ins_per_day,
+        open_by_app: settings.orders.open_by_app,
         break_glass: settings.codes.break_glass,
+        code_form: settings.codes.form,
         ..Config::default()
     };
     let driver = Driver::open(config.clone(), store.open()?, surroundings).with_context(|| using(&store))?;

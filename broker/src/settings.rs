@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use fleet_core::CodeForm;
 use fleet_settings::{Checks, Settings};
 use fleet_store::{OpenError, RedbStore};
 use schemas::api::QuotaLimits;
@@ -36,11 +37,13 @@ pub struct BrokerSettings {
 pub struct CodesSection {
     /// A break-glass code for each cabinet. Without it nobody gets in by one, also where the network stays away for weeks.
     pub break_glass: bool,
+    /// What new codes of orders and bundles are made of, `digits` or `letters`.
+    pub form: CodeForm,
 }
 
 impl Default for CodesSection {
     fn default() -> Self {
-        Self { break_glass: true }
+        Self { break_glass: true, form: CodeForm::default() }
     }
 }
 
@@ -53,12 +56,15 @@ pub struct OrdersSection {
     pub walk_in: Option<Name>,
     /// Walk-ins of one cabinet whose recipients are told within a day. The others wait, with an alarm.
     pub walk_ins_per_day: u32,
+    /// Lets backends have the door of an order opened for whoever has read the token of the cabinet's screen. The cabinet has
+    /// to show tokens (`screen.app_token` in its agent.toml).
+    pub open_by_app: bool,
 }
 
 impl Default for OrdersSection {
     fn default() -> Self {
         let core = fleet_core::Config::default();
-        Self { walk_in: core.walk_in, walk_ins_per_day: core.walk_ins_per_day }
+        Self { walk_in: core.walk_in, walk_ins_per_day: core.walk_ins_per_day, open_by_app: core.open_by_app }
     }
 }
 

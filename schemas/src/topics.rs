@@ -5,7 +5,7 @@
 //! v1/<tenant>/cabinet/<cabinet>/down                                    fleet → cabinet   CBOR
 //! v1/<tenant>/integration/<name>/orders/{put,cancel}                    backend → fleet   JSON
 //! v1/<tenant>/integration/<name>/orders/{extend,resend,reissue}         backend → fleet   JSON
-//! v1/<tenant>/integration/<name>/orders/{change,move,quarantine}        backend → fleet   JSON
+//! v1/<tenant>/integration/<name>/orders/{change,move,open,quarantine}   backend → fleet   JSON
 //! v1/<tenant>/integration/<name>/orders/{bundle,unbundle}               backend → fleet   JSON
 //! v1/<tenant>/integration/<name>/{status,notifications}                 fleet → backend   JSON, durable
 //! v1/<tenant>/<role>/<name>/request                                     person → fleet    JSON, MQTT 5 request
@@ -64,10 +64,12 @@ pub enum OrderChange {
     Content,
     /// Nobody is to get it.
     Quarantine,
+    /// Its door is to be opened for whoever stands at the screen.
+    Open,
 }
 
 impl OrderChange {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Extend,
         Self::Resend,
         Self::Reissue,
@@ -76,6 +78,7 @@ impl OrderChange {
         Self::Unbundle,
         Self::Content,
         Self::Quarantine,
+        Self::Open,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -88,6 +91,7 @@ impl OrderChange {
             Self::Unbundle => "unbundle",
             Self::Content => "change",
             Self::Quarantine => "quarantine",
+            Self::Open => "open",
         }
     }
 }
@@ -312,6 +316,7 @@ mod tests {
             "v1/acme/integration/shop/orders/unbundle",
             "v1/acme/integration/shop/orders/change",
             "v1/acme/integration/shop/orders/quarantine",
+            "v1/acme/integration/shop/orders/open",
             "v1/acme/integration/shop/status",
             "v1/acme/integration/shop/notifications",
             "v1/acme/integration/shop/request",
@@ -338,7 +343,7 @@ mod tests {
             "v1/acme/cabinet/c1/up/event/",
             "/v1/acme/cabinet/c1/up/event",
             "v1/acme/cabinet/c1/request",
-            "v1/acme/integration/shop/orders/open",
+            "v1/acme/integration/shop/orders/store",
             "v1/acme/integration/shop/orders/extend/now",
             "v1/acme/server/s1/request",
             "v1/acme/operator/eve/status",

@@ -63,7 +63,7 @@ impl Target {
 
     /// A book that replaces everything, in a payload of the `down` topic.
     pub fn book(&self, key: &SigningKey, version: u64) -> Vec<u8> {
-        let changes = vec![BookChange::Rules(Rules { code_digits: 6, break_glass: None })];
+        let changes = vec![BookChange::Rules(Rules { code_digits: 6, break_glass: None, code_letters: None })];
         let book = CodesMessage::Book(Book { version, base: 0, issued: 0, changes });
         let envelope = Blob(envelope::sign(cbor::encode(&book), self.scope(KeyPurpose::Codes), key));
         cbor::encode(&Down::Codes(CodesEnvelope { envelope }))

@@ -3,7 +3,7 @@
 use anyhow::{Context as _, ensure};
 use fleet_cli::client::{IntegrationClient, Row};
 use fleet_cli::stage::{PATIENCE, Stage};
-use schemas::api::{Notification, OrderPut, OrderState, Status};
+use schemas::api::{Notification, OrderPut, OrderState, RejectReason, Status};
 use schemas::messages::OrderKey;
 use tokio::time::timeout;
 
@@ -75,6 +75,17 @@ impl Shop {
         }
     }
 
+    /// Takes rows until something that was asked for the order was refused for this reason.
+    pub async fn until_reason(&mut self, order: &str, reason: RejectReason) -> anyhow::Result<Status> {
+        loop {
+            let told = |status: &&Status| status.order.as_str() == order && status.reason == Some(reason);
+            if let Some(status) = self.statuses.iter().find(told) {
+                return Ok(status.clone());
+            }
+            self.take().await.with_context(|| format!("waiting for {order} to be told {reason}"))?;
+        }
+    }
+
     /// Takes rows until the order has a compartment, or was rejected.
     pub async fn until_decided(&mut self, order: &str) -> anyhow::Result<Status> {
         loop {
@@ -116,7 +127,7 @@ impl Shop {
         let delivery = timeout(PATIENCE, self.client.next_row()).await.context("no row came")??;
         match delivery.row.clone() {
             Row::Status(row) => keep(&mut self.statuses, row, |row| row.n, &mut self.leaps[0])?,
-            Row::Notification(row) => keep(&mut self.notifications, row, |row| row.n, &mut self.leaps[1])?,
+            Row::Notification(row) => keep(&mut self.notifications, *row, |row| row.n, &mut self.leaps[1])?,
         }
         Ok(self.client.ack(delivery).await?)
     }

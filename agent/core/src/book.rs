@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use schemas::cbor::Blob;
-use schemas::crypto::codes::{DIGITS_MAX, DIGITS_MIN, at_rest};
+use schemas::crypto::codes::{DIGITS_MAX, DIGITS_MIN, LETTERS_MAX, LETTERS_MIN, at_rest};
 use schemas::ids::Name;
 use schemas::messages::{
-    Book, BookChange, CredentialId, CredentialKind, FleetMillis, OrderKey, PutCredential, PutDeposit, PutOrder,
-    PutStaff, RefusalReason, Verifier,
+    BUNDLE_ORDERS_MAX, Book, BookChange, CredentialId, CredentialKind, FleetMillis, OrderKey, PutCredential,
+    PutDeposit, PutGuarded, PutOrder, PutStaff, RefusalReason, Rules, Verifier,
 };
 use schemas::step::Table;
 use serde::Serialize;
@@ -23,8 +23,6 @@ pub const ORDERS_MAX: usize = 1_000;
 /// Orders that staff have begun here and the fleet does not know yet.
 pub const WALK_INS_MAX: usize = 100;
 pub const STAFF_MAX: usize = 200;
-/// Orders of one credential.
-pub const BUNDLE_MAX: usize = 64;
 /// Credentials that are over and still known, so that their holder is told the truth instead of "wrong".
 pub const TOMBSTONES_MAX: usize = 1_000;
 const DIGITS_DEFAULT: u8 = 8;
@@ -33,6 +31,7 @@ const DIGITS_DEFAULT: u8 = 8;
 pub(crate) struct HeldBook {
     version: u64,
     code_digits: u8,
+    code_letters: Option<u8>,
     pub(crate) glass: Glass,
     pub(crate) orders: BTreeMap<OrderKey, OrderRow>,
     credentials: BTreeMap<CredentialId, CredentialRow>,
@@ -55,10 +54,12 @@ impl HeldBook {
         credentials: BTreeMap<CredentialId, CredentialRow>,
         staff: BTreeMap<Name, StaffRow>,
     ) -> Self {
-        let row = row.unwrap_or(BookRow { version: 0, code_digits: DIGITS_DEFAULT, glass: None, broken: None });
+        let none = BookRow { version: 0, code_digits: DIGITS_DEFAULT, glass: None, broken: None, code_letters: None };
+        let row = row.unwrap_or(none);
         let mut book = Self {
             version: row.version,
             code_digits: row.code_digits,
+            code_letters: row.code_letters,
             glass: Glass::open(row.glass, row.broken),
             orders,
             credentials,
@@ -77,8 +78,24 @@ impl HeldBook {
         self.code_digits
     }
 
+    /// Letters of a new code, where codes are of letters.
+    pub(crate) fn code_letters(&self) -> Option<u8> {
+        self.code_letters
+    }
+
+    /// Whether a code of this kind opens something: those that were made before the fleet chose another form work on.
+    pub(crate) fn has_live(&self, kind: CredentialKind) -> bool {
+        self.credentials.values().any(|row| row.life == Life::Live && row.kind == kind)
+    }
+
     pub(crate) fn credential(&self, id: &CredentialId) -> Option<&CredentialRow> {
         self.credentials.get(id)
+    }
+
+    /// Those by which the order is collected, or was.
+    pub(crate) fn credentials_of(&self, order: &OrderKey) -> impl Iterator<Item = &CredentialRow> {
+        let held = self.credentials.values().filter(|row| !row.is_deposit());
+        held.filter(|row| row.orders.contains(order))
     }
 
     pub(crate) fn credentials(&self) -> usize {
@@ -111,6 +128,7 @@ impl HeldBook {
         let wanted = at_rest(&device_key.0, verifier);
         let held = |row: &StaffRow| match kind {
             CredentialKind::Digits => row.at_rest.0 == wanted,
+            CredentialKind::Letters => false,
             CredentialKind::Qr => row.badge.as_ref().is_some_and(|badge| badge.0 == wanted),
         };
         self.staff.iter().find(|(_, row)| held(row)).map(|(name, row)| (name.clone(), row.until))
@@ -163,12 +181,14 @@ impl HeldBook {
                 | BookChange::PutStaff(_)
                 | BookChange::DropStaff(_)
                 | BookChange::Rules(_)
-                | BookChange::PutDeposit(_) => None,
+                | BookChange::PutDeposit(_)
+                | BookChange::PutGuarded(_) => None,
             })
             .collect();
         self.orders.retain(|order, row| put.contains(order) || inside.contains(order) || row.is_own());
         self.staff.clear();
         self.code_digits = DIGITS_DEFAULT;
+        self.code_letters = None;
         self.glass.drop_held();
         let ids: Vec<_> = self.credentials.keys().copied().collect();
         for id in ids {
@@ -187,20 +207,31 @@ impl HeldBook {
             BookChange::DropOrder(drop) => {
                 self.orders.remove(&drop.order);
             }
-            BookChange::PutCredential(put) => return self.put_credential(put, false, binding),
-            BookChange::PutDeposit(put) => return self.put_credential(as_credential(put), true, binding),
+            BookChange::PutCredential(put) => return self.put_credential(put, Opens::Collect(None), binding),
+            BookChange::PutDeposit(put) => return self.put_credential(as_credential(put), Opens::Deposit, binding),
+            BookChange::PutGuarded(PutGuarded { credential, guarded }) => {
+                if guarded.is_empty() || guarded.iter().any(|order| !credential.orders.contains(order)) {
+                    return Err(RefusalReason::Malformed);
+                }
+                return self.put_credential(credential, Opens::Collect(Some(guarded)), binding);
+            }
             BookChange::DropCredential(drop) => self.revoke(&drop.id, self.version),
             BookChange::PutStaff(put) => return self.put_staff(put, binding),
             BookChange::DropStaff(drop) => {
                 self.staff.remove(&drop.name);
             }
-            BookChange::Rules(rules) if (DIGITS_MIN..=DIGITS_MAX).contains(&rules.code_digits) => {
-                self.code_digits = rules.code_digits;
-                return self.glass.put(rules.break_glass, binding);
-            }
-            BookChange::Rules(_) => return Err(RefusalReason::Malformed),
+            BookChange::Rules(rules) => return self.put_rules(rules, binding),
         }
         Ok(())
+    }
+
+    fn put_rules(&mut self, rules: Rules, binding: &Binding<'_>) -> Result<(), RefusalReason> {
+        let letters = rules.code_letters.is_none_or(|letters| (LETTERS_MIN..=LETTERS_MAX).contains(&letters));
+        if !(letters && (DIGITS_MIN..=DIGITS_MAX).contains(&rules.code_digits)) {
+            return Err(RefusalReason::Malformed);
+        }
+        (self.code_digits, self.code_letters) = (rules.code_digits, rules.code_letters);
+        self.glass.put(rules.break_glass, binding)
     }
 
     fn put_order(&mut self, put: PutOrder) {
@@ -219,13 +250,12 @@ impl HeldBook {
         self.orders.insert(put.order, row);
     }
 
-    /// `deposit`: it puts its order in. Such generations are counted apart, so neither kind outdates the other.
-    fn put_credential(
-        &mut self,
-        put: PutCredential,
-        deposit: bool,
-        binding: &Binding<'_>,
-    ) -> Result<(), RefusalReason> {
+    /// Generations of deposit codes are counted apart, so neither kind outdates the other.
+    fn put_credential(&mut self, put: PutCredential, opens: Opens, binding: &Binding<'_>) -> Result<(), RefusalReason> {
+        let (deposit, guarded) = match opens {
+            Opens::Collect(guarded) => (false, guarded),
+            Opens::Deposit => (true, None),
+        };
         // A verifier of another pepper can match nothing that is typed here. The whole book is refused, because the
         // fleet announces a code once its book is applied.
         if put.pepper != binding.pepper {
@@ -233,7 +263,7 @@ impl HeldBook {
         }
         let rights = put.rights.as_ref().map(|rights| rights.iter().map(|right| &right.order));
         let each_has_one = rights.is_none_or(|rights| rights.eq(&put.orders));
-        if put.orders.is_empty() || put.orders.len() > BUNDLE_MAX || !each_has_one {
+        if put.orders.is_empty() || put.orders.len() > BUNDLE_ORDERS_MAX || !each_has_one {
             return Err(RefusalReason::Malformed);
         }
         let held = self.credentials.get(&put.id);
@@ -269,6 +299,7 @@ impl HeldBook {
             rights: put.rights,
             deposit: deposit.then_some(true),
             opened,
+            guarded,
         };
         self.credentials.insert(put.id, row);
         Ok(())
@@ -366,7 +397,8 @@ impl HeldBook {
     /// Writes what the book has besides orders, credentials and staff.
     pub(crate) fn save_row(&self, turn: &mut Turn) {
         let (glass, broken) = self.glass.rows();
-        turn.put(META, BOOK_KEY, &BookRow { version: self.version, code_digits: self.code_digits, glass, broken });
+        let Self { version, code_digits, code_letters, .. } = *self;
+        turn.put(META, BOOK_KEY, &BookRow { version, code_digits, glass, broken, code_letters });
     }
 
     pub(crate) fn put_own(&mut self, turn: &mut Turn, order: OrderKey, row: OrderRow) {
@@ -429,6 +461,13 @@ impl HeldBook {
             turn.put(ORDERS, order_key(order), row);
         }
     }
+}
+
+/// What a credential is for.
+enum Opens {
+    /// What is inside; of these orders not without staff.
+    Collect(Option<Vec<OrderKey>>),
+    Deposit,
 }
 
 fn as_credential(put: PutDeposit) -> PutCredential {

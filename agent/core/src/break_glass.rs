@@ -95,7 +95,7 @@ impl CabinetCore {
         verifier: &Verifier,
         kind: CredentialKind,
     ) -> Option<EntryResult> {
-        if kind != CredentialKind::Qr {
+        if kind.is_typed() {
             return None;
         }
         match self.book.glass.find(&self.config.device_key, verifier)? {

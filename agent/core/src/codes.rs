@@ -1,4 +1,4 @@
-//! Messages of the codes key: books and the fleet's time.
+//! Messages of the codes key: books, the fleet's time, and openings by the screen's token.
 
 use schemas::cbor;
 use schemas::crypto::envelope;
@@ -20,6 +20,7 @@ impl CabinetCore {
         match message {
             Ok(CodesMessage::Book(book)) => self.handle_book(turn, book),
             Ok(CodesMessage::Time(time)) => self.handle_time(turn, &time),
+            Ok(CodesMessage::Open(open)) => self.handle_open_order(turn, open),
             Err(reason) => self.refuse_codes(turn, None, reason),
         }
     }

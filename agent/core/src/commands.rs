@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, VecDeque};
 use schemas::cbor;
 use schemas::crypto::envelope::{self, Scope};
 use schemas::messages::{
-    Action, COMMAND_AGE_MAX_MILLIS, Command, CommandId, CommandRefused, Expect, Key, KeyPurpose, RefusalReason, Unlock,
+    Action, COMMAND_AGE_MAX_MILLIS, Challenge, Command, CommandId, CommandRefused, Expect, Key, KeyPurpose,
+    RefusalReason, Unlock,
 };
 use schemas::step::number_of_key;
 
 use crate::core::CabinetCore;
 use crate::keyset::refusal;
-use crate::records::{AcceptedCommand, CommandUse, Content, Purpose};
+use crate::records::{AcceptedCommand, CollectUse, CommandUse, Content, Purpose};
 use crate::tables::{COMMANDS, command_key};
 use crate::turn::Turn;
 
@@ -57,7 +58,7 @@ impl Commands {
         self.order.len() >= COMMANDS_MAX && self.order.front().and_then(|oldest| oldest.at).is_some_and(fresh)
     }
 
-    fn accept(&mut self, turn: &mut Turn, id: CommandId) {
+    pub(crate) fn accept(&mut self, turn: &mut Turn, id: CommandId) {
         while self.order.len() >= COMMANDS_MAX
             && let Some(oldest) = self.order.pop_front()
         {
@@ -101,13 +102,7 @@ impl CabinetCore {
 
     /// In the order of PROTOCOL.md. Returns the boot clock after which nothing may be pulsed.
     fn acceptable(&self, command: &Command, now: u64) -> Result<u64, RefusalReason> {
-        if self.commands.was_accepted(&command.id) {
-            return Err(RefusalReason::Replayed);
-        }
-        if let Some(reason) = self.refusals.of_command(&command.id) {
-            return Err(reason);
-        }
-        let made = self.challenges.check(&command.challenge, now)?;
+        let not_after = self.fresh(command.id, &command.challenge, now)?;
         let Action::Unlock(unlock) = &command.action;
         let bay = self.bays.get(&unlock.compartment).ok_or(RefusalReason::UnknownCompartment)?;
         // An order that its recipient has not closed the door on is out for the fleet.
@@ -119,10 +114,24 @@ impl CabinetCore {
         // command has opened for something else.
         let loads = |purpose: &Purpose| matches!(purpose, Purpose::Load(_) | Purpose::Deposit(_));
         let loading = bay.offer.as_ref().is_some_and(|offer| loads(&offer.row.purpose));
-        if bay.active.is_some() || loading || self.commands.is_full(now) {
+        if bay.active.is_some() || loading {
             return Err(RefusalReason::Busy);
         }
-        Ok(made + COMMAND_AGE_MAX_MILLIS)
+        Ok(not_after)
+    }
+
+    /// Whether it was not seen before and names a challenge that is young enough. Returns the boot clock after which nothing may
+    /// be pulsed for it.
+    pub(crate) fn fresh(&self, id: CommandId, challenge: &Challenge, now: u64) -> Result<u64, RefusalReason> {
+        if self.commands.was_accepted(&id) {
+            return Err(RefusalReason::Replayed);
+        }
+        if let Some(reason) = self.refusals.of_command(&id) {
+            return Err(reason);
+        }
+        let made = self.challenges.check(challenge, now)?;
+        // Behind the checks of the challenge: whoever sends old ones is told so.
+        if self.commands.is_full(now) { Err(RefusalReason::Busy) } else { Ok(made + COMMAND_AGE_MAX_MILLIS) }
     }
 
     /// The id and the intent are in the same step as the PUBACK; the pulse comes behind both.
@@ -145,6 +154,7 @@ impl CabinetCore {
         active
             .filter_map(|active| match &active.row.purpose {
                 Purpose::Command(by) => Some(by.id),
+                Purpose::Collect(CollectUse { app: Some(app), .. }) => (!app.told).then_some(app.id),
                 Purpose::Collect(_)
                 | Purpose::Load(_)
                 | Purpose::Retrieve(_)

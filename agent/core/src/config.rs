@@ -46,6 +46,8 @@ pub struct Config {
     /// Between two samples while connected and something changes; [`Config::TELEMETRY_EVERY_MILLIS`] unless there is a
     /// reason.
     pub telemetry_every_millis: u64,
+    /// The screen shows a token, and the fleet opens an order for whoever passes it on.
+    pub app_token: bool,
     /// This cabinet was wiped, and this is what it says of it: nothing else is left to do.
     pub receipt: Option<Vec<u8>>,
 }

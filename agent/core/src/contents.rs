@@ -9,7 +9,7 @@ use schemas::messages::{
 use crate::core::CabinetCore;
 use crate::deposit::DEPOSIT_ANSWER_MILLIS;
 use crate::records::{
-    Collecting, Content, Depositing, Free, Leaving, Life, Loading, Purpose, Retrieving, Stored, Swapping,
+    CollectUse, Collecting, Content, Depositing, Free, Leaving, Life, Loading, Purpose, Retrieving, Stored, Swapping,
 };
 use crate::tables::{BAYS, bay_key};
 use crate::turn::Turn;
@@ -131,6 +131,9 @@ impl CabinetCore {
     pub(crate) fn still_entitled(&self, compartment: Compartment, purpose: &Purpose) -> bool {
         let Some(bay) = self.bays.get(&compartment) else { return false };
         match (purpose, &bay.content) {
+            (Purpose::Collect(by @ CollectUse { app: Some(_), .. }), Content::Stored(content)) => {
+                content.order == by.order && self.app_may_collect(&by.order, self.now).is_ok()
+            }
             (Purpose::Collect(by), Content::Stored(content)) => {
                 let live = self.book.credential(&by.credential).is_some_and(|row| row.life == Life::Live);
                 live && content.order == by.order

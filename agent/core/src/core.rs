@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use schemas::messages::{BoardHealth, Compartment, Event, Fact, RefusalReason, Telemetry};
+use schemas::messages::{BoardHealth, Compartment, CredentialKind, Event, Fact, RefusalReason, Telemetry};
 use schemas::step::Step;
 
+use crate::app::Presence;
 use crate::bay::Bay;
 use crate::book::HeldBook;
 use crate::challenges::Challenges;
@@ -19,6 +20,7 @@ use crate::open::Identity;
 use crate::outbox::Outbox;
 use crate::records::{LOCKOUT_KEY, TIME_KEY};
 use crate::refusals::Refusals;
+use crate::release::Releases;
 use crate::report::Reports;
 use crate::staff::Sessions;
 use crate::tables::META;
@@ -51,7 +53,9 @@ pub struct CabinetCore {
     pub(crate) entries: Entries,
     pub(crate) sessions: Sessions,
     pub(crate) deposits: Deposits,
+    pub(crate) releases: Releases,
     pub(crate) emergency: Emergency,
+    pub(crate) presence: Presence,
     pub(crate) silent_boards: BTreeSet<u32>,
     /// What is left of the disk is for orders that are inside.
     pub(crate) disk_low: bool,
@@ -97,6 +101,7 @@ impl CabinetCore {
             Input::WalkIn { session, order } => self.handle_walk_in(turn, session, order),
             Input::DropWalkIn { session, order } => self.handle_drop_walk_in(turn, session, &order),
             Input::Retrieve { session, order } => self.handle_retrieve(turn, session, &order, false),
+            Input::Release { session, order } => self.handle_release(turn, session, &order),
             Input::Undo { session, order } => self.handle_retrieve(turn, session, &order, true),
             Input::OpenAll { session } => self.handle_open_all(turn, session),
             Input::Swap { session, one, other } => self.handle_swap(turn, session, one, other),
@@ -137,7 +142,9 @@ impl CabinetCore {
             self.entries.deadline(),
             self.sessions.deadline(),
             self.deposits.deadline(),
+            self.releases.deadline(),
             self.emergency.deadline(),
+            self.presence.deadline(),
             self.end.as_ref().and_then(|end| end.deadline(self.now)),
         ];
         own.into_iter().chain(self.bays.values().map(Bay::deadline)).flatten().min()
@@ -163,7 +170,9 @@ impl CabinetCore {
         self.entries_due(turn);
         self.sessions_due(turn);
         self.deposits.end_due(turn.now);
+        self.releases.end_due(turn.now);
         self.link_due(turn);
+        self.show_token(turn);
     }
 
     /// Writes a fact as the next event, once and for ever.
@@ -193,6 +202,12 @@ impl CabinetCore {
             locked_until: self.lockout.locked_until(boot_millis),
             second_part_needed: self.lockout.typing(boot_millis, fleet_millis) == Typing::SecondPart,
             code_digits: self.book.code_digits(),
+            code_letters: self.book.code_letters(),
+            other_form: self.book.has_live(match self.book.code_letters() {
+                Some(_) => CredentialKind::Digits,
+                None => CredentialKind::Letters,
+            }),
+            app_token: self.presence.token(),
             book: self.book.version(),
             compartments: self.bays.values().map(|bay| self.compartment_view(bay)).collect(),
             outbox: self.outbox.waiting(),

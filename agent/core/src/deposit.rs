@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use schemas::ids::Name;
 use schemas::messages::{
     Compartment, CredentialId, Deposited, Depositing as DepositingFact, Occupancy, OrderKey, Size, StoredBy,
 };
@@ -291,20 +292,20 @@ impl CabinetCore {
     pub(crate) fn settle_deposit(
         &mut self,
         turn: &mut Turn,
-        bay_at: Compartment,
+        compartment: Compartment,
         held: Depositing,
         inside: bool,
-        staff: schemas::ids::Name,
+        staff: Name,
     ) {
-        let doubtful = self.bays.get(&bay_at).is_some_and(|bay| bay.audit);
+        let doubtful = self.bays.get(&compartment).is_some_and(|bay| bay.audit);
         if inside {
-            self.store(turn, bay_at, held.order, StoredBy::Staff, staff.clone());
+            self.store(turn, compartment, held.order, StoredBy::Staff, staff.clone());
         } else {
-            self.abort_load(turn, bay_at, held.order);
+            self.abort_load(turn, compartment, held.order);
         }
         let agrees = |bay: &Bay| bay.sensor_agrees() || bay.occupancy == Occupancy::Unknown;
-        if doubtful && self.bays.get(&bay_at).is_some_and(agrees) {
-            self.audited_as_booked(turn, bay_at, staff);
+        if doubtful && self.bays.get(&compartment).is_some_and(agrees) {
+            self.audited_as_booked(turn, compartment, staff);
         }
     }
 }

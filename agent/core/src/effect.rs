@@ -74,6 +74,8 @@ pub enum EntryResult {
     },
     /// Too many wrong codes today: typed codes alone do not open.
     SecondPartNeeded,
+    /// The right credential, and staff have to release the order (`Input::Release`) before its door opens.
+    ReleaseNeeded,
 }
 
 /// Why an entry opens nothing. Everything but `Wrong` and `Busy` is said only about a credential that is known.
@@ -128,6 +130,8 @@ pub enum StaffRefusal {
     AlreadyHere,
     /// It was collected or retrieved.
     Over,
+    /// Nobody has shown its credential within the last two minutes, or it opens no longer.
+    NobodyAsks,
     /// It was not stored in this session: it can be taken back, not undone.
     NotJustStored,
     /// Nothing free, closed and in service that fits.
@@ -164,6 +168,16 @@ pub enum ScreenNote {
     },
     /// The lock could not be reached, so it was not pulsed: try again in a moment (`Input::TryAgain`).
     LockSilent {
+        compartment: Compartment,
+    },
+    /// The right credential was shown, and staff have to release what is behind these doors.
+    AskRelease {
+        compartments: Vec<Compartment>,
+    },
+    /// Staff have, and the door is being opened.
+    Released {
+        session: SessionId,
+        order: OrderKey,
         compartment: Compartment,
     },
     /// Show the hotline and this reference.

@@ -45,12 +45,9 @@ pub(crate) struct Entries {
 
 impl Entries {
     fn is_busy(&self, entry: u64, kind: CredentialKind) -> bool {
-        let of_kind = self.pending.values().filter(|pending| pending.kind == kind).count();
-        let most = match kind {
-            CredentialKind::Digits => 1,
-            CredentialKind::Qr => SCANS_MAX,
-        };
-        of_kind >= most || self.pending.contains_key(&entry)
+        let alike = self.pending.values().filter(|pending| pending.kind.is_typed() == kind.is_typed()).count();
+        let most = if kind.is_typed() { 1 } else { SCANS_MAX };
+        alike >= most || self.pending.contains_key(&entry)
     }
 
     pub(crate) fn deadline(&self) -> Option<u64> {
@@ -77,12 +74,12 @@ impl CabinetCore {
     }
 
     fn may_try(&self, now: u64, entry: u64, kind: CredentialKind) -> Result<(), EntryResult> {
-        match (kind, self.lockout.typing(now, self.clock.now(now))) {
-            (CredentialKind::Digits, Typing::Locked { until }) => {
-                return Err(EntryResult::Locked { until_boot_millis: until });
+        if kind.is_typed() {
+            match self.lockout.typing(now, self.clock.now(now)) {
+                Typing::Locked { until } => return Err(EntryResult::Locked { until_boot_millis: until }),
+                Typing::SecondPart => return Err(EntryResult::SecondPartNeeded),
+                Typing::Free => {}
             }
-            (CredentialKind::Digits, Typing::SecondPart) => return Err(EntryResult::SecondPartNeeded),
-            (CredentialKind::Digits, Typing::Free) | (CredentialKind::Qr, _) => {}
         }
         if self.entries.is_busy(entry, kind) { Err(EntryResult::Refused(EntryRefusal::Busy)) } else { Ok(()) }
     }
@@ -97,7 +94,7 @@ impl CabinetCore {
         // A badge is known wherever it is scanned; a PIN only where staff type it, so that a customer's code never is one.
         let staff = match (pending.who, pending.kind) {
             (Who::Staff, _) | (Who::Customer, CredentialKind::Qr) => self.book.find_staff(key, verifier, pending.kind),
-            (Who::Customer, CredentialKind::Digits) => None,
+            (Who::Customer, CredentialKind::Digits | CredentialKind::Letters) => None,
         };
         let result = match (customer, staff) {
             (Some(id), _) => self.use_credential(turn, id),
@@ -119,7 +116,7 @@ impl CabinetCore {
 
     /// Counted on disk before the person hears of it. What was scanned cannot be guessed, so it is not counted.
     fn wrong(&mut self, turn: &mut Turn, kind: CredentialKind) -> EntryResult {
-        if kind == CredentialKind::Qr {
+        if !kind.is_typed() {
             return EntryResult::Refused(EntryRefusal::Wrong);
         }
         let fleet = self.clock.now(turn.now);
@@ -138,18 +135,21 @@ impl CabinetCore {
         if row.is_deposit() {
             return self.use_deposit(turn, id, &row);
         }
-        let opening = valid(&row).and_then(|()| self.behind(turn, &row));
-        match opening {
-            Ok(compartments) => {
-                for (ahead, (compartment, order)) in (0..).zip(&compartments) {
-                    let purpose = CollectUse { credential: id, order: order.clone() }.into();
-                    let not_after = turn.now + PERSON_MILLIS + ahead * DOOR_MILLIS;
-                    self.start_use(turn, *compartment, purpose, not_after, 1);
-                }
-                EntryResult::Opening { compartments: compartments.into_iter().map(|(number, _)| number).collect() }
-            }
-            Err(refusal) => self.refuse_credential(turn, id, refusal),
+        let behind = match valid(&row).and_then(|()| self.behind(turn, &row)) {
+            Ok(behind) => behind,
+            Err(refusal) => return self.refuse_credential(turn, id, refusal),
+        };
+        let (guarded, opening): (Vec<_>, Vec<_>) = behind.into_iter().partition(|(_, order)| row.is_guarded(order));
+        self.ask_release(turn, id, guarded);
+        if opening.is_empty() {
+            return EntryResult::ReleaseNeeded;
         }
+        for (ahead, (compartment, order)) in (0..).zip(&opening) {
+            let purpose = CollectUse { credential: id, order: order.clone(), app: None, released: None }.into();
+            let not_after = turn.now + PERSON_MILLIS + ahead * DOOR_MILLIS;
+            self.start_use(turn, *compartment, purpose, not_after, 1);
+        }
+        EntryResult::Opening { compartments: opening.into_iter().map(|(number, _)| number).collect() }
     }
 
     pub(crate) fn refuse_credential(
@@ -200,7 +200,7 @@ impl CabinetCore {
     }
 
     /// Where to pulse for one order. With a refusal comes the compartment that only staff can open.
-    fn behind_one(&self, order: &OrderKey) -> Result<Compartment, (EntryRefusal, Option<Compartment>)> {
+    pub(crate) fn behind_one(&self, order: &OrderKey) -> Result<Compartment, (EntryRefusal, Option<Compartment>)> {
         let Some(bay) = self.compartment_of(order).and_then(|compartment| self.bays.get(&compartment)) else {
             let missing = self.book.is_missing(order);
             return Err((if missing { EntryRefusal::Missing } else { EntryRefusal::NotHere }, None));

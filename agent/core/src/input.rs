@@ -121,6 +121,11 @@ pub enum Input {
         session: SessionId,
         order: OrderKey,
     },
+    /// Staff let whoever has shown the credential of this order open its door.
+    Release {
+        session: SessionId,
+        order: OrderKey,
+    },
     /// Staff loaded this order by mistake, in this session, and take it out again.
     Undo {
         session: SessionId,

@@ -20,9 +20,10 @@
 //! | what may be loaded and what opens it | `book` |
 //! | one pulse for one use, one outcome for each | `uses` |
 //! | doors, and what they say about the content | `bay`, `doors`, `contents` |
-//! | people at the screen | `entry`, `deposit`, `lockout`, `report`, `staff`, `walk_in`, `audit`, `swap`, `emergency` |
+//! | people at the screen | `app`, `entry`, `release`, `deposit`, `lockout`, `report`, `staff`, `walk_in`, `audit`, `swap`, `emergency` |
 //! | the end of a cabinet | `wipe` |
 
+mod app;
 mod audit;
 mod bay;
 mod book;
@@ -49,6 +50,7 @@ mod outbox;
 mod people;
 mod records;
 mod refusals;
+mod release;
 mod report;
 mod staff;
 mod swap;
@@ -60,8 +62,9 @@ mod view;
 mod walk_in;
 mod wipe;
 
+pub use app::{APP_CLOSED_MILLIS, TOKEN_LIFE_MILLIS, TOKEN_SHOWN_MILLIS, WRONG_TOKENS_MAX};
 pub use bay::{BEEP_MILLIS, HELD_STAFF_MILLIS, HELD_TECHNICIAN_MILLIS, PULSE_WINDOW_MILLIS};
-pub use book::{BUNDLE_MAX, CREDENTIALS_MAX, ORDERS_MAX, STAFF_MAX, TOMBSTONES_MAX, WALK_INS_MAX};
+pub use book::{CREDENTIALS_MAX, ORDERS_MAX, STAFF_MAX, TOMBSTONES_MAX, WALK_INS_MAX};
 pub use challenges::CHALLENGE_ROTATION_MILLIS;
 pub use commands::COMMANDS_MAX;
 pub use config::{CompartmentConfig, Config, DeviceKey, MachineStart, Moment};
@@ -74,6 +77,7 @@ pub use input::{DepositWish, DoorSeen, Input, SessionId};
 pub use lockout::{LOCK_MILLIS, WRONG_A_DAY_MAX, WRONG_MAX};
 pub use open::OpenError;
 pub use outbox::{HISTORY, OUTBOX_MAX, OUTBOX_WINDOW};
+pub use release::{AskedRelease, RELEASE_MILLIS};
 pub use report::REPORT_MILLIS;
 pub use staff::SESSION_IDLE_MILLIS;
 pub use tables::{EVENTS, TABLES, event_key};

@@ -137,6 +137,7 @@ impl CabinetCore {
             compartments: self.bays.values().map(|bay| bay.info().clone()).collect(),
             pepper: self.pepper_offer(turn),
             open_commands: self.open_commands(),
+            app: self.config.app_token.then_some(true),
         }
     }
 

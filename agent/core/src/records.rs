@@ -3,8 +3,9 @@
 use schemas::cbor::Blob;
 use schemas::ids::Name;
 use schemas::messages::{
-    Actor, ActorCommand, ActorCredential, ActorStaff, Attributes, BundleRight, Category, CommandId, Compartment,
-    CredentialId, CredentialKind, DepositKind, Epoch, FleetMillis, Instance, OrderKey, Roots, Salt, Size, TakeBack,
+    Actor, ActorApp, ActorCommand, ActorCredential, ActorStaff, Attributes, BundleRight, Category, CommandId,
+    Compartment, CredentialId, CredentialKind, DepositKind, Epoch, FleetMillis, Instance, OrderKey, Roots, Salt, Size,
+    TakeBack,
 };
 use schemas::{cbor_code, cbor_map, cbor_union};
 
@@ -53,6 +54,7 @@ rows! {
         2 => code_digits: u8,
         3 opt => glass: Option<GlassRow>,
         4 opt => broken: Option<Vec<GlassRow>>,
+        5 opt => code_letters: Option<u8>,
     }
     /// `at_rest`: HMAC of its verifier under the device key. `begun`: how often somebody came in by it.
     GlassRow { 1 => id: CredentialId, 2 => at_rest: Blob, 3 => begun: u32 }
@@ -116,12 +118,20 @@ rows! {
         20 opt => opened: Option<OrderKey>,
         /// True: it puts its one order in, and never opens what is inside.
         22 opt => deposit: Option<bool>,
+        /// Those of its orders that it opens only when staff release them.
+        24 opt => guarded: Option<Vec<OrderKey>>,
     }
     /// HMACs under the device key, of the PIN's verifier and the badge's.
     StaffRow { 1 => at_rest: Blob, 2 opt => until: Option<FleetMillis>, 3 opt => badge: Option<Blob> }
 
     CommandUse { 1 => id: CommandId, 2 => requester: String }
-    CollectUse { 1 => credential: CredentialId, 2 => order: OrderKey }
+    /// `app`: it is in no book, but was asked for by the token of the screen. `released`: by whom, where the credential alone does
+    /// not open it.
+    CollectUse {
+        1 => credential: CredentialId, 2 => order: OrderKey, 22 opt => app: Option<AppRight>, 24 opt => released: Option<Name>
+    }
+    /// `told`: the fleet was told the outcome of the command.
+    AppRight { 1 => id: CommandId, 2 => requester: String, 3 => told: bool }
     LoadUse { 1 => staff: Name, 2 => order: OrderKey }
     RetrieveUse { 1 => staff: Name, 2 => order: OrderKey }
     LookUse { 1 => staff: Name }
@@ -219,6 +229,10 @@ cbor_union! {
 }
 
 impl CredentialRow {
+    pub(crate) fn is_guarded(&self, order: &OrderKey) -> bool {
+        self.guarded.as_ref().is_some_and(|guarded| guarded.contains(order))
+    }
+
     pub(crate) fn is_deposit(&self) -> bool {
         self.deposit == Some(true)
     }
@@ -241,6 +255,9 @@ impl Purpose {
     pub(crate) fn actor(&self) -> Actor {
         match self {
             Self::Command(by) => ActorCommand { id: by.id, requester: by.requester.clone() }.into(),
+            Self::Collect(CollectUse { app: Some(app), .. }) => {
+                ActorApp { id: app.id, requester: app.requester.clone() }.into()
+            }
             Self::Collect(by) => ActorCredential { id: by.credential }.into(),
             Self::Load(by) => ActorStaff { name: by.staff.clone() }.into(),
             Self::Retrieve(by) => ActorStaff { name: by.staff.clone() }.into(),
@@ -313,7 +330,7 @@ mod tests {
         assert_eq!(encode(&keyset), [0xa2, 0x01, 0x05, 0x02, 0x41, 0x84]);
         assert_eq!(decode::<KeysetRow>(&encode(&keyset)), Ok(keyset));
 
-        let purpose = CollectUse { credential: CredentialId([2; 8]), order }.into();
+        let purpose = CollectUse { credential: CredentialId([2; 8]), order, app: None, released: None }.into();
         let row = UseRow { pulse: 1, purpose, attempt: 1, not_after: 30_000 };
         let head = [0xa4, 0x01, 0x01, 0x02, 0x82, 0x02, 0xa2, 0x01, 0x48, 2, 2, 2, 2, 2, 2, 2, 2, 0x02, 0x67];
         let bytes = [&head[..], b"shop/A1", &[0x03, 0x01, 0x04, 0x19, 0x75, 0x30]].concat();

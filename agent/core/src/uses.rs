@@ -112,7 +112,9 @@ impl CabinetCore {
     /// Ends the use in progress with its one outcome.
     pub(crate) fn settle(&mut self, turn: &mut Turn, compartment: Compartment, outcome: UnlockOutcome) {
         let Some(bay) = self.bays.get_mut(&compartment) else { return };
-        let Some(ActiveUse { row, phase }) = bay.active.take() else { return };
+        let Some(ActiveUse { mut row, phase }) = bay.active.take() else { return };
+        self.tell_app_outcome(turn, compartment, &mut row, outcome);
+        let Some(bay) = self.bays.get_mut(&compartment) else { return };
         if outcome == UnlockOutcome::NotOpened && bay.may_try_again(&row) {
             return self.offer_again(turn, compartment, row);
         }

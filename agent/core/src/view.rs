@@ -1,7 +1,9 @@
 //! What a screen shows. No secrets.
 
 use schemas::ids::CabinetId;
-use schemas::messages::{Category, Compartment, DepositKind, DoorState, Occupancy, OrderKey, Size, TakeBack};
+use schemas::messages::{
+    Category, Compartment, DepositKind, DoorState, Occupancy, OrderKey, PresenceToken, Size, TakeBack,
+};
 use serde::Serialize;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -18,6 +20,12 @@ pub struct View {
     /// Typed codes alone do not open today.
     pub second_part_needed: bool,
     pub code_digits: u8,
+    /// Letters of a new code, where codes are of letters.
+    pub code_letters: Option<u8>,
+    /// Codes of the other form, from before it was changed, still open something.
+    pub other_form: bool,
+    /// For whoever stands there to pass on, so that an app opens the door. Changes often, and is worth nothing elsewhere.
+    pub app_token: Option<PresenceToken>,
     pub book: u64,
     pub compartments: Vec<CompartmentView>,
     /// Events that are not yet acknowledged.

@@ -123,6 +123,7 @@ impl CabinetCore {
             | Input::StaffLogout { .. }
             | Input::Load { .. }
             | Input::Retrieve { .. }
+            | Input::Release { .. }
             | Input::Undo { .. }
             | Input::Swap { .. }
             | Input::ConfirmSwap { .. }

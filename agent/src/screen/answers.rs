@@ -4,10 +4,12 @@ use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use cabinet_core::{
-    CompartmentView, DepositRefusal, EntryRefusal, EntryResult, ScreenNote, StaffRefusal, UnwantedOrder, WaitingOrder,
+    AskedRelease, CompartmentView, DepositRefusal, EntryRefusal, EntryResult, ScreenNote, StaffRefusal, UnwantedOrder,
+    WaitingOrder,
 };
+use fast_qr::QRBuilder;
 use schemas::ids::{CabinetId, Name};
-use schemas::messages::{Compartment, DoorState, OrderKey};
+use schemas::messages::{Compartment, DoorState, OrderKey, PresenceToken};
 use schemas::phone::PhoneError;
 use serde::Serialize;
 
@@ -78,6 +80,7 @@ pub(super) enum EntryAnswer {
     Locked { millis: u64 },
     Staff { session: String, name: Name },
     SecondPartNeeded,
+    ReleaseNeeded,
 }
 
 impl EntryAnswer {
@@ -93,6 +96,7 @@ impl EntryAnswer {
             }
             EntryResult::StaffSession { session, name } => Self::Staff { session: session.to_string(), name },
             EntryResult::SecondPartNeeded => Self::SecondPartNeeded,
+            EntryResult::ReleaseNeeded => Self::ReleaseNeeded,
         }
     }
 }
@@ -105,9 +109,35 @@ pub(super) struct ViewAnswer {
     locked_millis: Option<u64>,
     second_part_needed: bool,
     code_digits: u8,
+    code_letters: Option<u8>,
+    other_form: bool,
+    app: Option<AppAnswer>,
     doors: Vec<DoorAnswer>,
     /// Only for a session that is alive.
     staff: Option<StaffAnswer>,
+}
+
+/// What an app has to pass on to have a door opened: to be read, or scanned.
+#[derive(Serialize)]
+struct AppAnswer {
+    /// `ABCD-2345`
+    token: String,
+    /// A QR code: side in modules, and the outline of the dark ones as the path of an SVG.
+    side: usize,
+    path: String,
+}
+
+impl AppAnswer {
+    /// In capitals, digits and `-/` only: the dense mode of QR codes.
+    fn new(cabinet: &CabinetId, token: PresenceToken) -> Option<Self> {
+        let token = token.to_string();
+        let text = format!("LFA1/{}/{}", cabinet.as_str().to_ascii_uppercase(), token.replace('-', ""));
+        let code = QRBuilder::new(text).build().ok()?;
+        let dark = (0..code.size).flat_map(|y| (0..code.size).map(move |x| (x, y)));
+        let dark = dark.filter(|(x, y)| code[*y][*x].value());
+        let path = dark.map(|(x, y)| format!("M{x} {y}h1v1h-1z")).collect();
+        Some(Self { token, side: code.size, path })
+    }
 }
 
 /// What anybody in front of the cabinet can see.
@@ -124,13 +154,14 @@ struct StaffAnswer {
     compartments: Vec<CompartmentView>,
     waiting: Vec<WaitingOrder>,
     unwanted: Vec<UnwantedOrder>,
+    releases: Vec<AskedRelease>,
     outbox: u64,
     boards_silent: u32,
 }
 
 impl ViewAnswer {
     pub(super) fn new(screen: ScreenView, staff: bool) -> Self {
-        let ScreenView { view, waiting, unwanted } = screen;
+        let ScreenView { view, waiting, unwanted, releases } = screen;
         let door = |seen: &CompartmentView| DoorAnswer {
             number: seen.number,
             door: seen.door,
@@ -145,11 +176,15 @@ impl ViewAnswer {
                 .filter(|left| *left > 0),
             second_part_needed: view.second_part_needed,
             code_digits: view.code_digits,
+            code_letters: view.code_letters,
+            other_form: view.other_form,
+            app: view.app_token.and_then(|token| AppAnswer::new(&view.cabinet, token)),
             doors: view.compartments.iter().map(door).collect(),
             staff: staff.then_some(StaffAnswer {
                 compartments: view.compartments,
                 waiting,
                 unwanted,
+                releases,
                 outbox: view.outbox,
                 boards_silent: view.boards_silent,
             }),
@@ -181,6 +216,8 @@ enum NoteAnswer {
     LockSilent { compartment: Compartment },
     CallStaff { compartment: Compartment, order: Option<OrderKey> },
     Reported { order: OrderKey, compartment: Option<Compartment> },
+    AskRelease { compartments: Vec<Compartment> },
+    Released { order: OrderKey, compartment: Compartment },
     Beep { compartment: Compartment },
     Loading { order: OrderKey, compartment: Compartment },
     Retrieving { order: OrderKey, compartment: Compartment },
@@ -211,6 +248,8 @@ impl From<ScreenNote> for NoteAnswer {
             ScreenNote::LockSilent { compartment } => Self::LockSilent { compartment },
             ScreenNote::CallStaff { compartment, order } => Self::CallStaff { compartment, order },
             ScreenNote::Reported { order, compartment } => Self::Reported { order, compartment },
+            ScreenNote::AskRelease { compartments } => Self::AskRelease { compartments },
+            ScreenNote::Released { session: _, order, compartment } => Self::Released { order, compartment },
             ScreenNote::Beep { compartment } => Self::Beep { compartment },
             ScreenNote::Loading { session: _, order, compartment } => Self::Loading { order, compartment },
             ScreenNote::Retrieving { session: _, order, compartment } => Self::Retrieving { order, compartment },

@@ -54,6 +54,7 @@ pub(super) fn routes(desk: Arc<Desk>) -> Router {
         .route("/walk-in", post(walk_in))
         .route("/drop-walk-in", post(drop_walk_in))
         .route("/retrieve", post(retrieve))
+        .route("/release", post(release))
         .route("/undo", post(undo))
         .route("/swap", post(swap))
         .route("/confirm-swap", post(confirm_swap))
@@ -220,6 +221,12 @@ async fn retrieve(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Resu
     let session = own_session(&request)?;
     let RetrieveBody { order } = read(request).await?;
     desk.tell(ScreenRequest::Retrieve { session, order }).await
+}
+
+async fn release(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Result<StatusCode, Refusal> {
+    let session = own_session(&request)?;
+    let RetrieveBody { order } = read(request).await?;
+    desk.tell(ScreenRequest::Release { session, order }).await
 }
 
 async fn undo(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Result<StatusCode, Refusal> {

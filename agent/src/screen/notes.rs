@@ -148,9 +148,11 @@ impl Ring {
             | ScreenNote::LockSilent { .. }
             | ScreenNote::CallStaff { .. }
             | ScreenNote::Reported { .. }
+            | ScreenNote::AskRelease { .. }
             | ScreenNote::Beep { .. } => Audience::Everyone,
             ScreenNote::Loading { session, .. }
             | ScreenNote::Retrieving { session, .. }
+            | ScreenNote::Released { session, .. }
             | ScreenNote::Looking { session, .. }
             | ScreenNote::Swapping { session, .. }
             | ScreenNote::OpeningAll { session, .. }

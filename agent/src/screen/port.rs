@@ -1,6 +1,6 @@
 //! What the screen asks of the agent's main loop.
 
-use cabinet_core::{DepositWish, EntryResult, NewWalkIn, SessionId, UnwantedOrder, View, WaitingOrder};
+use cabinet_core::{AskedRelease, DepositWish, EntryResult, NewWalkIn, SessionId, UnwantedOrder, View, WaitingOrder};
 use schemas::crypto::codes::Secret;
 use schemas::messages::{Compartment, OrderKey};
 use tokio::sync::oneshot;
@@ -36,6 +36,11 @@ pub enum ScreenRequest {
         order: OrderKey,
     },
     Retrieve {
+        session: SessionId,
+        order: OrderKey,
+    },
+    /// Staff let whoever has shown the order's credential open its door.
+    Release {
         session: SessionId,
         order: OrderKey,
     },
@@ -96,4 +101,5 @@ pub struct ScreenView {
     pub waiting: Vec<WaitingOrder>,
     /// The same.
     pub unwanted: Vec<UnwantedOrder>,
+    pub releases: Vec<AskedRelease>,
 }

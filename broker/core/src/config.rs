@@ -2,6 +2,26 @@
 
 use schemas::api::QuotaLimits;
 use schemas::ids::Name;
+use schemas::messages::CredentialKind;
+use serde::{Deserialize, Serialize};
+
+/// What new codes are made of that somebody types. Those that are out keep their form.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CodeForm {
+    #[default]
+    Digits,
+    Letters,
+}
+
+impl CodeForm {
+    pub(crate) fn kind(self) -> CredentialKind {
+        match self {
+            Self::Digits => CredentialKind::Digits,
+            Self::Letters => CredentialKind::Letters,
+        }
+    }
+}
 
 /// Settings of the core; the defaults serve a fleet of thousands of cabinets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,8 +40,12 @@ pub struct Config {
     pub walk_in: Option<Name>,
     /// Walk-ins of one cabinet whose recipients are told within a day; the others wait.
     pub walk_ins_per_day: u32,
+    /// Whether a backend may have the door of its order opened for whoever has read the token of the cabinet's screen.
+    pub open_by_app: bool,
     /// Whether each cabinet has a break-glass code in its book.
     pub break_glass: bool,
+    /// What new codes of orders and bundles are made of. PINs are of digits.
+    pub code_form: CodeForm,
     /// Acknowledged rows of a stream that are kept for `rows` requests.
     pub acked_rows_kept: u64,
 }
@@ -36,7 +60,9 @@ impl Default for Config {
             order_retention_millis: 90 * 24 * 60 * 60 * 1_000,
             walk_in: None,
             walk_ins_per_day: 200,
+            open_by_app: false,
             break_glass: true,
+            code_form: CodeForm::default(),
             acked_rows_kept: 10_000,
         }
     }

@@ -57,6 +57,8 @@ pub struct FleetCore {
     pub(crate) alarms: BTreeMap<CabinetRef, AlarmSeen>,
     pub(crate) agenda: Agenda,
     pub(crate) is_new: bool,
+    /// The first step of this run was taken.
+    pub(crate) is_begun: bool,
     /// The store was put back to this moment, and nobody has been told yet.
     pub(crate) restored: Option<FleetMillis>,
 }
@@ -71,12 +73,18 @@ impl FleetCore {
     pub fn handle(&mut self, input: Input, moment: &Moment) -> Step<Effect> {
         let mut agenda = std::mem::take(&mut self.agenda);
         let mut turn = Turn::new(&mut agenda, moment);
+        turn.code_form = self.config.code_form;
         if std::mem::take(&mut self.is_new) {
             turn.put(META, FORMAT_KEY, &FORMAT);
         }
         self.orders.see(turn.now);
         if let Some(taken) = self.restored.take() {
             self.put_back(&mut turn, taken);
+        }
+        if !std::mem::replace(&mut self.is_begun, true)
+            && let Some(lost) = self.orders.sites.lost_zones()
+        {
+            turn.alarm(lost);
         }
         turn.not_due(&Deadline::Start);
         self.deliver(&mut turn);
@@ -328,7 +336,11 @@ impl FleetCore {
         // Whoever takes the answer may want the same job again for what is left.
         turn.agenda.jobs.forget(job);
         match (job, request, reply) {
-            (Job::Command(at, id), SignerRequest::SignCommand(_), SignerReply::Envelope(made)) => {
+            (
+                Job::Command(at, id),
+                SignerRequest::SignCommand(_) | SignerRequest::SignOpen(_),
+                SignerReply::Envelope(made),
+            ) => {
                 self.at(at, |cabinet| cabinet.command_signed(turn, id, made.envelope));
             }
             (Job::Time(at), SignerRequest::SignTime(_), SignerReply::Envelope(made)) => {

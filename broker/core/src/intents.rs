@@ -8,11 +8,12 @@
 
 use std::collections::VecDeque;
 
-use schemas::api::NotificationKind;
+use schemas::api::{NotificationKind, RejectReason};
 use schemas::cbor::Blob;
-use schemas::ids::{CabinetId, Name, TenantId};
+use schemas::ids::{CabinetId, Identity, Name, TenantId};
 use schemas::messages::{
-    Attributes, Category, Compartment, DepositKind, FleetMillis, Instance, OrderKey, Size, TakeBack,
+    Attributes, Category, CommandId, Compartment, CredentialKind, DepositKind, FleetMillis, Instance, OrderKey,
+    PresenceToken, Size, TakeBack,
 };
 use schemas::step::numbered_key;
 use schemas::{cbor_code, cbor_map, cbor_union};
@@ -31,6 +32,8 @@ cbor_map! {
         /// How long it is safe there, in milliseconds, if its backend has said so.
         5 opt => hold: Option<u64>,
         /// Who puts it in, if it is not staff.
+        /// Staff have to release it when somebody comes with its code.
+        21 opt => staff_release: Option<bool>,
         23 opt => deposit: Option<DepositKind>,
     }
 }
@@ -53,8 +56,22 @@ cbor_map! {
 cbor_map! {
     /// The credential of a bundle, sealed for the signer.
     #[derive(Debug, Clone, PartialEq, Eq)]
-    pub(crate) struct BundleSecrets { 1 => bundle: OrderKey, 2 => code: Blob, 3 => qr: Blob }
+    pub(crate) struct BundleSecrets {
+        1 => bundle: OrderKey,
+        2 => code: Blob,
+        3 => qr: Blob,
+        /// True: `code` is of letters.
+        4 opt => letters: Option<bool>,
+    }
 }
+
+impl BundleSecrets {
+    /// Of what its code is made.
+    pub(crate) fn kind(&self) -> CredentialKind {
+        if self.letters == Some(true) { CredentialKind::Letters } else { CredentialKind::Digits }
+    }
+}
+
 cbor_map! {
     /// Show the code that was announced once more, for a message of this kind.
     #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,6 +143,17 @@ cbor_map! {
     pub(crate) struct Close { 1 => order: OrderKey }
 }
 
+cbor_map! {
+    /// Open the order's door for whoever stands at the screen. Never kept for later: a cabinet that is away refuses it.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) struct OpenByApp {
+        1 => order: OrderKey,
+        2 => command: CommandId,
+        3 => token: PresenceToken,
+        4 => by: Identity,
+    }
+}
+
 cbor_union! {
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub(crate) enum CabinetIntent {
@@ -143,6 +171,7 @@ cbor_union! {
         20 => Alter(Alter),
         21 => Close(Close),
         26 => Invite(Invite),
+        30 => OpenByApp(OpenByApp),
     }
 }
 
@@ -281,6 +310,12 @@ cbor_map! {
     }
 }
 
+cbor_map! {
+    /// The opening that this command was for has not happened, or nobody has heard of it.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) struct NotOpened { 1 => command: CommandId, 2 => reason: RejectReason }
+}
+
 cbor_union! {
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub(crate) enum OrderIntent {
@@ -300,6 +335,7 @@ cbor_union! {
         26 => Invited(Invited),
         27 => Full(Full),
         25 => Reported(Reported),
+        31 => NotOpened(NotOpened),
     }
 }
 

@@ -23,12 +23,13 @@ use crate::keysets::{KeysetRow, Keysets};
 use crate::order::{Bundle, Order, Orders};
 use crate::policy::PolicyRow;
 use crate::quotas::QuotaRow;
+use crate::site::SiteRow;
 use crate::staff::{Staff, StaffList};
 use crate::streams::Head;
 use crate::tables::{
     BOOK, BOOKED, BREAK_GLASS, BUNDLES, BUNDLES_AT, CABINETS, COMMANDS, COMPARTMENTS, CabinetRef, FORMAT, FORMAT_KEY,
     IDENTITIES, INTENTS, ISSUED, KEYSETS, LANDED_KEY, META, OFFERS, ORDERS, OrderRef, POLICIES, PROGRESS, QUOTAS, SAID,
-    STAFF, STAFF_AT, STREAMS, StreamRef, WIPES,
+    SITES, STAFF, STAFF_AT, STREAMS, StreamRef, WIPES,
 };
 use crate::turn::Agenda;
 
@@ -46,10 +47,12 @@ pub(crate) fn open(config: Config, store: &dyn Store) -> Result<FleetCore, OpenE
         alarms: BTreeMap::new(),
         agenda: Agenda::default(),
         is_new,
+        is_begun: false,
         restored,
     };
     core.orders.streams.restore_leap(meta.get(LANDED_KEY.as_bytes()).copied().unwrap_or(0));
     read_cabinets(&mut core, store)?;
+    read_sites(&mut core, store)?;
     read_orders(&mut core, store)?;
     read_staff(&mut core, store)?;
     read_keysets(&mut core, store)?;
@@ -82,6 +85,7 @@ fn read_meta(store: &dyn Store) -> Result<BTreeMap<Vec<u8>, u64>, OpenError> {
 fn read_cabinets(core: &mut FleetCore, store: &dyn Store) -> Result<(), OpenError> {
     each::<Registration>(store, CABINETS, |key, registration| {
         let at = key.cabinet()?;
+        core.orders.sites.stand(at.clone(), registration.site.clone());
         core.cabinets.insert(at.clone(), Cabinet::restored(at, registration));
         Ok(())
     })?;
@@ -134,6 +138,17 @@ fn read_cabinets(core: &mut FleetCore, store: &dyn Store) -> Result<(), OpenErro
         let n = number_of_key(key.bytes).ok_or_else(|| key.stray())?;
         cabinet.enrolment().restore_issued(n, issued);
         Ok(())
+    })
+}
+
+fn read_sites(core: &mut FleetCore, store: &dyn Store) -> Result<(), OpenError> {
+    each::<SiteRow>(store, SITES, |key, row| {
+        let (tenant, site) = key.tenant()?;
+        let site = site.parse().map_err(|_| key.stray())?;
+        match core.orders.sites.restore(tenant, site, row) {
+            true => Ok(()),
+            false => Err(key.damaged("a zone, hours or a date that are none")),
+        }
     })
 }
 
@@ -198,11 +213,7 @@ fn read_quotas(core: &mut FleetCore, store: &dyn Store) -> Result<(), OpenError>
 fn read_policies(core: &mut FleetCore, store: &dyn Store) -> Result<(), OpenError> {
     each::<PolicyRow>(store, POLICIES, |key, row| {
         let tenant = key.text()?.parse().map_err(|_| key.stray())?;
-        let policies = row.policies().ok_or_else(|| OpenError::Row {
-            table: POLICIES.0,
-            key: key.shown(),
-            source: cbor::CborError::Shape("a number out of its range".into()),
-        })?;
+        let policies = row.policies().ok_or_else(|| key.damaged("a number out of its range"))?;
         core.orders.policies.restore(tenant, row, policies);
         Ok(())
     })?;
@@ -231,10 +242,19 @@ fn find_work(core: &mut FleetCore) {
         agenda.deadlines.set(Deadline::Retention, at);
     }
     orders.policies.sweeping().for_each(|tenant| agenda.deadlines.set(Deadline::Sweep(tenant.clone()), 0));
+    for (at, cabinet) in cabinets.iter() {
+        for (id, until) in cabinet.awaited_openings() {
+            agenda.deadlines.set(Deadline::Unlocked(at.clone(), id), until);
+        }
+    }
     if let Some(at) = orders.first_due() {
         agenda.deadlines.set(Deadline::Window, at);
     }
-    if agenda.jobs.any_wanted() || !agenda.intents.is_empty() || restored.is_some() {
+    if agenda.jobs.any_wanted()
+        || !agenda.intents.is_empty()
+        || restored.is_some()
+        || orders.sites.lost_zones().is_some()
+    {
         agenda.deadlines.set(Deadline::Start, 0);
     }
 }
@@ -248,6 +268,11 @@ struct Key<'a> {
 impl Key<'_> {
     fn stray(&self) -> OpenError {
         OpenError::Stray { table: self.table.0, key: self.shown() }
+    }
+
+    fn damaged(&self, what: &str) -> OpenError {
+        let source = cbor::CborError::Shape(what.into());
+        OpenError::Row { table: self.table.0, key: self.shown(), source }
     }
 
     fn shown(&self) -> String {

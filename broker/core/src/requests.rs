@@ -3,13 +3,15 @@
 mod bundles;
 mod orders;
 
+pub(crate) use orders::way_out;
+
 use schemas::api::{
     AvailabilityPage, EnrolmentOffer, FleetStatus, OrderState, Reply, ReplyError, Request, RequestErrorCode, Rfc3339,
     Scope, StaffDetail, parse,
 };
 use schemas::cbor::Blob;
 use schemas::enrolment::is_device_serial;
-use schemas::ids::{CabinetId, Identity, Name, Role, TenantId};
+use schemas::ids::{CabinetId, Identity, Name, Role, SiteId, TenantId};
 use schemas::messages::{FleetMillis, Instance, OrderKey, PersonalCommand};
 use schemas::topics::Stream;
 
@@ -22,6 +24,7 @@ use crate::keysets::{Chain, Put};
 use crate::order::Wish;
 use crate::policy;
 use crate::roles::{Op, Reach, Right, authorise};
+use crate::site::SiteChange;
 use crate::tables::{CabinetRef, OrderRef};
 use crate::turn::Turn;
 
@@ -155,6 +158,7 @@ impl FleetCore {
             }
             Request::OrderResend { order } => self.wish_for(turn, &asker, order, Wish::Resend).map(Some),
             Request::OrderReissue { order } => self.wish_for(turn, &asker, order, Wish::Reissue).map(Some),
+            Request::OrderOpen { order, token } => self.open_for(turn, &asker, order, token),
             Request::OrderMove { order, to } => self.move_for(turn, &asker, order, to).map(Some),
             Request::BundlePut { integration, bundle } => {
                 self.put_bundle_for(turn, &asker, integration, bundle).map(Some)
@@ -164,7 +168,7 @@ impl FleetCore {
             Request::Unlock { cabinet, compartment, reason } => {
                 check_text("reason", &reason)?;
                 let at = asker.cabinet(cabinet);
-                let wish = UnlockWish { ticket, who: asker.who, compartment, reason };
+                let wish = UnlockWish { ticket: Some(ticket), who: asker.who, compartment, reason };
                 self.cabinet(&at)?.unlock(turn, wish).map(|()| None)
             }
             Request::UnlockList { cabinet, before } => {
@@ -206,8 +210,18 @@ impl FleetCore {
                 self.put_policies(turn, &asker, replaces, *policies, live).map(Some)
             }
             Request::PolicyPreview { policies } => {
-                policy::checked(&policies)?;
+                let policies = policy::checked(*policies)?;
                 Ok(Some(Reply::PolicyPreview(self.orders.preview(turn, &asker.who.tenant, &policies))))
+            }
+            Request::SiteSet { site, zone, hours, closed } => {
+                let change = SiteChange { zone, hours, closed };
+                self.orders.sites.set(turn, &asker.who, &site, change)?;
+                Ok(Some(self.site(turn, &asker, &site)?))
+            }
+            Request::SiteShow { site } => self.site(turn, &asker, &site).map(Some),
+            Request::SiteList { after } => {
+                let Asker { who, scope, .. } = &asker;
+                Ok(Some(Reply::Sites(self.orders.sites.page(&who.tenant, scope, after.as_ref(), turn.now))))
             }
             Request::Rows { stream: Stream::Status, after } => {
                 let Asker { who: Identity { tenant, name, .. }, .. } = asker;
@@ -247,6 +261,11 @@ impl FleetCore {
         }
     }
 
+    fn site(&self, turn: &Turn<'_>, asker: &Asker, site: &SiteId) -> Result<Reply, ReplyError> {
+        let shown = self.orders.sites.show(&asker.who.tenant, site, turn.now)?;
+        Ok(Reply::Site(Box::new(shown)))
+    }
+
     fn unlock_signed(
         &mut self,
         turn: &mut Turn<'_>,
@@ -264,7 +283,7 @@ impl FleetCore {
         let instance = self.cabinet(&at)?.instance();
         let signed = Signed { who: &who, at: &at, instance, now };
         let (command, compartment) = signed.judge(&keyset, &envelope, &delegation)?;
-        let wish = UnlockWish { ticket, who, compartment, reason };
+        let wish = UnlockWish { ticket: Some(ticket), who, compartment, reason };
         let message = PersonalCommand { envelope: Blob(envelope), delegation: Blob(delegation) };
         self.cabinet(&at)?.unlock_signed(turn, wish, &command, message)
     }
@@ -289,6 +308,7 @@ impl FleetCore {
         }
         let (covered, what) = match request {
             Request::CabinetList {}
+            | Request::SiteList { .. }
             | Request::FleetStatus { .. }
             | Request::Availability { cabinet: None, .. }
             | Request::OrderList { cabinet: None, .. } => {
@@ -315,6 +335,9 @@ impl FleetCore {
                 let site = order.site.as_ref().map(|site| asker.scope.covers_site(site));
                 (at.or(site).unwrap_or(true), "where the order is to go".to_owned())
             }
+            Request::SiteSet { site, .. } | Request::SiteShow { site } => {
+                (asker.scope.covers_site(site), format!("site {site}"))
+            }
             Request::OrderMove { order, to } => {
                 let found = self.orders.find(&asker.order(order.clone()));
                 let from = found.is_none_or(|found| self.is_in_scope(asker, &found.cabinet));
@@ -327,6 +350,7 @@ impl FleetCore {
             | Request::OrderRelease { order, .. }
             | Request::OrderClose { order, .. }
             | Request::OrderExtend { order, .. }
+            | Request::OrderOpen { order, .. }
             | Request::OrderResend { order }
             | Request::OrderReissue { order } => {
                 let found = self.orders.find(&asker.order(order.clone()));
@@ -395,6 +419,7 @@ impl FleetCore {
             cabinet.put_offer(turn, offer);
         }
         self.cabinets.insert(at.clone(), cabinet);
+        self.orders.sites.stand(at.clone(), site.clone());
         turn.effect(Effect::Registered { tenant: at.tenant.clone(), cabinet: at.cabinet.clone(), site });
         for employ in self.staff.of(&at.tenant) {
             turn.send(Intent::to_cabinet(&at, employ));

@@ -83,6 +83,7 @@ ops! {
     OrderExtend = "order.extend", [Operator, Support], true, Cabinet;
     OrderResend = "order.resend", [Operator, Support], true, Cabinet;
     OrderReissue = "order.reissue", [Operator, Support], true, Cabinet;
+    OrderOpen = "order.open", [Operator, Support], true, Cabinet;
     OrderMove = "order.move", [Operator, Support], true, Cabinet;
     BundlePut = "bundle.put", [Operator], false, Tenant;
     BundleShow = "bundle.show", [Operator, Support, Auditor], true, Tenant;
@@ -102,6 +103,9 @@ ops! {
     PolicyShow = "policy.show", [Operator, Auditor], false, Tenant;
     PolicyPut = "policy.put", [Operator], false, Tenant;
     PolicyPreview = "policy.preview", [Operator], false, Tenant;
+    SiteList = "site.list", [Operator, Support, Technician, Auditor], false, Cabinet;
+    SiteShow = "site.show", [Operator, Support, Technician, Auditor], false, Cabinet;
+    SiteSet = "site.set", [Operator], false, Cabinet;
     FleetStatus = "fleet.status", [Operator, Technician, Auditor], false, Cabinet;
     Rows = "rows", [], true, Tenant;
     Backup = "backup", [Operator], false, Tenant;

@@ -84,6 +84,9 @@ cbor_map! {
         13 opt => bundle: Option<OrderId>,
         14 opt => doors: Option<Vec<DoorRow>>,
         20 opt => walk_in: Option<bool>,
+        /// `until` by the clock of the site, and its zone.
+        30 opt => until_local: Option<String>,
+        31 opt => zone: Option<String>,
     }
 }
 
@@ -96,6 +99,8 @@ cbor_map! {
         3 => compartment: Compartment,
         4 => place: String,
         5 opt => until: Option<FleetMillis>,
+        6 opt => until_local: Option<String>,
+        7 opt => zone: Option<String>,
     }
 }
 
@@ -188,6 +193,8 @@ fn notification(row: NotificationRow, code: &Secret, qr: &Secret) -> Notificatio
         code: code.reveal().to_owned(),
         qr: qr.reveal().to_owned(),
         until: row.until.map(Rfc3339),
+        until_local: row.until_local,
+        zone: row.zone,
         walk_in: row.walk_in == Some(true),
         recipient: row.recipient.into(),
         bundle: row.bundle,
@@ -199,18 +206,28 @@ fn instruction(kind: NotificationKind, row: &NotificationRow) -> String {
     let how = "Enter the code at the screen or show the QR code to the scanner.";
     let doors = row.doors.as_deref().unwrap_or_default();
     let door = row.compartment.map_or_else(|| "A door opens.".to_owned(), |door| format!("Door {door} opens."));
+    let end = row.until_local.as_deref();
+    let kept = end.map(|end| format!(" It is kept until {end}.")).unwrap_or_default();
     match kind {
-        NotificationKind::PickupCode => format!("{how} {door} Please close it again."),
-        NotificationKind::Reminder => format!("The order still waits. {how} {door} Please close it again."),
-        NotificationKind::DepositCode => format!("{how} {door} Put the order in and close the door."),
+        NotificationKind::PickupCode => format!("{how} {door} Please close it again.{kept}"),
+        NotificationKind::Reminder => format!("The order still waits. {how} {door} Please close it again.{kept}"),
+        NotificationKind::DepositCode => {
+            let good = end.map(|end| format!(" The code is good until {end}.")).unwrap_or_default();
+            format!("{how} {door} Put the order in and close the door.{good}")
+        }
         NotificationKind::BundleCode | NotificationKind::BundleChanged if !doors.is_empty() => {
             let changed = if kind == NotificationKind::BundleChanged { "The list has changed. " } else { "" };
+            // One end for all of them is said once.
+            let is_one = doors.iter().all(|door| door.until_local.as_deref() == end);
             let mut places: BTreeMap<&str, Vec<String>> = BTreeMap::new();
             for door in doors {
-                places.entry(&door.place).or_default().push(door.compartment.to_string());
+                let until = door.until_local.as_ref().filter(|_| !is_one);
+                let until = until.map(|end| format!(" until {end}")).unwrap_or_default();
+                places.entry(&door.place).or_default().push(format!("{}{until}", door.compartment));
             }
             let places: Vec<_> = places.iter().map(|(place, doors)| format!("{place}: {}", doors.join(", "))).collect();
-            format!("{changed}{how} These doors open: {}. Please close them again.", places.join("; "))
+            let kept = end.filter(|_| is_one).map(|end| format!(" They are kept until {end}.")).unwrap_or_default();
+            format!("{changed}{how} These doors open: {}. Please close them again.{kept}", places.join("; "))
         }
         NotificationKind::BundleCode | NotificationKind::BundleChanged => "Nothing is left to collect.".to_owned(),
     }
@@ -245,7 +262,43 @@ mod tests {
             bundle: None,
             doors: None,
             walk_in: None,
+            until_local: None,
+            zone: None,
         }
+    }
+
+    #[test]
+    fn an_instruction_names_the_end_by_the_clock_of_the_site_where_there_is_one() {
+        let (berlin, kolkata) = ("2026-11-25 20:00 CET", "2026-11-26 09:30 IST");
+        let with = |kind, end: Option<&str>| {
+            instruction(kind, &NotificationRow { until_local: end.map(str::to_owned), ..row() })
+        };
+        for (kind, said) in [
+            (NotificationKind::PickupCode, " It is kept until 2026-11-25 20:00 CET."),
+            (NotificationKind::Reminder, " It is kept until 2026-11-25 20:00 CET."),
+            (NotificationKind::DepositCode, " The code is good until 2026-11-25 20:00 CET."),
+        ] {
+            assert!(with(kind, Some(berlin)).ends_with(said), "{kind}");
+            assert!(!with(kind, None).contains("until"), "{kind}");
+        }
+        let door = |door, place: &str, end: &str| DoorRow {
+            order: "A17".parse().unwrap(),
+            cabinet: "c1".parse().unwrap(),
+            compartment: Compartment::new(door).unwrap(),
+            place: place.into(),
+            until: Some(0),
+            until_local: Some(end.into()),
+            zone: None,
+        };
+        let bundle = |doors| {
+            let (until_local, doors) = (Some(berlin.to_owned()), Some(doors));
+            instruction(NotificationKind::BundleCode, &NotificationRow { until_local, doors, ..row() })
+        };
+        let same = bundle(vec![door(1, "Hall", berlin), door(2, "Hall", berlin)]);
+        assert!(same.ends_with("open: Hall: 1, 2. Please close them again. They are kept until 2026-11-25 20:00 CET."));
+        let apart = bundle(vec![door(1, "Hall", berlin), door(2, "Mill", kolkata)]);
+        let ends = "Hall: 1 until 2026-11-25 20:00 CET; Mill: 2 until 2026-11-26 09:30 IST. Please close them again.";
+        assert!(apart.ends_with(ends), "{apart}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use schemas::cbor::Blob;
 use schemas::ids::{CabinetId, TenantId};
 use schemas::messages::{
-    Book, Command, ConfigCommand, CredentialId, CredentialKind, FleetMillis, FleetTime, Instance, OrderKey,
+    Book, Command, ConfigCommand, CredentialId, CredentialKind, FleetMillis, FleetTime, Instance, OpenOrder, OrderKey,
     PepperOffer, Verifier,
 };
 use schemas::{cbor_map, cbor_union};
@@ -43,13 +43,24 @@ cbor_map! {
 }
 
 cbor_map! {
+    /// Sign as [`CodesMessage::Open`](schemas::messages::CodesMessage) with the key of purpose `codes`.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct SignOpen {
+        1 => tenant: TenantId,
+        2 => cabinet: CabinetId,
+        3 => instance: Instance,
+        4 => open: OpenOrder,
+    }
+}
+
+cbor_map! {
     /// One secret to make, or to derive anew for another pepper.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct SecretItem {
         /// Echoed in [`SecretMade`].
         1 => id: CredentialId,
         2 => kind: CredentialKind,
-        /// Digits of a new secret of kind `digits`. Means nothing for the other kinds, and beside `sealed`.
+        /// Digits or letters of a new secret that is typed. Means nothing for a token, and beside `sealed`.
         3 => digits: u8,
         /// An existing secret: derive its verifier only.
         4 opt => sealed: Option<Blob>,
@@ -74,6 +85,7 @@ cbor_map! {
     pub struct MakeSealed {
         1 => tenant: TenantId,
         2 => kind: CredentialKind,
+        /// As in [`SecretItem`].
         3 => digits: u8,
     }
 }
@@ -134,11 +146,12 @@ cbor_union! {
         7 => IssueCertificate(IssueCertificate),
         8 => SignConfig(SignConfig),
         11 => OpenPhone(OpenPhone),
+        13 => SignOpen(SignOpen),
     }
 }
 
 cbor_map! {
-    /// Answer to the four kinds of signing: a COSE_Sign1.
+    /// Answer to each kind of signing: a COSE_Sign1.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct Envelope { 1 => envelope: Blob }
 }

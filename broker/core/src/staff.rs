@@ -173,7 +173,7 @@ impl StaffList {
 
     pub(crate) fn next_secret(&self, tenant: &TenantId, name: &Name, kind: CredentialKind) -> Option<SignerRequest> {
         self.rows.get(&(tenant.clone(), name.clone())).filter(|staff| staff.wants(kind))?;
-        let digits = if kind == CredentialKind::Digits { PIN_DIGITS } else { 0 };
+        let digits = if kind.is_typed() { PIN_DIGITS } else { 0 };
         Some(MakeSealed { tenant: tenant.clone(), kind, digits }.into())
     }
 
@@ -188,17 +188,15 @@ impl StaffList {
     ) -> Option<Employ> {
         let staff = self.rows.get_mut(&(tenant.clone(), name.clone())).filter(|staff| staff.wants(kind))?;
         staff.serial = staff.serial.saturating_add(1);
-        match kind {
-            CredentialKind::Digits => (staff.sealed, staff.wanted) = (Some(sealed.clone()), false),
-            CredentialKind::Qr => (staff.badge, staff.badge_wanted) = (Some(sealed.clone()), None),
+        if kind.is_typed() {
+            (staff.sealed, staff.wanted) = (Some(sealed.clone()), false);
+        } else {
+            (staff.badge, staff.badge_wanted) = (Some(sealed.clone()), None);
         }
         turn.put(STAFF, row_key(tenant, name), staff);
         turn.not_due(&Deadline::Pin(tenant.clone(), name.clone(), kind));
         if let Some(ticket) = self.tickets.remove(&(tenant.clone(), name.clone(), kind)) {
-            let of = match kind {
-                CredentialKind::Digits => SecretOf::Pin(name.clone()),
-                CredentialKind::Qr => SecretOf::Badge(name.clone()),
-            };
+            let of = if kind.is_typed() { SecretOf::Pin(name.clone()) } else { SecretOf::Badge(name.clone()) };
             turn.effect(Effect::ReplySecret { ticket, tenant: tenant.clone(), of, sealed });
         }
         staff.employ()
@@ -220,10 +218,7 @@ impl Staff {
     }
 
     fn wants(&self, kind: CredentialKind) -> bool {
-        match kind {
-            CredentialKind::Digits => self.wanted,
-            CredentialKind::Qr => self.badge_wanted == Some(true),
-        }
+        if kind.is_typed() { self.wanted } else { self.badge_wanted == Some(true) }
     }
 
     fn employ(&self) -> Option<Employ> {
@@ -244,10 +239,7 @@ impl Staff {
 }
 
 fn called(kind: CredentialKind) -> &'static str {
-    match kind {
-        CredentialKind::Digits => "PIN",
-        CredentialKind::Qr => "badge",
-    }
+    if kind.is_typed() { "PIN" } else { "badge" }
 }
 
 fn unknown(name: &Name) -> ReplyError {

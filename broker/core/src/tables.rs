@@ -1,6 +1,6 @@
 //! Where the rows of the core are kept, and how their keys are made.
 
-use schemas::ids::{CabinetId, Name, TenantId};
+use schemas::ids::{CabinetId, Name, OrderId, TenantId};
 use schemas::messages::{Epoch, OrderKey};
 use schemas::step::{Table, numbered_key};
 use schemas::topics::Stream;
@@ -55,6 +55,8 @@ pub const IDENTITIES: Table = Table("identities");
 pub const QUOTAS: Table = Table("quotas");
 /// Tenant → its newest policies of time.
 pub(crate) const POLICIES: Table = Table("policies");
+/// Tenant and site → its time zone and opening hours.
+pub(crate) const SITES: Table = Table("sites");
 /// Receiver and number → a message from one aggregate to another that is not taken yet.
 pub const INTENTS: Table = Table("intents");
 
@@ -105,6 +107,12 @@ pub(crate) struct OrderRef {
 impl OrderRef {
     pub(crate) fn key(&self) -> String {
         format!("{}/{}", self.tenant, self.order)
+    }
+
+    /// An order, or a bundle, of the same integration.
+    pub(crate) fn sibling(&self, order: &OrderId) -> Self {
+        let integration = self.order.integration.clone();
+        Self { tenant: self.tenant.clone(), order: OrderKey { integration, order: order.clone() } }
     }
 
     /// Whose it is.

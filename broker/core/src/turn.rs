@@ -9,6 +9,7 @@ use schemas::step::{Step, Table, Write};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
+use crate::config::CodeForm;
 use crate::deadlines::{Deadline, Deadlines};
 use crate::effect::Effect;
 use crate::input::Moment;
@@ -27,6 +28,8 @@ pub(crate) struct Agenda {
 pub(crate) struct Turn<'a> {
     pub(crate) now: FleetMillis,
     pub(crate) agenda: &'a mut Agenda,
+    /// Of what new codes are made.
+    pub(crate) code_form: CodeForm,
     entropy: [u8; 32],
     drawn: u64,
     step: Step<Effect>,
@@ -38,7 +41,8 @@ pub(crate) struct Turn<'a> {
 impl<'a> Turn<'a> {
     pub(crate) fn new(agenda: &'a mut Agenda, moment: &Moment) -> Self {
         let Moment { now, entropy } = *moment;
-        Self { now, agenda, entropy, drawn: 0, step: Step::default(), grown: BTreeMap::new(), alarmed: Vec::new() }
+        let (step, code_form) = (Step::default(), CodeForm::default());
+        Self { now, agenda, code_form, entropy, drawn: 0, step, grown: BTreeMap::new(), alarmed: Vec::new() }
     }
 
     pub(crate) fn put<T: Serialize>(&mut self, table: Table, key: impl Into<Vec<u8>>, record: &T) {

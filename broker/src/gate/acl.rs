@@ -234,6 +234,7 @@ mod tests {
                 "v1/acme/integration/c1/orders/unbundle",
                 "v1/acme/integration/c1/orders/change",
                 "v1/acme/integration/c1/orders/quarantine",
+                "v1/acme/integration/c1/orders/open",
                 "v1/acme/integration/c1/request"
             ]
         );

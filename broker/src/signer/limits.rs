@@ -40,7 +40,7 @@ pub(super) enum Kind {
 impl Kind {
     pub(super) fn of(request: &SignerRequest) -> Self {
         match request {
-            SignerRequest::SignCommand(_) => Self::Command,
+            SignerRequest::SignCommand(_) | SignerRequest::SignOpen(_) => Self::Command,
             SignerRequest::SignConfig(_) => Self::Wipe,
             SignerRequest::IssueCertificate(_) => Self::Certificate,
             SignerRequest::MakeSecrets(_) | SignerRequest::MakeSealed(_) => Self::Code,
@@ -123,6 +123,7 @@ impl Meter {
 pub(super) fn name(request: &SignerRequest) -> &'static str {
     match request {
         SignerRequest::SignCommand(_) => "sign command",
+        SignerRequest::SignOpen(_) => "sign opening by app",
         SignerRequest::SignBook(_) => "sign book",
         SignerRequest::SignTime(_) => "sign time",
         SignerRequest::MakeSecrets(_) => "make secrets",
@@ -139,6 +140,7 @@ fn command_of(request: &SignerRequest) -> Option<(CommandId, &str)> {
     match request {
         SignerRequest::SignCommand(ask) => Some((ask.command.id, &ask.command.requester)),
         SignerRequest::SignConfig(ask) => Some((ask.command.id, &ask.command.requester)),
+        SignerRequest::SignOpen(ask) => Some((ask.open.id, &ask.open.requester)),
         SignerRequest::SignBook(_)
         | SignerRequest::SignTime(_)
         | SignerRequest::MakeSecrets(_)
@@ -157,6 +159,7 @@ fn cabinet_of(request: &SignerRequest) -> Option<&str> {
         SignerRequest::MakeSecrets(ask) => Some(ask.cabinet.as_str()),
         SignerRequest::IssueCertificate(ask) => Some(ask.cabinet.as_str()),
         SignerRequest::SignConfig(ask) => Some(ask.cabinet.as_str()),
+        SignerRequest::SignOpen(ask) => Some(ask.cabinet.as_str()),
         SignerRequest::OpenPhone(ask) => Some(ask.cabinet.as_str()),
         SignerRequest::MakeSealed(_) | SignerRequest::Reveal(_) => None,
     }
@@ -173,6 +176,7 @@ fn weight(request: &SignerRequest) -> u32 {
         | SignerRequest::Reveal(_)
         | SignerRequest::OpenPhone(_)
         | SignerRequest::IssueCertificate(_)
+        | SignerRequest::SignOpen(_)
         | SignerRequest::SignConfig(_) => 1,
     }
 }

@@ -118,8 +118,8 @@ enum Refusal {
     Pepper,
     #[error("a secret was not sealed by this signer")]
     Secret,
-    #[error("a code of {0} digits is not made")]
-    Digits(u8),
+    #[error("a code of {1} {0} is not made")]
+    Digits(CredentialKind, u8),
     #[error("no random numbers")]
     Random,
     #[error("this fleet has no unlock key: people open with keys of their own")]
@@ -177,6 +177,11 @@ impl Service {
             SignerRequest::SignBook(ask) => self.check(&ask.tenant).map(|()| {
                 let payload = cbor::encode(&CodesMessage::Book(ask.book));
                 self.signed(payload, &ask.cabinet, ask.instance, (KeyPurpose::Codes, &self.keys().codes))
+            }),
+            SignerRequest::SignOpen(ask) => self.check(&ask.tenant).and_then(|()| {
+                close(ask.open.issued, now)?;
+                let payload = cbor::encode(&CodesMessage::Open(ask.open));
+                Ok(self.signed(payload, &ask.cabinet, ask.instance, (KeyPurpose::Codes, &self.keys().codes)))
             }),
             SignerRequest::SignTime(ask) => self.check(&ask.tenant).and_then(|()| {
                 close(ask.time.now, now)?;
@@ -308,16 +313,19 @@ fn fresh(kind: CredentialKind, digits: u8) -> Result<Secret, Refusal> {
     let mut random = Zeroizing::new([0; CODE_ENTROPY]);
     getrandom::fill(random.as_mut()).map_err(|_| Refusal::Random)?;
     // As many digits as may be guessed are no right that is not to be guessed, and the other way round.
-    let made = Secret::digits_from(random.as_ref(), digits).filter(|made| made.kind() == kind);
-    made.ok_or(Refusal::Digits(digits))
+    let made = match kind {
+        CredentialKind::Letters => Secret::letters_from(random.as_ref(), digits),
+        CredentialKind::Digits | CredentialKind::Qr => Secret::digits_from(random.as_ref(), digits),
+    };
+    made.filter(|made| made.kind() == kind).ok_or(Refusal::Digits(kind, digits))
 }
 
 #[cfg(test)]
 mod tests {
-    use fleet_core::signing::{SignCommand, SignTime};
+    use fleet_core::signing::{SignCommand, SignOpen, SignTime};
     use schemas::messages::{
-        Action, BootId, Challenge, Command, CommandId, Compartment, CredentialId, Expect, FleetTime, Nonce, OrderKey,
-        Unlock,
+        Action, BootId, Challenge, Command, CommandId, Compartment, CredentialId, Expect, FleetTime, Nonce, OpenOrder,
+        OrderKey, PresenceToken, Unlock,
     };
 
     use super::*;
@@ -399,6 +407,35 @@ mod tests {
     }
 
     #[test]
+    fn an_opening_by_the_app_is_signed_with_the_codes_key_also_where_only_people_have_unlock_keys() {
+        let open = |issued| {
+            let open = OpenOrder {
+                id: CommandId([9; 16]),
+                challenge: challenge(),
+                issued,
+                order: "shop/A17".parse().unwrap(),
+                compartment: Compartment::new(1).unwrap(),
+                token: PresenceToken::from_random([1; 5]),
+                requester: "integration:acme:shop".into(),
+            };
+            SignOpen { tenant: tenant(), cabinet: cabinet(), instance: INSTANCE, open }
+        };
+        let service = service();
+        service.take_up(keys(&[], &[3]));
+        let SignerReply::Envelope(made) = service.answer(open(NOW).into(), NOW) else { panic!("not signed") };
+        let codes = envelope::public_entry(&service.keys().codes, KeyPurpose::Codes);
+        let (tenant, cabinet) = (tenant(), cabinet());
+        let scope =
+            |purpose| envelope::Scope::Cabinet { tenant: &tenant, cabinet: &cabinet, instance: INSTANCE, purpose };
+        assert!(envelope::open(&made.envelope.0, scope(KeyPurpose::Codes), [&codes]).is_ok());
+        assert!(envelope::open(&made.envelope.0, scope(KeyPurpose::Unlock), [&codes]).is_err());
+        let late = service.answer(open(NOW - CLOCK_TOLERANCE_MILLIS - 1).into(), NOW);
+        assert!(failed(late).contains("clocks"));
+        let theirs = SignOpen { tenant: "umbra".parse().unwrap(), ..open(NOW) };
+        assert!(failed(service.answer(theirs.into(), NOW)).contains("another tenant"));
+    }
+
+    #[test]
     fn the_newest_unlock_key_signs_from_the_next_request_on_and_without_one_nothing_opens() {
         let service = service();
         let signer = |service: &Service| {
@@ -432,8 +469,12 @@ mod tests {
     fn what_may_be_guessed_and_what_not_differ_in_their_digits() {
         let make = |kind, digits| service().answer(MakeSealed { tenant: tenant(), kind, digits }.into(), NOW);
         for (kind, digits) in [(CredentialKind::Qr, 8), (CredentialKind::Digits, 25), (CredentialKind::Digits, 13)] {
-            assert!(failed(make(kind, digits)).contains(&format!("{digits} digits")), "{kind} {digits}");
+            assert!(failed(make(kind, digits)).contains(&format!("{digits} {kind}")), "{kind} {digits}");
         }
+        assert!(failed(make(CredentialKind::Letters, 11)).contains("11 letters"));
+        let SignerReply::Sealed(made) = make(CredentialKind::Letters, 7) else { panic!("not made") };
+        let secret = service().unseal(&made.sealed).unwrap();
+        assert_eq!((secret.kind(), secret.reveal().len()), (CredentialKind::Letters, 7));
         let SignerReply::Sealed(made) = make(CredentialKind::Qr, 25) else { panic!("not made") };
         let secret = service().unseal(&made.sealed).unwrap();
         assert_eq!((secret.kind(), secret.reveal().len()), (CredentialKind::Qr, 25));

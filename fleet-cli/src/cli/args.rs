@@ -21,6 +21,7 @@ use schemas::ids::{CabinetId, Name, TenantId};
 
 use super::keys::KeysCommand;
 use super::policy::PolicyCommand;
+use super::sites::SiteCommand;
 
 /// Sets up and runs a fleet of pickup lockers.
 #[derive(Debug, Parser)]
@@ -78,6 +79,9 @@ pub(super) enum Command {
     /// How long orders are kept: show, preview, put
     #[command(subcommand)]
     Policy(PolicyCommand),
+    /// Where cabinets stand: time zones and opening hours
+    #[command(subcommand)]
+    Site(SiteCommand),
     /// Open one compartment now
     Unlock(UnlockArgs),
     /// Who opened which compartment, by what right, when and why

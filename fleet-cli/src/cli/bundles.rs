@@ -8,6 +8,7 @@ use schemas::messages::OrderKey;
 use super::args::{BundleCommand, BundlePutArgs};
 use super::context::{Context, other_answer};
 use super::failure::Usage;
+use super::orders::done;
 use super::output::{self, table};
 use crate::folder::PersonFolder;
 
@@ -42,16 +43,6 @@ fn show(context: &Context, folder: &PersonFolder, bundle: OrderKey) -> anyhow::R
         output::json(&reply)?
     } else {
         output::text(bundle_text(bundle).trim_end())?
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-fn done(context: &Context, reply: &Reply, text: &str) -> anyhow::Result<ExitCode> {
-    let Reply::Done = reply else { return Err(other_answer()) };
-    if context.json {
-        output::json(reply)?
-    } else {
-        output::text(text)?
     }
     Ok(ExitCode::SUCCESS)
 }

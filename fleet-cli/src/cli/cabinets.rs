@@ -344,9 +344,14 @@ pub(super) fn unlock(context: &Context, args: UnlockArgs) -> anyhow::Result<Exit
     } else {
         context.ask(&folder, &Request::Unlock { cabinet, compartment, reason })?
     };
-    let Reply::Unlock(result) = &reply else { return Err(other_answer()) };
+    tell_unlock(context, &reply)
+}
+
+/// What became of a door.
+pub(super) fn tell_unlock(context: &Context, reply: &Reply) -> anyhow::Result<ExitCode> {
+    let Reply::Unlock(result) = reply else { return Err(other_answer()) };
     if context.json {
-        output::json(&reply)?;
+        output::json(reply)?;
     }
     match result.outcome {
         UnlockOutcome::Opened if context.json => {}

@@ -16,6 +16,7 @@ mod people;
 mod policy;
 mod quotas;
 mod setup;
+mod sites;
 mod staff;
 mod unlocks;
 mod watch;
@@ -57,6 +58,7 @@ fn dispatch(args: Args) -> anyhow::Result<ExitCode> {
         Command::Order(order) => orders::run(&context, order),
         Command::Bundle(bundle) => bundles::run(&context, bundle),
         Command::Policy(policy) => policy::run(&context, policy),
+        Command::Site(site) => sites::run(&context, site),
         Command::Unlock(unlock) => cabinets::unlock(&context, unlock),
         Command::Unlocks(unlocks) => unlocks::run(&context, unlocks),
         Command::Staff(staff) => staff::run(&context, staff),

@@ -1,4 +1,4 @@
-//! `fleet order put|list|show|change|move|cancel|quarantine|release|close|extend|resend|reissue`.
+//! `fleet order put|list|show|change|open|move|cancel|quarantine|release|close|extend|resend|reissue`.
 
 use std::process::ExitCode;
 
@@ -11,6 +11,7 @@ use schemas::messages::OrderKey;
 use serde_json::json;
 
 use super::args::{OrderChangeArgs, OrderCommand, OrderPutArgs};
+use super::cabinets;
 use super::context::{Context, block_on, other_answer};
 use super::failure::Usage;
 use super::output::{self, table};
@@ -44,6 +45,12 @@ pub(super) fn run(context: &Context, command: OrderCommand) -> anyhow::Result<Ex
         OrderCommand::Resend { order } => {
             let text = format!("The code of order {order} goes out once more.");
             wish(context, &folder, &Request::OrderResend { order }, &text)
+        }
+        OrderCommand::Open { order, token } => {
+            let reply = context.ask(&folder, &Request::OrderOpen { order, token })?;
+            // The same was asked for before: what became of it is in the order's history.
+            let before = matches!(reply, Reply::Order(_));
+            if before { shown(context, &reply) } else { cabinets::tell_unlock(context, &reply) }
         }
         OrderCommand::Move { order, to } => {
             let text = format!("Order {order} is to be loaded at {to} now.");
@@ -134,7 +141,7 @@ fn taken(context: &Context, key: &OrderKey) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn done(context: &Context, reply: &Reply, text: &str) -> anyhow::Result<ExitCode> {
+pub(super) fn done(context: &Context, reply: &Reply, text: &str) -> anyhow::Result<ExitCode> {
     if !matches!(reply, Reply::Done | Reply::Order(_)) {
         return Err(other_answer());
     }
@@ -163,6 +170,7 @@ fn content(args: OrderPutArgs) -> anyhow::Result<OrderPut> {
         ready: !args.not_ready,
         hold_minutes: args.hold,
         deposit: args.deposit,
+        staff_release: args.staff_release,
     })
 }
 
@@ -214,9 +222,13 @@ fn show(context: &Context, folder: &PersonFolder, order: OrderKey) -> anyhow::Re
 /// Asks for something that is answered with the order as it is then.
 fn ask_shown(context: &Context, folder: &PersonFolder, request: &Request) -> anyhow::Result<ExitCode> {
     let reply = context.ask(folder, request)?;
-    let Reply::Order(order) = &reply else { return Err(other_answer()) };
+    shown(context, &reply)
+}
+
+fn shown(context: &Context, reply: &Reply) -> anyhow::Result<ExitCode> {
+    let Reply::Order(order) = reply else { return Err(other_answer()) };
     if context.json {
-        output::json(&reply)?
+        output::json(reply)?
     } else {
         output::text(order_text(order).trim_end())?
     }
@@ -224,7 +236,7 @@ fn ask_shown(context: &Context, folder: &PersonFolder, request: &Request) -> any
 }
 
 fn order_text(detail: &OrderDetail) -> String {
-    let OrderSummary { order, state, cabinet, compartment, until, .. } = &detail.summary;
+    let OrderSummary { order, state, cabinet, compartment, until, until_local, .. } = &detail.summary;
     let door = compartment.map(|compartment| format!(", compartment {compartment}")).unwrap_or_default();
     let code = if detail.revoke_pending {
         "withdrawn, but its cabinet has not heard of it: there it may still open"
@@ -241,7 +253,8 @@ fn order_text(detail: &OrderDetail) -> String {
         text.push_str(&format!("Content  {content}\n"));
     }
     if let Some(until) = until {
-        text.push_str(&format!("Until    {}\n", output::time(*until)));
+        let local = until_local.as_ref().map(|local| format!(" ({local} at the cabinet)")).unwrap_or_default();
+        text.push_str(&format!("Until    {}{local}\n", output::time(*until)));
     }
     if let Some(Intervened { by, reason, at }) = &detail.intervened {
         text.push_str(&format!("By       {by}, {}\nReason   {reason}\n", output::time(*at)));
@@ -268,6 +281,7 @@ mod tests {
             compartment: compartment.and_then(schemas::messages::Compartment::new),
             since: Rfc3339(1_795_378_500_007),
             until: compartment.map(|_| Rfc3339(1_795_637_700_007)),
+            until_local: compartment.map(|_| "2026-11-25 21:15 CET".into()),
         }
     }
 
@@ -304,7 +318,7 @@ mod tests {
         Size     M
         Code     withdrawn, but its cabinet has not heard of it: there it may still open
         Content  0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef
-        Until    2026-11-25 20:15:00Z
+        Until    2026-11-25 20:15:00Z (2026-11-25 21:15 CET at the cabinet)
         By       support:acme:sue, 2026-11-22 20:15:00Z
         Reason   it was not cooled
 

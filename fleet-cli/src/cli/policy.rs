@@ -118,8 +118,17 @@ fn file_text(detail: &PolicyDetail) -> String {
 }
 
 fn policy_text(category: Category, policy: &Policy) -> String {
-    let Policy { window_minutes, cooled_window_minutes, reminders_percent, grace, longest_minutes, pauses, needs_time } =
-        policy;
+    let Policy {
+        window_minutes,
+        cooled_window_minutes,
+        reminders_percent,
+        grace,
+        longest_minutes,
+        pauses,
+        needs_time,
+        ends_when_open,
+        reminds_when_open,
+    } = policy;
     let mut text = format!("\n[policies.{category}]\nwindow_minutes = {}\n", window_minutes.count());
     if let Some(cooled) = cooled_window_minutes {
         text.push_str(&format!("cooled_window_minutes = {}\n", cooled.count()));
@@ -135,6 +144,11 @@ fn policy_text(category: Category, policy: &Policy) -> String {
         reminders.join(", "),
         longest_minutes.count(),
     ));
+    for (name, said) in [("ends_when_open", ends_when_open), ("reminds_when_open", reminds_when_open)] {
+        if let Some(said) = said {
+            text.push_str(&format!("{name} = {said}\n"));
+        }
+    }
     text
 }
 
@@ -193,6 +207,8 @@ mod tests {
         longest_minutes = 43200
         pauses = true
         needs_time = false
+        ends_when_open = true
+        reminds_when_open = false
         "#);
         assert!(
             food.contains("cooled_window_minutes = 120\nreminders_percent = [50, 90]\ngrace = \"none\"\n"),

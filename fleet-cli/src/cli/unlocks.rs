@@ -68,6 +68,7 @@ fn by(unlock: &UnlockRecord) -> String {
         (UnlockRight::Nobody, Some(by), _) => format!("nobody (pulse for {})", person(by)),
         (UnlockRight::Nobody, None, Some(id)) => format!("nobody (pulse for code {})", output::plain(id)),
         (UnlockRight::Nobody, None, None) => "nobody".to_owned(),
+        (UnlockRight::App, Some(by), _) => format!("app, for {}", person(by)),
         (UnlockRight::BreakGlass, Some(by), _) => format!("break-glass, shown to {}", person(by)),
         (right, _, _) => format!("{right}, not known which"),
     }

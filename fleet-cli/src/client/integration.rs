@@ -27,7 +27,7 @@ pub struct IntegrationClient {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Row {
     Status(Status),
-    Notification(Notification),
+    Notification(Box<Notification>),
 }
 
 impl Row {
@@ -119,7 +119,7 @@ fn read(message: &Publish) -> Result<Row, ClientError> {
     };
     match stream {
         Stream::Status => parse(message).map(Row::Status),
-        Stream::Notifications => parse(message).map(Row::Notification),
+        Stream::Notifications => parse(message).map(Box::new).map(Row::Notification),
     }
 }
 

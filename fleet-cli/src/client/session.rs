@@ -80,7 +80,7 @@ impl Client {
     /// Asks, and waits for the answer as long as the question deserves. A [`Reply::Error`] is an answer.
     pub async fn request(&self, request: &Request) -> Result<Reply, ClientError> {
         let timeout = match request {
-            Request::Unlock { .. } | Request::UnlockSigned { .. } => UNLOCK_TIMEOUT,
+            Request::Unlock { .. } | Request::UnlockSigned { .. } | Request::OrderOpen { .. } => UNLOCK_TIMEOUT,
             Request::Backup {} => BACKUP_TIMEOUT,
             Request::CabinetAdd { .. }
             | Request::CabinetReplace { .. }
@@ -119,6 +119,9 @@ impl Client {
             | Request::PolicyShow {}
             | Request::PolicyPut { .. }
             | Request::PolicyPreview { .. }
+            | Request::SiteSet { .. }
+            | Request::SiteShow { .. }
+            | Request::SiteList { .. }
             | Request::Challenge { .. }
             | Request::FleetStatus { .. }
             | Request::Rows { .. } => REPLY_TIMEOUT,

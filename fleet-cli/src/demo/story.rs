@@ -258,7 +258,7 @@ impl Story {
             self.shop.ack(delivery).await?;
             if let Row::Notification(notification) = row {
                 self.notified = notification.n;
-                return Ok(notification);
+                return Ok(*notification);
             }
         }
     }

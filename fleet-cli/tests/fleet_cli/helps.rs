@@ -4,7 +4,9 @@ use std::process::Command;
 
 fn help(command: &[&str]) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_fleet")).args(command).arg("--help").env_remove("FLEET_AS").output();
-    String::from_utf8(output.unwrap().stdout).unwrap()
+    let output = output.unwrap();
+    assert!(output.status.success() && !output.stdout.is_empty(), "fleet {command:?}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
 }
 
 #[test]
@@ -43,6 +45,7 @@ fn helps_fit_80_columns_and_stay_as_they_are() {
         "order extend",
         "order resend",
         "order reissue",
+        "order open",
         "order move",
         "bundle put",
         "bundle show",
@@ -51,6 +54,10 @@ fn helps_fit_80_columns_and_stay_as_they_are() {
         "policy show",
         "policy preview",
         "policy put",
+        "site",
+        "site set",
+        "site show",
+        "site list",
         "unlock",
         "unlocks",
         "staff",

@@ -5,12 +5,9 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{CabinetId, Name, OrderId};
-use crate::messages::{Compartment, OrderKey};
+use crate::messages::{BUNDLE_ORDERS_MAX, Compartment, OrderKey};
 
 use super::{OrderState, Recipient, Rfc3339};
-
-/// Most orders of a bundle.
-pub const BUNDLE_ORDERS_MAX: usize = 64;
 
 /// Payload of `orders/bundle`: makes one credential for these orders, whose own codes die. Repeating it does nothing; the same
 /// id with other content is refused.
@@ -91,4 +88,9 @@ pub struct BundleDoor {
     pub place: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Rfc3339>,
+    /// The same by the clock on the wall of the door's site, and the IANA name of its zone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until_local: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
 }

@@ -12,17 +12,18 @@ mod order;
 mod policy;
 mod quota;
 mod request;
+mod site;
 mod status;
 mod time;
 
-pub use bundle::{BUNDLE_ORDERS_MAX, BundleDetail, BundleDoor, BundleNamed, BundleOrders, BundlePut, BundledOrder};
+pub use bundle::{BundleDetail, BundleDoor, BundleNamed, BundleOrders, BundlePut, BundledOrder};
 pub use content::{CBOR_TYPE, JSON_TYPE, as_json};
 pub use health::{AlarmSeen, CabinetHealth, FleetStatus};
 pub use identity::{CertificateDetail, CertificateId, IdentityDetail, IdentityPage, RevocationDetail, Scope};
 pub use keys::{ChallengeIssued, ChallengeText, HexBytes, KeysetHolders, KeysetKept, KeysetKey, KeysetList};
 pub use order::{
     AttributeFlags, ClosedAs, ContentHash, HOLD_MINUTES_MAX, HoldMinutes, OrderCancel, OrderContent, OrderExtend,
-    OrderMove, OrderNamed, OrderPut, OrderQuarantine, OrderUpdate, PHONE_MAX, Recipient,
+    OrderMove, OrderNamed, OrderOpen, OrderPut, OrderQuarantine, OrderUpdate, PHONE_MAX, Recipient,
 };
 pub use policy::{
     Grace, MINUTES_MAX, Minutes, Percent, Policies, Policy, PolicyChange, PolicyDetail, PolicyError, REMINDERS_MAX,
@@ -32,6 +33,9 @@ pub use request::{
     AvailabilityPage, BackupMade, BadgeIssued, BreakGlassShown, CabinetDetail, CabinetSummary, CompartmentDetail,
     EnrolmentOffer, Intervened, OrderDetail, OrderSummary, Reply, ReplyError, Request, RequestErrorCode, StaffDetail,
     StaffIssued, StatusPage, UnlockPage, UnlockRecord, UnlockResult, UnlockRight, WipeDetail,
+};
+pub use site::{
+    CLOSED_MAX, ClosedDates, LocalDate, OpeningHours, SPANS_MAX, SiteDetail, SiteError, SitePage, Span, ZoneName,
 };
 pub use status::{
     Availability, FreeCompartments, LiveCompartment, LiveEvent, LivePresence, LiveTelemetry, Notification,

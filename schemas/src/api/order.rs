@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cbor_code;
 use crate::ids::{CabinetId, OrderId, SiteId};
-use crate::messages::{Attributes, Category, DepositKind, Size};
+use crate::messages::{Attributes, Category, DepositKind, PresenceToken, Size};
 
 use super::Rfc3339;
 
@@ -63,6 +63,10 @@ fn ready_by_default() -> bool {
     true
 }
 
+fn is_false(word: &bool) -> bool {
+    !word
+}
+
 /// Payload of `orders/put`: creates an order, or repeats it. The same id with other content is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -89,6 +93,9 @@ pub struct OrderPut {
     /// Who puts it in. Left out: staff do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deposit: Option<DepositKind>,
+    /// Restricted goods: its code opens only when staff at the cabinet release it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub staff_release: bool,
 }
 
 /// Longest that a compartment is held for an order: a week.
@@ -227,6 +234,15 @@ pub struct OrderNamed {
 pub struct OrderQuarantine {
     pub order: OrderId,
     pub reason: String,
+}
+
+/// Payload of `orders/open`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OrderOpen {
+    pub order: OrderId,
+    /// What the screen shows to the person who stands there.
+    pub token: PresenceToken,
 }
 
 cbor_code! {

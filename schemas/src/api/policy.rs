@@ -100,6 +100,13 @@ pub struct Policy {
     pub pauses: bool,
     /// A cabinet that does not know the time refuses the code.
     pub needs_time: bool,
+    /// A window that would end while the site is closed, or within its first hour of opening, ends when that opening ends. Left
+    /// out: yes, but for food, which goes off whatever the hours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends_when_open: Option<bool>,
+    /// A reminder that would come while the site is closed comes when it opens, if the window does not end before. Left out: no.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reminds_when_open: Option<bool>,
 }
 
 /// Why policies are not taken. Names the category and the field.
@@ -115,6 +122,8 @@ pub enum PolicyError {
     RemindersOutOfOrder(Category),
     #[error("food: pauses is true, but food goes off while a cabinet is down")]
     FoodPauses,
+    #[error("food: ends_when_open is true, but food goes off while a site is closed")]
+    FoodWaits,
 }
 
 impl Policy {
@@ -135,6 +144,9 @@ impl Policy {
         }
         if category == Category::Food && self.pauses {
             return Err(PolicyError::FoodPauses);
+        }
+        if category == Category::Food && self.ends_when_open == Some(true) {
+            return Err(PolicyError::FoodWaits);
         }
         Ok(())
     }
@@ -164,6 +176,17 @@ impl Policies {
         }
     }
 
+    /// The same with nothing left out that stands for a default.
+    pub fn filled(mut self) -> Self {
+        let Self { retail, food, laundry, pharmacy, repair, courier } = &mut self;
+        food.ends_when_open.get_or_insert(false);
+        for rules in [retail, food, laundry, pharmacy, repair, courier] {
+            rules.ends_when_open.get_or_insert(true);
+            rules.reminds_when_open.get_or_insert(false);
+        }
+        self
+    }
+
     /// What a parser of single fields cannot see.
     pub fn check(&self) -> Result<(), PolicyError> {
         Category::ALL.iter().try_for_each(|category| self.of(*category).check(*category))
@@ -181,6 +204,8 @@ impl Default for Policies {
             longest_minutes: Minutes::days(longest),
             pauses: true,
             needs_time: false,
+            ends_when_open: Some(true),
+            reminds_when_open: Some(false),
         };
         Self {
             retail: lasting(3, 30),
@@ -191,6 +216,7 @@ impl Default for Policies {
                 longest_minutes: Minutes(240),
                 pauses: false,
                 needs_time: true,
+                ends_when_open: Some(false),
                 ..lasting(1, 1)
             },
             laundry: lasting(7, 60),
@@ -262,10 +288,26 @@ mod tests {
             (|all| all.retail.reminders_percent = (1..=6).map(Percent).collect(), "retail: reminders"),
             (|all| all.repair.reminders_percent = vec![Percent(50), Percent(50)], "repair: reminders"),
             (|all| all.food.pauses = true, "food: pauses"),
+            (|all| all.food.ends_when_open = Some(true), "food: ends_when_open"),
         ] {
             let error = changed(change);
             assert!(error.starts_with(named), "{error}");
         }
+    }
+
+    #[test]
+    fn policies_of_a_time_before_opening_hours_say_what_the_defaults_say() {
+        let mut older = Policies::default();
+        let Policies { retail, food, laundry, pharmacy, repair, courier } = &mut older;
+        for rules in [retail, food, laundry, pharmacy, repair, courier] {
+            (rules.ends_when_open, rules.reminds_when_open) = (None, None);
+        }
+        let json = serde_json::to_string(&older).unwrap();
+        assert!(!json.contains("when_open"));
+        assert_eq!(serde_json::from_str::<Policies>(&json).unwrap().filled(), Policies::default());
+        let mut never = Policies::default();
+        never.retail.ends_when_open = Some(false);
+        assert_eq!(never.clone().filled(), never);
     }
 
     #[test]

@@ -6,14 +6,15 @@ use crate::cbor_code;
 use crate::enrolment::SecretHash;
 use crate::ids::{CabinetId, Identity, Name, Role, SiteId};
 use crate::messages::{
-    CommandId, Compartment, DoorState, Instance, Occupancy, OrderKey, RefusalReason, Size, UnlockOutcome,
+    CommandId, Compartment, DoorState, Instance, Occupancy, OrderKey, PresenceToken, RefusalReason, Size, UnlockOutcome,
 };
 use crate::topics::Stream;
 
 use super::{
-    AttributeFlags, Availability, BundleDetail, BundlePut, ChallengeIssued, ClosedAs, ContentHash, FleetStatus,
-    HexBytes, IdentityDetail, IdentityPage, KeysetList, OrderContent, OrderPut, OrderState, Policies, PolicyChange,
-    PolicyDetail, QuotaDetail, QuotaOverrides, Rfc3339, Scope, Status,
+    AttributeFlags, Availability, BundleDetail, BundlePut, ChallengeIssued, ClosedAs, ClosedDates, ContentHash,
+    FleetStatus, HexBytes, IdentityDetail, IdentityPage, KeysetList, OpeningHours, OrderContent, OrderPut, OrderState,
+    Policies, PolicyChange, PolicyDetail, QuotaDetail, QuotaOverrides, Rfc3339, Scope, SiteDetail, SitePage, Status,
+    ZoneName,
 };
 
 /// What is asked, by `op`.
@@ -103,6 +104,9 @@ pub enum Request {
         closed_as: ClosedAs,
         reason: String,
     },
+    /// Opens the door of a stored order for whoever stands at the screen and has read its token.
+    #[serde(rename = "order.open")]
+    OrderOpen { order: OrderKey, token: PresenceToken },
     /// Gives a stored order more time; its code stays.
     #[serde(rename = "order.extend")]
     OrderExtend { order: OrderKey, until: Rfc3339 },
@@ -190,6 +194,28 @@ pub enum Request {
     /// Operator: which stored orders would change with these.
     #[serde(rename = "policy.preview")]
     PolicyPreview { policies: Box<Policies> },
+    /// Operator: the time zone of a site where a cabinet stands, and when people get in there. What is left out stays; a site
+    /// that nobody has set has the zone UTC and is always open. For orders that are stored from now on.
+    #[serde(rename = "site.set")]
+    SiteSet {
+        site: SiteId,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        zone: Option<ZoneName>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        hours: Option<OpeningHours>,
+        /// All of them: an empty list for none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        closed: Option<ClosedDates>,
+    },
+    #[serde(rename = "site.show")]
+    SiteShow { site: SiteId },
+    /// Sites where cabinets stand. A page at a time.
+    #[serde(rename = "site.list")]
+    SiteList {
+        /// Only those behind this one: the last one of the page before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<SiteId>,
+    },
     /// How the fleet and its cabinets are. A page of cabinets at a time.
     #[serde(rename = "fleet.status")]
     FleetStatus {
@@ -316,6 +342,9 @@ pub struct OrderSummary {
     /// The end of its window.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Rfc3339>,
+    /// The same by the clock on the wall where its cabinet stands, if the zone of that site is set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until_local: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -366,6 +395,8 @@ cbor_code! {
         3 => Nobody = "nobody",
         /// Somebody who came in by a break-glass code; `by` is who was shown it.
         4 => BreakGlass = "break_glass",
+        /// The token of the screen, which the integration or the person in `by` has passed on.
+        20 => App = "app",
     }
 }
 
@@ -514,5 +545,7 @@ pub enum Reply {
     Quota(QuotaDetail),
     Policy(Box<PolicyDetail>),
     PolicyPreview(Vec<PolicyChange>),
+    Site(Box<SiteDetail>),
+    Sites(SitePage),
     Status(Box<FleetStatus>),
 }

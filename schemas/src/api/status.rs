@@ -37,6 +37,25 @@ impl OrderState {
         matches!(self, Self::Recalled | Self::Quarantined)
     }
 
+    /// Nobody has begun to put it in.
+    pub fn is_to_be_loaded(self) -> bool {
+        match self {
+            Self::Created | Self::Ready | Self::Reserved => true,
+            Self::Loading
+            | Self::Stored
+            | Self::Collecting
+            | Self::Collected
+            | Self::CollectedUnconfirmed
+            | Self::Cancelled
+            | Self::Rejected
+            | Self::Retrieved
+            | Self::Recalled
+            | Self::Disputed
+            | Self::Overdue
+            | Self::Quarantined => false,
+        }
+    }
+
     /// Nothing moves it any more, but for a recipient who says that a collected order was not there.
     pub fn is_final(self) -> bool {
         match self {
@@ -77,6 +96,16 @@ cbor_code! {
         36 => UnknownSite = "unknown_site",
         /// A customer leaves it for the business: nobody collects it.
         37 => NotCollected = "not_collected",
+        /// The fleet or the cabinet opens nothing by the screen's token.
+        40 => NotEnabled = "not_enabled",
+        /// The token is not on the cabinet's screen, not any more, or was used.
+        41 => NoSuchToken = "no_such_token",
+        /// Nothing was sent: an opening is never kept for later.
+        42 => CabinetOffline = "cabinet_offline",
+        /// The order is in no compartment.
+        43 => NotInside = "not_inside",
+        /// The cabinet took it, or may have, and the door was not seen open.
+        44 => NotOpened = "not_opened",
     }
 }
 
@@ -151,6 +180,12 @@ pub struct Notification {
     /// The end of the order's window; with `deposit_code` that of the code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Rfc3339>,
+    /// The same by the clock on the wall of the site, `2026-11-25 20:00 CET`, and the IANA name of its zone. Both are left out
+    /// where the zone of the site is not set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until_local: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
     /// Staff began it at the cabinet; no backend has announced it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub walk_in: bool,

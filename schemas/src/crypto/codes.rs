@@ -13,6 +13,12 @@ const PASSES: u32 = 2;
 
 pub const DIGITS_MIN: u8 = 6;
 pub const DIGITS_MAX: u8 = 12;
+/// Letters of typed codes. Without vowels and Y, so that no code is a word; without Q, which begins a scanned token and is read
+/// for an O. What is left is told apart on a screen, on paper and by ear, and as no digit stands beside them, a B is never an 8.
+pub const LETTERS: &[u8; 19] = b"BCDFGHJKLMNPRSTVWXZ";
+/// Five letters are more than six digits, ten more than twelve.
+pub const LETTERS_MIN: u8 = 5;
+pub const LETTERS_MAX: u8 = 10;
 /// Digits of a break-glass code: 83 bits, as many as nobody guesses, so that it needs neither stretching nor a lockout.
 pub const BREAK_GLASS_DIGITS: u8 = 25;
 /// Random bytes of a scanned token.
@@ -46,16 +52,21 @@ impl std::fmt::Debug for Secret {
 
 /// What was typed or scanned cannot be a code of any kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("neither {DIGITS_MIN} to {DIGITS_MAX} digits nor {BREAK_GLASS_DIGITS}, and no scanned token")]
+#[error(
+    "neither {DIGITS_MIN} to {DIGITS_MAX} digits nor {BREAK_GLASS_DIGITS}, nor {LETTERS_MIN} to {LETTERS_MAX} letters of a \
+     code, and no scanned token"
+)]
 pub struct NotASecret;
 
 impl Secret {
-    /// Reads what the keypad or a scanner delivers. Spaces and dashes between digits are passed over.
+    /// Reads what the keypad or a scanner delivers. Spaces and dashes are passed over, and small letters are capitals: what it
+    /// looks like is what it is tried as.
     pub fn parse(input: &str) -> Result<Self, NotASecret> {
         if input.len() > 64 {
             return Err(NotASecret);
         }
-        let text: Zeroizing<String> = Zeroizing::new(input.chars().filter(|c| !matches!(c, ' ' | '-')).collect());
+        let kept = input.chars().filter(|c| !matches!(c, ' ' | '-')).map(|c| c.to_ascii_uppercase());
+        let text: Zeroizing<String> = Zeroizing::new(kept.collect());
         if text.starts_with(TOKEN_PREFIX) {
             let bytes = data_encoding::BASE32_NOPAD.decode(&text.as_bytes()[1..]).map(Zeroizing::new);
             return match bytes {
@@ -65,20 +76,32 @@ impl Secret {
                 Ok(_) | Err(_) => Err(NotASecret),
             };
         }
-        if !text.bytes().all(|b| b.is_ascii_digit()) {
-            return Err(NotASecret);
-        }
-        let kind = u8::try_from(text.len()).ok().and_then(kind_of_digits).ok_or(NotASecret)?;
-        Ok(Self { kind, text: text.to_string() })
+        let length = u8::try_from(text.len()).map_err(|_| NotASecret)?;
+        let kind = if text.bytes().all(|b| b.is_ascii_digit()) {
+            kind_of_digits(length)
+        } else {
+            kind_of_letters(length).filter(|_| text.bytes().all(|b| LETTERS.contains(&b)))
+        };
+        Ok(Self { kind: kind.ok_or(NotASecret)?, text: text.to_string() })
     }
 
-    /// A code of `digits` digits from random bytes: uniform, because whole blocks that would favour a digit are
-    /// skipped. `None` for a number of digits that no code has, and when the bytes run out (never with 16 bytes a digit).
+    /// A code of `digits` digits from random bytes: uniform, because bytes that would favour a digit are skipped. `None` for a
+    /// number of digits that no code has, and when the bytes run out (never with 16 bytes a digit).
     pub fn digits_from(random: &[u8], digits: u8) -> Option<Self> {
-        let kind = kind_of_digits(digits)?;
-        let text: String =
-            random.iter().filter(|b| **b < 250).map(|b| char::from(b'0' + b % 10)).take(digits.into()).collect();
-        (text.len() == usize::from(digits)).then_some(Self { kind, text })
+        Self::drawn(kind_of_digits(digits)?, b"0123456789", random, digits)
+    }
+
+    /// The same of letters.
+    pub fn letters_from(random: &[u8], letters: u8) -> Option<Self> {
+        Self::drawn(kind_of_letters(letters)?, LETTERS, random, letters)
+    }
+
+    fn drawn(kind: CredentialKind, alphabet: &[u8], random: &[u8], length: u8) -> Option<Self> {
+        let fair = 256 - 256 % alphabet.len();
+        let places = random.iter().map(|byte| usize::from(*byte)).filter(|place| *place < fair);
+        let symbols = places.filter_map(|place| alphabet.get(place % alphabet.len()));
+        let text: String = symbols.map(|symbol| char::from(*symbol)).take(length.into()).collect();
+        (text.len() == usize::from(length)).then_some(Self { kind, text })
     }
 
     pub fn token_from(random: &[u8; TOKEN_BYTES]) -> Self {
@@ -95,7 +118,7 @@ impl Secret {
         &self.text
     }
 
-    /// What the book holds for this secret. Digits cost one Argon2id evaluation, a token one HMAC.
+    /// What the book holds for this secret. What is typed costs one Argon2id evaluation, a token one HMAC.
     pub fn verifier(&self, salt: &Salt, pepper: &Pepper) -> Verifier {
         self.verifier_in(&mut Workspace::default(), salt, pepper)
     }
@@ -103,7 +126,9 @@ impl Secret {
     /// The same in memory that is used again.
     pub fn verifier_in(&self, workspace: &mut Workspace, salt: &Salt, pepper: &Pepper) -> Verifier {
         match self.kind {
-            CredentialKind::Digits => stretched(workspace, self.text.as_bytes(), salt, pepper),
+            CredentialKind::Digits | CredentialKind::Letters => {
+                stretched(workspace, self.text.as_bytes(), salt, pepper)
+            }
             CredentialKind::Qr => {
                 let mut mac = keyed(&pepper.0);
                 mac.update(b"locker-fleet/1 qr");
@@ -122,6 +147,10 @@ fn kind_of_digits(digits: u8) -> Option<CredentialKind> {
         BREAK_GLASS_DIGITS => Some(CredentialKind::Qr),
         _ => None,
     }
+}
+
+fn kind_of_letters(letters: u8) -> Option<CredentialKind> {
+    (LETTERS_MIN..=LETTERS_MAX).contains(&letters).then_some(CredentialKind::Letters)
 }
 
 /// The 7 MiB of one Argon2id evaluation, for whoever does many: an allocator may keep each block that it is given back.
@@ -156,13 +185,21 @@ pub fn at_rest(device_key: &[u8; 32], verifier: &Verifier) -> [u8; 32] {
 
 /// Fewest digits with which guessing opens any door of a cabinet with a yearly chance of at most `bound`, when it
 /// holds `codes` live codes and takes `wrong_a_day` wrong ones a day. `None` where [`DIGITS_MAX`] is too few.
+///
+/// Codes of letters beside them cost nothing: a guess is of one form, and one lockout counts both.
 pub fn digits_for(codes: u32, wrong_a_day: u32, bound: f64) -> Option<u8> {
-    (DIGITS_MIN..=DIGITS_MAX).find(|digits| yearly_chance(codes, wrong_a_day, *digits) <= bound)
+    (DIGITS_MIN..=DIGITS_MAX).find(|digits| yearly_chance(codes, wrong_a_day, 10, *digits) <= bound)
 }
 
-/// Chance that a year of guessing at the allowed rate hits one of `codes` live codes.
-pub fn yearly_chance(codes: u32, wrong_a_day: u32, digits: u8) -> f64 {
-    let hit = f64::from(codes) / 10f64.powi(i32::from(digits));
+/// The same of letters: fewer for the same bound.
+pub fn letters_for(codes: u32, wrong_a_day: u32, bound: f64) -> Option<u8> {
+    (LETTERS_MIN..=LETTERS_MAX).find(|letters| yearly_chance(codes, wrong_a_day, LETTERS.len(), *letters) <= bound)
+}
+
+/// Chance that a year of guessing at the allowed rate hits one of `codes` live codes of `length` symbols.
+fn yearly_chance(codes: u32, wrong_a_day: u32, symbols: usize, length: u8) -> f64 {
+    let all = (0..length).fold(1.0, |all, _| all * f64::from(u32::try_from(symbols).unwrap_or(u32::MAX)));
+    let hit = f64::from(codes) / all;
     let guesses = f64::from(wrong_a_day) * 365.25;
     1.0 - (1.0 - hit.min(1.0)).powf(guesses)
 }
@@ -178,6 +215,33 @@ mod tests {
         assert_eq!(Secret::parse(token.reveal()).unwrap(), token);
         for bad in ["", "12345", "1234567890123", "1234567a", "Q", "QAAAA", "é2345678", &"1".repeat(65)] {
             assert!(Secret::parse(bad).is_err(), "{bad:?} was taken");
+        }
+    }
+
+    #[test]
+    fn letters_are_read_in_any_case_and_mixed_ones_are_no_code() {
+        let code = Secret::parse("bcd-fgh j").unwrap();
+        assert_eq!((code.kind(), code.reveal()), (CredentialKind::Letters, "BCDFGHJ"));
+        assert_eq!(Secret::parse("BCDFGHJ").unwrap(), code);
+        assert_eq!(format!("{code:?}"), "Secret(letters)");
+        for bad in ["BCDF", "BCDFGHJKLMN", "BCDFGH7", "BCDAFGH", "BCDYFGH", "BCDQFGH", "BCDFGHÄ", "BCDFGH_"] {
+            assert!(Secret::parse(bad).is_err(), "{bad:?} was taken");
+        }
+        let token = Secret::token_from(&[5; 16]);
+        assert_eq!(Secret::parse(&token.reveal().to_lowercase()).unwrap(), token);
+    }
+
+    #[test]
+    fn letters_are_uniform_over_the_bytes_that_count() {
+        let mut seen = std::collections::BTreeMap::new();
+        for byte in 0..=255 {
+            if let Some(secret) = Secret::letters_from(&[byte; 5], 5) {
+                *seen.entry(secret.reveal().as_bytes()[0]).or_insert(0) += 1;
+            }
+        }
+        assert_eq!(seen, LETTERS.iter().map(|letter| (*letter, 13)).collect());
+        for letters in [0, 4, 11] {
+            assert!(Secret::letters_from(&[7; 256], letters).is_none(), "{letters}");
         }
     }
 
@@ -217,6 +281,15 @@ mod tests {
         assert_eq!(digits_for(1, 20, 0.01), Some(6));
         assert_eq!(digits_for(1_000, 20, 0.01), Some(9));
         assert!(digits_for(u32::MAX, u32::MAX, 1e-9).is_none());
+    }
+
+    #[test]
+    fn the_same_budget_takes_fewer_letters() {
+        assert_eq!(letters_for(100, 20, 0.01), Some(7));
+        assert_eq!(letters_for(1, 20, 0.01), Some(5));
+        assert_eq!(letters_for(1_000, 20, 0.01), Some(7));
+        assert_eq!(letters_for(10_000, 20, 0.01), Some(8));
+        assert!(letters_for(u32::MAX, u32::MAX, 1e-9).is_none());
     }
 
     #[test]

@@ -7,8 +7,8 @@ use crate::ids::Name;
 use crate::{cbor_code, cbor_map, cbor_union};
 
 use super::{
-    Attributes, Category, Challenge, Compartment, CredentialId, DepositKind, Epoch, FleetMillis, OrderKey, Size,
-    Verifier,
+    Attributes, Category, Challenge, Compartment, CredentialId, DepositKind, Epoch, FleetMillis, OpenOrder, OrderKey,
+    Size, Verifier,
 };
 
 cbor_code! {
@@ -17,6 +17,18 @@ cbor_code! {
         0 => Digits = "digits",
         /// At least 80 random bits, scanned or typed in full: not stretched, not counted.
         1 => Qr = "qr",
+        /// Typed letters of an alphabet that makes no words (crypto::codes): stretched and counted as digits are.
+        2 => Letters = "letters",
+    }
+}
+
+impl CredentialKind {
+    /// It can be guessed at the screen: it is stretched, and the lockout counts it.
+    pub fn is_typed(self) -> bool {
+        match self {
+            Self::Digits | Self::Letters => true,
+            Self::Qr => false,
+        }
     }
 }
 
@@ -55,6 +67,9 @@ cbor_map! {
     pub struct DropOrder { 1 => order: OrderKey }
 }
 
+/// Most orders of one credential.
+pub const BUNDLE_ORDERS_MAX: usize = 64;
+
 cbor_map! {
     /// Until when a credential of several orders opens one of them, and whether it does so without the time.
     #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,6 +99,18 @@ cbor_map! {
         /// With a bundle: a right for each of its orders, instead of `expires` and `needs_time`, which say what holds for all
         /// of them. What its holder leaves inside stays there for the next time.
         11 opt => rights: Option<Vec<BundleRight>>,
+    }
+}
+
+cbor_map! {
+    /// A credential that does not open some of its orders alone: staff who stand there have to release each of these.
+    ///
+    /// A change of its own, and no credential with a mark: an agent that passes over a mark would open them.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct PutGuarded {
+        1 => credential: PutCredential,
+        /// Those of its orders that staff release.
+        2 => guarded: Vec<OrderKey>,
     }
 }
 
@@ -150,6 +177,8 @@ cbor_map! {
         1 => code_digits: u8,
         /// The one in force; without it there is none.
         2 opt => break_glass: Option<BreakGlass>,
+        /// Letters of a pickup code, where new ones are of letters. Left out: they are of digits.
+        3 opt => code_letters: Option<u8>,
     }
 }
 
@@ -164,6 +193,7 @@ cbor_union! {
         6 => DropStaff(DropStaff),
         7 => Rules(Rules),
         22 => PutDeposit(PutDeposit),
+        23 => PutGuarded(PutGuarded),
     }
 }
 
@@ -207,5 +237,6 @@ cbor_union! {
     pub enum CodesMessage {
         1 => Book(Book),
         2 => Time(FleetTime),
+        20 => Open(OpenOrder),
     }
 }

@@ -47,6 +47,12 @@ cbor_map! {
     pub struct ActorNobody {}
 }
 
+cbor_map! {
+    /// `id`: of the command that carried the token of the screen.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct ActorApp { 1 => id: CommandId, 2 => requester: String }
+}
+
 cbor_union! {
     /// By whose right a door was asked to open.
     #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +61,7 @@ cbor_union! {
         2 => Credential(ActorCredential),
         3 => Staff(ActorStaff),
         4 => Nobody(ActorNobody),
+        20 => App(ActorApp),
     }
 }
 
@@ -95,6 +102,12 @@ cbor_code! {
         17 => OutOfScope = "out_of_scope",
         /// Somebody wants to put an order in, and nothing that fits is free.
         30 => NoFittingCompartment = "no_fitting_compartment",
+        /// This cabinet opens nothing by its screen's token.
+        40 => NotEnabled = "not_enabled",
+        /// It is not on the screen, not any more, or was used.
+        41 => NoSuchToken = "no_such_token",
+        /// Too many wrong ones: nothing is opened by a token for a time.
+        42 => TooOften = "too_often",
     }
 }
 
@@ -165,6 +178,8 @@ facts! {
     /// Five wrong codes. Until when, by the boot clock of the stamp; how many wrong ones today.
     TypingLocked { 1 => until_boot_millis: u64, 2 => wrong_today: u32 }
     StaffLoggedIn { 1 => staff: Name }
+    /// Too many commands with a token that was not on the screen. Until when none is taken, by the boot clock of the stamp.
+    AppClosed { 1 => until_boot_millis: u64, 2 => wrong: u32 }
     /// Somebody came in by the break-glass code. `begun`: how often by this one; more than once only where a power cut ended
     /// the time before.
     BreakGlassUsed { 1 => id: CredentialId, 2 => begun: u32 }
@@ -231,6 +246,8 @@ facts! {
         2 opt => compartment: Option<Compartment>,
         3 => credential: CredentialId,
     }
+    /// Staff let whoever has shown the credential of this order open its door, once. It is being opened.
+    Released { 1 => order: OrderKey, 2 => compartment: Compartment, 3 => credential: CredentialId, 4 => staff: Name }
     /// What the cabinet held is gone. The last event of its life.
     Wiped {
         /// A COSE_Sign1 of the cabinet's own key: a [`Receipt`](super::Receipt).
@@ -276,5 +293,7 @@ cbor_union! {
         30 => WalkIn(WalkIn),
         31 => WalkInDropped(WalkInDropped),
         32 => Reported(Reported),
+        40 => AppClosed(AppClosed),
+        33 => Released(Released),
     }
 }

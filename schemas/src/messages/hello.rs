@@ -51,5 +51,7 @@ cbor_map! {
         12 opt => pepper: Option<PepperOffer>,
         /// Commands that are journalled and have no outcome yet.
         13 => open_commands: Vec<CommandId>,
+        /// True: its screen shows tokens, and an order is opened by one ([`OpenOrder`](super::OpenOrder)).
+        20 opt => app: Option<bool>,
     }
 }

@@ -1,5 +1,6 @@
 //! What a cabinet and the fleet say to each other in CBOR. `schemas/cabinet.cddl` is the same as a grammar.
 
+mod app;
 mod book;
 mod command;
 mod delegation;
@@ -11,9 +12,11 @@ mod keyset;
 mod receipt;
 mod telemetry;
 
+pub use app::{NotAToken, OpenOrder, PresenceToken};
 pub use book::{
-    BREAK_GLASS_NAME, Book, BookChange, BreakGlass, BundleRight, CodesMessage, CredentialKind, DropCredential,
-    DropOrder, DropStaff, EventMark, FleetTime, PutCredential, PutDeposit, PutOrder, PutStaff, Rules, TakeBack,
+    BREAK_GLASS_NAME, BUNDLE_ORDERS_MAX, Book, BookChange, BreakGlass, BundleRight, CodesMessage, CredentialKind,
+    DropCredential, DropOrder, DropStaff, EventMark, FleetTime, PutCredential, PutDeposit, PutGuarded, PutOrder,
+    PutStaff, Rules, TakeBack,
 };
 pub use command::{Action, COMMAND_AGE_MAX_MILLIS, Command, ConfigAction, ConfigCommand, Expect, Unlock, Wipe};
 pub use delegation::{
@@ -25,12 +28,12 @@ pub use domain::{
 };
 pub use down::{Ask, CodesEnvelope, ConfigEnvelope, Down, KeysetUpdate, PersonalCommand, Signed, Welcome};
 pub use event::{
-    Actor, ActorCommand, ActorCredential, ActorNobody, ActorStaff, AuditRequired, Audited, BoardHealth, BookApplied,
-    BookRefused, BreakGlassUsed, Cleaning, Collected, CommandRefused, CredentialRefused, Deposited, Depositing,
-    DoorClosed, DoorFault, DoorForced, DoorHeldOpen, DoorOpened, EmergencyOpened, Event, Fact, Finding, HeldStage,
-    KeysetApplied, KeysetRefused, LoadAborted, Loading, NotTaken, RefusalReason, Reported, Retrieved, StaffLoggedIn,
-    Started, Stored, StoredBy, Swapped, TypingLocked, UnlockDone, UnlockOutcome, Uplink, WalkIn, WalkInDropped, Wiped,
-    WrongDoor,
+    Actor, ActorApp, ActorCommand, ActorCredential, ActorNobody, ActorStaff, AppClosed, AuditRequired, Audited,
+    BoardHealth, BookApplied, BookRefused, BreakGlassUsed, Cleaning, Collected, CommandRefused, CredentialRefused,
+    Deposited, Depositing, DoorClosed, DoorFault, DoorForced, DoorHeldOpen, DoorOpened, EmergencyOpened, Event, Fact,
+    Finding, HeldStage, KeysetApplied, KeysetRefused, LoadAborted, Loading, NotTaken, RefusalReason, Released,
+    Reported, Retrieved, StaffLoggedIn, Started, Stored, StoredBy, Swapped, TypingLocked, UnlockDone, UnlockOutcome,
+    Uplink, WalkIn, WalkInDropped, Wiped, WrongDoor,
 };
 pub use hello::{CompartmentInfo, Hello, PepperOffer};
 pub use keyset::{KEYS_MAX, Key, KeyId, KeyPurpose, Keyset, KeysetError, Roots};

@@ -89,6 +89,7 @@ fn hello() -> Hello {
         .into(),
         pepper: Some(PepperOffer { version: 1, salt: SALT, sealed: Blob(vec![0xd8; 3]) }),
         open_commands: vec![COMMAND],
+        app: None,
     }
 }
 
@@ -119,6 +120,7 @@ fn uplinks() -> Vec<Example> {
     let uplink = Uplink { challenge: CHALLENGE, epoch: EPOCH, n: 300, record: Blob(cbor::encode(&record)) };
     vec![
         Example::new("hello", &hello()),
+        Example::new("hello/with-tokens", &Hello { app: Some(true), ..hello() }),
         Example::new("hello/new-cabinet", &empty),
         Example::new("uplink", &uplink),
         Example::new("challenge", &CHALLENGE),
@@ -202,6 +204,8 @@ fn signed() -> Vec<Example> {
         Example::new("codes-message/book-with-a-bundle", &book(8, 7, vec![bundle_credential().into()])),
         Example::new("codes-message/book-with-deposits", &book(8, 7, deposits())),
         Example::new("codes-message/book-with-break-glass", &book(6, 5, rules_with_break_glass())),
+        Example::new("codes-message/book-with-a-guarded-credential", &book(9, 8, guarded_credential())),
+        Example::new("codes-message/book-with-codes-of-letters", &book(8, 7, codes_of_letters())),
         Example::new("codes-message/staff-book", &book(6, 5, vec![put_staff(Some(NOW), Some(VERIFIER)).into()])),
         Example::new("codes-message/empty-book", &book(1, 0, vec![])),
         Example::new(
@@ -214,6 +218,18 @@ fn signed() -> Vec<Example> {
                 challenge: CHALLENGE,
                 now: NOW,
                 mark: Some(EventMark { epoch: EPOCH, high_water: 7 }),
+            }),
+        ),
+        Example::new(
+            "codes-message/open",
+            &CodesMessage::from(OpenOrder {
+                id: COMMAND,
+                challenge: CHALLENGE,
+                issued: NOW,
+                order: order(),
+                compartment: compartment(12),
+                token: "KXQ7-M2PD".parse().unwrap(),
+                requester: "integration:acme:shop".into(),
             }),
         ),
         Example::new("keyset", &keyset),
@@ -258,7 +274,7 @@ fn book_changes() -> Vec<BookChange> {
         DropCredential { id: CREDENTIAL }.into(),
         put_staff(None, None).into(),
         DropStaff { name: staff() }.into(),
-        Rules { code_digits: 8, break_glass: None }.into(),
+        Rules { code_digits: 8, break_glass: None, code_letters: None }.into(),
     ]
 }
 
@@ -329,7 +345,21 @@ fn deposits() -> Vec<BookChange> {
 
 fn rules_with_break_glass() -> Vec<BookChange> {
     let glass = BreakGlass { id: CREDENTIAL, verifier: Verifier([0x0c; 32]), pepper: 1 };
-    vec![Rules { code_digits: 8, break_glass: Some(glass) }.into()]
+    vec![Rules { code_digits: 8, break_glass: Some(glass), code_letters: None }.into()]
+}
+
+fn guarded_credential() -> Vec<BookChange> {
+    let credential = bundle_credential();
+    let guarded = vec![credential.orders[1].clone()];
+    vec![PutGuarded { credential, guarded }.into()]
+}
+
+fn codes_of_letters() -> Vec<BookChange> {
+    let (kind, verifier) = (CredentialKind::Letters, VERIFIER);
+    let deposit =
+        PutDeposit { id: CREDENTIAL, kind, verifier, order: order(), generation: 1, expires: None, pepper: 1 };
+    let pickup = PutCredential { kind, verifier, rights: None, orders: vec![order()], ..bundle_credential() };
+    vec![Rules { code_digits: 8, break_glass: None, code_letters: Some(7) }.into(), pickup.into(), deposit.into()]
 }
 
 fn stamp() -> Stamp {
@@ -450,6 +480,23 @@ fn events() -> Vec<Example> {
         fact(
             "event/walk-in-dropped",
             WalkInDropped { order: OrderKey::walk_in("A17-0123456789".parse().unwrap()), staff: staff() }.into(),
+        ),
+        fact("event/app-closed", AppClosed { until_boot_millis: 86_700_000, wrong: 5 }.into()),
+        fact(
+            "event/door-opened-by-app",
+            DoorOpened {
+                compartment: c,
+                by: ActorApp { id: COMMAND, requester: "integration:acme:shop".into() }.into(),
+            }
+            .into(),
+        ),
+        fact(
+            "event/command-refused-for-its-token",
+            CommandRefused { id: Some(COMMAND), reason: RefusalReason::NoSuchToken }.into(),
+        ),
+        fact(
+            "event/released",
+            Released { order: order(), compartment: c, credential: CREDENTIAL, staff: staff() }.into(),
         ),
         fact("event/reported", Reported { order: order(), compartment: Some(c), credential: CREDENTIAL }.into()),
         fact(

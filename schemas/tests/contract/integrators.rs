@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use schemas::api::{
     Availability, BundleNamed, BundlePut, ClosedAs, LiveEvent, LivePresence, LiveTelemetry, Notification,
-    NotificationKind, OrderCancel, OrderExtend, OrderMove, OrderNamed, OrderPut, OrderQuarantine, OrderState,
-    OrderUpdate, RejectReason, Reply, Request, RequestErrorCode, Status, UnlockRight,
+    NotificationKind, OrderCancel, OrderExtend, OrderMove, OrderNamed, OrderOpen, OrderPut, OrderQuarantine,
+    OrderState, OrderUpdate, RejectReason, Reply, Request, RequestErrorCode, Status, UnlockRight,
 };
 use schemas::api::{JSON_MAX, parse};
 use schemas::ids::{Identity, Role};
@@ -38,7 +38,8 @@ fn rewrite<T: Serialize + DeserializeOwned>(value: &Value) -> Result<Value, Stri
     Ok(serde_json::to_value(read).unwrap())
 }
 
-const PAYLOADS: [Payload; 17] = [
+const PAYLOADS: [Payload; 18] = [
+    Payload { message: "orderOpen", schema: "OrderOpen", read_by_fleet: true, rewrite: rewrite::<OrderOpen> },
     Payload { message: "orderPut", schema: "OrderPut", read_by_fleet: true, rewrite: rewrite::<OrderPut> },
     Payload { message: "orderCancel", schema: "OrderCancel", read_by_fleet: true, rewrite: rewrite::<OrderCancel> },
     Payload { message: "orderExtend", schema: "OrderExtend", read_by_fleet: true, rewrite: rewrite::<OrderExtend> },
@@ -277,6 +278,7 @@ fn topics() -> BTreeMap<String, Topic> {
         ("orderUnbundle".into(), change(OrderChange::Unbundle)),
         ("orderChange".into(), change(OrderChange::Content)),
         ("orderQuarantine".into(), change(OrderChange::Quarantine)),
+        ("orderOpen".into(), change(OrderChange::Open)),
         ("status".into(), stream(Stream::Status)),
         ("notifications".into(), stream(Stream::Notifications)),
         ("request".into(), Topic::Request { who: who() }),

@@ -104,7 +104,7 @@ impl People {
             if let Row::Notification(notification) = self.next_row().await?
                 && notification.order.as_str() == id
             {
-                return Ok(notification);
+                return Ok(*notification);
             }
         }
     }

@@ -117,6 +117,7 @@ impl Filled {
                 Ok(Secrets { items: made.collect() }.into())
             }
             SignerRequest::SignCommand(_)
+            | SignerRequest::SignOpen(_)
             | SignerRequest::MakeSealed(_)
             | SignerRequest::Reveal(_)
             | SignerRequest::IssueCertificate(_)
@@ -255,5 +256,6 @@ fn hello(n: u32) -> anyhow::Result<Hello> {
         compartments: (0..LOADED + FREE).map(info).collect::<anyhow::Result<_>>()?,
         pepper: Some(PepperOffer { version: 1, salt: Salt(instance), sealed: Blob(vec![3; SEALED]) }),
         open_commands: Vec::new(),
+        app: None,
     })
 }

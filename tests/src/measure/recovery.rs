@@ -122,6 +122,7 @@ fn hello(n: u64) -> anyhow::Result<Hello> {
         compartments: (1..=10).map(info).collect::<Option<_>>().context("a compartment number")?,
         pepper: None,
         open_commands: Vec::new(),
+        app: None,
     })
 }
 

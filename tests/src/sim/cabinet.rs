@@ -191,6 +191,7 @@ impl World {
             boot: cabinet.boot,
             machine: cabinet.machine,
             telemetry_every_millis: 60_000,
+            app_token: false,
             receipt: None,
         }
     }
@@ -358,6 +359,10 @@ impl World {
                     Cause::Nobody("a session of nobody")
                 }
             }
+            Input::Release { session, order } if self.cabs[cab].session == Some(*session) => {
+                Cause::Release(order.clone())
+            }
+            Input::Release { .. } => Cause::Nobody("a session of nobody"),
             Input::Look { session, .. } | Input::Swap { session, .. } | Input::OpenAll { session }
                 if self.cabs[cab].session == Some(*session) =>
             {
@@ -460,7 +465,7 @@ impl World {
 
     /// A typed code was compared with the book.
     fn see_typed(&mut self, cab: Cab, effects: &[Effect], of: &Origin) {
-        let typed = |number: &u64| self.cabs[cab].entries.get(number).is_some_and(|entry| entry.digits);
+        let typed = |number: &u64| self.cabs[cab].entries.get(number).is_some_and(|entry| entry.typed);
         let Some(number) = of.derived.filter(typed) else { return };
         for effect in effects {
             if let Effect::EntryResult { entry, result } = effect
@@ -717,6 +722,7 @@ fn kind_of(input: &Input) -> &'static str {
         Input::Door { .. } => "door",
         Input::PulseResult { .. } => "pulse result",
         Input::Board { .. } => "board",
+        Input::Release { .. } => "release",
         Input::Undo { .. } => "undo",
         Input::Swap { .. } => "swap",
         Input::ConfirmSwap { .. } => "confirm swap",

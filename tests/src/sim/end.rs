@@ -57,6 +57,8 @@ impl World {
         self.settle();
         self.drivers_do_not_come();
         self.settle();
+        self.codes_are_made_anew();
+        self.settle();
         for _ in 0..4 {
             self.staff_finish();
         }

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use fleet_core::signing::{SignerReply, SignerRequest};
-use fleet_core::{Config, EVENTS, Effect, FleetCore, Input, Moment, ORDERS, STREAM, render_row, stream_key};
-use schemas::api::{Notification, NotificationKind, Reply, Status};
+use fleet_core::{CodeForm, Config, EVENTS, Effect, FleetCore, Input, Moment, ORDERS, STREAM, render_row, stream_key};
+use schemas::api::{Notification, NotificationKind, Reply, Rfc3339, Status};
 use schemas::cbor_map;
 use schemas::ids::{Identity, Name};
 use schemas::messages::{Compartment, Down, OrderKey};
@@ -107,7 +107,9 @@ impl World {
         self.fleet.run += 1;
         self.fleet.time.read(self.now);
         self.ledger.misled |= self.fleet.time.is_misled();
-        match FleetCore::open(Config { break_glass: false, ..Config::default() }, &self.fleet.store) {
+        // The setting is changed with each start; what is out keeps its form.
+        let code_form = if self.fleet.run.is_multiple_of(2) { CodeForm::Letters } else { CodeForm::Digits };
+        match FleetCore::open(Config { break_glass: false, code_form, ..Config::default() }, &self.fleet.store) {
             Ok(core) => self.fleet.core = Some(core),
             Err(error) => return self.see(Seen::Opened(Err(format!("the fleet's store does not open: {error:?}")))),
         }
@@ -338,7 +340,8 @@ impl World {
                         self.coverage.count("rejections", reason.as_str());
                     }
                     self.ledger.grown(integration.clone(), stream, status.n);
-                    self.see(Seen::StatusWritten { integration, status });
+                    let cab = status.cabinet.as_ref().and_then(|cabinet| self.cab_of(cabinet));
+                    self.see(Seen::StatusWritten { integration, status, cab });
                 }
             }
             Stream::Notifications => {
@@ -578,6 +581,22 @@ impl World {
     pub(super) fn unbundle(&mut self, which: usize) {
         let Some(integration) = self.bundles.get(which).cloned() else { return };
         self.change_orders(integration, OrderChange::Unbundle, format!(r#"{{"bundle":"R{which}"}}"#));
+    }
+
+    /// What a backend may want of one order. More time: an hour more than there is by the clock.
+    pub(super) fn wish(&mut self, order: &OrderKey, change: OrderChange) {
+        let until = Rfc3339(self.fleet.time.says(self.now).saturating_add(3_600_000));
+        let id = &order.order;
+        let payload = match change {
+            OrderChange::Extend => format!(r#"{{"order":"{id}","until":"{until}"}}"#),
+            OrderChange::Move => {
+                let to = self.ledger.orders.get(order).map_or(0, |truth| (truth.at() + 1) % CABS);
+                format!(r#"{{"order":"{id}","to":"{}"}}"#, self.name_of(to))
+            }
+            OrderChange::Quarantine => format!(r#"{{"order":"{id}","reason":"a spoilt smell"}}"#),
+            _ => format!(r#"{{"order":"{id}"}}"#),
+        };
+        self.change_orders(order.integration.clone(), change, payload);
     }
 
     fn change_orders(&mut self, integration: Name, change: OrderChange, payload: String) {

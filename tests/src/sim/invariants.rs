@@ -1,12 +1,13 @@
 //! What must hold whatever happens: each invariant is one function over the fact just seen and everything before it.
 
-use cabinet_core::{EntryRefusal, EntryResult};
+use cabinet_core::{EntryRefusal, EntryResult, RELEASE_MILLIS};
 use schemas::api::OrderState;
 use schemas::messages::{
     Action, BootId, COMMAND_AGE_MAX_MILLIS, Category, Command, CommandId, Event, Expect, Fact, OrderKey,
 };
 
 use super::ledger::{At, Cab, Cause, Content, Guesses, Ledger, Seen, moves};
+use super::people::is_restricted;
 use super::store::contains;
 
 /// A person's right waits for the bus at most this long.
@@ -73,6 +74,8 @@ fn invariant_no_door_without_authority(ledger: &Ledger, seen: &Seen) -> Verdict 
                 Cause::Entry { orders, .. } => {
                     let inside = content.is_some_and(|order| orders.contains(order));
                     ensure(inside, || format!("a code of {orders:?} opens door {at} with {content:?}"))?;
+                    let alone = content.is_some_and(|order| !is_restricted(order));
+                    ensure(alone, || format!("a code opens door {at} with {content:?}, which staff have to release"))?;
                     // The doors of a bundle open one after another.
                     let most = PERSON_MILLIS + 1_000 * orders.len() as u64;
                     ensure(waits <= most, || format!("an entry that may wait {waits} ms"))
@@ -80,6 +83,18 @@ fn invariant_no_door_without_authority(ledger: &Ledger, seen: &Seen) -> Verdict 
                 Cause::Staff(order) => {
                     ensure(content == Some(order), || format!("staff asked for {order}, door {at} has {content:?}"))?;
                     ensure(waits <= PERSON_MILLIS, || format!("a wish of staff that may wait {waits} ms"))
+                }
+                Cause::Release(order) => {
+                    let shown = ledger
+                        .shown
+                        .get(&(*cab, order.clone()))
+                        .is_some_and(|shown| shown.0 == *boot && boot_millis.saturating_sub(shown.1) <= RELEASE_MILLIS);
+                    ensure(content == Some(order) && is_restricted(order) && shown, || {
+                        format!(
+                            "staff release {order} of cabinet {cab}, door {at} has {content:?}, code shown: {shown}"
+                        )
+                    })?;
+                    ensure(waits <= PERSON_MILLIS, || format!("a release that may wait {waits} ms"))
                 }
                 Cause::Deposit(order) => {
                     let held = ledger.contents.get(&(*cab, *at));
@@ -229,19 +244,24 @@ fn invariant_no_compartment_with_two_orders(ledger: &Ledger, seen: &Seen) -> Ver
     ensure(held.is_none_or(|held| held == order), || {
         format!("{order} goes to {at} of cabinet {cab}, where {held:?} is")
     })?;
-    let elsewhere = ledger.contents.iter().find(|(other, held)| **other != (*cab, at) && held.order() == order);
+    // A cabinet that has not heard that an order is to go elsewhere may be loading it, too. Nobody can put it into both.
+    let two_books = ledger.is_beyond_knowing(order) || ledger.orders.get(order).is_some_and(|truth| truth.moved);
+    let counts = |other: &At| *other != (*cab, at) && (other.0 == *cab || !two_books);
+    let elsewhere = ledger.contents.iter().find(|(other, held)| counts(other) && held.order() == order);
     ensure(elsewhere.is_none(), || format!("{order} is in {at} and in {elsewhere:?}"))
 }
 
 fn invariant_fleet_puts_one_order_in_a_compartment(ledger: &Ledger, seen: &Seen) -> Verdict {
-    let Seen::StatusWritten { integration, status } = seen else { return Ok(()) };
+    let Seen::StatusWritten { integration, status, cab } = seen else { return Ok(()) };
     let Some(compartment) = status.compartment.filter(|_| moves(status) && inside(status.state)) else { return Ok(()) };
     let key = OrderKey { integration: integration.clone(), order: status.order.clone() };
-    let Some(mine) = ledger.orders.get(&key) else { return Ok(()) };
+    if !ledger.orders.contains_key(&key) || ledger.is_beyond_knowing(&key) {
+        return Ok(());
+    }
     let other = ledger.orders.iter().find(|(other, order)| {
         **other != key
             && !ledger.is_beyond_knowing(other)
-            && order.cab == mine.cab
+            && Some(order.at()) == *cab
             && order.told.compartment == Some(compartment)
             && order.told.state.is_some_and(inside)
     });
@@ -285,7 +305,7 @@ fn invariant_collected_once(ledger: &Ledger, seen: &Seen) -> Verdict {
 
 /// A cabinet that has lost what it knew may have handed an order out twice: its facts win.
 fn invariant_collection_told_once(ledger: &Ledger, seen: &Seen) -> Verdict {
-    let Seen::StatusWritten { integration, status } = seen else { return Ok(()) };
+    let Seen::StatusWritten { integration, status, .. } = seen else { return Ok(()) };
     if !matches!(status.state, OrderState::Collected | OrderState::CollectedUnconfirmed) || !moves(status) {
         return Ok(());
     }
@@ -313,10 +333,12 @@ fn invariant_notification_only_after_stored_and_book_held(ledger: &Ledger, seen:
     let Some(truth) = ledger.orders.get(order) else { return Err(format!("a code for {order}, which nobody put")) };
     ensure(truth.told.was_stored, || format!("a code for {order}, which was never stored"))?;
     // With each end of a bundle an order gets another code.
-    let first = !once || truth.told.notified == 0 || truth.bundle.is_some();
+    let first = !once || truth.told.notified == 0 || truth.bundle.is_some() || truth.renewed;
     ensure(first, || format!("a second message with the code of {order}"))?;
     let held = ledger.applied.get(cab).copied().unwrap_or(0);
-    ensure(first_book.is_some_and(|first| first <= held), || {
+    // A restored fleet sends the code once more that it has sent before; its cabinet holds it since then.
+    let again = first_book.is_none() && truth.renewed && truth.told.notified > 0;
+    ensure(again || first_book.is_some_and(|first| first <= held), || {
         format!("the code of {order} is in book {first_book:?}, the cabinet has {held}")
     })
 }
@@ -339,7 +361,7 @@ fn deposit_code_only_with_book_held_and_before_stored(
 /// Rows are numbered from 1; a consumer gets each in order, and the same again until it acknowledges.
 fn invariant_rows_in_order_without_gaps(ledger: &Ledger, seen: &Seen) -> Verdict {
     match seen {
-        Seen::StatusWritten { integration, status } => {
+        Seen::StatusWritten { integration, status, .. } => {
             let last = ledger.statuses.get(integration);
             ensure(ledger.may_be_next(integration, status.n), || {
                 format!("status row {} of {integration} after {last:?}", status.n)
@@ -403,7 +425,7 @@ fn invariant_early_tick_is_empty(_: &Ledger, seen: &Seen) -> Verdict {
 
 /// Who has the code of a stored order gets in, with and without a network.
 fn invariant_code_works_offline(ledger: &Ledger, seen: &Seen) -> Verdict {
-    let Seen::Answered { cab, order, digits, busy, held: known, result } = seen else { return Ok(()) };
+    let Seen::Answered { cab, order, typed, busy, held: known, result } = seen else { return Ok(()) };
     let Some(truth) = ledger.orders.get(order) else { return Ok(()) };
     let expires = matches!(truth.category, Category::Food | Category::Pharmacy);
     let held =
@@ -414,8 +436,9 @@ fn invariant_code_works_offline(ledger: &Ledger, seen: &Seen) -> Verdict {
     }
     let fine = match result {
         EntryResult::Opening { compartments } => compartments == &[*compartment],
+        EntryResult::ReleaseNeeded => is_restricted(order),
         // Whether wrong codes explain it is judged by `guess_budget_holds`.
-        EntryResult::Locked { .. } | EntryResult::SecondPartNeeded => *digits,
+        EntryResult::Locked { .. } | EntryResult::SecondPartNeeded => *typed,
         EntryResult::Refused(EntryRefusal::Busy) => *busy,
         EntryResult::Refused(EntryRefusal::OutOfService) => ledger.wrong_doors.contains(&(*cab, *compartment)),
         EntryResult::Refused(_) | EntryResult::StaffSession { .. } | EntryResult::Depositing { .. } => false,

@@ -6,7 +6,8 @@ use cabinet_core::EntryResult;
 use schemas::api::{OrderState, Status};
 use schemas::ids::Name;
 use schemas::messages::{
-    BootId, Category, Challenge, Command, CommandId, Compartment, Epoch, Event, Fact, Finding, OrderKey, UnlockOutcome,
+    BootId, Category, Challenge, Command, CommandId, Compartment, Epoch, Event, Fact, Finding, Loading, OrderKey,
+    Stored, UnlockOutcome,
 };
 use schemas::topics::Stream;
 
@@ -24,6 +25,8 @@ pub(super) enum Cause {
     Entry { entry: u64, orders: Vec<OrderKey> },
     /// Staff with a session pressed "load" or "take back".
     Staff(OrderKey),
+    /// Staff with a session let the holder of this order's code in.
+    Release(OrderKey),
     /// A deposit code of this order was entered, or whoever has entered it pressed something.
     Deposit(OrderKey),
     /// Staff with a session want to look inside.
@@ -127,6 +130,8 @@ pub(super) enum Seen {
     StatusWritten {
         integration: Name,
         status: Status,
+        /// Where it says that the order is.
+        cab: Option<Cab>,
     },
     OrderRemoved {
         order: OrderKey,
@@ -160,7 +165,7 @@ pub(super) enum Seen {
     Answered {
         cab: Cab,
         order: OrderKey,
-        digits: bool,
+        typed: bool,
         busy: bool,
         /// The book in force at the cabinet holds the code, as far as anybody can know.
         held: bool,
@@ -271,6 +276,7 @@ impl Content {
 
 #[derive(Debug, Clone)]
 pub(super) struct OrderTruth {
+    /// For which cabinet its backend has put it.
     pub(super) cab: Cab,
     pub(super) category: Category,
     /// The backend has asked to cancel it.
@@ -287,6 +293,10 @@ pub(super) struct OrderTruth {
     pub(super) astray: bool,
     /// Its cabinet was put back and counted a fact of it with a number that the fleet had heard before.
     pub(super) unheard: bool,
+    /// It may have got another code by itself: one was asked for, it was in quarantine, or staff have undone its loading.
+    pub(super) renewed: bool,
+    /// It was to go to another cabinet: for a while two of them may have it in their books.
+    pub(super) moved: bool,
     /// With which others its backend has ever asked for one credential.
     pub(super) bundle: Option<Vec<OrderKey>>,
     /// How often it was put in by a deposit code.
@@ -299,12 +309,21 @@ pub(super) struct OrderTruth {
     pub(super) told: Told,
 }
 
+impl OrderTruth {
+    /// At which cabinet it is, or is to be.
+    pub(super) fn at(&self) -> Cab {
+        self.told.cab.unwrap_or(self.cab)
+    }
+}
+
 /// What the fleet has said of an order. A restored fleet may say it again.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Told {
     /// Its put was acknowledged.
     pub(super) accepted: bool,
     pub(super) state: Option<OrderState>,
+    /// Where it is, or is to go.
+    pub(super) cab: Option<Cab>,
     pub(super) compartment: Option<Compartment>,
     pub(super) was_stored: bool,
     pub(super) collected: u32,
@@ -368,6 +387,8 @@ pub(super) struct Ledger {
     pub(super) challenges: BTreeMap<(Cab, Challenge), u64>,
     pub(super) uses: Vec<Use>,
     pub(super) pulses: BTreeMap<(Cab, BootId, u64), Ordered>,
+    /// In which run of a cabinet, and when by its boot clock, the right code of an order was entered there last.
+    pub(super) shown: BTreeMap<(Cab, OrderKey), (BootId, u64)>,
     /// The newest use of a door.
     pub(super) last_use: BTreeMap<At, usize>,
     /// Events of the store that a cabinet has now, and of former epochs.
@@ -424,11 +445,14 @@ impl Ledger {
                 self.challenges.entry((cab, challenge)).or_insert(boot_millis);
             }
             Seen::PulseOrdered { cab, boot, pulse, at, not_after, cause, .. } => {
-                if let Cause::Entry { orders, .. } = &cause {
-                    for order in orders {
-                        if let Some(order) = self.orders.get_mut(order) {
-                            order.opened = true;
-                        }
+                let opened = match &cause {
+                    Cause::Entry { orders, .. } => orders.as_slice(),
+                    Cause::Release(order) => std::slice::from_ref(order),
+                    _ => &[],
+                };
+                for order in opened {
+                    if let Some(order) = self.orders.get_mut(order) {
+                        order.opened = true;
                     }
                 }
                 if let (Cause::Staff(order), Some(Content::Stored(held))) = (&cause, self.contents.get(&(cab, at)))
@@ -472,7 +496,7 @@ impl Ledger {
                     order.told.accepted = true;
                 }
             }
-            Seen::StatusWritten { integration, status } => self.told(integration, &status),
+            Seen::StatusWritten { integration, status, cab } => self.told(integration, &status, cab),
             Seen::DepositCodeWritten { .. } => {}
             Seen::NotificationWritten { order, .. } => {
                 if let Some(order) = self.orders.get_mut(&order) {
@@ -561,7 +585,10 @@ impl Ledger {
     /// The fleet knows what it knew at the backup, and goes on behind a leap of its numbers.
     pub(super) fn fleet_put_back(&mut self, mut part: FleetPart) {
         for (order, truth) in &mut self.orders {
+            let before = truth.at();
             truth.told = part.told.remove(order).unwrap_or_default();
+            // It looks for the order where it was put (ARCHITECTURE.md, Known limits).
+            truth.astray |= truth.at() != before;
         }
         self.stored = part.stored;
         self.lose_former_epochs();
@@ -638,7 +665,7 @@ impl Ledger {
             }
         }
         for (order, truth) in &self.orders {
-            if truth.cab == cab {
+            if truth.at() == cab {
                 match part.collected.get(order) {
                     Some(count) => self.collected.insert(order.clone(), *count),
                     None => self.collected.remove(order),
@@ -734,7 +761,7 @@ impl Ledger {
                 (Some((command.id, command.challenge)), Vec::new())
             }
             Cause::Entry { orders, .. } => (None, orders),
-            Cause::Staff(order) | Cause::Deposit(order) => (None, vec![order]),
+            Cause::Staff(order) | Cause::Release(order) | Cause::Deposit(order) => (None, vec![order]),
             Cause::Look | Cause::Nobody(_) => (None, Vec::new()),
         };
         self.uses.push(Use { command, orders, looks, boot, pulses: 0, offered: None, over: false });
@@ -742,6 +769,13 @@ impl Ledger {
     }
 
     fn believe(&mut self, cab: Cab, fact: &Fact) {
+        if let Fact::Loading(Loading { order, .. }) | Fact::Stored(Stored { order, .. }) = fact {
+            let elsewhere = self.contents.iter().any(|((of, _), held)| *of != cab && held.order() == order);
+            if let Some(truth) = self.orders.get_mut(order) {
+                // It was to go elsewhere. Staff load it where they are, and may not be the only ones.
+                truth.astray |= elsewhere || truth.at() != cab;
+            }
+        }
         match fact {
             Fact::Loading(load) => {
                 self.contents.insert((cab, load.compartment), Content::Loading(load.order.clone()));
@@ -815,16 +849,18 @@ impl Ledger {
             | Fact::WalkIn(_)
             | Fact::WalkInDropped(_)
             | Fact::Reported(_)
+            | Fact::AppClosed(_)
+            | Fact::Released(_)
             | Fact::Swapped(_) => {}
         }
     }
 
-    fn told(&mut self, integration: Name, status: &Status) {
+    fn told(&mut self, integration: Name, status: &Status, cab: Option<Cab>) {
         self.statuses.insert(integration.clone(), (status.n, false));
         let key = OrderKey { integration, order: status.order.clone() };
         let Some(order) = self.orders.get_mut(&key).filter(|_| moves(status)) else { return };
         let order = &mut order.told;
-        order.state = Some(status.state);
+        (order.state, order.cab) = (Some(status.state), cab);
         order.compartment = status.compartment;
         order.was_stored |= status.state == OrderState::Stored;
         let collected = matches!(status.state, OrderState::Collected | OrderState::CollectedUnconfirmed);
@@ -834,7 +870,7 @@ impl Ledger {
 
 /// Whether a row tells a state of the order, and not only that a wish was not done.
 pub(super) fn moves(status: &Status) -> bool {
-    status.cabinet.is_some() && status.reason != Some(schemas::api::RejectReason::TooLate)
+    status.cabinet.is_some() && (status.reason.is_none() || status.state == OrderState::Rejected)
 }
 
 /// The order whose place a fact changes.

@@ -40,6 +40,8 @@ pub(super) fn of_fact(fact: &Fact) -> &'static str {
         Fact::Depositing(_) => "Depositing",
         Fact::Deposited(_) => "Deposited",
         Fact::Reported(_) => "Reported",
+        Fact::AppClosed(_) => "AppClosed",
+        Fact::Released(_) => "Released",
     }
 }
 
@@ -50,6 +52,7 @@ pub(super) fn of_result(result: &EntryResult) -> &'static str {
         EntryResult::Locked { .. } => "Locked",
         EntryResult::StaffSession { .. } => "StaffSession",
         EntryResult::SecondPartNeeded => "SecondPartNeeded",
+        EntryResult::ReleaseNeeded => "ReleaseNeeded",
         EntryResult::Refused(EntryRefusal::Wrong) => "Wrong",
         EntryResult::Refused(EntryRefusal::Busy) => "Busy",
         EntryResult::Refused(EntryRefusal::Used) => "Used",
@@ -81,6 +84,7 @@ pub(super) fn of_staff_refusal(refusal: StaffRefusal) -> &'static str {
         StaffRefusal::UnknownCompartment => "UnknownCompartment",
         StaffRefusal::AlreadyHere => "AlreadyHere",
         StaffRefusal::Over => "Over",
+        StaffRefusal::NobodyAsks => "NobodyAsks",
         StaffRefusal::NotJustStored => "NotJustStored",
         StaffRefusal::NoFittingCompartment => "NoFittingCompartment",
         StaffRefusal::Busy => "Busy",
@@ -129,4 +133,6 @@ pub(super) const FACTS: &[&str] = &[
     "Depositing",
     "Deposited",
     "Reported",
+    "AppClosed",
+    "Released",
 ];

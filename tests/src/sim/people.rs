@@ -4,6 +4,7 @@ use cabinet_core::{DepositWish, Input, SessionId};
 use schemas::api::OrderState;
 use schemas::crypto::codes::Secret;
 use schemas::messages::{Category, Compartment, OrderKey};
+use schemas::topics::OrderChange;
 
 use super::ledger::{Cab, Content, OrderTruth, Told};
 use super::schedule::Pace;
@@ -34,6 +35,7 @@ impl World {
         let (what, act): (&'static str, fn(&mut Self, Cab)) = match self.dice.below(24) {
             0..=2 => ("backend puts", |world, _| world.backend_puts()),
             3 if self.now % 2 == 1 => ("backend bundles", |world, _| world.backend_bundles()),
+            3 if self.now % 4 == 2 => ("an order is held back", |world, _| world.holds_back()),
             3 => ("backend cancels", |world, _| world.backend_cancels()),
             4..=8 => ("staff act", Self::staff_acts),
             9..=14 => ("customer comes", |world, _| world.customer_comes()),
@@ -53,7 +55,13 @@ impl World {
                 world.cabs[cab].stuck.insert(at, until);
             }),
             20 => ("staff err", Self::staff_errs),
+            21 if self.now % 4 == 2 => ("backend moves", |world, _| world.backend_moves()),
+            21 if self.now % 2 == 1 => ("backend has a wish", |world, _| world.backend_wishes()),
             21 => ("backend errs", |world, _| world.backend_errs()),
+            22 if self.now % 2 == 1 => ("somebody misses an order", |world, cab| {
+                let at = (world.now % 4 == 1).then(|| world.some_door(cab));
+                world.misses(cab, at);
+            }),
             22 => ("operator errs", Self::operator_errs),
             19 => ("a tick comes early", |world, cab| {
                 world.tick_cabinet_early(cab);
@@ -100,6 +108,8 @@ impl World {
                 retrieved: false,
                 opened: false,
                 released: false,
+                renewed: false,
+                moved: false,
                 astray: false,
                 unheard: false,
                 deposited: 0,
@@ -121,9 +131,10 @@ impl World {
         let Some(truth) = self.ledger.orders.get(order) else { return };
         let size = if order.order.as_str().ends_with(['3', '6']) { "M" } else { "S" };
         let (cabinet, category) = (self.name_of(truth.cab), truth.category);
+        let restricted = if is_restricted(order) { r#","staff_release":true"# } else { "" };
         let deposit = if is_brought(order) { r#","deposit":"courier""# } else { "" };
         let payload = format!(
-            r#"{{"order":"{}","cabinet":"{cabinet}","size":"{size}","category":"{category}","ready":{ready}{deposit}}}"#,
+            r#"{{"order":"{}","cabinet":"{cabinet}","size":"{size}","category":"{category}","ready":{ready}{deposit}{restricted}}}"#,
             order.order
         );
         self.tell(|| format!("backend puts {order}"));
@@ -173,6 +184,84 @@ impl World {
         self.bundle(members);
     }
 
+    fn some_stored(&mut self) -> Option<OrderKey> {
+        let inside = |truth: &OrderTruth| matches!(truth.told.state, Some(OrderState::Stored | OrderState::Overdue));
+        let orders = self.ledger.orders.iter().filter(|(_, truth)| inside(truth));
+        let orders: Vec<OrderKey> = orders.map(|(order, _)| order.clone()).collect();
+        self.dice.pick(&orders).cloned()
+    }
+
+    /// Mostly for an order that is inside: more time, its code once more, or another one.
+    fn backend_wishes(&mut self) {
+        let orders: Vec<OrderKey> = self.ledger.orders.keys().cloned().collect();
+        let any = self.dice.pick(&orders).cloned();
+        let order = if self.dice.one_in(4) { any } else { self.some_stored() };
+        let Some(order) = order.filter(|_| self.fleet.is_up()) else { return };
+        if let Some(truth) = self.ledger.orders.get_mut(&order) {
+            truth.renewed = true;
+        }
+        let change = match self.dice.below(4) {
+            0 => OrderChange::Extend,
+            1 => OrderChange::Resend,
+            _ => OrderChange::Reissue,
+        };
+        self.tell(|| format!("backend wants {} of {order}", change.as_str()));
+        self.wish(&order, change);
+    }
+
+    /// Mostly what nobody has loaded yet.
+    fn backend_moves(&mut self) {
+        let to_load = |truth: &OrderTruth| truth.told.state.is_some_and(OrderState::is_to_be_loaded);
+        let waiting = self.ledger.orders.iter().filter(|(_, truth)| to_load(truth));
+        let waiting: Vec<OrderKey> = waiting.map(|(order, _)| order.clone()).collect();
+        let any = self.some_stored();
+        let order = self.dice.pick(&waiting).cloned().filter(|_| self.now % 16 != 2).or(any);
+        let Some(order) = order.filter(|_| self.fleet.is_up()) else { return };
+        if let Some(truth) = self.ledger.orders.get_mut(&order) {
+            (truth.renewed, truth.moved) = (true, true);
+        }
+        self.tell(|| format!("backend wants {order} at another cabinet"));
+        self.wish(&order, OrderChange::Move);
+    }
+
+    /// An order is not to be handed out for now, or is again.
+    fn holds_back(&mut self) {
+        let held = |truth: &OrderTruth| truth.told.state == Some(OrderState::Quarantined);
+        let held: Vec<OrderKey> =
+            self.ledger.orders.iter().filter(|(_, truth)| held(truth)).map(|(order, _)| order.clone()).collect();
+        if let Some(order) = self.dice.pick(&held).cloned()
+            && self.dice.one_in(2)
+        {
+            return self.hands_out_again(&order);
+        }
+        let Some(order) = self.some_stored().filter(|_| self.fleet.is_up()) else { return };
+        if let Some(truth) = self.ledger.orders.get_mut(&order) {
+            truth.renewed = true;
+        }
+        self.tell(|| format!("{order} is held back"));
+        self.wish(&order, OrderChange::Quarantine);
+    }
+
+    fn hands_out_again(&mut self, order: &OrderKey) {
+        self.ask(format!(r#"{{"op":"order.release","order":"{order}","reason":"it is good"}}"#));
+    }
+
+    /// Nothing is held back any more. Which code is the newest of an order that had several a restored fleet may not know:
+    /// each gets one more.
+    pub(super) fn codes_are_made_anew(&mut self) {
+        let of = |world: &Self, state: fn(OrderState) -> bool| -> Vec<OrderKey> {
+            let renewed = |truth: &OrderTruth| truth.renewed && truth.told.state.is_some_and(state);
+            world.ledger.orders.iter().filter(|(_, truth)| renewed(truth)).map(|(order, _)| order.clone()).collect()
+        };
+        for order in of(self, |state| state == OrderState::Quarantined) {
+            self.hands_out_again(&order);
+        }
+        self.settle();
+        for order in of(self, |state| matches!(state, OrderState::Stored | OrderState::Overdue)) {
+            self.wish(&order, OrderChange::Reissue);
+        }
+    }
+
     /// Bundles are released; what a restored fleet does not know any more is given another code.
     pub(super) fn drivers_do_not_come(&mut self) {
         (0..self.bundles.len()).for_each(|which| self.unbundle(which));
@@ -191,6 +280,10 @@ impl World {
     /// Staff log in, load what waits, or take something back.
     pub(super) fn staff_acts(&mut self, cab: Cab) {
         let Some(session) = self.cabs[cab].session.filter(|_| self.rough) else { return self.log_in(cab) };
+        // Mistakes are noticed soon or not at all.
+        if self.now % 8 == 5 {
+            return self.staff_undo(cab);
+        }
         if self.dice.one_in(6) {
             let held: Vec<_> = self
                 .ledger
@@ -227,6 +320,28 @@ impl World {
             self.tell(|| format!("staff look into {compartment} of cabinet {cab}"));
             self.take_cabinet(cab, Input::Look { session, compartment }, None);
         }
+    }
+
+    /// What was loaded last was a mistake, and is taken out again.
+    fn staff_undo(&mut self, cab: Cab) {
+        let Some(session) = self.cabs[cab].session else { return self.log_in(cab) };
+        let stored = self.ledger.contents.iter().filter(|((of, _), held)| {
+            *of == cab && matches!(held, Content::Stored(order) if !self.ledger.is_beyond_knowing(order))
+        });
+        let stored: Vec<OrderKey> = stored.map(|(_, held)| held.order().clone()).collect();
+        for order in stored {
+            if let Some(truth) = self.ledger.orders.get_mut(&order) {
+                truth.renewed = true;
+            }
+            self.tell(|| format!("staff undo the loading of {order} at cabinet {cab}"));
+            self.take_cabinet(cab, Input::Undo { session, order }, None);
+        }
+    }
+
+    /// Somebody says that what was behind a door is not theirs, or that nothing was.
+    pub(super) fn misses(&mut self, cab: Cab, compartment: Option<Compartment>) {
+        self.tell(|| format!("somebody misses an order at {compartment:?} of cabinet {cab}"));
+        self.take_cabinet(cab, Input::Report { compartment }, None);
     }
 
     /// Somebody presses what makes no sense, or has no session.
@@ -297,6 +412,23 @@ impl World {
         }
     }
 
+    /// Staff come to somebody whose order they have to release, and most of them know the PIN already.
+    pub(super) fn staff_release(&mut self, cab: Cab) {
+        let Some(asked) = self.cabs[cab].core().map(|core| core.asked_releases()).filter(|asked| !asked.is_empty())
+        else {
+            return;
+        };
+        let Some(session) = self.cabs[cab].session else {
+            self.log_in(cab);
+            let wait = if self.rough { self.dice.between(2_000, 60_000) } else { 3_000 };
+            return self.later(wait, Happening::StaffRelease(cab));
+        };
+        for asked in asked {
+            self.tell(|| format!("staff release {} at cabinet {cab}", asked.order));
+            self.take_cabinet(cab, Input::Release { session, order: asked.order }, None);
+        }
+    }
+
     pub(super) fn log_in(&mut self, cab: Cab) {
         let Some(secret) = self.fleet.pin.as_ref().and_then(|pin| Secret::parse(pin).ok()) else { return };
         self.tell(|| format!("staff log in at cabinet {cab}"));
@@ -322,7 +454,7 @@ impl World {
         let wait = self.draw_wait(30_000, 900_000);
         self.later(wait, Happening::CourierComes { order: order.clone() });
         let Some(truth) = self.ledger.orders.get(order) else { return };
-        let (cab, codes) = (truth.cab, truth.deposit_codes.clone());
+        let (cab, codes) = (truth.at(), truth.deposit_codes.clone());
         if self.goods_are_somewhere(order) && !self.dice.one_in(8) {
             return;
         }
@@ -395,7 +527,8 @@ impl World {
 
     pub(super) fn collect(&mut self, order: &OrderKey, typed: bool, other_cabinet: bool) {
         let Some(truth) = self.ledger.orders.get(order) else { return };
-        let cab = if other_cabinet { (truth.cab + 1) % CABS } else { truth.cab };
+        let cab = if other_cabinet { (truth.at() + 1) % CABS } else { truth.at() };
+        let (bundle, renewed) = (truth.bundle.clone(), truth.renewed || truth.codes.len() > 1);
         // Whoever was told twice has two codes, and takes any; at the end that of the last word.
         let told = if self.rough { self.dice.pick(&truth.codes) } else { truth.codes.last() };
         let Some([code, qr]) = told else { return };
@@ -415,9 +548,9 @@ impl World {
             return;
         }
         self.tell(|| format!("customer of {order} at cabinet {cab} (typed: {typed})"));
-        let bundle = self.ledger.orders.get(order).and_then(|truth| truth.bundle.clone());
-        // Which of its two rights is good just now nobody outside can tell.
-        let right = (!other_cabinet && (bundle.is_none() || !self.rough)).then(|| (order.clone(), typed));
+        // Which of several rights is good just now nobody outside can tell.
+        let several = bundle.is_some() || renewed;
+        let right = (!other_cabinet && (!several || !self.rough)).then(|| (order.clone(), typed));
         let orders = bundle.unwrap_or_else(|| vec![order.clone()]);
         let entry = Entry { orders: orders.clone(), right, ..Entry::of(&secret, false) };
         self.enter(cab, secret, entry);
@@ -540,6 +673,9 @@ impl World {
                     self.tell(|| format!("{order} is taken out of {at} of cabinet {cab}"));
                     self.set_goods(cab, at, None);
                 }
+                if self.rough && self.now % 6 == 1 {
+                    self.misses(cab, Some(at));
+                }
             }
             Some(Attendant::Looker) | None => {}
         }
@@ -601,6 +737,11 @@ impl World {
         let view = self.cabs[cab].core().map(|core| core.view());
         view.is_some_and(|view| view.compartments.iter().any(|one| one.number == at && one.asks))
     }
+}
+
+/// Orders that staff have to release; always the same ones, too.
+pub(super) fn is_restricted(order: &OrderKey) -> bool {
+    order.order.as_str().ends_with('5')
 }
 
 /// Orders that couriers bring: always the same ones, so that no other draw of a schedule changes.

@@ -2,7 +2,7 @@
 
 use cabinet_core::{EntryResult, Input, ScreenNote};
 use schemas::crypto::codes::Secret;
-use schemas::messages::{CredentialKind, OrderKey, Verifier};
+use schemas::messages::{OrderKey, Verifier};
 
 use super::ledger::{Cab, Seen};
 use super::names;
@@ -20,7 +20,7 @@ pub(super) struct Entry {
     pub(super) busy: bool,
     pub(super) staff: bool,
     /// It was typed and not scanned.
-    pub(super) digits: bool,
+    pub(super) typed: bool,
     /// What the cabinet compares with its book, once it asks for it.
     pub(super) verifier: Option<Verifier>,
 }
@@ -28,8 +28,8 @@ pub(super) struct Entry {
 impl Entry {
     /// Of somebody who is not known to have a right to anything.
     pub(super) fn of(secret: &Secret, staff: bool) -> Self {
-        let digits = secret.kind() == CredentialKind::Digits;
-        Self { orders: Vec::new(), right: None, deposit: None, busy: false, staff, digits, verifier: None }
+        let typed = secret.kind().is_typed();
+        Self { orders: Vec::new(), right: None, deposit: None, busy: false, staff, typed, verifier: None }
     }
 }
 
@@ -65,7 +65,7 @@ impl World {
         if locked || result == EntryResult::SecondPartNeeded {
             self.see(Seen::TypingRefused { cab, now: self.now, locked });
         }
-        if let Some((order, digits)) = entry.right {
+        if let Some((order, typed)) = entry.right {
             // A door that is just being opened, or another entry that is checked, is a reason to wait.
             let attended =
                 self.ledger.contents.iter().find(|((of, _), content)| *of == cab && *content.order() == order);
@@ -74,7 +74,13 @@ impl World {
                 || door
                     .is_some_and(|at| self.cabs[cab].doors[&at].attendant.is_some() || self.cabs[cab].bus.pulses(at));
             let held = entry.verifier.is_none_or(|verifier| self.holds_code(cab, verifier));
-            self.see(Seen::Answered { cab, order, digits, busy, held, result: result.clone() });
+            self.see(Seen::Answered { cab, order, typed, busy, held, result: result.clone() });
+        }
+        if result == EntryResult::ReleaseNeeded || matches!(result, EntryResult::Opening { .. }) {
+            let shown = (self.cabs[cab].boot(), self.cabs[cab].boot_millis(self.now));
+            for order in entry.orders {
+                self.ledger.shown.insert((cab, order), shown);
+            }
         }
         if let (EntryResult::Depositing { session, compartment }, Some(order)) = (&result, entry.deposit) {
             self.cabs[cab].depositor = Some((*session, order.clone()));
@@ -112,6 +118,11 @@ impl World {
             }
             ScreenNote::CallStaff { .. } => self.coverage.count("screen", "call staff"),
             ScreenNote::Reported { .. } => {}
+            ScreenNote::AskRelease { .. } => {
+                self.coverage.count("screen", "asks for a release");
+                let wait = if self.rough { self.dice.between(1_000, 150_000) } else { 3_000 };
+                self.later(wait, Happening::StaffRelease(cab));
+            }
             ScreenNote::Loading { order, compartment, .. } => {
                 self.stand_at(cab, compartment, Attendant::Loader { order })
             }
@@ -151,6 +162,7 @@ impl World {
             ScreenNote::Opened { .. }
             | ScreenNote::Closed { .. }
             | ScreenNote::Beep { .. }
+            | ScreenNote::Released { .. }
             | ScreenNote::Audited { .. }
             | ScreenNote::OpeningAll { .. }
             | ScreenNote::Swapping { .. }

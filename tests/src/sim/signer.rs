@@ -10,7 +10,7 @@ use fleet_core::signing::{
 use p256::SecretKey;
 use p256::elliptic_curve::sec1::ToSec1Point as _;
 use schemas::cbor::{self, Blob};
-use schemas::crypto::codes::{NotASecret, Pepper, Secret, TOKEN_BYTES};
+use schemas::crypto::codes::{LETTERS, NotASecret, Pepper, Secret, TOKEN_BYTES};
 use schemas::crypto::envelope::{self, Scope, key_id, public_entry};
 use schemas::crypto::seal;
 use schemas::ids::{CabinetId, TenantId};
@@ -96,6 +96,9 @@ impl Signer {
                     if let BookChange::PutCredential(put) = change {
                         self.note_grant(&ask.cabinet, put, ask.book.version);
                     }
+                    if let BookChange::PutGuarded(put) = change {
+                        self.note_grant(&ask.cabinet, &put.credential, ask.book.version);
+                    }
                     if let BookChange::PutDeposit(put) = change {
                         let at = (ask.cabinet.clone(), put.order.clone());
                         self.deposit_books.entry(at).or_insert(ask.book.version);
@@ -106,6 +109,10 @@ impl Signer {
             }
             SignerRequest::SignTime(ask) => {
                 let payload = cbor::encode(&CodesMessage::Time(ask.time.clone()));
+                Envelope { envelope: self.signed(payload, &ask.cabinet, ask.instance, KeyPurpose::Codes) }.into()
+            }
+            SignerRequest::SignOpen(ask) => {
+                let payload = cbor::encode(&CodesMessage::Open(ask.open.clone()));
                 Envelope { envelope: self.signed(payload, &ask.cabinet, ask.instance, KeyPurpose::Codes) }.into()
             }
             SignerRequest::SignConfig(ask) => {
@@ -180,6 +187,11 @@ impl Signer {
     fn make(&mut self, kind: CredentialKind, digits: u8, dice: &mut Dice) -> Blob {
         let text = match kind {
             CredentialKind::Qr => Secret::token_from(&dice.bytes::<TOKEN_BYTES>()).reveal().to_owned(),
+            CredentialKind::Letters => {
+                let most = u64::try_from(LETTERS.len()).unwrap_or(1);
+                let letters = (0..digits).filter_map(|_| LETTERS.get(usize::try_from(dice.below(most)).ok()?));
+                letters.map(|letter| char::from(*letter)).collect()
+            }
             CredentialKind::Digits => {
                 (0..digits).map(|_| char::from(b'0' + u8::try_from(dice.below(10)).unwrap_or(0))).collect()
             }
@@ -203,7 +215,7 @@ fn keyset(tenant: &TenantId, [unlock, codes]: [&SigningKey; 2], pepper: &SecretK
 pub(super) fn derive(secret: &Secret, salt: &Salt, pepper: &Pepper) -> Verifier {
     match secret.kind() {
         CredentialKind::Qr => secret.verifier(salt, pepper),
-        CredentialKind::Digits => {
+        CredentialKind::Digits | CredentialKind::Letters => {
             let mut padded = [0; TOKEN_BYTES];
             for (to, from) in padded.iter_mut().zip(secret.reveal().bytes()) {
                 *to = from;

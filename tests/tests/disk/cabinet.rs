@@ -86,6 +86,7 @@ fn config(boot: u8) -> Config {
         boot: BootId([boot; 8]),
         machine: MachineStart([boot; 16]),
         telemetry_every_millis: Config::TELEMETRY_EVERY_MILLIS,
+        app_token: false,
         receipt: None,
     }
 }

@@ -153,6 +153,7 @@ impl<S: Store> Fleet<S> {
     fn sign(&mut self, request: &SignerRequest) -> SignerReply {
         match request {
             SignerRequest::SignCommand(_)
+            | SignerRequest::SignOpen(_)
             | SignerRequest::SignBook(_)
             | SignerRequest::SignTime(_)
             | SignerRequest::SignConfig(_) => Envelope { envelope: Blob(cbor::encode(request)) }.into(),
@@ -260,6 +261,7 @@ impl<S: Store> Fleet<S> {
             compartments: compartments.collect(),
             pepper: Some(PepperOffer { version: 1, salt: Salt([3; 16]), sealed: Blob(vec![5]) }),
             open_commands: Vec::new(),
+            app: None,
         };
         self.up(Up::Hello, cbor::encode(&hello)).map(drop)
     }

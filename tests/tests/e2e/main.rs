@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod app;
 mod attacks;
 mod backends;
 mod break_glass;
@@ -22,6 +23,7 @@ mod enrolment_flood;
 mod handover;
 mod history;
 mod input;
+mod interventions;
 mod isolation;
 mod keys;
 mod lockout;
@@ -31,6 +33,7 @@ mod policies;
 mod power;
 mod processes;
 mod quotas;
+mod release;
 mod renewal;
 mod restore;
 mod revocation;
@@ -41,6 +44,7 @@ mod security;
 mod shell;
 mod signer_over_tls;
 mod signer_talk;
+mod sites;
 mod staff;
 mod taken_over_gate;
 mod tokens;

@@ -1,6 +1,6 @@
 //! Books: whole or not at all, in order, and never a word about what lies in the compartments.
 
-use cabinet_core::{BUNDLE_MAX, CREDENTIALS_MAX, EntryRefusal, EntryResult, ORDERS_MAX};
+use cabinet_core::{CREDENTIALS_MAX, EntryRefusal, EntryResult, ORDERS_MAX};
 use schemas::messages::*;
 
 use crate::rig::*;
@@ -111,7 +111,7 @@ fn a_book_that_breaks_a_rule_changes_nothing_at_all() {
     let bad: Vec<(Vec<BookChange>, RefusalReason)> = vec![
         (vec![other_pepper.into()], RefusalReason::WrongBase),
         (vec![credential(1, "12345678", &[]).into()], RefusalReason::Malformed),
-        (vec![Rules { code_digits: 4, break_glass: None }.into()], RefusalReason::Malformed),
+        (vec![Rules { code_digits: 4, break_glass: None, code_letters: None }.into()], RefusalReason::Malformed),
         (
             vec![credential(1, "12345678", &["A1"]).into(), credential(2, "12345678", &["A2"]).into()],
             RefusalReason::Malformed,
@@ -157,7 +157,7 @@ fn the_number_of_credentials_is_bounded_and_old_dead_ones_are_forgotten() {
 fn the_book_says_how_many_digits_a_code_has() {
     let mut rig = Rig::online();
     assert_eq!(rig.core.view().code_digits, 8);
-    rig.book(vec![Rules { code_digits: 6, break_glass: None }.into()]);
+    rig.book(vec![Rules { code_digits: 6, break_glass: None, code_letters: None }.into()]);
     rig.restart();
     assert_eq!(rig.core.view().code_digits, 6);
     rig.connect();
@@ -167,10 +167,10 @@ fn the_book_says_how_many_digits_a_code_has() {
 
 #[test]
 fn a_bundle_has_sixty_four_orders_at_most() {
-    let names: Vec<String> = (0..=BUNDLE_MAX).map(|n| format!("A{n}")).collect();
+    let names: Vec<String> = (0..=BUNDLE_ORDERS_MAX).map(|n| format!("A{n}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let mut rig = Rig::online();
-    rig.book(vec![credential(1, "12345678", &names[..BUNDLE_MAX]).into()]);
+    rig.book(vec![credential(1, "12345678", &names[..BUNDLE_ORDERS_MAX]).into()]);
     assert_eq!(rig.last(), BookApplied { version: 1 }.into());
     rig.send_book(book(2, 1, vec![credential(2, "87654321", &names).into()]));
     assert_eq!(rig.last(), refused(2, RefusalReason::Malformed).into());

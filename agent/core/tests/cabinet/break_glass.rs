@@ -17,7 +17,7 @@ fn id(digit: u8) -> CredentialId {
 
 fn rules(digit: Option<u8>) -> BookChange {
     let glass = |digit| BreakGlass { id: id(digit), verifier: verifier(&code(digit)), pepper: 1 };
-    Rules { code_digits: 8, break_glass: digit.map(glass) }.into()
+    Rules { code_digits: 8, break_glass: digit.map(glass), code_letters: None }.into()
 }
 
 /// Offline, with an order in compartment 4, and a break-glass code of sevens.
@@ -158,7 +158,7 @@ fn one_of_another_pepper_is_refused_with_its_book() {
     let mut rig = offline();
     rig.connect();
     let glass = BreakGlass { id: id(8), verifier: verifier(&code(8)), pepper: 2 };
-    rig.book(vec![Rules { code_digits: 8, break_glass: Some(glass) }.into()]);
+    rig.book(vec![Rules { code_digits: 8, break_glass: Some(glass), code_letters: None }.into()]);
     assert_eq!(
         rig.count(|fact| matches!(fact, Fact::BookRefused(refused) if refused.reason == RefusalReason::WrongBase)),
         1

@@ -445,7 +445,7 @@ fn a_whole_book_leaves_a_deposit_under_way_alone() {
     begin(&mut rig);
     rig.open_door(1);
     rig.book += 1;
-    let changes = vec![Rules { code_digits: 8, break_glass: None }.into()];
+    let changes = vec![Rules { code_digits: 8, break_glass: None, code_letters: None }.into()];
     rig.send_book(Book { version: rig.book, base: 0, issued: 0, changes });
     rig.door(1, DoorSeen::Closed, OCCUPIED);
     assert!(rig.has(deposited(1, true)));

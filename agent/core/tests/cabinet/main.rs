@@ -3,6 +3,7 @@
 // Clippy exempts only functions marked as tests; these are their helpers.
 #![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm)]
 
+mod app;
 mod audit;
 mod books;
 mod break_glass;
@@ -10,6 +11,7 @@ mod bundles;
 mod deposits;
 mod doors;
 mod emergency;
+mod letters;
 mod link;
 mod loading;
 mod lockout;
@@ -17,6 +19,7 @@ mod month;
 mod people;
 mod pickup;
 mod random;
+mod release;
 mod report;
 mod restarts;
 mod rig;

@@ -72,6 +72,8 @@ pub(crate) struct Rig {
     /// Newest challenge that the cabinet showed.
     pub(crate) challenge: Option<Challenge>,
     pub(crate) book: u64,
+    /// Whether the screen shows tokens, from the next start on.
+    pub(crate) app: bool,
     /// A real store that gets every commit too.
     pub(crate) mirror: Option<RedbStore>,
 }
@@ -127,6 +129,7 @@ pub(crate) fn config(boot: u8) -> Config {
         boot: BootId([boot; 8]),
         machine: MachineStart([boot; 16]),
         telemetry_every_millis: Config::TELEMETRY_EVERY_MILLIS,
+        app_token: false,
         receipt: None,
     }
 }
@@ -216,6 +219,7 @@ impl Rig {
             commands: 0,
             challenge: None,
             book: 0,
+            app: false,
             mirror: None,
         }
     }
@@ -351,7 +355,7 @@ impl Rig {
         self.now = 500;
         self.challenge = None;
         let moment = self.moment();
-        let config = Config { receipt, ..config(self.boot) };
+        let config = Config { receipt, app_token: self.app, ..config(self.boot) };
         let (core, step) = CabinetCore::open(config, &self.store, &moment).unwrap();
         self.core = core;
         self.store.commit(&step.writes).unwrap();

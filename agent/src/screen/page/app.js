@@ -2,26 +2,30 @@
 
 import * as cabinet from "/cabinet.js";
 import * as deposits from "/deposit.js";
-import { beep, button, clock, el, grouped, keypad } from "/parts.js";
+import { LETTERS, appToken, beep, button, clock, el, grouped, keypad, letterpad } from "/parts.js";
 import { emergencyPage, isOver, jobPage, listPage, roundPage } from "/staff.js";
 import { TEXTS } from "/texts.js";
 import { blank, take, walkInPage } from "/walkin.js";
 
 const DIGITS_MAX = 12;
+const LETTERS_MAX = 10;
+const LETTERS_ONLY = new RegExp(`^[${LETTERS}]{1,${LETTERS_MAX}}$`, "i");
 const BREAK_GLASS_DIGITS = 25;
 const SCAN_MAX = 64;
 const VIEW_MILLIS = 10000;
 const TYPED_IDLE = 45000;
 const DOORS_IDLE = 60000;
 const THANKS_MILLIS = 6000;
+const RELEASE_IDLE = 120000;
 const STAFF_IDLE = 60000;
 const DEPOSIT_IDLE = 120000;
 
 export const state = {
   link: "connecting", // connected, lost, outOfOrder, noKey
   view: null,
-  page: "keypad", // keypad, pin, doors, deposit, list, walkIn, round, emergency, job
+  page: "keypad", // keypad, pin, doors, release, deposit, list, walkIn, round, emergency, job
   typed: "",
+  form: null, // digits or letters, where somebody has asked for the other keypad
   message: "",
   busy: false,
   chosen: null, // of several doors, the one that somebody has tapped
@@ -42,7 +46,7 @@ let shown = "";
 // --- what people do ---
 
 export function show(page, message = "") {
-  Object.assign(state, { page, message, typed: "" });
+  Object.assign(state, { page, message, typed: "", form: null });
   touched = performance.now();
   draw();
 }
@@ -52,12 +56,28 @@ function press(key) {
   state.message = "";
   if (key === "clear") state.typed = "";
   else if (key === "back") state.typed = isScan() ? "" : state.typed.slice(0, -1);
-  else if (state.typed.length < (state.page === "pin" ? BREAK_GLASS_DIGITS : DIGITS_MAX)) state.typed += key;
+  else if (state.typed.length < (state.page === "pin" ? BREAK_GLASS_DIGITS : byLetters() ? LETTERS_MAX : DIGITS_MAX)) state.typed += key;
   draw();
 }
 
 function isScan() {
-  return /[^0-9]/.test(state.typed);
+  return /[^0-9]/.test(state.typed) && !hasLetters();
+}
+
+// A code of letters: what a scanner delivers has other ones in it, or more of them.
+function hasLetters() {
+  return state.page === "keypad" && LETTERS_ONLY.test(state.typed);
+}
+
+// Which keypad stands on the screen.
+function byLetters() {
+  return state.page === "keypad" && (state.form ?? (state.view?.code_letters ? "letters" : "digits")) === "letters";
+}
+
+function otherPad() {
+  const form = byLetters() ? "digits" : "letters";
+  Object.assign(state, { form, typed: "", message: "" });
+  draw();
 }
 
 // A scanner types like a keyboard and ends with Enter.
@@ -72,7 +92,7 @@ function keyboard(event) {
   } else if (event.key === "Escape") {
     press("clear");
   } else if ((/^[0-9A-Za-z._-]$/.test(event.key) || state.page === "walkIn" && event.key === "+") && state.typed.length < SCAN_MAX) {
-    if (state.page === "doors" || state.page === "deposit" || state.page === "job" || state.page === "round" || state.page === "emergency") return scanElsewhere(event.key);
+    if (state.page === "doors" || state.page === "release" || state.page === "deposit" || state.page === "job" || state.page === "round" || state.page === "emergency") return scanElsewhere(event.key);
     state.message = "";
     state.typed += event.key;
     draw();
@@ -87,7 +107,7 @@ function scanElsewhere(key) {
     endDeposit("");
   }
   state.job = null;
-  show(state.page === "doors" ? "keypad" : "list");
+  show(state.staff ? "list" : "keypad");
   state.typed = key;
   draw();
 }
@@ -111,6 +131,7 @@ async function enter() {
   if (answer.result === "opening") return opening(answer.compartments);
   if (answer.result === "staff") return beginStaff(answer);
   if (answer.result === "deposit") return beginDeposit(answer);
+  if (answer.result === "release_needed") return show("release");
   show("keypad", refusal(answer));
   state.reportable = answer.reason === "used";
   draw();
@@ -150,7 +171,7 @@ function refusal(answer) {
     if (state.view) state.view.second_part_needed = true;
     return "";
   }
-  if (answer.reason === "not_a_code") return TEXTS.refused.not_a_code(state.view?.code_digits ?? 8);
+  if (answer.reason === "not_a_code") return TEXTS.refused.not_a_code(state.view?.code_digits ?? 8, state.view?.code_letters);
   return TEXTS.refused[answer.reason] ?? TEXTS.refused.no_answer;
 }
 
@@ -249,6 +270,13 @@ function note(news) {
     case "loading": return job({ kind: "load", order: news.order, number, phase: "opening" });
     case "retrieving": return job({ kind: "retrieve", order: news.order, number, phase: "opening" });
     case "looking": return job({ kind: "look", order: news.order, number, phase: "opening" });
+    case "ask_release":
+      // Of several doors some may be open by now.
+      if (state.page === "doors") state.message = TEXTS.release.doors(news.compartments);
+      return;
+    case "released":
+      staffButton();
+      return opening([number]);
     case "swapping":
     case "ask_swapped": return show("round", TEXTS.swap[news.note](news.compartments));
     case "swap_over": return state.staff && show("round", TEXTS.swap.over(news.swapped));
@@ -361,18 +389,19 @@ function keypadPage() {
   const hidden = state.page === "pin" || isScan();
   // Nobody types 25 digits blindly, and who reads them over a shoulder can use them no more.
   const long = state.typed.length > DIGITS_MAX;
-  const value = isScan() ? TEXTS.customer.scanned : long ? grouped(state.typed, 5) : hidden ? "•".repeat(state.typed.length) : grouped(state.typed);
+  const value = isScan() ? TEXTS.customer.scanned : long ? grouped(state.typed, 5) : hidden ? "•".repeat(state.typed.length) : grouped(state.typed.toUpperCase());
   const hint = state.busy ? TEXTS.customer.checking : state.message || texts.hint;
   return el("section", { class: "entry" },
     el("div", { class: "say" },
       el("h1", {}, texts.title),
       el("p", { class: state.message ? "hint refusal" : "hint", role: state.message ? "alert" : "status" }, hint),
+      state.page === "keypad" && !state.typed && !state.message && appToken(state.view?.app),
       el("output", { class: long ? "display long" : "display", "aria-label": texts.display }, value || " ")),
     el("div", { class: "go" },
-      button(texts.go, submit, { class: "primary", disabled: state.busy || state.typed.length < 6 }),
+      button(texts.go, submit, { class: "primary", disabled: state.busy || state.typed.length < (hasLetters() ? 5 : 6) }),
       state.page === "keypad" && state.reportable && state.message && button(TEXTS.report.button, () => { state.reportable = false; tell("/api/not-here", {}); }),
       state.page === "pin" && button(TEXTS.staff.cancel, () => show("keypad"))),
-    keypad(press, state.busy));
+    (byLetters() ? letterpad : keypad)(press, state.busy, state.page === "keypad" && state.view?.other_form ? otherPad : null));
 }
 
 function lockedPage() {
@@ -381,13 +410,23 @@ function lockedPage() {
     el("h1", {}, TEXTS.locked.title),
     el("p", {}, TEXTS.locked.why),
     el("p", { class: "huge", role: "timer", "aria-live": "off" }, clock(left)),
-    el("p", { class: state.message ? "refusal" : "" }, state.busy ? TEXTS.customer.checking : state.message || TEXTS.locked.scan));
+    el("p", { class: state.message ? "refusal" : "" }, state.busy ? TEXTS.customer.checking : state.message || TEXTS.locked.scan),
+    appToken(state.view?.app));
 }
 
 function secondPartPage() {
   return el("section", { class: "wide warn" },
     el("h1", {}, TEXTS.secondPart.title),
     el("p", { class: state.message ? "refusal" : "" }, state.busy ? TEXTS.customer.checking : state.message || TEXTS.secondPart.why));
+}
+
+// The code is right, and staff have to say the rest: a badge is scanned here, a PIN is typed as ever.
+function releasePage() {
+  return el("section", { class: "wide warn" },
+    el("h1", {}, TEXTS.release.title),
+    el("p", { role: "status" }, TEXTS.release.why),
+    button(TEXTS.staff.enter, () => show("pin")),
+    button(TEXTS.release.cancel, () => show("keypad")));
 }
 
 function doorsPage() {
@@ -412,6 +451,7 @@ function doorsPage() {
       ...push.map(([number]) => button(TEXTS.doors.again(number), () => again(number), { class: "primary" })),
       ...call.map(([number, door]) => el("p", {}, TEXTS.doors.call(number), door.order && el("strong", {}, ` ${TEXTS.doors.reference(door.order.split("/")[1])}`))),
       push.length + call.length === 0 && el("p", {}, what),
+      state.message && el("p", { role: "alert" }, state.message),
       stayed.length > 0 && el("p", {}, TEXTS.doors.stayed(stayed)),
       doors.length > 1 && open.length > 0 && chosen === undefined && el("p", {}, TEXTS.doors.tap),
       ...doors.filter(([, door]) => door.reported).map(([, door]) => el("p", { role: "alert" }, door.reported)),
@@ -458,6 +498,7 @@ function page() {
   switch (state.page) {
     case "doors": return doorsPage();
     case "deposit": return deposits.depositPage(state, tell, again, () => endDeposit(""));
+    case "release": return releasePage();
     case "list": return listPage(state, tell, show);
     case "walkIn": return walkInPage(state, show, draw);
     case "emergency": return emergencyPage(tell, show);
@@ -509,6 +550,8 @@ function tick() {
   } else if (state.page === "doors") {
     const closed = [...state.doors.values()].every((door) => door.is === "closed");
     if (idle > (closed ? THANKS_MILLIS : DOORS_IDLE)) show("keypad");
+  } else if (state.page === "release") {
+    if (idle > RELEASE_IDLE) show("keypad");
   } else if (idle > TYPED_IDLE && (state.typed || state.message || state.page === "pin") && !state.busy) {
     show("keypad");
   }

@@ -12,6 +12,7 @@ export function listPage(state, tell, show) {
     staff.boards_silent > 0 && el("p", { class: "refusal" }, TEXTS.staff.boards(staff.boards_silent)),
     ...staff.compartments.filter((seen) => seen.asks).map((seen) => question(seen.number, tell)),
     ...staff.compartments.filter((seen) => seen.audit_required && !seen.asks).map((seen) => audit(seen, tell)),
+    ...(staff.releases ?? []).map((asked) => releaseRow(asked, tell)),
     ...(staff.unwanted ?? []).map((unwanted) => unwantedRow(unwanted, tell)),
     ...staff.waiting.flatMap((waiting) => [orderRow(waiting, tell), waiting.walk_in && !waiting.loading && giveUp(waiting, tell)]),
     button(TEXTS.walkIn.begin, () => show("walkIn")),
@@ -83,6 +84,13 @@ function audit({ number, allocated }, tell) {
   const [ask, yes] = allocated ? [TEXTS.staff.auditHeld, TEXTS.staff.auditHeldYes] : [TEXTS.staff.audit, TEXTS.staff.auditYes];
   return el("div", { class: "task" }, el("p", {}, ask(number)),
     button(yes(number), () => tell("/api/confirm", { compartment: number, inside: allocated })));
+}
+
+// Somebody stands there with the right code of restricted goods.
+function releaseRow({ order, compartment: number }, tell) {
+  const reference = order.split("/")[1];
+  return el("div", { class: "task" }, el("p", {}, TEXTS.release.ask(reference, number)),
+    button(TEXTS.release.yes(reference), () => tell("/api/release", { order }), { class: "primary" }));
 }
 
 // Taken out by staff: overdue, or wanted back.

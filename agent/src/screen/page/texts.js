@@ -3,7 +3,8 @@ export const TEXTS = {
   title: "Pickup",
   cabinet: (name) => `Cabinet ${name}`,
   door: (number) => `Door ${number}`,
-  keys: { clear: "Clear", back: "Back", clearName: "Clear all digits", backName: "Delete the last digit", pad: "Keypad" },
+  keys: { clear: "Clear", back: "Back", clearName: "Clear all of it", backName: "Delete the last one", pad: "Keypad",
+    toLetters: "My code has letters", toDigits: "My code has digits" },
 
   state: {
     online: "Online",
@@ -22,6 +23,10 @@ export const TEXTS = {
     go: "Open the door",
     checking: "Checking …",
     scanned: "QR code",
+  },
+  app: {
+    how: "With the shop's app: scan this, or enter ",
+    code: "Code for the app",
   },
   locked: {
     title: "Typing is paused",
@@ -43,7 +48,7 @@ export const TEXTS = {
     out_of_service: "The door of your order needs help. Please ask staff.",
     missing: "Your order is not where it should be. Please ask staff.",
     no_room: "No compartment that it fits into is free. This is reported. Please try again later, or ask whoever sent you.",
-    not_a_code: (digits) => `A code has ${digits} digits. Please check it.`,
+    not_a_code: (digits, letters) => `A code has ${letters ? `${letters} letters` : `${digits} digits`}. Please check it.`,
     no_answer: "The cabinet did not answer. Look whether a door opened, then try again.",
   },
   doors: {
@@ -69,6 +74,15 @@ export const TEXTS = {
     done: "Type another code",
     leftOpen: (numbers) => (numbers.length === 1 ? `Door ${numbers[0]} is still open. Please close it.`
       : `Doors ${numbers.join(", ")} are still open. Please close them.`),
+  },
+
+  release: {
+    title: "Please ask staff",
+    why: "Your code is right. Staff have to release this order: they scan their badge here or type their PIN.",
+    doors: (numbers) => `Staff have to release what is behind door ${numbers.join(", ")}. Please ask them.`,
+    ask: (order, number) => `Somebody has shown the code of ${order} (door ${number}). May they have it?`,
+    yes: (order) => `Release ${order}`,
+    cancel: "Cancel",
   },
 
   deposit: {
@@ -218,6 +232,7 @@ export const TEXTS = {
     unknown_order: "This order is not known here any more.",
     unknown_compartment: "This cabinet has no such door.",
     already_here: "This order is in a compartment already.",
+    nobody_asks: "The code has to be entered first, at most two minutes before.",
     not_just_stored: "This order was not loaded just now. Take it back instead.",
     over: "This order was collected or taken back.",
     no_fitting_compartment: "No free compartment fits this order.",

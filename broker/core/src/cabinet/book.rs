@@ -2,11 +2,12 @@
 
 use schemas::api::NotificationKind;
 use schemas::cbor::{self, Blob};
-use schemas::crypto::codes::{DIGITS_MAX, digits_for};
+use schemas::crypto::codes::{DIGITS_MAX, LETTERS_MAX, digits_for, letters_for};
 use schemas::messages::{Book, BookChange, CodesEnvelope, Down, OrderKey, PutStaff, RefusalReason, Rules};
 
 use crate::cabinet::Cabinet;
 use crate::cabinet::records::{Booked, ChangeSet, StaffAt};
+use crate::config::CodeForm;
 use crate::effect::Effect;
 use crate::intents::{Intent, Issued, OrderIntent, Shown};
 use crate::jobs::Job;
@@ -78,18 +79,22 @@ impl Cabinet {
     pub(super) fn compare_book(&mut self, turn: &mut Turn<'_>, held: u64) {
         self.progress.held = held;
         let digits = self.code_digits();
+        let letters = match turn.code_form {
+            CodeForm::Digits => None,
+            CodeForm::Letters => Some(self.code_letters()),
+        };
+        let other_rules = (self.progress.digits, self.progress.letters) != (digits, letters);
+        (self.progress.digits, self.progress.letters) = (digits, letters);
         let known = held == self.progress.wanted || self.sets.contains_key(&(held + 1)) || self.snapshot_above(held);
-        // Equal versions of a fleet or a cabinet that was put back can hold different books.
         if held > self.progress.wanted || self.is_unreconciled() {
             // No code has a generation above the version of the book that brought it.
             let forgotten = u32::try_from(held).unwrap_or(u32::MAX);
             self.progress.forgotten = self.progress.forgotten.max(Some(forgotten));
         }
+        // Equal versions of a fleet or a cabinet that was put back can hold different books.
         if held > self.progress.wanted || !known || self.has_other_pepper() || self.is_unreconciled() {
-            self.progress.digits = digits;
             self.snapshot(turn);
-        } else if self.progress.digits != digits {
-            self.progress.digits = digits;
+        } else if other_rules {
             let rules = self.rules();
             self.append(turn, vec![rules.into()]);
         }
@@ -226,12 +231,20 @@ impl Cabinet {
     }
 
     pub(super) fn rules(&self) -> Rules {
-        Rules { code_digits: self.code_digits(), break_glass: self.break_glass_in_book() }
+        let (code_letters, break_glass) = (self.progress.letters, self.break_glass_in_book());
+        Rules { code_digits: self.code_digits(), break_glass, code_letters }
     }
 
     pub(super) fn code_digits(&self) -> u8 {
-        let most = u32::try_from(self.said.compartments.len().max(1)).unwrap_or(u32::MAX);
-        digits_for(most, WRONG_A_DAY, YEARLY_CHANCE_MAX).unwrap_or(DIGITS_MAX)
+        digits_for(self.most_codes(), WRONG_A_DAY, YEARLY_CHANCE_MAX).unwrap_or(DIGITS_MAX)
+    }
+
+    pub(super) fn code_letters(&self) -> u8 {
+        letters_for(self.most_codes(), WRONG_A_DAY, YEARLY_CHANCE_MAX).unwrap_or(LETTERS_MAX)
+    }
+
+    fn most_codes(&self) -> u32 {
+        u32::try_from(self.said.compartments.len().max(1)).unwrap_or(u32::MAX)
     }
 
     /// Whether a change on its way has a verifier of an earlier pepper: the cabinet would refuse it.
@@ -240,6 +253,7 @@ impl Cabinet {
         self.sets.values().flat_map(|set| &set.changes).any(|change| match change {
             BookChange::PutCredential(put) => Some(put.pepper) != current,
             BookChange::PutDeposit(put) => Some(put.pepper) != current,
+            BookChange::PutGuarded(put) => Some(put.credential.pepper) != current,
             BookChange::PutStaff(put) => Some(put.pepper) != current,
             BookChange::Rules(rules) => rules.break_glass.as_ref().is_some_and(|glass| Some(glass.pepper) != current),
             BookChange::PutOrder(_)

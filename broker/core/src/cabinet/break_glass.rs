@@ -167,6 +167,7 @@ impl Cabinet {
             | BookChange::PutDeposit(_)
             | BookChange::DropOrder(_)
             | BookChange::PutCredential(_)
+            | BookChange::PutGuarded(_)
             | BookChange::DropCredential(_)
             | BookChange::PutStaff(_)
             | BookChange::DropStaff(_) => false,

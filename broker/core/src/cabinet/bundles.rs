@@ -7,7 +7,7 @@ use schemas::messages::{
 };
 
 use crate::cabinet::Cabinet;
-use crate::cabinet::records::{Booked, Credential};
+use crate::cabinet::records::{Booked, Credential, guarded};
 use crate::intents::{BundleSecrets, Gathered, Intent, Issue};
 use crate::jobs::Job;
 use crate::signing::SecretMade;
@@ -53,7 +53,7 @@ impl BundleAt {
         };
         let rights: Vec<_> = members.iter().filter_map(right).collect();
         let put = |one: &Credential| {
-            Some(BookChange::from(PutCredential {
+            let put = PutCredential {
                 id: one.id,
                 kind: one.kind,
                 verifier: one.verifier?,
@@ -64,7 +64,8 @@ impl BundleAt {
                 needs_time: rights.iter().any(|right| right.needs_time),
                 pepper: one.pepper,
                 rights: Some(rights.clone()),
-            }))
+            };
+            Some(guarded(put, members.iter().filter_map(|booked| booked.guarded().cloned()).collect()))
         };
         self.credentials.iter().map(put).collect::<Option<_>>().unwrap_or_default()
     }
@@ -106,7 +107,8 @@ impl Cabinet {
         booked.bundled = Some(bundled.into());
         self.put_booked(turn, order);
         if !self.bundles.contains_key(&bundle) {
-            let BundleSecrets { bundle, code, qr } = secrets;
+            let typed = secrets.kind();
+            let BundleSecrets { bundle, code, qr, .. } = secrets;
             let credential = |kind, sealed, id| Credential {
                 id: CredentialId(id),
                 kind,
@@ -114,10 +116,8 @@ impl Cabinet {
                 verifier: None,
                 pepper: 0,
             };
-            let credentials = vec![
-                credential(CredentialKind::Digits, code, turn.draw()),
-                credential(CredentialKind::Qr, qr, turn.draw()),
-            ];
+            let credentials =
+                vec![credential(typed, code, turn.draw()), credential(CredentialKind::Qr, qr, turn.draw())];
             self.bundles.insert(bundle.clone(), BundleAt { bundle, credentials, generation: 0 });
         }
         self.book_bundle(turn, &bundle);
@@ -163,9 +163,8 @@ impl Cabinet {
         }
         let above = members.iter().filter_map(|order| self.booked.get(order));
         let above = above.flat_map(|booked| booked.grants().map(|grant| grant.generation()).chain(booked.told)).max();
-        let above = above.max(self.progress.forgotten);
         let Some(at) = self.bundles.get_mut(bundle) else { return };
-        at.generation = at.generation.max(above.unwrap_or(0)).saturating_add(1);
+        at.generation = self.progress.above(above.max(Some(at.generation))).unwrap_or_default();
         turn.put(BUNDLES_AT, self.at.key_of(&bundle.to_string()), at);
         if !at.is_complete() {
             return turn.want(Job::Secrets(self.at.clone()));
@@ -200,10 +199,10 @@ impl Cabinet {
     /// Takes the verifier of a bundle's secret; true where it was one.
     pub(super) fn bundle_derived(&mut self, turn: &mut Turn<'_>, made: &SecretMade, pepper: u32) -> bool {
         let of = |at: &&mut BundleAt| at.credentials.iter().any(|one| one.id == made.id);
-        let grants = self.booked.values().flat_map(Booked::grants).flat_map(|grant| &grant.credentials);
-        let mut others = grants.chain(self.bundle_secrets()).filter(|other| other.id != made.id);
-        let taken = others.any(|other| other.verifier == Some(made.verifier));
-        drop(others);
+        if !self.bundle_secrets().any(|one| one.id == made.id) {
+            return false;
+        }
+        let taken = self.is_taken(made);
         let Some(at) = self.bundles.values_mut().find(of) else { return false };
         if taken {
             // The same at every cabinet, so it cannot be made anew for this one; the other of the two works.

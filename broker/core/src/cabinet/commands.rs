@@ -3,12 +3,12 @@
 //! After a restart of the fleet no unlock is signed again: nobody waits for it any more, and a door that opens late
 //! is worse than one that has to be asked for twice. The row stays until its outcome comes, for the record.
 
-use schemas::api::{Reply, ReplyError, RequestErrorCode, UnlockResult};
+use schemas::api::{RejectReason, Reply, ReplyError, RequestErrorCode, UnlockResult, UnlockRight};
 use schemas::cbor::Blob;
 use schemas::ids::Identity;
 use schemas::messages::{
-    Action, Command, CommandId, CommandRefused, Compartment, Down, Expect, FleetMillis, RefusalReason, Signed,
-    UnlockDone, UnlockOutcome,
+    Action, CodesEnvelope, Command, CommandId, CommandRefused, Compartment, Down, Expect, FleetMillis, OrderKey,
+    PresenceToken, RefusalReason, Signed, UnlockDone,
 };
 
 use crate::cabinet::Cabinet;
@@ -26,13 +26,14 @@ use crate::turn::Turn;
 /// Unlocks of one cabinet that are asked for and have no outcome.
 pub(super) const COMMANDS_MAX: usize = 32;
 /// How long a requester waits for the outcome.
-const OUTCOME_WITHIN_MILLIS: u64 = 40_000;
+pub(super) const OUTCOME_WITHIN_MILLIS: u64 = 40_000;
 /// No outcome comes any more after this time.
 const FORGET_AFTER_MILLIS: u64 = 24 * 60 * 60 * 1_000;
 
 /// An unlock that somebody asks for.
 pub(crate) struct UnlockWish {
-    pub(crate) ticket: u64,
+    /// Left out where the stream of the order tells what comes of it.
+    pub(crate) ticket: Option<u64>,
     pub(crate) who: Identity,
     pub(crate) compartment: Compartment,
     pub(crate) reason: String,
@@ -43,12 +44,19 @@ pub(crate) struct Unlock {
     wish: UnlockWish,
     /// It waits for a challenge, or went to the signer and from there to the cabinet.
     sent: bool,
+    /// By the app. In memory only: after a restart nothing of it is signed again.
+    token: Option<PresenceToken>,
 }
 
 impl Unlock {
     /// One that goes out at once.
     pub(super) fn sent(wish: UnlockWish) -> Self {
-        Self { wish, sent: true }
+        Self { wish, sent: true, token: None }
+    }
+
+    /// One of the app, which was written down already.
+    pub(super) fn by_app(wish: UnlockWish, token: PresenceToken) -> Self {
+        Self { wish, sent: false, token: Some(token) }
     }
 }
 
@@ -57,7 +65,7 @@ impl Cabinet {
     pub(crate) fn unlock(&mut self, turn: &mut Turn<'_>, wish: UnlockWish) -> Result<(), ReplyError> {
         self.can_unlock(wish.compartment)?;
         let id = CommandId(turn.draw());
-        self.unlocks.insert(id, Unlock { wish, sent: false });
+        self.unlocks.insert(id, Unlock { wish, sent: false, token: None });
         if self.fresh_challenge(turn.now).is_some() {
             self.sign_waiting_unlocks(turn);
         } else {
@@ -91,7 +99,9 @@ impl Cabinet {
         for (id, mut unlock) in std::mem::take(&mut self.unlocks) {
             if !unlock.sent {
                 unlock.sent = true;
-                self.record_command(turn, id, &unlock.wish);
+                if unlock.token.is_none() {
+                    self.record_command(turn, id, &unlock.wish);
+                }
                 turn.not_due(&Deadline::Asked(self.at.clone(), id));
                 turn.want(Job::Command(self.at.clone(), id));
             }
@@ -101,10 +111,22 @@ impl Cabinet {
 
     /// Who opens what, and why, is on disk before the command goes out.
     pub(super) fn record_command(&mut self, turn: &mut Turn<'_>, id: CommandId, wish: &UnlockWish) {
+        let order = self.inside(wish.compartment).cloned();
+        self.record_use(turn, id, wish, (order, None));
+    }
+
+    /// `app`: of an opening by the app.
+    pub(super) fn record_use(
+        &mut self,
+        turn: &mut Turn<'_>,
+        id: CommandId,
+        wish: &UnlockWish,
+        (order, app): (Option<OrderKey>, Option<bool>),
+    ) {
         let (compartment, requester, reason) = (wish.compartment, wish.who.to_string(), wish.reason.clone());
-        let record = Some(self.note_command(turn, id, wish));
-        let order = self.inside(compartment).cloned();
-        let row = CommandRow { id, compartment, requester, reason, issued: turn.now, record, order };
+        let right = if app.is_some() { UnlockRight::App } else { UnlockRight::Command };
+        let record = Some(self.note_command(turn, id, wish, right));
+        let row = CommandRow { id, compartment, requester, reason, issued: turn.now, record, order, app };
         turn.put(COMMANDS, self.at.key_of(&id.to_string()), &row);
         self.commands.insert(id, row);
         turn.due(Deadline::Unlocked(self.at.clone(), id), turn.now.saturating_add(OUTCOME_WITHIN_MILLIS));
@@ -116,6 +138,9 @@ impl Cabinet {
     /// The command to sign. It names what the fleet believes to be inside; the cabinet compares.
     pub(crate) fn next_command(&self, id: &CommandId, now: FleetMillis) -> Option<SignerRequest> {
         let row = self.commands.get(id)?;
+        if row.is_by_app() {
+            return self.next_opening(row, self.unlocks.get(id)?.token?, now);
+        }
         let action = schemas::messages::Unlock {
             compartment: row.compartment,
             expects: Expect::of(self.inside(row.compartment)),
@@ -133,23 +158,27 @@ impl Cabinet {
 
     pub(crate) fn command_signed(&mut self, turn: &mut Turn<'_>, id: &CommandId, envelope: Blob) {
         if !self.is_online() {
-            self.end_command(turn, id, End::Done(UnlockOutcome::NotSent));
+            self.end_command(turn, id, End::Unsent(RejectReason::CabinetOffline));
             let offline = self.offline();
             self.answer_unlock(turn, id, Reply::Error(offline));
-        } else if self.unlocks.contains_key(id) {
-            self.down(turn, &Down::Command(Signed { envelope }));
+        } else if let Some(unlock) = self.unlocks.get(id) {
+            match unlock.token {
+                None => self.down(turn, &Down::Command(Signed { envelope })),
+                Some(_) => self.down(turn, &Down::Codes(CodesEnvelope { envelope })),
+            }
         }
     }
 
     /// The signer did not sign. Nobody is left to wait in front of a door for its next try.
     pub(crate) fn command_unsigned(&mut self, turn: &mut Turn<'_>, id: &CommandId, reason: &str) {
-        self.end_command(turn, id, End::Done(UnlockOutcome::NotSent));
+        self.end_command(turn, id, End::Unsent(RejectReason::NotOpened));
         let text = format!("the signer did not sign the unlock: {reason}");
         let reply = Reply::Error(error(RequestErrorCode::Unavailable, text, "ask again once the signer works"));
         self.answer_unlock(turn, id, reply);
     }
 
     pub(super) fn unlock_done(&mut self, turn: &mut Turn<'_>, done: &UnlockDone) {
+        self.opened_by_app(turn, done);
         self.end_command(turn, &done.id, End::Done(done.outcome));
         let result = UnlockResult {
             cabinet: self.at.cabinet.clone(),
@@ -176,6 +205,7 @@ impl Cabinet {
 
     /// No challenge came in time.
     pub(crate) fn not_challenged(&mut self, turn: &mut Turn<'_>, id: &CommandId) {
+        self.opening_unsent(turn, id, RejectReason::CabinetOffline);
         let text = format!("cabinet {} did not answer in time, nothing was sent", self.at.cabinet);
         let reply = Reply::Error(error(RequestErrorCode::Timeout, text, "ask again"));
         self.answer_unlock(turn, id, reply);
@@ -183,6 +213,7 @@ impl Cabinet {
 
     /// No outcome came in time. The command stays on record: the outcome may come with the next connection.
     pub(crate) fn not_unlocked(&mut self, turn: &mut Turn<'_>, id: &CommandId) {
+        self.opening_late(turn, id);
         let text = "the cabinet has not said what happened".to_owned();
         let reply = Reply::Error(error(RequestErrorCode::Timeout, text, "it will appear in `fleet watch`"));
         self.answer_unlock(turn, id, reply);
@@ -193,6 +224,7 @@ impl Cabinet {
         let unsent = self.unlocks.iter().filter(|(_, unlock)| !unlock.sent);
         for id in unsent.map(|(id, _)| *id).collect::<Vec<_>>() {
             let offline = self.offline();
+            self.opening_unsent(turn, &id, RejectReason::CabinetOffline);
             self.answer_unlock(turn, &id, Reply::Error(offline));
         }
     }
@@ -207,13 +239,17 @@ impl Cabinet {
 
     fn forget_oldest_command(&mut self, turn: &mut Turn<'_>) {
         if let Some((_, id)) = self.commands.values().map(|row| (row.issued, row.id)).min() {
+            self.opening_late(turn, &id);
             self.forget_command(turn, &id);
         }
     }
 
     /// Its end is known, and goes on record.
-    fn end_command(&mut self, turn: &mut Turn<'_>, id: &CommandId, end: End) {
+    pub(super) fn end_command(&mut self, turn: &mut Turn<'_>, id: &CommandId, end: End) {
         if let Some(row) = self.forget_command(turn, id) {
+            if let Some(reason) = end.refusal() {
+                self.tell_not_opened(turn, &row, reason);
+            }
             self.note_end(turn, row, end);
         }
     }
@@ -227,8 +263,8 @@ impl Cabinet {
     fn answer_unlock(&mut self, turn: &mut Turn<'_>, id: &CommandId, reply: Reply) {
         turn.not_due(&Deadline::Asked(self.at.clone(), *id));
         turn.not_due(&Deadline::Unlocked(self.at.clone(), *id));
-        if let Some(unlock) = self.unlocks.remove(id) {
-            turn.effect(Effect::Reply { ticket: unlock.wish.ticket, reply });
+        if let Some(ticket) = self.unlocks.remove(id).and_then(|unlock| unlock.wish.ticket) {
+            turn.effect(Effect::Reply { ticket, reply });
         }
     }
 

@@ -26,7 +26,7 @@ impl Cabinet {
             version: 0,
             announced: false,
             compartment: kept.compartment,
-            generation: deposit.last.map(|last| last.saturating_add(1)),
+            generation: self.progress.above(deposit.last),
         });
         self.put_booked(turn, &order);
         turn.want(Job::Secrets(self.at.clone()));
@@ -67,7 +67,7 @@ impl Cabinet {
             credentials: new_credentials(turn),
             version: 0,
             announced: false,
-            generation: Some(old.generation().saturating_add(1)),
+            generation: self.progress.above(Some(old.generation())),
             ..old
         });
         self.put_booked(turn, order);

@@ -40,6 +40,8 @@ pub(super) fn kind(fact: &Fact) -> &'static str {
         Fact::Depositing(_) => "depositing",
         Fact::Deposited(_) => "deposited",
         Fact::Reported(_) => "reported",
+        Fact::AppClosed(_) => "app_closed",
+        Fact::Released(_) => "released",
     }
 }
 
@@ -68,10 +70,12 @@ pub(super) fn subject(fact: &Fact) -> (Option<Compartment>, Option<&OrderKey>) {
         Fact::Depositing(f) => (Some(f.compartment), Some(&f.order)),
         Fact::Deposited(f) => (Some(f.compartment), Some(&f.order)),
         Fact::Reported(f) => (f.compartment, Some(&f.order)),
+        Fact::Released(f) => (Some(f.compartment), Some(&f.order)),
         Fact::Started(_)
         | Fact::CommandRefused(_)
         | Fact::CredentialRefused(_)
         | Fact::TypingLocked(_)
+        | Fact::AppClosed(_)
         | Fact::StaffLoggedIn(_)
         | Fact::BreakGlassUsed(_)
         | Fact::BookApplied(_)
@@ -117,6 +121,7 @@ pub(super) fn text(fact: &Fact) -> String {
         Fact::CommandRefused(f) => format!("a command was refused: {}", f.reason),
         Fact::CredentialRefused(f) => format!("credential {} was refused: {}", f.id, f.reason),
         Fact::TypingLocked(f) => format!("typing is locked after wrong codes, {} today", f.wrong_today),
+        Fact::AppClosed(f) => format!("no token of the screen is taken for a time, after {} wrong ones", f.wrong),
         Fact::StaffLoggedIn(f) => format!("{} logged in", f.staff),
         Fact::BreakGlassUsed(f) if f.begun > 1 => {
             format!("somebody came in again by the break-glass code, time {}", f.begun)
@@ -152,6 +157,7 @@ pub(super) fn text(fact: &Fact) -> String {
             None => format!("somebody with its code says that order {} was taken by another person", f.order),
         },
         Fact::WalkInDropped(f) => format!("{} gave walk-in {} up", f.staff, f.order.order),
+        Fact::Released(f) => format!("{} released order {} in compartment {}", f.staff, f.order, f.compartment),
         Fact::Cleaning(f) if f.needed => format!("{}: compartment {} needs cleaning", f.staff, f.compartment),
         Fact::Cleaning(f) => format!("{}: compartment {} is clean", f.staff, f.compartment),
         Fact::Audited(f) => {
@@ -188,6 +194,7 @@ fn outcome(outcome: UnlockOutcome) -> &'static str {
 fn actor(by: &Actor) -> String {
     match by {
         Actor::Command(by) => format!("a command of {}", by.requester),
+        Actor::App(by) => format!("the app, for {}", by.requester),
         Actor::Credential(by) => format!("credential {}", by.id),
         Actor::Staff(by) => format!("staff {}", by.name),
         Actor::Nobody(_) => "nobody".into(),

@@ -104,9 +104,8 @@ impl Cabinet {
         match fact {
             Fact::DoorOpened(seen) => {
                 self.seen_door(seen.compartment, DoorState::Open, None);
-                if let (Actor::Credential(by), Some(order)) = (&seen.by, self.inside(seen.compartment).cloned())
-                    && self.is_for_pickup(by.id, &order)
-                {
+                let inside = self.inside(seen.compartment).cloned();
+                if let Some(order) = inside.filter(|order| self.is_collected_by(&seen.by, order)) {
                     self.tell_order(turn, when, &order, seen.compartment, OrderFact::Opened);
                 }
             }
@@ -165,7 +164,7 @@ impl Cabinet {
                 self.seen_door(seen.compartment, DoorState::Forced, None);
                 turn.alarm_of(&self.at, format!("cabinet {}: {}", self.at, describe::text(&fact)));
             }
-            Fact::WrongDoor(_) | Fact::TypingLocked(_) | Fact::EmergencyOpened(_) => {
+            Fact::WrongDoor(_) | Fact::TypingLocked(_) | Fact::AppClosed(_) | Fact::EmergencyOpened(_) => {
                 turn.alarm_of(&self.at, format!("cabinet {}: {}", self.at, describe::text(&fact)));
             }
             Fact::BreakGlassUsed(used) => self.break_glass_used(turn, when, &used),
@@ -175,7 +174,16 @@ impl Cabinet {
             // It begins to count its boards anew.
             Fact::Started(_) => self.outage_over(turn, when.at),
             Fact::CredentialRefused(refused) => self.credential_refused(turn, &refused),
-            Fact::DoorFault(_) | Fact::StaffLoggedIn(_) => {}
+            Fact::DoorFault(_) | Fact::StaffLoggedIn(_) | Fact::Released(_) => {}
+        }
+    }
+
+    /// Whether a door that was opened by this right is open for the order's recipient.
+    fn is_collected_by(&self, by: &Actor, order: &OrderKey) -> bool {
+        match by {
+            Actor::Credential(by) => self.is_for_pickup(by.id, order),
+            Actor::App(_) => true,
+            Actor::Command(_) | Actor::Staff(_) | Actor::Nobody(_) => false,
         }
     }
 

@@ -74,6 +74,7 @@ impl Cabinet {
             rebased: false,
             time_due: true,
             keyset_sent,
+            app: hello.app == Some(true),
         });
         let welcome = Welcome { epoch: hello.epoch, high_water: self.progress.high_water };
         self.down(turn, &Down::from(welcome));

@@ -3,7 +3,7 @@
 //! Rows are read by the shell when somebody asks. The core keeps only the newest number, so that ten thousand cabinets
 //! with a long past cost no memory.
 
-use schemas::api::{Reply, Rfc3339, UnlockPage, UnlockRecord, UnlockRight};
+use schemas::api::{RejectReason, Reply, Rfc3339, UnlockPage, UnlockRecord, UnlockRight};
 use schemas::cbor::{self, CborError};
 use schemas::cbor_map;
 use schemas::ids::{CabinetId, Identity, Name, Role, TenantId};
@@ -13,6 +13,7 @@ use schemas::messages::{
 };
 use schemas::step::{Row, numbered_key};
 
+use crate::cabinet::app::published;
 use crate::cabinet::events::When;
 use crate::cabinet::records::CommandRow;
 use crate::cabinet::{Cabinet, UnlockWish};
@@ -69,16 +70,38 @@ pub fn unlock_page(rows: &[Row]) -> Result<Reply, CborError> {
 pub(super) enum End {
     Done(UnlockOutcome),
     Refused(RefusalReason),
+    /// It never left the fleet, for a reason that an order's backend hears.
+    Unsent(RejectReason),
+}
+
+impl End {
+    /// What a backend is told whose order's door was to be opened, and was not seen to.
+    pub(super) fn refusal(self) -> Option<RejectReason> {
+        match self {
+            Self::Done(UnlockOutcome::Opened) => None,
+            Self::Done(UnlockOutcome::NotOpened | UnlockOutcome::NotSent | UnlockOutcome::OutcomeUnknown) => {
+                Some(RejectReason::NotOpened)
+            }
+            Self::Refused(reason) => Some(published(reason)),
+            Self::Unsent(reason) => Some(reason),
+        }
+    }
 }
 
 impl Cabinet {
     /// A command is about to be signed, or carried. Returns the number of its record.
-    pub(super) fn note_command(&mut self, turn: &mut Turn<'_>, id: CommandId, wish: &UnlockWish) -> u64 {
+    pub(super) fn note_command(
+        &mut self,
+        turn: &mut Turn<'_>,
+        id: CommandId,
+        wish: &UnlockWish,
+        right: UnlockRight,
+    ) -> u64 {
         let row = UnlockRow {
             by: Some(wish.who.to_string()),
             reason: Some(wish.reason.clone()),
             command: Some(id),
-            ..self.blank(wish.compartment, UnlockRight::Command, When::known(turn.now))
+            ..self.blank(wish.compartment, right, When::known(turn.now))
         };
         self.note(turn, row)
     }
@@ -89,7 +112,9 @@ impl Cabinet {
         let (outcome, refused) = match end {
             End::Done(outcome) => (Some(outcome), None),
             End::Refused(reason) => (None, Some(reason)),
+            End::Unsent(_) => (Some(UnlockOutcome::NotSent), None),
         };
+        let right = if command.is_by_app() { UnlockRight::App } else { UnlockRight::Command };
         let row = UnlockRow {
             n,
             by: Some(command.requester),
@@ -99,7 +124,7 @@ impl Cabinet {
             outcome,
             refused,
             ended: Some(turn.now),
-            ..self.blank(command.compartment, UnlockRight::Command, When::known(command.issued))
+            ..self.blank(command.compartment, right, When::known(command.issued))
         };
         turn.put(UNLOCKS, key_of(&self.at, n), &row);
     }
@@ -121,6 +146,8 @@ impl Cabinet {
                 self.note_blind_staff(turn, when, swapped.one_in, Some(&swapped.staff));
                 self.note_blind_staff(turn, when, swapped.other_in, Some(&swapped.staff));
             }
+            // On record with its command.
+            Fact::Collected(taken) if self.was_opened_by_app(&taken.order, taken.credential) => {}
             Fact::Collected(taken) if self.is_blind(taken.compartment) => {
                 let by = ActorCredential { id: taken.credential }.into();
                 self.note_opened(turn, when, taken.compartment, &by, UnlockOutcome::OutcomeUnknown);
@@ -157,6 +184,8 @@ impl Cabinet {
             | Fact::Cleaning(_)
             | Fact::EmergencyOpened(_)
             | Fact::Reported(_)
+            | Fact::AppClosed(_)
+            | Fact::Released(_)
             | Fact::WalkIn(_)
             | Fact::WalkInDropped(_)
             | Fact::Wiped(_) => {}
@@ -167,6 +196,7 @@ impl Cabinet {
     fn note_wrong_door(&mut self, turn: &mut Turn<'_>, when: When, seen: &WrongDoor) {
         let (by, credential) = match &seen.by {
             Some(Actor::Command(command)) => (Some(command.requester.clone()), None),
+            Some(Actor::App(app)) => (Some(app.requester.clone()), None),
             Some(Actor::Staff(staff)) => (Some(self.staff_identity(&staff.name)), None),
             Some(Actor::Credential(credential)) => (None, Some(credential.id)),
             Some(Actor::Nobody(_)) | None => (None, None),
@@ -206,6 +236,11 @@ impl Cabinet {
                 command: Some(command.id),
                 ..blank(UnlockRight::Command)
             },
+            Actor::App(app) if self.commands.contains_key(&app.id) => return,
+            // At another try, or behind a restore.
+            Actor::App(app) => {
+                UnlockRow { by: Some(app.requester.clone()), command: Some(app.id), ..blank(UnlockRight::App) }
+            }
             Actor::Credential(credential) => {
                 UnlockRow { credential: Some(credential.id), ..blank(UnlockRight::Credential) }
             }

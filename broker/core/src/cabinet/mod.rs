@@ -1,5 +1,6 @@
 //! One cabinet: what it is, what is in it, its book, its events and its commands.
 
+mod app;
 mod availability;
 mod book;
 mod break_glass;
@@ -71,6 +72,8 @@ struct OpenLink {
     time_due: bool,
     /// Newest keyset that was sent.
     keyset_sent: u64,
+    /// Its screen shows tokens.
+    app: bool,
 }
 
 pub(crate) struct Cabinet {
@@ -93,6 +96,8 @@ pub(crate) struct Cabinet {
     unlocks: BTreeMap<CommandId, Unlock>,
     /// People who wait for a challenge, by ticket.
     asking: BTreeMap<u64, Compartment>,
+    /// People who wait for an opening by the app, by the command that is on its way here.
+    openings: BTreeMap<CommandId, u64>,
     /// By the newest sample.
     disk_low: bool,
     /// A keyset there that the fleet does not have, once it was told.
@@ -126,6 +131,7 @@ impl Cabinet {
             doors: BTreeMap::new(),
             unlocks: BTreeMap::new(),
             asking: BTreeMap::new(),
+            openings: BTreeMap::new(),
             disk_low: false,
             keyset_ahead: 0,
             unreadable: BTreeSet::new(),
@@ -191,6 +197,7 @@ impl Cabinet {
             CabinetIntent::Reissue(reissue) => self.reissue(turn, &reissue.order),
             CabinetIntent::Unwant(unwant) => self.want_back(turn, &unwant.order, Some(unwant.why)),
             CabinetIntent::Invite(invite) => self.invite(turn, invite),
+            CabinetIntent::OpenByApp(wish) => self.open_by_app(turn, wish),
             CabinetIntent::Find(find) => self.find(turn, &find.order),
         }
     }

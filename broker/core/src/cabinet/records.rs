@@ -6,7 +6,7 @@ use schemas::ids::{Name, SiteId};
 use schemas::messages::{
     Attributes, BookChange, Category, CommandId, Compartment, CompartmentInfo, CredentialId, CredentialKind,
     DepositKind, DropCredential, Epoch, EventMark, FleetMillis, Instance, OrderKey, PepperOffer, PutCredential,
-    PutOrder, Size, TakeBack, Verifier,
+    PutGuarded, PutOrder, Size, TakeBack, Verifier,
 };
 
 use crate::cabinet::bundles::Bundled;
@@ -56,6 +56,16 @@ cbor_map! {
         10 opt => outage: Option<Outage>,
         /// Codes there may have any generation up to this one, of a time that the fleet has forgotten.
         11 opt => forgotten: Option<u32>,
+        /// Letters of a code that the book's rules name. Left out: codes are of digits.
+        33 opt => letters: Option<u8>,
+    }
+}
+
+impl Progress {
+    /// The generation of a code behind those up to `last`, which the cabinet takes for the newer one even if it holds some that
+    /// the fleet has forgotten. None: it is the first.
+    pub(crate) fn above(&self, last: Option<u32>) -> Option<u32> {
+        last.max(self.forgotten).map(|last| last.saturating_add(1))
     }
 }
 
@@ -136,19 +146,20 @@ impl Grant {
     }
 
     /// Its credentials as changes of the book: all of them, or none while one has no verifier.
-    pub(crate) fn changes(&self, order: &OrderKey) -> Vec<BookChange> {
+    pub(crate) fn changes(&self, booked: &Booked) -> Vec<BookChange> {
         let change = |credential: &Credential| {
-            Some(BookChange::from(PutCredential {
+            let put = PutCredential {
                 id: credential.id,
                 kind: credential.kind,
                 verifier: credential.verifier?,
-                orders: vec![order.clone()],
+                orders: vec![booked.order.clone()],
                 generation: self.generation(),
                 expires: self.expires,
                 needs_time: self.needs_time,
                 pepper: credential.pepper,
                 rights: None,
-            }))
+            };
+            Some(guarded(put, booked.guarded().cloned().into_iter().collect()))
         };
         self.credentials.iter().map(change).collect::<Option<Vec<_>>>().unwrap_or_default()
     }
@@ -209,13 +220,27 @@ cbor_map! {
         /// Staff are to take it out.
         14 opt => take_back: Option<TakeBack>,
         /// Left out: staff load it.
+        /// True: staff have to release it when somebody comes with its code.
+        33 opt => staff_release: Option<bool>,
         36 opt => deposit: Option<ForDeposit>,
+        /// The newest command that opened its door by the token of the screen.
+        38 opt => opened_by: Option<CommandId>,
         /// It is collected with others, by a credential of their own.
         40 opt => bundled: Option<Box<Bundled>>,
     }
 }
 
+/// A credential as a change of the book, with those of its orders that it does not open alone.
+pub(crate) fn guarded(credential: PutCredential, guarded: Vec<OrderKey>) -> BookChange {
+    if guarded.is_empty() { credential.into() } else { PutGuarded { credential, guarded }.into() }
+}
+
 impl Booked {
+    /// Itself, if staff have to release it.
+    pub(crate) fn guarded(&self) -> Option<&OrderKey> {
+        (self.staff_release == Some(true)).then_some(&self.order)
+    }
+
     pub(crate) fn change(&self) -> BookChange {
         PutOrder {
             order: self.order.clone(),
@@ -264,7 +289,7 @@ impl Booked {
     /// Their credentials as changes of the book, but for those that are being made.
     pub(crate) fn credential_changes(&self) -> Vec<BookChange> {
         let invitation = self.invitation().into_iter().flat_map(|grant| grant.invitation_changes(&self.order));
-        self.grants().flat_map(|grant| grant.changes(&self.order)).chain(invitation).collect()
+        self.grants().flat_map(|grant| grant.changes(self)).chain(invitation).collect()
     }
 
     /// Withdraws all codes; a whole book says so as long as the order is inside.
@@ -352,6 +377,14 @@ cbor_map! {
         6 opt => record: Option<u64>,
         /// What the fleet believed to be inside.
         7 opt => order: Option<OrderKey>,
+        /// By the token of the screen. True: its order is still to be told what became of it.
+        20 opt => app: Option<bool>,
+    }
+}
+
+impl CommandRow {
+    pub(super) fn is_by_app(&self) -> bool {
+        self.app.is_some()
     }
 }
 

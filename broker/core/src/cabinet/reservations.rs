@@ -110,7 +110,7 @@ impl Cabinet {
     }
 
     pub(super) fn book(&mut self, turn: &Turn<'_>, wish: Reserve) {
-        let Reserve { order, size, category, wants, hold, deposit } = wish;
+        let Reserve { order, size, category, wants, hold, staff_release, deposit } = wish;
         let booked = Booked {
             order: order.clone(),
             size,
@@ -126,7 +126,9 @@ impl Cabinet {
             told: None,
             hold,
             take_back: None,
+            staff_release,
             bundled: None,
+            opened_by: None,
             deposit: deposit.map(|kind| ForDeposit { kind, invitation: None, last: None, over: None }),
         };
         self.booked.insert(order, booked);

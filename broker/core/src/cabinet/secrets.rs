@@ -42,7 +42,7 @@ impl Cabinet {
             version: 0,
             announced: false,
             compartment,
-            generation: booked.told.max(self.progress.forgotten).map(|told| told.saturating_add(1)),
+            generation: self.progress.above(booked.told),
         });
         self.put_booked(turn, &issue.order);
         turn.want(Job::Secrets(self.at.clone()));
@@ -62,7 +62,7 @@ impl Cabinet {
             credentials: new_credentials(turn),
             version: 0,
             announced: false,
-            generation: Some(grant.generation().max(self.progress.forgotten.unwrap_or(0)).saturating_add(1)),
+            generation: self.progress.above(Some(grant.generation())),
             ..grant.clone()
         });
         self.put_booked(turn, order);
@@ -190,12 +190,14 @@ impl Cabinet {
     /// What has no verifier for the cabinet's pepper, as far as one request takes it.
     pub(crate) fn next_secrets(&self) -> Option<SignerRequest> {
         let pepper = self.said.pepper.clone()?;
-        let digits = self.code_digits();
-        let credentials = self.booked.values().flat_map(Booked::codes).flat_map(|grant| &grant.credentials);
-        let credentials = credentials.chain(self.bundle_secrets());
+        let (digits, letters) = (self.code_digits(), self.code_letters());
         let open = |id: &CredentialId| !self.unreadable.contains(id);
-        let codes = credentials.filter(|one| one.verifier.is_none() && open(&one.id)).map(|one| {
-            let digits = if one.kind == CredentialKind::Digits { digits } else { 0 };
+        let codes = self.secrets().filter(|one| one.verifier.is_none() && open(&one.id)).map(|one| {
+            let digits = match one.kind {
+                CredentialKind::Digits => digits,
+                CredentialKind::Letters => letters,
+                CredentialKind::Qr => 0,
+            };
             SecretItem { id: one.id, kind: one.kind, digits, sealed: one.sealed.clone() }
         });
         let staff = self.staff.values().flat_map(StaffAt::underived).filter(|(id, ..)| open(id));
@@ -209,8 +211,7 @@ impl Cabinet {
 
     /// Whether something is to be in the book whose verifier is not made yet.
     pub(super) fn lacks_verifiers(&self) -> bool {
-        let credentials = self.booked.values().flat_map(Booked::codes).flat_map(|grant| &grant.credentials);
-        let credentials = credentials.chain(self.bundle_secrets()).filter(|one| one.verifier.is_none());
+        let credentials = self.secrets().filter(|one| one.verifier.is_none());
         let staff = self.staff.values().flat_map(StaffAt::underived).map(|(id, ..)| id);
         let glass = self.break_glass_wanted().map(|item| item.id);
         let mut all = credentials.map(|one| one.id).chain(staff).chain(glass);
@@ -285,11 +286,7 @@ impl Cabinet {
         made: &SecretMade,
         pepper: u32,
     ) -> Option<(OrderKey, CredentialId)> {
-        let live = self.booked.values().flat_map(Booked::codes);
-        let all = live.flat_map(|grant| &grant.credentials).chain(self.bundle_secrets());
-        let mut others = all.filter(|other| other.id != made.id);
-        let taken = others.any(|other| other.verifier == Some(made.verifier));
-        drop(others);
+        let taken = self.is_taken(made);
         let booked = self.booked.values_mut().find(|booked| booked.has(made.id))?;
         let order = booked.order.clone();
         let grant = booked.codes_mut().find(|grant| grant.has(made.id))?;
@@ -302,6 +299,18 @@ impl Cabinet {
             self.put_booked(turn, &order);
         }
         Some((order, first))
+    }
+
+    /// Whether another code at this cabinet is the same.
+    pub(super) fn is_taken(&self, made: &SecretMade) -> bool {
+        let mut others = self.secrets().filter(|other| other.id != made.id);
+        others.any(|other| other.verifier == Some(made.verifier))
+    }
+
+    /// All codes, of orders and of bundles.
+    fn secrets(&self) -> impl Iterator<Item = &Credential> {
+        let codes = self.booked.values().flat_map(Booked::codes).flat_map(|grant| &grant.credentials);
+        codes.chain(self.bundle_secrets())
     }
 
     /// Takes the verifier of a PIN. One that another member of staff has as well cannot be in the same book.
@@ -341,7 +350,7 @@ impl Cabinet {
     fn book_secrets(&mut self, turn: &mut Turn<'_>, mut changes: Vec<BookChange>, made: &[(OrderKey, CredentialId)]) {
         for (order, id) in made {
             let Some(booked) = self.booked.get(order) else { continue };
-            changes.extend(booked.grants().filter(|grant| grant.has(*id)).flat_map(|grant| grant.changes(order)));
+            changes.extend(booked.grants().filter(|grant| grant.has(*id)).flat_map(|grant| grant.changes(booked)));
             let invitation = booked.invitation().into_iter().filter(|grant| grant.has(*id));
             changes.extend(invitation.flat_map(|grant| grant.invitation_changes(order)));
         }
@@ -358,9 +367,9 @@ impl Cabinet {
     }
 }
 
-/// Digits to type and a token to scan, both still to be made.
+/// A code to type and a token to scan, both still to be made.
 pub(super) fn new_credentials(turn: &mut Turn<'_>) -> Vec<Credential> {
-    [CredentialKind::Digits, CredentialKind::Qr]
+    [turn.code_form.kind(), CredentialKind::Qr]
         .map(|kind| Credential { id: CredentialId(turn.draw()), kind, sealed: None, verifier: None, pepper: 0 })
         .into()
 }

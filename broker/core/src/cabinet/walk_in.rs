@@ -23,7 +23,10 @@ impl Cabinet {
                 return turn
                     .alarm_of(&self.at, format!("cabinet {} has too many orders: {order} is not taken", self.at));
             }
-            self.book(turn, Reserve { order: order.clone(), size, category, wants, hold: None, deposit: None });
+            self.book(
+                turn,
+                Reserve { order: order.clone(), size, category, wants, hold: None, staff_release: None, deposit: None },
+            );
             self.put_booked(turn, &order);
             let change = self.booked.get(&order).map(Booked::change);
             self.append(turn, change.into_iter().collect());

@@ -19,21 +19,21 @@ const AT_ONCE: usize = 200;
 /// Orders of a category that a preview names.
 const NAMED: usize = 20;
 
-impl Order {
-    /// The window that it would have by these policies.
-    fn window_under(&self, policy: InForce<'_>, now: u64) -> Option<Window> {
-        let window = self.window.as_ref()?;
-        Some(window.under(policy, policy.policies.of(self.category), now))
-    }
-}
-
 impl Orders {
+    /// The window that an order would have by these policies, and by the hours that its site has now.
+    fn window_under(&self, at: &OrderRef, order: &Order, policy: InForce<'_>, now: u64) -> Option<Window> {
+        let (window, site) = (order.window.as_ref()?, self.site_of(at));
+        Some(window.under(policy, policy.policies.of(order.category), now, site.as_deref()))
+    }
+
     /// Which stored orders these policies would change. Names orders by their keys, the first ones.
     pub(crate) fn preview(&self, turn: &Turn<'_>, tenant: &TenantId, policies: &Policies) -> Vec<PolicyChange> {
         let policy = InForce { version: 0, policies };
         let mut changes = BTreeMap::new();
         for (at, order) in self.rows.iter().filter(|(at, _)| at.tenant == *tenant) {
-            let (Some(window), Some(next)) = (&order.window, order.window_under(policy, turn.now)) else { continue };
+            let (Some(window), Some(next)) = (&order.window, self.window_under(at, order, policy, turn.now)) else {
+                continue;
+            };
             if (window.ends, window.expires()) == (next.ends, next.expires()) {
                 continue;
             }
@@ -83,7 +83,9 @@ impl Orders {
     fn adopt(&mut self, turn: &mut Turn<'_>, config: &Config, at: &OrderRef) {
         let policy = self.policies.of(&at.tenant);
         let Some(order) = self.rows.get(at) else { return };
-        let (Some(window), Some(next)) = (&order.window, order.window_under(policy, turn.now)) else { return };
+        let (Some(window), Some(next)) = (&order.window, self.window_under(at, order, policy, turn.now)) else {
+            return;
+        };
         let moved = window.ends != next.ends;
         let other_right = (window.expires(), window.needs_time) != (next.expires(), next.needs_time);
         let (state, again) = (order.state, next.ends > turn.now);

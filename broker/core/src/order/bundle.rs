@@ -16,6 +16,7 @@ use schemas::ids::{Name, OrderId, TenantId};
 use schemas::messages::{CredentialKind, OrderKey};
 use schemas::topics::Stream;
 
+use crate::config::{CodeForm, Config};
 use crate::intents::{BundleSecrets, Intent, Issue};
 use crate::jobs::Job;
 use crate::order::put::{hash, too_long};
@@ -28,6 +29,7 @@ use crate::turn::Turn;
 
 /// One length for all cabinets: more than the guess budget asks of any of them.
 const DIGITS: u8 = 10;
+const LETTERS: u8 = 8;
 
 cbor_map! {
     #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +47,8 @@ cbor_map! {
         8 => messages: u32,
         /// What the newest message said that it opens.
         9 => told: Vec<OrderId>,
+        /// True: its code is of letters.
+        10 opt => letters: Option<bool>,
     }
 }
 
@@ -60,14 +64,28 @@ cbor_map! {
 
 impl Bundle {
     fn secrets(&self) -> Option<BundleSecrets> {
-        Some(BundleSecrets { bundle: self.bundle.clone(), code: self.code.clone()?, qr: self.qr.clone()? })
+        let (code, qr) = (self.code.clone()?, self.qr.clone()?);
+        Some(BundleSecrets { bundle: self.bundle.clone(), code, qr, letters: self.letters })
+    }
+
+    /// What is made for it: something to type and something to scan.
+    fn kinds(&self) -> [CredentialKind; 2] {
+        let typed = if self.letters == Some(true) { CredentialKind::Letters } else { CredentialKind::Digits };
+        [typed, CredentialKind::Qr]
     }
 
     fn lacks(&self, kind: CredentialKind) -> bool {
-        match kind {
-            CredentialKind::Digits => self.code.is_none(),
-            CredentialKind::Qr => self.qr.is_none(),
-        }
+        self.kinds().contains(&kind) && if kind.is_typed() { self.code.is_none() } else { self.qr.is_none() }
+    }
+
+    /// Its secrets that are still to be made.
+    fn wanted(&self, at: &OrderRef) -> Vec<Job> {
+        let lacking = self.kinds().into_iter().filter(|kind| self.lacks(*kind));
+        lacking.filter(|_| self.recipient.is_some()).map(|kind| Job::Bundle(at.clone(), kind)).collect()
+    }
+
+    fn members(&self, at: &OrderRef) -> Vec<OrderRef> {
+        self.orders.iter().map(|order| at.sibling(order)).collect()
     }
 }
 
@@ -82,34 +100,33 @@ impl Bundles {
 
     /// Secrets that were to be made when the last run ended.
     pub(crate) fn wanted(&self) -> impl Iterator<Item = Job> {
-        self.0.iter().flat_map(|(at, bundle)| wanted(at, bundle))
+        self.0.iter().flat_map(|(at, bundle)| bundle.wanted(at))
     }
 
     pub(crate) fn next_secret(&self, at: &OrderRef, kind: CredentialKind) -> Option<SignerRequest> {
         self.0.get(at).filter(|bundle| bundle.recipient.is_some() && bundle.lacks(kind))?;
-        let digits = if kind == CredentialKind::Digits { DIGITS } else { 0 };
+        let digits = match kind {
+            CredentialKind::Digits => DIGITS,
+            CredentialKind::Letters => LETTERS,
+            CredentialKind::Qr => 0,
+        };
         Some(MakeSealed { tenant: at.tenant.clone(), kind, digits }.into())
     }
 }
 
-fn wanted(at: &OrderRef, bundle: &Bundle) -> impl Iterator<Item = Job> {
-    let lacking = [CredentialKind::Digits, CredentialKind::Qr].into_iter().filter(|kind| bundle.lacks(*kind));
-    let of_use = lacking.filter(|_| bundle.recipient.is_some());
-    of_use.map(|kind| Job::Bundle(at.clone(), kind)).collect::<Vec<_>>().into_iter()
-}
-
 impl Order {
     /// Its window, and the credential of its bundle instead of a code of its own; nothing while that is not made yet.
-    pub(super) fn issue(&self, window: &Window, bundles: &Bundles, tenant: &TenantId) -> Option<Issue> {
-        let bundle = match &self.bundle {
+    pub(super) fn issue(&self, window: &Window, bundles: &Bundles, at: &OrderRef) -> Option<Issue> {
+        let bundle = match self.bundle_of(at) {
             None => None,
-            Some(of) => {
-                let order = OrderKey { integration: self.order.integration.clone(), order: of.bundle.clone() };
-                Some(bundles.0.get(&OrderRef { tenant: tenant.clone(), order })?.secrets()?)
-            }
+            Some(bundle) => Some(bundles.0.get(&bundle)?.secrets()?),
         };
         let (order, expires, needs_time) = (self.order.clone(), window.expires(), window.needs_time);
         Some(Issue { order, expires, needs_time, bundle })
+    }
+
+    fn bundle_of(&self, at: &OrderRef) -> Option<OrderRef> {
+        self.bundle.as_ref().map(|of| at.sibling(&of.bundle))
     }
 
     /// Its code is that of its bundle once the cabinet holds it, and until then one that nobody needs.
@@ -122,6 +139,8 @@ impl Order {
             compartment: self.compartment?,
             place,
             until: self.window.as_ref().map(|window| window.ends),
+            until_local: None,
+            zone: None,
         })
     }
 
@@ -158,14 +177,20 @@ impl Order {
 
 impl Orders {
     /// `orders/bundle` of an integration.
-    pub(crate) fn bundle_payload(&mut self, turn: &mut Turn<'_>, owner: (TenantId, Name), payload: &[u8]) {
+    pub(crate) fn bundle_payload(
+        &mut self,
+        turn: &mut Turn<'_>,
+        config: &Config,
+        owner: (TenantId, Name),
+        payload: &[u8],
+    ) {
         let put = match parse::<BundlePut>(payload) {
             Err(error) => return turn.refuse(error.to_string()),
             Ok(put) if !put.recipient.fits() => return turn.refuse(too_long()),
             Ok(put) => put,
         };
         // The stream tells which order it fails for; a publisher gets no other answer.
-        let _ = self.put_bundle(turn, owner, put);
+        let _ = self.put_bundle(turn, config, owner, put);
     }
 
     /// `orders/unbundle` of an integration.
@@ -191,14 +216,11 @@ impl Orders {
     pub(crate) fn put_bundle(
         &mut self,
         turn: &mut Turn<'_>,
+        config: &Config,
         (tenant, integration): (TenantId, Name),
         put: BundlePut,
     ) -> Result<(), (OrderId, RejectReason)> {
-        let of = |order: OrderId| OrderRef {
-            tenant: tenant.clone(),
-            order: OrderKey { integration: integration.clone(), order },
-        };
-        let at = of(put.bundle.clone());
+        let at = OrderRef { tenant, order: OrderKey { integration, order: put.bundle.clone() } };
         let content = hash(&put);
         if let Some(held) = self.bundles.0.get(&at) {
             if held.content == content {
@@ -206,12 +228,13 @@ impl Orders {
             }
             let first = put.orders.iter().next().cloned().unwrap_or(put.bundle);
             let both = Some([held.content.clone(), content]);
-            self.reject(turn, &of(first.clone()), RejectReason::OtherContent, both);
+            self.reject(turn, &at.sibling(&first), RejectReason::OtherContent, both);
             return Err((first, RejectReason::OtherContent));
         }
         for order in put.orders.iter() {
-            if let Err(reason) = self.may_join(&of(order.clone())) {
-                self.reject(turn, &of(order.clone()), reason, None);
+            let member = at.sibling(order);
+            if let Err(reason) = self.may_join(config, &member) {
+                self.reject(turn, &member, reason, None);
                 return Err((order.clone(), reason));
             }
         }
@@ -226,27 +249,30 @@ impl Orders {
             qr: None,
             messages: 0,
             told: Vec::new(),
+            letters: (turn.code_form == CodeForm::Letters).then_some(true),
         };
         turn.put(BUNDLES, at.key(), &bundle);
-        wanted(&at, &bundle).for_each(|job| turn.want(job));
-        self.bundles.0.insert(at.clone(), bundle);
-        for order in orders.iter() {
-            let member = of(order.clone());
+        bundle.wanted(&at).into_iter().for_each(|job| turn.want(job));
+        for member in bundle.members(&at) {
             if let Some(order) = self.rows.get_mut(&member) {
                 order.bundle = Some(InBundle { bundle: at.order.order.clone(), ready: None }.into());
+                // It is one credential more for whoever collects it.
+                order.asked = Some(order.asked() + 1);
             }
             self.tell_again(turn, &member);
         }
+        self.bundles.0.insert(at, bundle);
         Ok(())
     }
 
-    fn may_join(&self, at: &OrderRef) -> Result<(), RejectReason> {
+    fn may_join(&self, config: &Config, at: &OrderRef) -> Result<(), RejectReason> {
         let order = self.rows.get(at).ok_or(RejectReason::UnknownOrder)?;
         match &order.bundle {
             Some(_) => Err(RejectReason::InBundle),
             None if order.is_dropped_off() => Err(RejectReason::NotCollected),
-            None if order.may_be_bundled() => Ok(()),
-            None => Err(RejectReason::TooLate),
+            None if !order.may_be_bundled() => Err(RejectReason::TooLate),
+            None if order.asked() >= config.wishes_per_order => Err(RejectReason::TooOften),
+            None => Ok(()),
         }
     }
 
@@ -254,7 +280,7 @@ impl Orders {
     pub(crate) fn release_bundle(&mut self, turn: &mut Turn<'_>, at: &OrderRef) -> bool {
         let Some(bundle) = self.bundles.0.remove(at) else { return false };
         turn.remove(BUNDLES, at.key());
-        for member in members(at, &bundle) {
+        for member in bundle.members(at) {
             let Some(order) = self.rows.get_mut(&member).filter(|order| order.is_in(at)) else { continue };
             order.bundle = None;
             let (state, window) = (order.state, order.window.clone());
@@ -279,15 +305,13 @@ impl Orders {
         sealed: Blob,
     ) {
         let Some(bundle) = self.bundles.0.get_mut(at).filter(|bundle| bundle.lacks(kind)) else { return };
-        match kind {
-            CredentialKind::Digits => bundle.code = Some(sealed),
-            CredentialKind::Qr => bundle.qr = Some(sealed),
-        }
+        let place = if kind.is_typed() { &mut bundle.code } else { &mut bundle.qr };
+        *place = Some(sealed);
         turn.put(BUNDLES, at.key(), bundle);
         if bundle.secrets().is_none() {
             return;
         }
-        for member in members(at, bundle) {
+        for member in bundle.members(at) {
             let inside = |order: &&Order| matches!(order.state, OrderState::Stored | OrderState::Overdue);
             let window = self.rows.get(&member).filter(inside).and_then(|order| order.window.clone());
             if let Some(window) = window {
@@ -306,11 +330,9 @@ impl Orders {
 
     /// An order has changed: the holder of its bundle's credential may have to hear of it.
     pub(super) fn look_at_bundle(&mut self, turn: &mut Turn<'_>, order: &OrderRef) {
-        let Some(of) = self.rows.get(order).and_then(|order| order.bundle.as_ref()) else { return };
-        let key = OrderKey { integration: order.order.integration.clone(), order: of.bundle.clone() };
-        let at = OrderRef { tenant: order.tenant.clone(), order: key };
+        let Some(at) = self.rows.get(order).and_then(|row| row.bundle_of(order)) else { return };
         let Some(bundle) = self.bundles.0.get(&at) else { return };
-        let orders: Vec<&Order> = members(&at, bundle).filter_map(|member| self.rows.get(&member)).collect();
+        let orders: Vec<&Order> = bundle.members(&at).iter().filter_map(|member| self.rows.get(member)).collect();
         let doors: Vec<DoorRow> = orders.iter().filter_map(|order| order.door()).collect();
         let over = orders.iter().all(|order| order.state.is_final());
         let kind = match bundle.messages {
@@ -341,23 +363,12 @@ impl Orders {
         bundle.told = doors.iter().map(|door| door.order.clone()).collect();
         turn.put(BUNDLES, at.key(), bundle);
         // A holder who has nothing left to open still hears that.
-        let last = members(at, bundle).next().and_then(|member| self.rows.get(&member));
-        let first =
-            doors.first().map(|door| (door.order.clone(), door.cabinet.clone(), door.compartment, door.place.clone()));
-        let named = first.or_else(|| {
-            let order = last?;
-            let place = order.bundle.as_ref().and_then(|bundled| bundled.ready.clone()).unwrap_or_default();
-            Some((order.order.order.clone(), order.cabinet.clone(), order.compartment?, place))
-        });
-        let Some((order, cabinet, compartment, place)) = named else { return };
+        let named = doors.first().map_or_else(|| bundle.orders.first(), |door| Some(&door.order));
+        let Some(named) = named.map(|order| at.sibling(order)) else { return };
+        let Some(order) = self.rows.get(&named) else { return };
         let row = NotificationRow {
-            n: 0,
             id: format!("bundle/{}/{}", at.order, bundle.messages),
-            order,
-            at: turn.now,
-            cabinet,
-            compartment: Some(compartment),
-            place,
+            place: order.bundle.as_ref().and_then(|bundled| bundled.ready.clone()).unwrap_or_default(),
             code: secrets.code,
             qr: secrets.qr,
             recipient,
@@ -365,13 +376,14 @@ impl Orders {
             until: doors.iter().filter_map(|door| door.until).min(),
             bundle: Some(at.order.order.clone()),
             doors: Some(doors),
-            walk_in: None,
+            ..Self::message(order, turn.now)
         };
-        let integration = bundle.deliver_to.clone().unwrap_or_else(|| at.order.integration.clone());
-        if integration == at.order.integration {
-            self.notify(turn, at, row);
-        } else {
-            turn.send(Intent::deliver(&at.tenant, integration, row));
+        match bundle.deliver_to.clone().filter(|integration| *integration != at.order.integration) {
+            Some(integration) => {
+                let row = self.sites.localised(&at.tenant, row);
+                turn.send(Intent::deliver(&at.tenant, integration, row));
+            }
+            None => self.notify(turn, &named, row),
         }
     }
 
@@ -389,12 +401,10 @@ impl Orders {
 
     /// An order is forgotten; with the last one of a bundle the bundle is.
     pub(super) fn forget_bundled(&mut self, turn: &mut Turn<'_>, order: &OrderRef, gone: &Order) {
-        let Some(of) = &gone.bundle else { return };
-        let key = OrderKey { integration: order.order.integration.clone(), order: of.bundle.clone() };
-        let at = OrderRef { tenant: order.tenant.clone(), order: key };
+        let Some(at) = gone.bundle_of(order) else { return };
         let Some(bundle) = self.bundles.0.get(&at) else { return };
-        let left = members(&at, bundle).any(|member| self.rows.get(&member).is_some_and(|order| order.is_in(&at)));
-        if !left {
+        let left = |member: &OrderRef| self.rows.get(member).is_some_and(|order| order.is_in(&at));
+        if !bundle.members(&at).iter().any(left) {
             self.bundles.0.remove(&at);
             turn.remove(BUNDLES, at.key());
         }
@@ -410,7 +420,8 @@ impl Orders {
             ready: order.door().is_some(),
             until: order.window.as_ref().map(|window| Rfc3339(window.ends)),
         };
-        let orders = members(at, bundle).filter_map(|member| self.rows.get(&member));
+        let members = bundle.members(at);
+        let orders = members.iter().filter_map(|member| self.rows.get(member));
         Some(BundleDetail {
             bundle: bundle.bundle.clone(),
             deliver_to: bundle.deliver_to.clone(),
@@ -426,18 +437,10 @@ impl Order {
     }
 }
 
-fn members<'a>(at: &'a OrderRef, bundle: &'a Bundle) -> impl Iterator<Item = OrderRef> + use<> {
-    let of = |order: &OrderId| OrderRef {
-        tenant: at.tenant.clone(),
-        order: OrderKey { integration: at.order.integration.clone(), order: order.clone() },
-    };
-    bundle.orders.iter().map(of).collect::<Vec<_>>().into_iter()
-}
-
 /// A door of a bundle for its API.
 impl From<DoorRow> for BundleDoor {
     fn from(row: DoorRow) -> Self {
-        let DoorRow { order, cabinet, compartment, place, until } = row;
-        Self { order, cabinet, compartment, place, until: until.map(Rfc3339) }
+        let DoorRow { order, cabinet, compartment, place, until, until_local, zone } = row;
+        Self { order, cabinet, compartment, place, until: until.map(Rfc3339), until_local, zone }
     }
 }

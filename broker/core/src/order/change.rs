@@ -67,6 +67,7 @@ impl Order {
             ready: true,
             hold_minutes: self.hold.and_then(minutes),
             deposit: self.deposit.map(|brought| brought.kind),
+            staff_release: self.staff_release == Some(true),
         }
     }
 

@@ -92,21 +92,12 @@ impl Orders {
     ) {
         let Some(order) = self.rows.get(at).filter(|order| order.waits_for_deposit()) else { return };
         let row = NotificationRow {
-            n: 0,
-            id: String::new(),
-            order: at.order.order.clone(),
-            at: turn.now,
-            cabinet: order.cabinet.clone(),
+            // Whoever brings it may get another door than the one that is kept for it.
             compartment: None,
-            place: String::new(),
-            code: Default::default(),
-            qr: Default::default(),
             recipient: order.depositor(),
             kind: Some(NotificationKind::DepositCode),
             until: order.deposit.and_then(|brought| brought.ends),
-            bundle: None,
-            doors: None,
-            walk_in: None,
+            ..Self::message(order, turn.now)
         };
         self.notify(turn, at, complete(row));
     }

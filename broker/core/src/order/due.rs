@@ -51,7 +51,9 @@ impl Orders {
             }
             let policy = self.policies.of(&at.tenant);
             let rules = policy.policies.of(order.category);
-            order.window = Some(Window::begin(policy, rules, order.since, order.wants.refrigerated).into());
+            let site = self.sites.clock_of(&CabinetRef::new(at.tenant.clone(), order.cabinet.clone()));
+            let window = Window::begin(policy, rules, order.since, order.wants.refrigerated, site.as_deref());
+            order.window = Some(window.into());
             self.due.extend(order.due().map(|due| (due, at.clone())));
         }
     }
@@ -127,23 +129,8 @@ impl Orders {
         };
         let first = shown.kind == NotificationKind::PickupCode && !order.notified;
         let Shown { kind, id, compartment, place, code, qr } = shown;
-        let row = NotificationRow {
-            n: 0,
-            id,
-            order: at.order.order.clone(),
-            at: turn.now,
-            cabinet: order.cabinet.clone(),
-            compartment: Some(compartment),
-            place,
-            code,
-            qr,
-            recipient: order.recipient.clone().unwrap_or_default(),
-            kind: Some(kind),
-            until: order.window.as_ref().map(|window| window.ends),
-            bundle: None,
-            doors: None,
-            walk_in: order.walk_in.is_some().then_some(true),
-        };
+        let (kind, compartment) = (Some(kind), Some(compartment));
+        let row = NotificationRow { id, kind, compartment, place, code, qr, ..Self::message(order, turn.now) };
         if first && let Some(order) = self.rows.get_mut(at) {
             // It was in a bundle before.
             order.notified = true;

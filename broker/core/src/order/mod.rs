@@ -5,6 +5,7 @@ mod bundle;
 mod change;
 mod deposit;
 mod due;
+mod open;
 mod pause;
 mod place;
 mod progress;
@@ -18,13 +19,15 @@ mod wishes;
 
 pub(crate) use bundle::Bundle;
 pub(crate) use change::check_content;
-pub(crate) use place::either;
-pub(crate) use put::too_long;
+pub(crate) use open::Asked;
+pub(crate) use put::{check_put, too_long};
 pub(crate) use wishes::Wish;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use schemas::api::{OrderState, RejectReason};
+use schemas::cbor::Blob;
 use schemas::cbor_map;
 use schemas::ids::{CabinetId, Name, TenantId};
 use schemas::messages::{Attributes, Category, Compartment, FleetMillis, OrderKey, Size};
@@ -36,15 +39,17 @@ use crate::intents::Reserve;
 use crate::order::bundle::{Bundles, InBundle};
 use crate::order::change::Pending;
 use crate::order::deposit::Brought;
+use crate::order::open::Opening;
 use crate::order::place::Route;
 use crate::order::quarantine::Intervention;
 use crate::order::walk_in::{WalkIn, WalkIns};
 use crate::order::window::Window;
 use crate::policy::PolicyBook;
 use crate::quotas::Quotas;
-use crate::rows::{RecipientRow, StatusRow};
+use crate::rows::{NotificationRow, RecipientRow, StatusRow};
+use crate::site::{SiteClock, Sites};
 use crate::streams::Streams;
-use crate::tables::{ORDERS, OrderRef, StreamRef};
+use crate::tables::{CabinetRef, ORDERS, OrderRef, StreamRef};
 use crate::turn::Turn;
 
 /// States of an order's history that are kept, the newest ones.
@@ -95,12 +100,16 @@ cbor_map! {
         19 opt => closed: Option<Box<Intervention>>,
         /// Staff began it at the cabinet. Few are: boxed.
         20 opt => walk_in: Option<Box<WalkIn>>,
+        /// True: staff have to release it when somebody comes with its code.
+        21 opt => staff_release: Option<bool>,
         /// Somebody who is no staff puts it in.
         23 opt => deposit: Option<Brought>,
         /// It is collected with others. Boxed: most are not.
         25 opt => bundle: Option<Box<InBundle>>,
         /// It was put for a site, or for another cabinet than it is at now.
         26 opt => route: Option<Box<Route>>,
+        /// Its door was asked for by the app. Boxed: few are.
+        27 opt => opening: Option<Box<Opening>>,
     }
 }
 
@@ -120,9 +129,10 @@ impl Happened {
 impl Order {
     /// What a cabinet is asked.
     fn reserve(&self) -> Reserve {
-        let Self { order, size, category, wants, hold, deposit, .. } = self;
+        let Self { order, size, category, wants, hold, staff_release, deposit, .. } = self;
         let (size, category, wants, deposit) = (*size, *category, *wants, deposit.map(|brought| brought.kind));
-        Reserve { order: order.clone(), size, category, wants, hold: *hold, deposit }
+        let staff_release = *staff_release;
+        Reserve { order: order.clone(), size, category, wants, hold: *hold, staff_release, deposit }
     }
 
     fn pass(&mut self, state: OrderState, now: FleetMillis, when: Happened) {
@@ -156,6 +166,7 @@ pub(crate) struct Orders {
     due: BTreeSet<(FleetMillis, OrderRef)>,
     walk_ins: WalkIns,
     pub(crate) policies: PolicyBook,
+    pub(crate) sites: Sites,
     pub(crate) bundles: Bundles,
     pub(crate) streams: Streams,
     pub(crate) quotas: Quotas,
@@ -233,6 +244,12 @@ impl Orders {
         self.rows.get(at)
     }
 
+    /// The clock of the site where an order is, if that has one.
+    fn site_of(&self, at: &OrderRef) -> Option<Arc<SiteClock>> {
+        let cabinet = CabinetRef::new(at.tenant.clone(), self.rows.get(at)?.cabinet.clone());
+        self.sites.clock_of(&cabinet)
+    }
+
     /// When the order that was finished first may be forgotten.
     pub(crate) fn retention_ends(&self, config: &Config) -> Option<FleetMillis> {
         self.finished.first().map(|since| since.saturating_add(config.order_retention_millis))
@@ -301,6 +318,29 @@ impl Orders {
         self.put_row(turn, at);
         self.tell(turn, at, row);
         self.look_at_bundle(turn, at);
+    }
+
+    /// Most of a message about an order as it is; its kind, its id, and the place and the code that a cabinet knows are to come.
+    fn message(order: &Order, now: FleetMillis) -> NotificationRow {
+        NotificationRow {
+            n: 0,
+            id: String::new(),
+            order: order.order.order.clone(),
+            at: now,
+            cabinet: order.cabinet.clone(),
+            compartment: order.compartment,
+            place: String::new(),
+            code: Blob::default(),
+            qr: Blob::default(),
+            recipient: order.recipient.clone().unwrap_or_default(),
+            kind: None,
+            until: order.window.as_ref().map(|window| window.ends),
+            bundle: None,
+            doors: None,
+            walk_in: order.walk_in.is_some().then_some(true),
+            until_local: None,
+            zone: None,
+        }
     }
 
     /// Writes an order whose state stays, and tells its integration how it is now.

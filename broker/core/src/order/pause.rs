@@ -21,10 +21,11 @@ impl Orders {
 
     /// It can again. An order that became overdue before the fleet heard of the outage gets its time back.
     pub(super) fn resumed(&mut self, turn: &mut Turn<'_>, config: &Config, at: &OrderRef, since: FleetMillis) {
+        let site = self.site_of(at);
         let resumed = self.change(turn, at, |order, _| {
             let window = order.window.as_mut()?;
             let before = window.expires();
-            window.resume(since).then(|| (window.clone(), window.expires() != before, order.state))
+            window.resume(since, site.as_deref()).then(|| (window.clone(), window.expires() != before, order.state))
         });
         let Some((window, later, state)) = resumed.flatten() else { return };
         let waits = window.ends > turn.now;
@@ -48,7 +49,7 @@ impl Orders {
         let waits = |order: &&Order| !held(order) && order.quarantine.is_none();
         if let Some(order) = self.rows.get(at).filter(waits) {
             let cabinet = CabinetRef::new(at.tenant.clone(), order.cabinet.clone());
-            if let Some(issue) = order.issue(window, &self.bundles, &at.tenant) {
+            if let Some(issue) = order.issue(window, &self.bundles, at) {
                 turn.send(Intent::to_cabinet(&cabinet, self.right(at, issue)));
             }
         }

@@ -46,11 +46,6 @@ pub(super) fn first_of(
     }
 }
 
-/// What a put has to name.
-pub(crate) fn either() -> &'static str {
-    "an order is put for a cabinet or for a site: name one of them"
-}
-
 impl Order {
     /// As it was put.
     pub(super) fn put_for(&self) -> (Option<CabinetId>, Option<SiteId>) {
@@ -108,11 +103,10 @@ impl Orders {
             return;
         }
         let Some(order) = self.rows.get_mut(at) else { return };
-        let waits = matches!(order.state, OrderState::Created | OrderState::Ready | OrderState::Reserved);
         let of_site = order.route.as_ref().and_then(|route| route.site.as_ref());
         let was_there = order.route.as_ref().and_then(|route| route.cabinet.as_ref()) == Some(&from.cabinet);
         let there = was_there || of_site.is_some_and(|site| cabinets.is_at(from, site));
-        if !(waits && there) || order.cabinet == from.cabinet {
+        if !(order.state.is_to_be_loaded() && there) || order.cabinet == from.cabinet {
             return;
         }
         let before = std::mem::replace(&mut order.cabinet, from.cabinet.clone());
@@ -159,23 +153,12 @@ impl Orders {
             return Err(RejectReason::UnknownOrder);
         };
         let there = CabinetRef::new(at.tenant.clone(), to);
-        let granted = match order.state {
-            _ if !cabinets.has(&there) => Err(RejectReason::UnknownCabinet),
-            OrderState::Created | OrderState::Ready | OrderState::Reserved => Ok(()),
-            OrderState::Loading
-            | OrderState::Stored
-            | OrderState::Overdue
-            | OrderState::Collecting
-            | OrderState::Collected
-            | OrderState::CollectedUnconfirmed
-            | OrderState::Cancelled
-            | OrderState::Rejected
-            | OrderState::Retrieved
-            | OrderState::Recalled
-            | OrderState::Disputed
-            | OrderState::Quarantined => Err(RejectReason::TooLate),
+        let refused = match order.state.is_to_be_loaded() {
+            _ if !cabinets.has(&there) => Some(RejectReason::UnknownCabinet),
+            false => Some(RejectReason::TooLate),
+            true => None,
         };
-        if let Err(reason) = granted {
+        if let Some(reason) = refused {
             self.refuse(turn, at, reason);
             return Err(reason);
         }
@@ -207,10 +190,9 @@ impl Orders {
     ) -> bool {
         let waits = |order: &&mut Order| order.moves_to() == Some(&from.cabinet);
         let Some(order) = self.rows.get_mut(at).filter(waits) else { return false };
-        let still = matches!(order.state, OrderState::Ready | OrderState::Reserved);
-        order.route_mut().moves_to = None;
-        match intent {
-            OrderIntent::Reserved(reserved) if still => {
+        if let OrderIntent::Reserved(reserved) = intent {
+            order.route_mut().moves_to = None;
+            if matches!(order.state, OrderState::Ready | OrderState::Reserved) {
                 let before = std::mem::replace(&mut order.cabinet, from.cabinet.clone());
                 order.compartment = Some(reserved.compartment);
                 let before = CabinetRef::new(at.tenant.clone(), before);
@@ -218,34 +200,18 @@ impl Orders {
                 self.enter(turn, config, at, OrderState::Reserved, Happened::now(turn));
                 // Whoever brings it has to go there now.
                 self.invite(turn, at);
-            }
-            OrderIntent::Reserved(_) => {
+            } else {
                 // It was loaded or cancelled meanwhile.
                 self.put_row(turn, at);
                 turn.send(Intent::to_cabinet(from, Release { order: at.order.clone() }));
             }
-            OrderIntent::NoRoom(_) => {
-                self.put_row(turn, at);
-                self.refuse(turn, at, RejectReason::NoFittingCompartment);
-            }
-            OrderIntent::Displaced(_)
-            | OrderIntent::Told(_)
-            | OrderIntent::Issued(_)
-            | OrderIntent::Shown(_)
-            | OrderIntent::Stalled(_)
-            | OrderIntent::Resumed(_)
-            | OrderIntent::Gathered(_)
-            | OrderIntent::Altered(_)
-            | OrderIntent::Unaltered(_)
-            | OrderIntent::Reported(_)
-            | OrderIntent::WalkedIn(_)
-            | OrderIntent::Dropped(_)
-            | OrderIntent::Invited(_)
-            | OrderIntent::Full(_) => {
-                // Not yet what it was asked for.
-                order.route_mut().moves_to = Some(from.cabinet.clone());
-                return false;
-            }
+        } else if let OrderIntent::NoRoom(_) = intent {
+            order.route_mut().moves_to = None;
+            self.put_row(turn, at);
+            self.refuse(turn, at, RejectReason::NoFittingCompartment);
+        } else {
+            // Not yet what it was asked for.
+            return false;
         }
         true
     }

@@ -67,6 +67,7 @@ impl Orders {
             OrderIntent::Dropped(dropped) => self.dropped(turn, config, at, &dropped),
             OrderIntent::Altered(altered) => self.altered(turn, config, at, altered.compartment),
             OrderIntent::Unaltered(_) => self.unaltered(turn, at),
+            OrderIntent::NotOpened(said) => self.not_opened(turn, at, &said),
         }
     }
 
@@ -137,28 +138,15 @@ impl Orders {
             return;
         };
         order.notified = true;
-        let row = NotificationRow {
-            n: 0,
-            id: format!("pickup-code/{}", at.order),
-            order: at.order.order.clone(),
-            at: turn.now,
-            cabinet: order.cabinet.clone(),
-            compartment: Some(issued.compartment),
-            place: issued.place,
-            code: issued.code,
-            qr: issued.qr,
-            recipient: order.recipient.clone().unwrap_or_default(),
-            kind: None,
-            until: order.window.as_ref().map(|window| window.ends),
-            bundle: None,
-            doors: None,
-            walk_in: order.walk_in.is_some().then_some(true),
-        };
+        let Issued { compartment, place, code, qr } = issued;
+        let (id, compartment) = (format!("pickup-code/{}", at.order), Some(compartment));
+        let row = NotificationRow { id, compartment, place, code, qr, ..Self::message(order, turn.now) };
         self.put_row(turn, at);
         self.notify(turn, at, row);
     }
 
     pub(super) fn notify(&mut self, turn: &mut Turn<'_>, at: &OrderRef, row: NotificationRow) {
+        let row = self.sites.localised(&at.tenant, row);
         if let Some(stream) = self.stream(at, Stream::Notifications) {
             self.streams.add(turn, stream, |n| NotificationRow { n, ..row });
         }
@@ -170,9 +158,10 @@ impl Orders {
         let policy = self.policies.of(&at.tenant);
         let rules = policy.policies.of(self.rows.get(at)?.category);
         // A cabinet whose clock is ahead gives nobody more time.
-        let begun = Window::begin(policy, rules, told.at.min(turn.now), told.refrigerated);
+        let site = self.site_of(at);
+        let begun = Window::begin(policy, rules, told.at.min(turn.now), told.refrigerated, site.as_deref());
         let window = self.change(turn, at, |order, _| order.window.get_or_insert_with(|| Box::new(begun)).clone())?;
-        self.rows.get(at)?.issue(&window, &self.bundles, &at.tenant)
+        self.rows.get(at)?.issue(&window, &self.bundles, at)
     }
 }
 

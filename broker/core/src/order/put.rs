@@ -9,7 +9,7 @@ use crate::cabinet::Cabinets;
 use crate::config::Config;
 use crate::intents::{Find, Intent, Release, Revoke, Unwant};
 use crate::order::deposit::Brought;
-use crate::order::place::{either, first_of};
+use crate::order::place::first_of;
 use crate::order::{Happened, Order, Orders};
 use crate::rows::{StatusRow, json};
 use crate::tables::{CabinetRef, OrderRef};
@@ -27,12 +27,13 @@ impl Orders {
     ) {
         match parse::<OrderPut>(payload) {
             Err(error) => turn.refuse(error.to_string()),
-            Ok(put) if !put.recipient.fits() => turn.refuse(too_long()),
-            Ok(put) if put.cabinet.is_some() == put.site.is_some() => turn.refuse(either()),
-            Ok(put) => {
-                // The stream tells the outcome; a publisher gets no other answer.
-                let _ = self.put(turn, config, (tenant, integration), put, cabinets);
-            }
+            Ok(put) => match check_put(&put) {
+                Err(text) => turn.refuse(text),
+                Ok(()) => {
+                    // The stream tells the outcome; a publisher gets no other answer.
+                    let _ = self.put(turn, config, (tenant, integration), put, cabinets);
+                }
+            },
         }
     }
 
@@ -56,7 +57,11 @@ impl Orders {
             // A rejected order is tried anew; one that waits for its backend may be ready now.
             match order.state {
                 OrderState::Rejected => self.check_quota(turn, config, &at)?,
-                OrderState::Created if put.ready => {}
+                // It may have gone to another cabinet since it was put.
+                OrderState::Created if put.ready => {
+                    self.make_ready(turn, &at);
+                    return Ok(());
+                }
                 OrderState::Created
                 | OrderState::Ready
                 | OrderState::Reserved
@@ -125,6 +130,8 @@ impl Orders {
             closed: None,
             bundle: None,
             walk_in: None,
+            opening: None,
+            staff_release: put.staff_release.then_some(true),
             deposit: put.deposit.map(Brought::awaited),
             route,
         };
@@ -273,6 +280,17 @@ impl Orders {
             self.restore(at.clone(), order);
         }
     }
+}
+
+/// What its JSON alone cannot say.
+pub(crate) fn check_put(put: &OrderPut) -> Result<(), String> {
+    if !put.recipient.fits() {
+        return Err(too_long());
+    }
+    if put.cabinet.is_some() == put.site.is_some() {
+        return Err("an order is put for a cabinet or for a site: name one of them".into());
+    }
+    Ok(())
 }
 
 pub(crate) fn too_long() -> String {

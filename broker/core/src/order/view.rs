@@ -6,7 +6,7 @@ use schemas::api::{OrderDetail, OrderState, OrderSummary, Rfc3339};
 use schemas::ids::{CabinetId, Name, TenantId};
 
 use crate::order::{Order, Orders};
-use crate::tables::OrderRef;
+use crate::tables::{CabinetRef, OrderRef};
 
 /// Orders in one answer at most, the newest ones: the answer has to stay a message.
 const LIST_MAX: usize = 100;
@@ -31,12 +31,12 @@ impl Orders {
                 newest.pop_first();
             }
         }
-        newest.into_iter().rev().filter_map(|(_, at)| self.find(at)).map(Order::summary).collect()
+        newest.into_iter().rev().filter_map(|(_, at)| Some(self.summary(at, self.find(at)?))).collect()
     }
 
     pub(crate) fn detail(&self, at: &OrderRef) -> Option<OrderDetail> {
         self.find(at).map(|order| OrderDetail {
-            summary: order.summary(),
+            summary: self.summary(at, order),
             size: order.size,
             history: order.history.iter().map(|passed| (passed.state, Rfc3339(passed.at))).collect(),
             notified: order.notified,
@@ -45,17 +45,18 @@ impl Orders {
             intervened: order.closed.as_ref().or(order.quarantine.as_ref()).map(|one| one.shown()),
         })
     }
-}
 
-impl Order {
-    fn summary(&self) -> OrderSummary {
+    fn summary(&self, at: &OrderRef, order: &Order) -> OrderSummary {
+        let until = order.window.as_ref().map(|window| window.ends);
+        let cabinet = CabinetRef::new(at.tenant.clone(), order.cabinet.clone());
         OrderSummary {
-            order: self.order.clone(),
-            state: self.state,
-            cabinet: self.cabinet.clone(),
-            compartment: self.compartment,
-            since: Rfc3339(self.since),
-            until: self.window.as_ref().map(|window| Rfc3339(window.ends)),
+            order: order.order.clone(),
+            state: order.state,
+            cabinet: order.cabinet.clone(),
+            compartment: order.compartment,
+            since: Rfc3339(order.since),
+            until: until.map(Rfc3339),
+            until_local: self.sites.until_local(&cabinet, until),
         }
     }
 }

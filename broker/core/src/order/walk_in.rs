@@ -270,6 +270,7 @@ fn new_order(turn: &Turn<'_>, at: &OrderRef, from: &CabinetRef, began: WalkedIn,
     let walk_in = WalkIn { taken: turn.now, sealed: Some(sealed), instance, teller, told: None };
     Order {
         route: None,
+        opening: None,
         order: at.order.clone(),
         cabinet: from.cabinet.clone(),
         size,
@@ -291,6 +292,7 @@ fn new_order(turn: &Turn<'_>, at: &OrderRef, from: &CabinetRef, began: WalkedIn,
         closed: None,
         bundle: None,
         walk_in: Some(Box::new(walk_in)),
+        staff_release: None,
         deposit: None,
     }
 }

@@ -5,6 +5,7 @@ use schemas::cbor_map;
 use schemas::messages::FleetMillis;
 
 use crate::policy::InForce;
+use crate::site::SiteClock;
 
 cbor_map! {
     /// A reminder that is still to come.
@@ -39,6 +40,10 @@ cbor_map! {
         10 opt => paused: Option<FleetMillis>,
         /// How long it has stood still, all pauses that are over taken together.
         11 => stood: FleetMillis,
+        /// Furthest end that a site which is closed may bring, without the pauses. Left out: it ends whatever the hours.
+        30 opt => latest: Option<FleetMillis>,
+        /// No reminder comes while the site is closed.
+        31 opt => reminds_when_open: Option<bool>,
     }
 }
 
@@ -52,7 +57,13 @@ pub(crate) enum Due {
 }
 
 impl Window {
-    pub(crate) fn begin(policy: InForce<'_>, rules: &Policy, from: FleetMillis, refrigerated: bool) -> Self {
+    pub(crate) fn begin(
+        policy: InForce<'_>,
+        rules: &Policy,
+        from: FleetMillis,
+        refrigerated: bool,
+        site: Option<&SiteClock>,
+    ) -> Self {
         let cooled = rules.cooled_window_minutes.filter(|_| refrigerated);
         let span = cooled.unwrap_or(rules.window_minutes).millis();
         let mut window = Self {
@@ -71,46 +82,79 @@ impl Window {
             pauses: rules.pauses,
             paused: None,
             stood: 0,
+            latest: (rules.ends_when_open == Some(true)).then(|| from.saturating_add(rules.longest_minutes.millis())),
+            reminds_when_open: rules.reminds_when_open.filter(|said| *said),
         };
-        window.remind(from, &rules.reminders_percent);
+        window.end_when_open(site);
+        window.remind(from, &rules.reminders_percent, site);
         window
     }
 
+    /// Moves an end at which nobody gets in.
+    fn end_when_open(&mut self, site: Option<&SiteClock>) {
+        if let (Some(site), Some(latest)) = (site, self.latest) {
+            self.ends = site.end_when_open(self.ends, latest.saturating_add(self.stood));
+        }
+    }
+
+    /// Moves reminders that would come while nobody gets in. One whose opening comes too late is better sent at night than never.
+    fn remind_when_open(&mut self, site: Option<&SiteClock>) {
+        if let (Some(site), Some(true)) = (site, self.reminds_when_open) {
+            let ends = self.ends;
+            self.reminders.iter_mut().for_each(|reminder| reminder.at = site.when_open(reminder.at, ends));
+        }
+    }
+
     /// Places the reminders between `from` and the end.
-    fn remind(&mut self, from: FleetMillis, shares: &[Percent]) {
+    fn remind(&mut self, from: FleetMillis, shares: &[Percent], site: Option<&SiteClock>) {
         let span = self.ends.saturating_sub(from);
         let reminder = |share: &Percent| Reminder { percent: share.count(), at: from.saturating_add(share.of(span)) };
         self.reminders = shares.iter().map(reminder).collect();
+        self.remind_when_open(site);
     }
 
     /// The same window by other policies. An end that somebody has set stays; a reminder whose moment is over is not sent.
-    pub(crate) fn under(&self, policy: InForce<'_>, rules: &Policy, now: FleetMillis) -> Self {
-        let mut next = Self::begin(policy, rules, self.from, self.refrigerated);
-        if self.extended {
-            (next.ends, next.extended) = (self.ends, true);
-            next.reminders.clone_from(&self.reminders);
-        } else if next.pauses {
-            next.shift(self.stood);
-        }
+    pub(crate) fn under(
+        &self,
+        policy: InForce<'_>,
+        rules: &Policy,
+        now: FleetMillis,
+        site: Option<&SiteClock>,
+    ) -> Self {
+        let mut next = Self::begin(policy, rules, self.from, self.refrigerated, site);
         if next.pauses {
             (next.paused, next.stood) = (self.paused, self.stood);
+        }
+        if self.extended {
+            (next.ends, next.extended, next.latest) = (self.ends, true, None);
+            next.reminders.clone_from(&self.reminders);
+        } else if next.pauses {
+            next.shift(self.stood, site);
         }
         next.reminders.retain(|reminder| reminder.at > now);
         next
     }
 
     /// Moves the end. The shares of the reminders are of the time that is left then.
-    pub(crate) fn extend(&mut self, until: FleetMillis, now: FleetMillis, rules: &Policy) -> Result<(), RejectReason> {
+    pub(crate) fn extend(
+        &mut self,
+        until: FleetMillis,
+        now: FleetMillis,
+        rules: &Policy,
+        site: Option<&SiteClock>,
+    ) -> Result<(), RejectReason> {
         if until <= now || until <= self.ends {
             return Err(RejectReason::DeadlineNotLater);
         }
         if until > self.from.saturating_add(rules.longest_minutes.millis()) {
             return Err(RejectReason::DeadlineTooFar);
         }
-        (self.ends, self.extended) = (until, true);
+        // Whoever names an end knows when the site is open.
+        (self.ends, self.extended, self.latest) = (until, true, None);
         // Whoever names an end now knows of the pause up to here.
         self.paused = self.paused.map(|_| now);
-        self.remind(now, &rules.reminders_percent);
+        self.reminds_when_open = rules.reminds_when_open.filter(|said| *said);
+        self.remind(now, &rules.reminders_percent, site);
         Ok(())
     }
 
@@ -135,17 +179,19 @@ impl Window {
     }
 
     /// Goes on, with an end that is as much later as it stood still. True if that is news.
-    pub(crate) fn resume(&mut self, at: FleetMillis) -> bool {
+    pub(crate) fn resume(&mut self, at: FleetMillis, site: Option<&SiteClock>) -> bool {
         let Some(since) = self.paused.take() else { return false };
         let stood = at.saturating_sub(since);
         self.stood = self.stood.saturating_add(stood);
-        self.shift(stood);
+        self.shift(stood, site);
         true
     }
 
-    fn shift(&mut self, by: FleetMillis) {
+    fn shift(&mut self, by: FleetMillis, site: Option<&SiteClock>) {
         self.ends = self.ends.saturating_add(by);
+        self.end_when_open(site);
         self.reminders.iter_mut().for_each(|reminder| reminder.at = reminder.at.saturating_add(by));
+        self.remind_when_open(site);
     }
 
     /// Takes what is due, so that it is not due again.
@@ -173,7 +219,7 @@ mod tests {
 
     fn window(category: Category, refrigerated: bool) -> Window {
         let policies = Policies::default();
-        Window::begin(InForce { version: 0, policies: &policies }, policies.of(category), 1_000, refrigerated)
+        Window::begin(InForce { version: 0, policies: &policies }, policies.of(category), 1_000, refrigerated, None)
     }
 
     #[test]

@@ -52,9 +52,10 @@ impl Orders {
             OrderChange::Resend => parse::<OrderNamed>(payload).map(|asked| named(asked.order, Wish::Resend)),
             OrderChange::Reissue => parse::<OrderNamed>(payload).map(|asked| named(asked.order, Wish::Reissue)),
             OrderChange::Move => return self.move_payload(turn, (tenant, integration), payload, cabinets),
-            OrderChange::Bundle => return self.bundle_payload(turn, (tenant, integration), payload),
+            OrderChange::Bundle => return self.bundle_payload(turn, config, (tenant, integration), payload),
             OrderChange::Unbundle => return self.unbundle_payload(turn, (tenant, integration), payload),
             OrderChange::Quarantine => return self.quarantine_payload(turn, config, (tenant, integration), payload),
+            OrderChange::Open => return self.open_payload(turn, config, (tenant, integration), payload),
             OrderChange::Content => return self.update_payload(turn, config, (tenant, integration), payload),
         };
         match read {
@@ -106,15 +107,15 @@ impl Orders {
         let Some(order) = self.rows.get(at) else { return Err(RejectReason::UnknownOrder) };
         let policy = self.policies.of(&at.tenant);
         let rules = policy.policies.of(order.category);
-        let mut window = order
-            .window
-            .clone()
-            .unwrap_or_else(|| Window::begin(policy, rules, order.since, order.wants.refrigerated).into());
+        let site = self.site_of(at);
+        let mut window = order.window.clone().unwrap_or_else(|| {
+            Window::begin(policy, rules, order.since, order.wants.refrigerated, site.as_deref()).into()
+        });
         if window.ends == until && until > turn.now {
             // The same wish again.
             return Ok(());
         }
-        window.extend(until, turn.now, rules)?;
+        window.extend(until, turn.now, rules, site.as_deref())?;
         let was_overdue = order.state == OrderState::Overdue;
         self.change(turn, at, |order, _| {
             order.window = Some(window.clone());
@@ -171,7 +172,7 @@ impl Orders {
 }
 
 impl Order {
-    fn asked(&self) -> u32 {
+    pub(super) fn asked(&self) -> u32 {
         self.asked.unwrap_or(0)
     }
 

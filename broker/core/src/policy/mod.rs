@@ -66,7 +66,7 @@ impl PolicyBook {
         policies: Policies,
         live: bool,
     ) -> Result<(), ReplyError> {
-        checked(&policies)?;
+        let policies = checked(policies)?;
         let held = self.of(&by.tenant).version;
         if let Some(kept) = self.kept.get(&by.tenant)
             && kept.row == PolicyRow::new(replaces.saturating_add(1), kept.row.at, by.clone(), &policies, live)
@@ -118,8 +118,10 @@ impl PolicyBook {
     }
 }
 
-/// Refuses policies that contradict themselves.
-pub(crate) fn checked(policies: &Policies) -> Result<(), ReplyError> {
+/// Policies with nothing left out, unless they contradict themselves.
+pub(crate) fn checked(policies: Policies) -> Result<Policies, ReplyError> {
     let hint = "`fleet policy show` writes some that hold together";
-    policies.check().map_err(|why| error(RequestErrorCode::Malformed, why.to_string(), hint))
+    let policies = policies.filled();
+    policies.check().map_err(|why| error(RequestErrorCode::Malformed, why.to_string(), hint))?;
+    Ok(policies)
 }

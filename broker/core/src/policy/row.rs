@@ -17,6 +17,8 @@ cbor_map! {
         5 => longest: u32,
         6 => pauses: bool,
         7 => needs_time: bool,
+        30 opt => ends_when_open: Option<bool>,
+        31 opt => reminds_when_open: Option<bool>,
     }
 }
 
@@ -57,14 +59,16 @@ impl PolicyRow {
 
     /// None where a number is out of its range: nobody but this fleet writes rows, so the row is damaged.
     pub(crate) fn policies(&self) -> Option<Policies> {
-        Some(Policies {
+        let read = Policies {
             retail: self.retail.rules()?,
             food: self.food.rules()?,
             laundry: self.laundry.rules()?,
             pharmacy: self.pharmacy.rules()?,
             repair: self.repair.rules()?,
             courier: self.courier.rules()?,
-        })
+        };
+        // Those of a version before opening hours leave something out.
+        Some(read.filled())
     }
 }
 
@@ -82,6 +86,8 @@ impl From<&Policy> for RulesRow {
             longest: rules.longest_minutes.count(),
             pauses: rules.pauses,
             needs_time: rules.needs_time,
+            ends_when_open: rules.ends_when_open,
+            reminds_when_open: rules.reminds_when_open,
         }
     }
 }
@@ -104,6 +110,8 @@ impl RulesRow {
             longest_minutes: Minutes::new(self.longest)?,
             pauses: self.pauses,
             needs_time: self.needs_time,
+            ends_when_open: self.ends_when_open,
+            reminds_when_open: self.reminds_when_open,
         })
     }
 }
@@ -122,6 +130,17 @@ mod tests {
         let row = PolicyRow::new(3, 5, "operator:acme:eve".parse().unwrap(), &policies, true);
         let read: PolicyRow = cbor::decode(&cbor::encode(&row)).unwrap();
         assert_eq!((read.policies(), &read), (Some(policies), &row));
+    }
+
+    #[test]
+    fn a_row_of_a_version_before_opening_hours_reads_as_the_defaults() {
+        let by = "operator:acme:eve".parse().unwrap();
+        let mut row = PolicyRow::new(3, 5, by, &Policies::default(), true);
+        let PolicyRow { retail, food, laundry, pharmacy, repair, courier, .. } = &mut row;
+        for rules in [retail, food, laundry, pharmacy, repair, courier] {
+            (rules.ends_when_open, rules.reminds_when_open) = (None, None);
+        }
+        assert_eq!(row.policies(), Some(Policies::default()));
     }
 
     #[test]

@@ -22,7 +22,7 @@ impl FleetCore {
             return Err(error(RequestErrorCode::Malformed, too_long(), "shorten it"));
         }
         let owner = (asker.who.tenant.clone(), integration);
-        self.orders.put_bundle(turn, owner, put).map(|()| Reply::Done).map_err(|(order, reason)| {
+        self.orders.put_bundle(turn, &self.config, owner, put).map(|()| Reply::Done).map_err(|(order, reason)| {
             let (code, hint) = way_out(reason);
             error(code, format!("no bundle was made: order {order}: {reason}"), hint)
         })

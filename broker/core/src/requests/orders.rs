@@ -5,12 +5,12 @@ use schemas::api::{
     RequestErrorCode,
 };
 use schemas::ids::{CabinetId, Name};
-use schemas::messages::OrderKey;
+use schemas::messages::{OrderKey, PresenceToken};
 
 use super::{Asker, check_text, error};
 use crate::cabinet::Cabinets;
 use crate::core::FleetCore;
-use crate::order::{Order, Wish, either};
+use crate::order::{Asked, Order, Wish, check_content, check_put};
 use crate::tables::OrderRef;
 use crate::turn::Turn;
 
@@ -39,14 +39,8 @@ impl FleetCore {
         integration: Name,
         put: OrderPut,
     ) -> Result<Reply, ReplyError> {
-        if !put.recipient.fits() {
-            let text = crate::order::too_long();
-            return Err(error(RequestErrorCode::Malformed, text, "shorten it"));
-        }
+        check_put(&put).map_err(|text| error(RequestErrorCode::Malformed, text, "asyncapi.yaml shows the fields"))?;
         let at = asker.order(OrderKey { integration: integration.clone(), order: put.order.clone() });
-        if put.cabinet.is_some() == put.site.is_some() {
-            return Err(error(RequestErrorCode::Malformed, either(), "`fleet cabinet list` shows both"));
-        }
         let tenant = asker.who.tenant.clone();
         let cabinets = Cabinets(&self.cabinets);
         let taken = self.orders.put(turn, &self.config, (tenant, integration), put, &cabinets);
@@ -67,11 +61,7 @@ impl FleetCore {
         order: OrderKey,
         to: CabinetId,
     ) -> Result<Reply, ReplyError> {
-        let covered = asker.covers(&order.integration);
-        let at = asker.order(order);
-        if !covered || self.orders.find(&at).is_none() {
-            return Err(unknown_order(&at.order));
-        }
+        let at = self.known_order(asker, order)?;
         self.orders.send_to(turn, &at, to.clone(), &Cabinets(&self.cabinets)).map_err(refused)?;
         // The cabinet answers within this turn.
         self.deliver(turn);
@@ -160,7 +150,7 @@ impl FleetCore {
         replaces: Option<&ContentHash>,
         change: &OrderContent,
     ) -> Result<Reply, ReplyError> {
-        crate::order::check_content(change)
+        check_content(change)
             .map_err(|text| error(RequestErrorCode::Malformed, text, "asyncapi.yaml shows the fields"))?;
         let at = self.known_order(asker, order)?;
         let wanted = self.orders.update(turn, &self.config, &at, replaces, change).map_err(refused)?;
@@ -170,6 +160,27 @@ impl FleetCore {
             Some(Order { state: OrderState::Rejected, reason: Some(reason), .. }) => Err(rejected(*reason)),
             Some(order) if order.content != wanted => Err(refused(RejectReason::NoFittingCompartment)),
             Some(_) | None => self.show_order(asker, at.order),
+        }
+    }
+
+    /// `None` when the cabinet is asked: what becomes of it comes later.
+    pub(super) fn open_for(
+        &mut self,
+        turn: &mut Turn<'_>,
+        asker: &Asker,
+        order: OrderKey,
+        token: PresenceToken,
+    ) -> Result<Option<Reply>, ReplyError> {
+        let at = self.known_order(asker, order)?;
+        match self.orders.open(turn, &self.config, &at, asker.who.clone(), token).map_err(refused)? {
+            Asked::Before => self.show_order(asker, at.order).map(Some),
+            Asked::Cabinet(command) => {
+                let cabinet = self.orders.find(&at).map(|order| asker.cabinet(order.cabinet.clone()));
+                if let Some(cabinet) = cabinet.and_then(|at| self.cabinets.get_mut(&at)) {
+                    cabinet.await_opening(command, asker.ticket);
+                }
+                Ok(None)
+            }
         }
     }
 
@@ -200,7 +211,7 @@ fn refused(reason: RejectReason) -> ReplyError {
     error(code, format!("nothing was changed: {reason}"), hint)
 }
 
-pub(super) fn way_out(reason: RejectReason) -> (RequestErrorCode, &'static str) {
+pub(crate) fn way_out(reason: RejectReason) -> (RequestErrorCode, &'static str) {
     match reason {
         RejectReason::NoFittingCompartment => {
             (RequestErrorCode::Refused, "put it again when a compartment is free, or at another cabinet")
@@ -222,9 +233,10 @@ pub(super) fn way_out(reason: RejectReason) -> (RequestErrorCode, &'static str) 
         RejectReason::Quota => {
             (RequestErrorCode::Unavailable, "`fleet integration quota` shows its limits, and changes them")
         }
-        RejectReason::TooOften => {
-            (RequestErrorCode::Refused, "the order was extended, sent again or given another code too often")
-        }
+        RejectReason::TooOften => (
+            RequestErrorCode::Refused,
+            "the order was extended, sent again, given another code or put into a bundle too often",
+        ),
         RejectReason::DeadlineNotLater => {
             (RequestErrorCode::Refused, "name an end that is in the future and behind the one that there is")
         }
@@ -236,6 +248,18 @@ pub(super) fn way_out(reason: RejectReason) -> (RequestErrorCode, &'static str) 
             (RequestErrorCode::Conflict, "`fleet order release` lets it be handed out, `fleet order close` ends it")
         }
         RejectReason::ForceClosed => (RequestErrorCode::Conflict, "`fleet order show` tells who has ended it, and why"),
+        RejectReason::NotEnabled => (
+            RequestErrorCode::Refused,
+            "`orders.open_by_app` in broker.toml and `screen.app_token` in the cabinet's agent.toml switch it on",
+        ),
+        RejectReason::NoSuchToken => {
+            (RequestErrorCode::Refused, "read the token that the screen shows now; each is good for one opening")
+        }
+        RejectReason::CabinetOffline => {
+            (RequestErrorCode::CabinetOffline, "ask again when it is back (`fleet cabinet list`); codes work meanwhile")
+        }
+        RejectReason::NotInside => (RequestErrorCode::Conflict, "`fleet order show` tells how far it is"),
+        RejectReason::NotOpened => (RequestErrorCode::Refused, "`fleet unlocks` tells what became of it; codes work"),
         RejectReason::NoCodeYet => {
             (RequestErrorCode::Conflict, "an order has a code once it is stored and its cabinet holds the code")
         }

@@ -33,6 +33,7 @@ pub(crate) fn held(books: &[Book]) -> (usize, usize, usize) {
                 BookChange::DropOrder(dropped) => drop(orders.remove(&dropped.order)),
                 BookChange::PutCredential(put) => drop(credentials.insert(put.id)),
                 BookChange::PutDeposit(put) => drop(credentials.insert(put.id)),
+                BookChange::PutGuarded(put) => drop(credentials.insert(put.credential.id)),
                 BookChange::DropCredential(dropped) => drop(credentials.remove(&dropped.id)),
                 BookChange::PutStaff(put) => drop(staff.insert(put.name.clone())),
                 BookChange::DropStaff(dropped) => drop(staff.remove(&dropped.name)),
@@ -48,7 +49,7 @@ fn the_first_book_replaces_everything_and_names_the_length_of_codes() {
     let world = World::new(&[Size::S; 100]);
     let [book] = books(&world) else { panic!("{:?}", books(&world)) };
     assert_eq!((book.version, book.base), (1, 0));
-    assert_eq!(book.changes, [BookChange::from(Rules { code_digits: 8, break_glass: None })]);
+    assert_eq!(book.changes, [BookChange::from(Rules { code_digits: 8, break_glass: None, code_letters: None })]);
 }
 
 #[test]

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use fleet_core::{Effect, INTENTS, Input};
+use fleet_core::{Effect, Input};
 use schemas::api::{BundleDetail, NotificationKind, OrderState, Reply, Request, RequestErrorCode};
 use schemas::ids::CabinetId;
 use schemas::messages::*;
-use schemas::step::Store as _;
 use schemas::topics::OrderChange;
 
 use crate::handover::load;
+use crate::interrupted::{everywhere, insist, survived};
 use crate::restore::restore;
 use crate::time::HOUR;
 use crate::world::{FakeCabinet, World, c1, door, order, refusal, shop, tenant};
@@ -352,35 +352,17 @@ fn bundles_are_forgotten_with_their_last_order() {
     world.restart();
 }
 
-/// The whole story; a publisher repeats what was not acknowledged.
 fn story(world: &mut World) {
-    for (topic, json) in [
-        (OrderChange::Bundle, r#"{"bundle":"run-7","orders":["A1","A2"],"deliver_to":"rides"}"#),
-        (OrderChange::Extend, ""),
-    ] {
-        loop {
-            if json.is_empty() {
-                load(world, "A1", 1);
-                alive(world);
-                load(world, "A2", 2);
-                alive(world);
-                break;
-            }
-            change(world, topic, json);
-            if alive(world) {
-                break;
-            }
-        }
+    insist(world, bundle_for_rides);
+    for (id, number) in [("A1", 1), ("A2", 2)] {
+        load(world, id, number);
+        survived(world);
     }
 }
 
-fn alive(world: &mut World) -> bool {
-    let crashed = world.crashed;
-    if crashed {
-        world.restart();
-        world.connect(&c1());
-    }
-    !crashed
+fn bundle_for_rides(world: &mut World) {
+    let json = r#"{"bundle":"run-7","orders":["A1","A2"],"deliver_to":"rides"}"#;
+    change(world, OrderChange::Bundle, json);
 }
 
 fn check(world: &mut World, what: &str) {
@@ -391,35 +373,12 @@ fn check(world: &mut World, what: &str) {
     assert_eq!(world.notifications(), [], "{what}");
     let both = ["A1", "A2"].map(String::from).to_vec();
     assert_eq!(opens(world, &c1()).values().collect::<Vec<_>>(), [&both; 2], "{what}");
-    assert!(world.store.rows(INTENTS).unwrap().is_empty(), "{what}: intents are left");
 }
 
 #[test]
 fn a_crash_after_any_commit_and_at_any_cut_announces_it_once() {
-    let mut whole = three();
-    let before = whole.handled;
-    story(&mut whole);
-    let inputs = before..whole.handled;
-    check(&mut whole, "without a crash");
-    assert!(inputs.len() >= 8);
-    let mut cuts = 0;
-    for input in inputs {
-        let mut world = three();
-        world.crash_after = Some(input);
-        story(&mut world);
-        check(&mut world, &format!("crash after commit {input}"));
-        for cut in 0.. {
-            let mut world = three();
-            world.cut_at = Some((input, cut));
-            story(&mut world);
-            if world.cut_at.is_some() {
-                break;
-            }
-            cuts += 1;
-            check(&mut world, &format!("input {input} cut at {cut}"));
-        }
-    }
-    assert!(cuts >= 6, "only {cuts} cuts were tried");
+    let tried = everywhere(three, story, check);
+    assert!(tried.commits >= 8 && tried.cuts >= 6, "{tried:?}");
 }
 
 /// The backup is older than the bundle, whose credential the cabinet holds.
@@ -464,4 +423,31 @@ fn what_a_customer_drops_off_goes_into_no_bundle() {
     assert_eq!(world.told("shop").last().unwrap(), "D1 rejected not_collected");
     let request = Request::BundleShow { bundle: order("run-7") };
     assert!(matches!(world.ask("support:acme:sue", &request), Some(Reply::Error(_))), "none was made");
+}
+
+#[test]
+fn a_driver_gets_so_many_credentials_for_an_order_and_no_more() {
+    let mut world = three();
+    let most = world.config.wishes_per_order;
+    for _ in 0..most {
+        bundle(&mut world, r#""A1","A2""#);
+        unbundle(&mut world);
+    }
+    bundle(&mut world, r#""A1","A2""#);
+    assert_eq!(world.told("shop").last().unwrap(), "A1 rejected too_often");
+    bundle(&mut world, r#""A3""#);
+    assert_eq!(world.told("shop").last().unwrap(), "A3 reserved", "of that one nobody has asked for any");
+}
+
+#[test]
+fn a_driver_who_takes_walk_ins_is_told_by_whoever_tells_their_recipients() {
+    let (mut world, order) = crate::walk_in::stored();
+    let told = world.notifications().len();
+    let put = format!(
+        r#"{{"op":"bundle.put","integration":"walk-in","bundle":{{"bundle":"run-7","orders":["{}"]}}}}"#,
+        order.order
+    );
+    assert_eq!(world.ask_raw("operator:acme:eve", put.as_bytes()), Some(Reply::Done));
+    let news = world.notifications().split_off(told);
+    assert_eq!(news.iter().map(|one| one.kind).collect::<Vec<_>>(), [NotificationKind::BundleCode]);
 }

@@ -1,12 +1,12 @@
 //! A backend changes an order that it has put.
 
-use fleet_core::{Effect, INTENTS, Input};
+use fleet_core::{Effect, Input};
 use schemas::api::{OrderState, Reply, Request, RequestErrorCode, Status};
 use schemas::messages::{BookChange, Category, Collected, CredentialId, Loading, PutOrder, Size};
-use schemas::step::Store as _;
 use schemas::topics::OrderChange;
 
 use crate::handover::load;
+use crate::interrupted::{everywhere, insist};
 use crate::time::{HOUR, stored};
 use crate::world::{World, c1, door, order, refusal, shop, tenant};
 
@@ -286,14 +286,9 @@ fn people_are_answered_with_the_order_as_it_is_then() {
 fn story(world: &mut World) {
     for fields in [r#""size":"L""#, r#""ready":false"#, r#""ready":true,"size":"M""#, r#""wants":{"accessible":true}"#]
     {
-        loop {
+        insist(world, |world| {
             a17(world, fields);
-            if !world.crashed {
-                break;
-            }
-            world.restart();
-            world.connect(&c1());
-        }
+        });
     }
 }
 
@@ -308,29 +303,9 @@ fn a_change_that_was_cut_between_order_and_cabinet_converges() {
         assert_eq!(answer(world), "reserved in 1: no_fitting_compartment", "{what}");
         let booked = in_book(world, "A17").unwrap();
         assert_eq!((booked.size, booked.reserved), (Size::M, Some(door(1))), "{what}");
-        assert!(world.store.rows(INTENTS).unwrap().is_empty(), "{what}: intents are left");
         put(world, "A18", "L");
         assert_eq!(answer(world), "reserved in 2", "{what}: nothing is kept twice");
     };
-    let mut whole = begin();
-    let inputs = whole.handled..{
-        story(&mut whole);
-        whole.handled
-    };
-    check(&mut whole, "without a crash");
-    let mut tried = 0;
-    for input in inputs {
-        for cut in 0.. {
-            let mut world = begin();
-            world.cut_at = Some((input, cut));
-            story(&mut world);
-            // A restart has taken the wish for a cut away.
-            if world.cut_at.is_some() {
-                break;
-            }
-            tried += 1;
-            check(&mut world, &format!("input {input} cut at {cut}"));
-        }
-    }
-    assert!(tried >= 6, "only {tried} cuts were tried");
+    let tried = everywhere(begin, story, check);
+    assert!(tried.cuts >= 6, "{tried:?}");
 }

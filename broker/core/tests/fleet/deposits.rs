@@ -9,6 +9,7 @@ use schemas::messages::{
 use schemas::topics::OrderChange;
 
 use crate::handover::load;
+use crate::restore::restore;
 use crate::time::HOUR;
 use crate::world::{START, World, c1, door, order, shop, tenant};
 
@@ -305,4 +306,25 @@ fn an_order_that_is_not_ready_any_more_gets_a_new_code_and_a_new_message_when_it
     let [first, other] = <[Notification; 2]>::try_from(world.notifications()).unwrap();
     assert!(first.id != other.id && first.code != other.code, "{first:?} {other:?}");
     assert_eq!(other.until, Some(Rfc3339(world.now + 72 * HOUR)));
+}
+
+/// The backup is older than the code that the cabinet has.
+#[test]
+fn a_restored_fleet_makes_codes_to_bring_an_order_that_are_newer_than_those_it_has_forgotten() {
+    let mut world = awaiting(COURIER);
+    let backup = world.store.clone();
+    let reissue = |world: &mut World| {
+        let payload = br#"{"order":"A1"}"#.to_vec();
+        let change = OrderChange::Reissue;
+        world.handle(Input::OrderChange { tenant: tenant(), integration: shop(), change, payload });
+    };
+    reissue(&mut world);
+    let forgotten = invitations(&mut world).last().unwrap().generation;
+    restore(&mut world, backup);
+    world.connect(&c1());
+    reissue(&mut world);
+    assert!(invitations(&mut world).last().unwrap().generation > forgotten);
+    world.put(&COURIER.replace("A1", "A2"));
+    let new = invitations(&mut world).pop().unwrap();
+    assert!(new.order.order.as_str() == "A2" && new.generation > forgotten);
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::wildcard_enum_match_arm, reason = "tests look for one effect among many")]
 #![allow(clippy::unwrap_used, reason = "a test's helper that finds nothing fails the test")]
 
+mod app;
 mod audits;
 mod availability;
 mod books;
@@ -15,7 +16,9 @@ mod enrolment;
 mod handover;
 mod history;
 mod identities;
+mod interrupted;
 mod keysets;
+mod letters;
 mod orders;
 mod outages;
 mod people;
@@ -23,11 +26,13 @@ mod places;
 mod policies;
 mod quarantine;
 mod quotas;
+mod release;
 mod report;
 mod requests;
 mod restore;
 mod roles;
 mod secrets;
+mod sites;
 mod staff;
 mod status;
 mod swaps;

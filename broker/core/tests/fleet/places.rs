@@ -1,12 +1,12 @@
 //! Orders for whichever cabinet of a site has room, and orders that go to another cabinet.
 
-use fleet_core::{Effect, INTENTS, Input};
+use fleet_core::{Effect, Input};
 use schemas::api::{OrderState, Reply, Request, RequestErrorCode};
 use schemas::ids::CabinetId;
 use schemas::messages::{BookChange, Loading, OrderKey, Size, Stored, StoredBy};
-use schemas::step::Store as _;
 use schemas::topics::OrderChange;
 
+use crate::interrupted::{everywhere, insist};
 use crate::world::{FakeCabinet, World, c1, door, order, refusal, shop, tenant};
 
 fn named(id: &str) -> CabinetId {
@@ -176,18 +176,9 @@ fn whoever_may_move_an_order_is_told_at_once_whether_it_went() {
     assert_eq!(error.code, RequestErrorCode::Malformed);
 }
 
-/// A publisher repeats what was not acknowledged.
 fn story(world: &mut World) {
-    let alive = |world: &mut World, act: &dyn Fn(&mut World)| loop {
-        act(world);
-        if !world.crashed {
-            return;
-        }
-        world.restart();
-        ["c1", "c2", "c3"].iter().for_each(|id| world.connect(&named(id)));
-    };
-    alive(world, &|world| drop(put(world, "A1", "L")));
-    alive(world, &|world| drop(send(world, "A1", "c2")));
+    insist(world, |world| drop(put(world, "A1", "L")));
+    insist(world, |world| drop(send(world, "A1", "c2")));
 }
 
 #[test]
@@ -197,27 +188,9 @@ fn a_crash_between_two_offers_goes_on_and_books_it_once() {
         assert_eq!(last(world), (OrderState::Reserved, "c2".into()), "{what}");
         let books = ["c1", "c2", "c3"].map(|id| booked(world, id).len());
         assert_eq!(books, [0, 1, 0], "{what}");
-        assert!(world.store.rows(INTENTS).unwrap().is_empty(), "{what}: intents are left");
     };
-    let mut whole = begun();
-    let before = whole.handled;
-    story(&mut whole);
-    let inputs = before..whole.handled;
-    check(&mut whole, "without a crash");
-    let mut cuts = 0;
-    for input in inputs {
-        for cut in 0.. {
-            let mut world = begun();
-            world.cut_at = Some((input, cut));
-            story(&mut world);
-            if world.cut_at.is_some() {
-                break;
-            }
-            cuts += 1;
-            check(&mut world, &format!("input {input} cut at {cut}"));
-        }
-    }
-    assert!(cuts >= 6, "only {cuts} cuts were tried");
+    let tried = everywhere(begun, story, check);
+    assert!(tried.cuts >= 6, "{tried:?}");
 }
 
 #[test]
@@ -229,4 +202,17 @@ fn whoever_brings_an_order_that_goes_elsewhere_is_told_of_it_with_another_code()
     let cabinets: Vec<_> = told.iter().map(|one| one.cabinet.as_str()).collect();
     assert_eq!(cabinets, ["c1", "c2"]);
     assert!(told[0].code != told[1].code);
+}
+
+#[test]
+fn an_order_that_went_elsewhere_before_it_was_ready_is_loaded_there() {
+    let mut world = site(&[("c1", &[Size::M]), ("c2", &[Size::M])]);
+    let put =
+        |ready: &str| format!(r#"{{"order":"A1","cabinet":"c1","size":"M","category":"retail","ready":{ready}}}"#);
+    world.put(&put("false"));
+    send(&mut world, "A1", "c2");
+    assert_eq!(last(&world), (OrderState::Created, "c2".into()));
+    world.put(&put("true"));
+    assert_eq!(last(&world), (OrderState::Reserved, "c2".into()));
+    assert_eq!(booked(&world, "c1"), []);
 }

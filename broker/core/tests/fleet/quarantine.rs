@@ -1,6 +1,6 @@
 //! Orders that nobody is to get, and orders that a person ends because they hang.
 
-use fleet_core::{Effect, INTENTS, Input};
+use fleet_core::{Effect, Input};
 use schemas::api::{
     Availability, ClosedAs, OrderDetail, OrderState, RejectReason, Reply, Request, RequestErrorCode, Rfc3339,
 };
@@ -8,10 +8,10 @@ use schemas::messages::{
     Audited, BookChange, Collected, CredentialId, Finding, LoadAborted, Loading, Retrieved, Size, Stored, StoredBy,
     TakeBack,
 };
-use schemas::step::Store as _;
 use schemas::topics::OrderChange;
 
 use crate::handover::load;
+use crate::interrupted::{everywhere, insist};
 use crate::time::{HOUR, last, stored};
 use crate::world::{START, World, c1, door, order, refusal, shop, tenant};
 
@@ -249,14 +249,7 @@ fn story(world: &mut World) {
         quarantine,
     ];
     for step in steps {
-        loop {
-            step(world);
-            if !world.crashed {
-                break;
-            }
-            world.restart();
-            world.connect(&c1());
-        }
+        insist(world, step);
     }
 }
 
@@ -267,27 +260,7 @@ fn a_quarantine_that_was_cut_between_order_and_cabinet_converges() {
         assert_eq!(unwanted(world), Some(TakeBack::Quarantined), "{what}");
         assert_eq!(world.notifications().len(), 2, "{what}");
         assert!(!show(world).revoke_pending, "{what}");
-        assert!(world.store.rows(INTENTS).unwrap().is_empty(), "{what}: intents are left");
     };
-    let mut whole = stored("retail");
-    let inputs = whole.handled..{
-        story(&mut whole);
-        whole.handled
-    };
-    check(&mut whole, "without a crash");
-    let mut tried = 0;
-    for input in inputs {
-        for cut in 0.. {
-            let mut world = stored("retail");
-            world.cut_at = Some((input, cut));
-            story(&mut world);
-            // A restart has taken the wish for a cut away.
-            if world.cut_at.is_some() {
-                break;
-            }
-            tried += 1;
-            check(&mut world, &format!("input {input} cut at {cut}"));
-        }
-    }
-    assert!(tried >= 6, "only {tried} cuts were tried");
+    let tried = everywhere(|| stored("retail"), story, check);
+    assert!(tried.cuts >= 6, "{tried:?}");
 }

@@ -2,47 +2,33 @@
 
 use std::collections::BTreeMap;
 
-use fleet_core::{INTENTS, Input};
+use fleet_core::Input;
 use schemas::api::{NotificationKind, OrderState, Rfc3339};
 use schemas::messages::{BoardHealth, BookChange, CredentialId};
-use schemas::step::Store as _;
 use schemas::topics::OrderChange;
 
+use crate::interrupted::{everywhere, insist, survived};
 use crate::time::{HOUR, last, stored};
 use crate::world::{START, World, c1, shop, tenant};
 
-/// The process starts again after a crash, and the cabinet comes back.
-fn alive(world: &mut World) -> bool {
-    let crashed = world.crashed;
-    if crashed {
-        world.restart();
-        world.connect(&c1());
-    }
-    !crashed
-}
-
-/// A publisher repeats what was not acknowledged.
 fn ask(world: &mut World, change: OrderChange, json: &str) {
-    loop {
+    insist(world, |world| {
         let payload = json.as_bytes().to_vec();
         world.handle(Input::OrderChange { tenant: tenant(), integration: shop(), change, payload });
-        if alive(world) {
-            return;
-        }
-    }
+    });
 }
 
 fn wait(world: &mut World, hours: u64) {
     world.now += hours * HOUR;
     while world.core.poll_timeout().is_some_and(|at| at <= world.now) {
         world.handle(Input::Tick);
-        alive(world);
+        survived(world);
     }
 }
 
 fn board(world: &mut World, answering: bool) {
     world.fact(&c1(), BoardHealth { board: 1, answering });
-    alive(world);
+    survived(world);
 }
 
 fn story(world: &mut World) {
@@ -91,7 +77,6 @@ fn check(world: &mut World, what: &str) {
     let generation = u32::try_from(1 + others.len()).unwrap();
     assert_eq!(held(world), [(generation, Some(102 * HOUR)); 2], "{what}");
     assert!(told.iter().skip(2).all(|one| one.code != told[0].code), "{what}");
-    assert!(world.store.rows(INTENTS).unwrap().is_empty(), "{what}: intents are left");
     world.pass(100 * HOUR);
     assert_eq!(last(world), (OrderState::Overdue, 102 * HOUR, Some(102 * HOUR)), "{what}");
     let reminders = world.notifications().iter().filter(|one| one.kind == NotificationKind::Reminder).count();
@@ -99,41 +84,7 @@ fn check(world: &mut World, what: &str) {
 }
 
 #[test]
-fn a_crash_after_any_commit_doubles_and_forgets_nothing_that_time_does() {
-    let mut whole = stored("pharmacy");
-    let before = whole.handled;
-    story(&mut whole);
-    let commits = before..whole.handled;
-    check(&mut whole, "without a crash");
-    assert!(commits.len() >= 8, "the story is too short to be of use");
-    for commit in commits {
-        let mut world = stored("pharmacy");
-        world.crash_after = Some(commit);
-        story(&mut world);
-        check(&mut world, &format!("crash after commit {commit}"));
-    }
-}
-
-#[test]
-fn a_step_of_time_that_was_cut_between_order_and_cabinet_converges() {
-    let mut whole = stored("pharmacy");
-    let inputs = whole.handled..{
-        story(&mut whole);
-        whole.handled
-    };
-    let mut tried = 0;
-    for input in inputs {
-        for cut in 0.. {
-            let mut world = stored("pharmacy");
-            world.cut_at = Some((input, cut));
-            story(&mut world);
-            // A restart has taken the wish for a cut away.
-            if world.cut_at.is_some() {
-                break;
-            }
-            tried += 1;
-            check(&mut world, &format!("input {input} cut at {cut}"));
-        }
-    }
-    assert!(tried >= 8, "only {tried} cuts were tried");
+fn a_crash_after_any_commit_or_between_order_and_cabinet_doubles_and_forgets_nothing_that_time_does() {
+    let tried = everywhere(|| stored("pharmacy"), story, check);
+    assert!(tried.commits >= 8 && tried.cuts >= 8, "{tried:?}");
 }

@@ -12,8 +12,8 @@ use schemas::crypto::codes::{NotASecret, Secret};
 use schemas::ids::{CabinetId, Identity, Name, TenantId};
 use schemas::messages::{
     Attributes, Book, BootId, Challenge, Command, CommandId, Compartment, CompartmentInfo, ConfigCommand,
-    CredentialKind, Down, Epoch, Event, Fact, Hello, Instance, Nonce, OrderKey, PepperOffer, PersonalCommand, Salt,
-    Size, Stamp, Uplink, Verifier, Welcome,
+    CredentialKind, Down, Epoch, Event, Fact, Hello, Instance, Nonce, OpenOrder, OrderKey, PepperOffer,
+    PersonalCommand, Salt, Size, Stamp, Uplink, Verifier, Welcome,
 };
 use schemas::step::{Row, Step, Store, StoreError, Table, Write};
 use schemas::topics::{Stream, Up};
@@ -94,6 +94,9 @@ pub(crate) struct FakeCabinet {
     pub(crate) welcomes: Vec<Welcome>,
     pub(crate) books: Vec<Book>,
     pub(crate) commands: Vec<Command>,
+    /// Its screen shows tokens.
+    pub(crate) app: bool,
+    pub(crate) opens: Vec<OpenOrder>,
     pub(crate) wipes: Vec<ConfigCommand>,
     pub(crate) asks: usize,
     pub(crate) times: usize,
@@ -122,6 +125,8 @@ impl FakeCabinet {
             welcomes: Vec::new(),
             books: Vec::new(),
             commands: Vec::new(),
+            app: false,
+            opens: Vec::new(),
             wipes: Vec::new(),
             asks: 0,
             times: 0,
@@ -153,6 +158,7 @@ impl FakeCabinet {
             compartments: self.sizes.iter().enumerate().map(info).collect(),
             pepper: self.pepper.map(|version| PepperOffer { version, salt: Salt([3; 16]), sealed: Blob(vec![5]) }),
             open_commands: Vec::new(),
+            app: self.app.then_some(true),
         }
     }
 
@@ -385,6 +391,7 @@ impl World {
         }
         match request {
             SignerRequest::SignCommand(_)
+            | SignerRequest::SignOpen(_)
             | SignerRequest::SignBook(_)
             | SignerRequest::SignTime(_)
             | SignerRequest::SignConfig(_) => Envelope { envelope: Blob(cbor::encode(request)) }.into(),
@@ -434,6 +441,9 @@ impl World {
         }
         let text = match kind {
             CredentialKind::Digits => format!("{:08}", self.made),
+            CredentialKind::Letters => {
+                Secret::letters_from(&[self.made; 16], 7).map(|code| code.reveal().to_owned()).unwrap()
+            }
             CredentialKind::Qr => Secret::token_from(&[self.made; 16]).reveal().to_owned(),
         };
         let sealed = vec![0xee, self.made];
@@ -466,6 +476,7 @@ impl World {
             }
             Down::Codes(signed) => match cbor::decode(&signed.envelope.0).unwrap() {
                 SignerRequest::SignTime(_) => cabinet.times += 1,
+                SignerRequest::SignOpen(signed) => cabinet.opens.push(signed.open),
                 SignerRequest::SignBook(signed) => self.book(id, signed.book),
                 other => panic!("{other:?} as a message of the codes key"),
             },

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use schemas::api::{AttributeFlags, ClosedAs, ContentHash, HoldMinutes, Rfc3339};
 use schemas::ids::{CabinetId, Name, OrderId, SiteId};
-use schemas::messages::{Category, Compartment, DepositKind, OrderKey, Size};
+use schemas::messages::{Category, Compartment, DepositKind, OrderKey, PresenceToken, Size};
 
 use super::moments::parse_end;
 
@@ -52,15 +52,15 @@ pub(in crate::cli) enum OrderCommand {
     /// End an order that hangs
     #[command(after_help = "\
 Example:
-  fleet order close shop/A17 --as collected --reason 'customer has it'
+  fleet order close shop/A17 --end collected --reason 'customer has it'
 
 For an order that is loading, collecting, disputed, recalled, overdue or in
 quarantine, and stays so. Its compartment is to be looked at by staff.")]
     Close {
         /// <integration>/<order>
         order: OrderKey,
-        /// As what: collected, retrieved or cancelled
-        #[arg(long = "as", value_name = "END")]
+        /// What became of it: collected, retrieved or cancelled
+        #[arg(long = "end", value_name = "STATE")]
         closed_as: ClosedAs,
         /// Why; it is recorded
         #[arg(long, value_name = "TEXT")]
@@ -84,6 +84,21 @@ How far it can go is in the policy of its category.")]
     Resend {
         /// <integration>/<order>
         order: OrderKey,
+    },
+    /// Open its door for whoever reads you what the screen shows
+    #[command(after_help = "\
+Example:
+  fleet order open shop/A17 --token KXQ7-M2PD
+
+The token changes every 30 s and is good for one opening. Fleet and cabinet
+have to be set to it: orders.open_by_app in broker.toml, screen.app_token in
+agent.toml.")]
+    Open {
+        /// <integration>/<order>
+        order: OrderKey,
+        /// What the screen shows
+        #[arg(long)]
+        token: PresenceToken,
     },
     /// Let an order that is not loaded go to another cabinet
     Move {
@@ -148,6 +163,9 @@ pub(in crate::cli) struct OrderPutArgs {
     /// Who puts it in, if not staff: courier or drop_off
     #[arg(long, value_name = "WHO")]
     pub(in crate::cli) deposit: Option<DepositKind>,
+    /// Its code opens only when staff there release it
+    #[arg(long)]
+    pub(in crate::cli) staff_release: bool,
 }
 
 #[derive(Debug, Subcommand)]
