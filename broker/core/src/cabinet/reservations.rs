@@ -110,7 +110,7 @@ impl Cabinet {
     }
 
     pub(super) fn book(&mut self, turn: &Turn<'_>, wish: Reserve) {
-        let Reserve { order, size, category, wants, hold, staff_release, deposit } = wish;
+        let Reserve { order, size, category, wants, hold, staff_release, deposit, part } = wish;
         let booked = Booked {
             order: order.clone(),
             size,
@@ -126,6 +126,7 @@ impl Cabinet {
             told: None,
             hold,
             take_back: None,
+            part,
             staff_release,
             bundled: None,
             opened_by: None,

@@ -108,6 +108,7 @@ impl Orders {
             | OrderState::Retrieved
             | OrderState::Recalled
             | OrderState::Disputed
+            | OrderState::PartlyCollected
             | OrderState::Quarantined => self.put_row(turn, at),
         }
         if other_right {

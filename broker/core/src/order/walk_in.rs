@@ -255,6 +255,7 @@ impl Orders {
             | OrderState::Retrieved
             | OrderState::Recalled
             | OrderState::Overdue
+            | OrderState::PartlyCollected
             | OrderState::Quarantined => return,
         }
         self.clear_compartment(at);
@@ -294,5 +295,6 @@ fn new_order(turn: &Turn<'_>, at: &OrderRef, from: &CabinetRef, began: WalkedIn,
         walk_in: Some(Box::new(walk_in)),
         staff_release: None,
         deposit: None,
+        part: None,
     }
 }

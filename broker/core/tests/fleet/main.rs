@@ -21,6 +21,7 @@ mod keysets;
 mod letters;
 mod orders;
 mod outages;
+mod parts;
 mod people;
 mod places;
 mod policies;
