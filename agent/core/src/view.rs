@@ -1,6 +1,6 @@
 //! What a screen shows. No secrets.
 
-use schemas::ids::{CabinetId, OrderId};
+use schemas::ids::CabinetId;
 use schemas::messages::{
     Category, Compartment, DepositKind, DoorState, Occupancy, OrderKey, PartOf, PresenceToken, Size, TakeBack,
 };
@@ -71,7 +71,7 @@ pub struct UnwantedOrder {
 /// Which part an order is of one that fills several compartments, and whose label names the whole.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PartView {
-    pub whole: OrderId,
+    pub whole: OrderKey,
     /// From 1.
     pub number: u32,
     pub of: u32,

@@ -155,7 +155,6 @@ pub struct Status {
 
 /// One compartment of an order that fills several.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct PartStatus {
     pub size: Size,
     pub state: OrderState,

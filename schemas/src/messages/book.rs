@@ -3,7 +3,7 @@
 //! A book is a signed chain of changes. A change set applies to exactly its `base` version, or to none (`base` 0: it
 //! replaces everything); versions only grow. It holds verifiers, never codes.
 
-use crate::ids::{Name, OrderId};
+use crate::ids::Name;
 use crate::{cbor_code, cbor_map, cbor_union};
 
 use super::{
@@ -71,7 +71,7 @@ cbor_map! {
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct PartOf {
         /// The order as its label names it.
-        1 => whole: OrderId,
+        1 => whole: OrderKey,
         /// From 1.
         2 => number: u32,
         3 => of: u32,

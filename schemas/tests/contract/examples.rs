@@ -349,7 +349,7 @@ fn deposits() -> Vec<BookChange> {
 
 fn part_of_an_order() -> Vec<BookChange> {
     let (category, wants) = (Category::Retail, Attributes::default());
-    let part = Some(PartOf { whole: "A17".parse().unwrap(), number: 2, of: 3 });
+    let part = Some(PartOf { whole: "shop/A17".parse().unwrap(), number: 2, of: 3 });
     let order: OrderKey = "shop/A17.2".parse().unwrap();
     vec![
         PutOrder { order, size: Size::M, category, wants, reserved: None, take_back: None, deposit: None, part }.into(),

@@ -29,6 +29,7 @@ mod keys;
 mod lockout;
 mod machine;
 mod offline;
+mod parts;
 mod policies;
 mod power;
 mod processes;

@@ -214,7 +214,7 @@ fn staff_see_which_part_of_which_order_they_load() {
     let mut rig = Rig::online();
     let part = |id: &str, number, of| {
         let BookChange::PutOrder(put) = put_order(id, Size::S) else { panic!() };
-        let whole = "A7".parse().unwrap();
+        let whole = order("A7");
         BookChange::from(PutOrder { part: Some(PartOf { whole, number, of }), ..put })
     };
     rig.book(vec![put_staff("ann", "111111"), part("A7", 1, 2), part("A7.2", 2, 2)]);

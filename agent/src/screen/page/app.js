@@ -246,12 +246,9 @@ function staffButton() {
 function scanLabel() {
   const label = state.typed;
   const waiting = state.view?.staff?.waiting ?? [];
-  const names = (name, integration) => name === label || `${integration}/${name}` === label;
-  const named = waiting.filter(({ order, part }) => {
-    const [integration, reference] = order.split("/");
-    return names(reference, integration) || (part && names(part.whole, integration));
-  });
-  const wholes = new Set(named.map(({ order, part }) => `${order.split("/")[0]}/${part?.whole ?? order}`));
+  const isNamed = (name) => name === label || name?.split("/")[1] === label;
+  const named = waiting.filter(({ order, part }) => isNamed(order) || isNamed(part?.whole));
+  const wholes = new Set(named.map(({ order, part }) => part?.whole ?? order));
   const next = named.filter(({ part }) => part).sort((one, other) => one.loading - other.loading || one.part.number - other.part.number);
   const found = wholes.size === 1 && next.length > 0 ? next.slice(0, 1) : named;
   state.typed = "";

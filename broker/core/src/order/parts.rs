@@ -7,7 +7,7 @@
 use schemas::api::{OrderPut, OrderState, PartStatus, RejectReason};
 use schemas::cbor_map;
 use schemas::ids::OrderId;
-use schemas::messages::{FleetMillis, PARTS_MAX, PartOf, Size};
+use schemas::messages::{FleetMillis, OrderKey, PARTS_MAX, PartOf, Size};
 
 use crate::config::Config;
 use crate::intents::{Intent, Release};
@@ -60,14 +60,14 @@ pub(super) fn check_parts(put: &OrderPut) -> Result<(), String> {
 }
 
 /// The parts that an order is put with; none where it fills one compartment.
-pub(super) fn parts_of(put: &OrderPut) -> Vec<Part> {
+pub(super) fn parts_of(whole: &OrderKey, put: &OrderPut) -> Vec<Part> {
     if put.more.is_empty() {
         return Vec::new();
     }
     let sizes: Vec<Size> = std::iter::once(put.size).chain(put.more.iter().copied()).collect();
     let of = u32::try_from(sizes.len()).unwrap_or(u32::MAX);
     let part = |number| {
-        let of = PartOf { whole: put.order.clone(), number, of };
+        let of = PartOf { whole: whole.clone(), number, of };
         Part { of, sizes: sizes.clone(), told: None }
     };
     (1..=of).map(part).collect()
@@ -79,7 +79,7 @@ impl Part {
     }
 
     pub(super) fn id(&self) -> Option<OrderId> {
-        name_of(&self.of.whole, self.of.number)
+        name_of(&self.of.whole.order, self.of.number)
     }
 }
 
@@ -100,7 +100,7 @@ impl Orders {
     pub(super) fn parts(&self, at: &OrderRef) -> Vec<OrderRef> {
         let Some(part) = self.rows.get(at).and_then(|order| order.part.as_ref()) else { return vec![at.clone()] };
         let whole = &part.of.whole;
-        let named = (1..=part.of.of).filter_map(|number| name_of(whole, number)).map(|id| at.sibling(&id));
+        let named = (1..=part.of.of).filter_map(|number| name_of(&whole.order, number)).map(|id| at.sibling(&id));
         let is_of = |at: &OrderRef| {
             let part = self.rows.get(at).and_then(|order| order.part.as_ref());
             part.is_some_and(|part| part.of.whole == *whole)
@@ -443,8 +443,9 @@ mod tests {
         assert!(check_parts(&put("A17", 7)).is_ok() && check_parts(&put(&longest, 0)).is_ok());
         assert!(check_parts(&put("A17", 8)).unwrap_err().contains("8 compartments at most"));
         assert!(check_parts(&put(&longest, 1)).unwrap_err().contains("too long"));
-        assert!(parts_of(&put("A17", 0)).is_empty());
-        let ids: Vec<_> = parts_of(&put("A17", 2)).iter().map(|part| part.id().unwrap().to_string()).collect();
+        let whole: OrderKey = "shop/A17".parse().unwrap();
+        assert!(parts_of(&whole, &put("A17", 0)).is_empty());
+        let ids: Vec<_> = parts_of(&whole, &put("A17", 2)).iter().map(|part| part.id().unwrap().to_string()).collect();
         assert_eq!(ids, ["A17", "A17.2", "A17.3"]);
     }
 }

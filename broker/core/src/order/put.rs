@@ -110,7 +110,7 @@ impl Orders {
             self.reject(turn, &at, RejectReason::UnknownSite, None);
             return Err(RejectReason::UnknownSite);
         };
-        let parts = parts_of(&put);
+        let parts = parts_of(&at.order, &put);
         if !self.has_names_for(&at, &parts) {
             // An order or a bundle of this integration has one of their names.
             self.reject(turn, &at, RejectReason::OtherContent, None);
