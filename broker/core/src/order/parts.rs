@@ -289,6 +289,16 @@ impl Orders {
         self.together = false;
     }
 
+    /// What is asked for the code of all parts is counted with the first of them, also when that is out already.
+    pub(super) fn may_ask_for_whole(&self, config: &Config, at: &OrderRef) -> Result<(), RejectReason> {
+        match self.rows.get(at).filter(|order| order.part.is_some()) {
+            Some(first) if first.asked() >= config.wishes_per_order => Err(RejectReason::TooOften),
+            // One that is on its way to the cabinet is announced by itself.
+            Some(_) if !self.is_announced(at) => Err(RejectReason::NoCodeYet),
+            Some(_) | None => Ok(()),
+        }
+    }
+
     /// Whether reminders of the whole order go out with this part.
     pub(super) fn reminds(&self, at: &OrderRef) -> bool {
         let waits = |part: &&OrderRef| self.rows.get(part).is_some_and(|order| order.state == OrderState::Stored);

@@ -87,7 +87,10 @@ impl Orders {
                 self.each_part(turn, at, waits, may, |orders, turn, part| orders.extend(turn, config, part, until))
             }
             Wish::Resend | Wish::Reissue => {
-                let may = |_: &Self, _: &OrderRef, order: &Order| order.may_be_asked(config, now, wish);
+                let may = |orders: &Self, _: &OrderRef, order: &Order| {
+                    order.may_be_asked(config, now, wish)?;
+                    orders.may_ask_for_whole(config, at)
+                };
                 // One code opens all parts, so it is asked for once.
                 self.each_part(turn, at, waits, may, |_, _, _| {})?;
                 if wish == Wish::Resend {

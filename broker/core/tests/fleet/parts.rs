@@ -155,6 +155,7 @@ fn another_code_is_announced_when_its_cabinet_holds_it_for_all_of_it() {
     assert_eq!(world.notifications().len(), 1, "the old one is good until then");
     wish(&mut world, OrderChange::Resend);
     assert_eq!(world.notifications().len(), 1, "which of the two would be sent?");
+    assert_eq!(last(&world), "A17 stored no_code_yet");
     world.cabinet(&c1()).applies = true;
     let version = world.cabinet(&c1()).books.last().unwrap().version;
     world.apply(&c1(), version);
@@ -175,6 +176,22 @@ fn another_code_is_announced_when_its_cabinet_holds_it_for_all_of_it() {
     let told = world.notifications();
     assert_eq!((told.len(), told[2].recipient.phone.as_deref()), (3, Some("2")));
     assert_ne!(told[1].code, told[2].code);
+}
+
+/// Codes are asked for as often as those of any order, whichever parts are left.
+#[test]
+fn codes_are_not_sent_without_end_once_the_first_part_is_out() {
+    let mut world = both_inside();
+    collect(&mut world, &c1(), "A17", 1);
+    for _ in 0..50 {
+        wish(&mut world, OrderChange::Resend);
+    }
+    assert_eq!(last(&world), "A17 partly_collected too_often");
+    let sent = world.notifications().len();
+    assert!((5..50).contains(&sent), "{sent}");
+    assert!(world.notifications().iter().skip(1).all(|told| told.doors.len() == 1));
+    wish(&mut world, OrderChange::Reissue);
+    assert_eq!(world.notifications().len(), sent);
 }
 
 #[test]
