@@ -40,8 +40,10 @@ async fn a_customer_collects_an_order_in_two_compartments_with_one_code_and_with
 
     site.cabinet.until_book_held(&world.operator).await?;
     world.stage.kill_broker().await?;
+    let before = site.cabinet.pulses();
     let answer = site.screen()?.enter(&told.code).await?;
     ensure!(answer.body["compartments"] == json!(doors), "{answer:?}");
+    site.until_pulses(before + 2).await?;
     for door in &doors {
         site.until_door(*door, "open").await?;
     }
@@ -54,8 +56,10 @@ async fn a_customer_collects_an_order_in_two_compartments_with_one_code_and_with
     let left = world.shop.until_state("A18", OrderState::PartlyCollected).await?;
     ensure!(left.parts.iter().map(|part| part.state).eq([OrderState::Stored, OrderState::Collected]), "{left:?}");
 
+    let before = site.cabinet.pulses();
     let answer = site.screen()?.enter(&told.qr).await?;
     ensure!(answer.body["compartments"] == json!([doors[0]]), "what is left of it: {answer:?}");
+    site.until_pulses(before + 1).await?;
     site.until_door(doors[0], "open").await?;
     site.cabinet.set_inside(doors[0], false)?;
     site.cabinet.close_door(doors[0])?;
