@@ -3,17 +3,14 @@
 //! Whoever signs for the fleet but stands nowhere near has to guess. Two tokens are good at one time, of 40 bits each, and after
 //! five wrong ones none is taken for five minutes (THREAT-MODEL.md has what that comes to).
 
-use schemas::messages::{
-    AppClosed, Compartment, OpenOrder, OrderKey, PresenceToken, RefusalReason, UnlockDone, UnlockOutcome,
-};
+use schemas::messages::{AppClosed, OpenOrder, OrderKey, PresenceToken, RefusalReason};
 
 use crate::EntryRefusal;
 use crate::commands::REQUESTER_MAX;
 use crate::core::CabinetCore;
 use crate::entry::valid;
 use crate::link::Link;
-use crate::records::{AppRight, CollectUse, Purpose, UseRow};
-use crate::tables::{USES, bay_key};
+use crate::records::{CollectUse, CommandRight};
 use crate::turn::Turn;
 
 /// How long a token is shown before another one takes its place.
@@ -106,7 +103,7 @@ impl CabinetCore {
                 self.presence.use_up(&open.token);
                 self.commands.accept(turn, open.id);
                 let OpenOrder { id, order, compartment, requester, .. } = open;
-                let app = AppRight { id, requester, told: false };
+                let app = CommandRight { id, requester, told: false };
                 let purpose =
                     CollectUse { credential: OpenOrder::credential(id), order, app: Some(app), released: None }.into();
                 self.start_use(turn, compartment, purpose, not_after, 1);
@@ -165,24 +162,6 @@ impl CabinetCore {
             }
         }
         Err(refusal)
-    }
-
-    /// The outcome of the command, told once: whoever stands there may go on with "try again", and the fleet hears of what comes
-    /// of that by the door.
-    pub(crate) fn tell_app_outcome(
-        &mut self,
-        turn: &mut Turn,
-        compartment: Compartment,
-        row: &mut UseRow,
-        outcome: UnlockOutcome,
-    ) {
-        let Purpose::Collect(CollectUse { app: Some(app), .. }) = &mut row.purpose else { return };
-        if std::mem::replace(&mut app.told, true) {
-            return;
-        }
-        let id = app.id;
-        turn.put(USES, bay_key(compartment), row);
-        self.record(turn, UnlockDone { id, compartment, outcome });
     }
 }
 

@@ -228,8 +228,7 @@ impl Bay {
 
     /// A person whose door did not open may press once more.
     pub(crate) fn may_try_again(&self, row: &UseRow) -> bool {
-        let command = matches!(row.purpose, Purpose::Command(_));
-        !command && row.attempt < ATTEMPTS_MAX && !matches!(self.fault, Some(Fault::WrongDoor | Fault::PutBack))
+        !row.purpose.is_of_somebody_away() && row.attempt < ATTEMPTS_MAX && !matches!(self.fault, Some(Fault::WrongDoor | Fault::PutBack))
     }
 
     pub(crate) fn door_state(&self) -> DoorState {

@@ -6,13 +6,13 @@ use schemas::cbor;
 use schemas::crypto::envelope::{self, Scope};
 use schemas::messages::{
     Action, COMMAND_AGE_MAX_MILLIS, Challenge, Command, CommandId, CommandRefused, Expect, Key, KeyPurpose,
-    RefusalReason, Unlock,
+    RefusalReason, RetrieveOrder, Unlock,
 };
 use schemas::step::number_of_key;
 
 use crate::core::CabinetCore;
 use crate::keyset::refusal;
-use crate::records::{AcceptedCommand, CollectUse, CommandUse, Content, Purpose};
+use crate::records::{AcceptedCommand, CommandRight, CommandUse, Content, Purpose};
 use crate::tables::{COMMANDS, command_key};
 use crate::turn::Turn;
 
@@ -82,9 +82,31 @@ impl CabinetCore {
 
     /// A command of somebody who may give it.
     pub(crate) fn take_command(&mut self, turn: &mut Turn, command: Command) {
-        match self.acceptable(&command, turn.now) {
-            Err(reason) => self.refuse_command(turn, Some(command.id), reason),
-            Ok(not_after) => self.carry_out(turn, command, not_after),
+        let id = command.id;
+        let fresh = self.fresh(id, &command.challenge, turn.now);
+        if let Err(reason) = fresh.and_then(|not_after| self.carry_out(turn, command, not_after)) {
+            self.refuse_command(turn, Some(id), reason);
+        }
+    }
+
+    /// The id and the intent are in the same step as the PUBACK; the pulse comes behind both. Nothing may be pulsed after
+    /// `not_after` by the boot clock. What is refused has changed nothing.
+    fn carry_out(&mut self, turn: &mut Turn, command: Command, not_after: u64) -> Result<(), RefusalReason> {
+        let Command { id, action, requester, .. } = command;
+        let right = |requester| CommandRight { id, requester, told: false };
+        match action {
+            Action::Unlock(unlock) => {
+                self.may_unlock(&unlock)?;
+                self.commands.accept(turn, id);
+                let purpose = CommandUse { id, requester }.into();
+                self.start_use(turn, unlock.compartment, purpose, not_after, 1);
+                Ok(())
+            }
+            Action::Load(load) => self.load_by_command(turn, right(requester), load, not_after),
+            Action::Confirm(word) => self.confirm_by_command(turn, &right(requester), &word),
+            Action::Retrieve(RetrieveOrder { order }) => {
+                self.retrieve_by_command(turn, right(requester), order, not_after)
+            }
         }
     }
 
@@ -100,10 +122,8 @@ impl CabinetCore {
         if command.requester.len() > REQUESTER_MAX { Err(RefusalReason::Malformed) } else { Ok(command) }
     }
 
-    /// In the order of PROTOCOL.md. Returns the boot clock after which nothing may be pulsed.
-    fn acceptable(&self, command: &Command, now: u64) -> Result<u64, RefusalReason> {
-        let not_after = self.fresh(command.id, &command.challenge, now)?;
-        let Action::Unlock(unlock) = &command.action;
+    /// In the order of PROTOCOL.md.
+    fn may_unlock(&self, unlock: &Unlock) -> Result<(), RefusalReason> {
         let bay = self.bays.get(&unlock.compartment).ok_or(RefusalReason::UnknownCompartment)?;
         // An order that its recipient has not closed the door on is out for the fleet.
         let left = matches!(bay.content, Content::Leaving(_)) && unlock.expects == Expect::empty();
@@ -117,7 +137,7 @@ impl CabinetCore {
         if bay.active.is_some() || loading {
             return Err(RefusalReason::Busy);
         }
-        Ok(not_after)
+        Ok(())
     }
 
     /// Whether it was not seen before and names a challenge that is young enough. Returns the boot clock after which nothing may
@@ -134,14 +154,6 @@ impl CabinetCore {
         if self.commands.is_full(now) { Err(RefusalReason::Busy) } else { Ok(made + COMMAND_AGE_MAX_MILLIS) }
     }
 
-    /// The id and the intent are in the same step as the PUBACK; the pulse comes behind both.
-    fn carry_out(&mut self, turn: &mut Turn, command: Command, not_after: u64) {
-        self.commands.accept(turn, command.id);
-        let Action::Unlock(Unlock { compartment, .. }) = command.action;
-        let purpose = CommandUse { id: command.id, requester: command.requester }.into();
-        self.start_use(turn, compartment, purpose, not_after, 1);
-    }
-
     pub(crate) fn refuse_command(&mut self, turn: &mut Turn, id: Option<CommandId>, reason: RefusalReason) {
         if self.refusals.admit_command(id, reason, turn.now) {
             self.record(turn, CommandRefused { id, reason });
@@ -152,15 +164,9 @@ impl CabinetCore {
     pub(crate) fn open_commands(&self) -> Vec<CommandId> {
         let active = self.bays.values().filter_map(|bay| bay.active.as_ref());
         active
-            .filter_map(|active| match &active.row.purpose {
-                Purpose::Command(by) => Some(by.id),
-                Purpose::Collect(CollectUse { app: Some(app), .. }) => (!app.told).then_some(app.id),
-                Purpose::Collect(_)
-                | Purpose::Load(_)
-                | Purpose::Retrieve(_)
-                | Purpose::Look(_)
-                | Purpose::Swap(_)
-                | Purpose::Deposit(_) => None,
+            .filter_map(|active| {
+                let right = active.row.purpose.right().filter(|right| !right.told).map(|right| right.id);
+                if let Purpose::Command(by) = &active.row.purpose { Some(by.id) } else { right }
             })
             .collect()
     }

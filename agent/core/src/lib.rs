@@ -41,6 +41,7 @@ mod draws;
 mod effect;
 mod emergency;
 mod entry;
+mod errand;
 mod input;
 mod keyset;
 mod link;

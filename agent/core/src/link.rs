@@ -138,6 +138,7 @@ impl CabinetCore {
             pepper: self.pepper_offer(turn),
             open_commands: self.open_commands(),
             app: self.config.app_token.then_some(true),
+            errands: Some(true),
         }
     }
 

@@ -129,12 +129,13 @@ rows! {
     /// `app`: it is in no book, but was asked for by the token of the screen. `released`: by whom, where the credential alone does
     /// not open it.
     CollectUse {
-        1 => credential: CredentialId, 2 => order: OrderKey, 22 opt => app: Option<AppRight>, 24 opt => released: Option<Name>
+        1 => credential: CredentialId, 2 => order: OrderKey, 22 opt => app: Option<CommandRight>, 24 opt => released: Option<Name>
     }
-    /// `told`: the fleet was told the outcome of the command.
-    AppRight { 1 => id: CommandId, 2 => requester: String, 3 => told: bool }
-    LoadUse { 1 => staff: Name, 2 => order: OrderKey }
-    RetrieveUse { 1 => staff: Name, 2 => order: OrderKey }
+    /// A command that asks for more than its door. `told`: the fleet was told the outcome.
+    CommandRight { 1 => id: CommandId, 2 => requester: String, 3 => told: bool }
+    /// `by`: of somebody who is not here.
+    LoadUse { 1 => staff: Name, 2 => order: OrderKey, 60 opt => by: Option<CommandRight> }
+    RetrieveUse { 1 => staff: Name, 2 => order: OrderKey, 60 opt => by: Option<CommandRight> }
     LookUse { 1 => staff: Name }
     SwapUse { 1 => staff: Name, 2 => order: OrderKey }
     DepositUse { 1 => credential: CredentialId, 2 => order: OrderKey }
@@ -259,12 +260,44 @@ impl Purpose {
             Self::Collect(CollectUse { app: Some(app), .. }) => {
                 ActorApp { id: app.id, requester: app.requester.clone() }.into()
             }
+            Self::Load(LoadUse { by: Some(by), .. }) | Self::Retrieve(RetrieveUse { by: Some(by), .. }) => {
+                ActorCommand { id: by.id, requester: by.requester.clone() }.into()
+            }
             Self::Collect(by) => ActorCredential { id: by.credential }.into(),
             Self::Load(by) => ActorStaff { name: by.staff.clone() }.into(),
             Self::Retrieve(by) => ActorStaff { name: by.staff.clone() }.into(),
             Self::Look(by) => ActorStaff { name: by.staff.clone() }.into(),
             Self::Swap(by) => ActorStaff { name: by.staff.clone() }.into(),
             Self::Deposit(by) => ActorCredential { id: by.credential }.into(),
+        }
+    }
+
+    /// The command that it is for, if that asks for more than the door.
+    pub(crate) fn right(&self) -> Option<&CommandRight> {
+        match self {
+            Self::Collect(by) => by.app.as_ref(),
+            Self::Load(by) => by.by.as_ref(),
+            Self::Retrieve(by) => by.by.as_ref(),
+            Self::Command(_) | Self::Look(_) | Self::Swap(_) | Self::Deposit(_) => None,
+        }
+    }
+
+    pub(crate) fn right_mut(&mut self) -> Option<&mut CommandRight> {
+        match self {
+            Self::Collect(by) => by.app.as_mut(),
+            Self::Load(by) => by.by.as_mut(),
+            Self::Retrieve(by) => by.by.as_mut(),
+            Self::Command(_) | Self::Look(_) | Self::Swap(_) | Self::Deposit(_) => None,
+        }
+    }
+
+    /// One pulse and no second press: whoever asked is not at the door.
+    pub(crate) fn is_of_somebody_away(&self) -> bool {
+        match self {
+            Self::Command(_) => true,
+            Self::Load(by) => by.by.is_some(),
+            Self::Retrieve(by) => by.by.is_some(),
+            Self::Collect(_) | Self::Look(_) | Self::Swap(_) | Self::Deposit(_) => false,
         }
     }
 

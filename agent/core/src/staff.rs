@@ -137,12 +137,16 @@ impl CabinetCore {
         order: &OrderKey,
         compartment: Compartment,
     ) {
-        let loading = Loading { order: order.clone(), staff: staff.clone(), opened: false };
-        self.set_content(turn, compartment, loading);
-        self.record(turn, LoadingFact { order: order.clone(), compartment, staff: staff.clone() });
+        let load = LoadUse { staff, order: order.clone(), by: None };
+        self.take_for_load(turn, compartment, &load);
         turn.note(ScreenNote::Loading { session, order: order.clone(), compartment });
-        let purpose = LoadUse { staff, order: order.clone() }.into();
-        self.start_use(turn, compartment, purpose, turn.now + PERSON_MILLIS, 1);
+        self.start_use(turn, compartment, load.into(), turn.now + PERSON_MILLIS, 1);
+    }
+
+    pub(crate) fn take_for_load(&mut self, turn: &mut Turn, compartment: Compartment, load: &LoadUse) {
+        let LoadUse { staff, order, .. } = load;
+        self.set_content(turn, compartment, Loading { order: order.clone(), staff: staff.clone(), opened: false });
+        self.record(turn, LoadingFact { order: order.clone(), compartment, staff: staff.clone() });
     }
 
     /// The order goes elsewhere: its compartment is free, and nobody tries its door again for this loading. An offer that
@@ -234,34 +238,43 @@ impl CabinetCore {
         match found {
             Err(reason) => turn.note(ScreenNote::StaffRefused { session, reason }),
             Ok((staff, compartment)) => {
-                // From here on the recipient's code is refused.
-                self.end_offer(turn, compartment);
-                // Asked for again: what the door let out before does not come back when it sticks now.
-                let content = self.bays.get(&compartment).map(|bay| &bay.content);
-                let (opened, left) = match content {
-                    Some(Content::Retrieving(held)) => (held.opened, held.left),
-                    Some(Content::Leaving(_)) => (false, Some(true)),
-                    Some(
-                        Content::Free(_)
-                        | Content::Loading(_)
-                        | Content::Stored(_)
-                        | Content::Collecting(_)
-                        | Content::Swapping(_)
-                        | Content::Depositing(_),
-                    )
-                    | None => (false, None),
-                };
-                let retrieving =
-                    Retrieving { order: order.clone(), staff: staff.clone(), opened, left, undo: undo.then_some(true) };
-                self.set_content(turn, compartment, retrieving);
+                let retrieve = RetrieveUse { staff, order: order.clone(), by: None };
+                self.take_for_retrieval(turn, compartment, &retrieve, undo);
                 turn.note(ScreenNote::Retrieving { session, order: order.clone(), compartment });
-                let purpose = RetrieveUse { staff, order: order.clone() }.into();
-                self.start_use(turn, compartment, purpose, turn.now + PERSON_MILLIS, 1);
+                self.start_use(turn, compartment, retrieve.into(), turn.now + PERSON_MILLIS, 1);
             }
         }
     }
 
-    fn held(&self, order: &OrderKey) -> Result<Compartment, StaffRefusal> {
+    /// From here on the recipient's code is refused.
+    pub(crate) fn take_for_retrieval(
+        &mut self,
+        turn: &mut Turn,
+        compartment: Compartment,
+        retrieve: &RetrieveUse,
+        undo: bool,
+    ) {
+        self.end_offer(turn, compartment);
+        // Asked for again: what the door let out before does not come back when it sticks now.
+        let content = self.bays.get(&compartment).map(|bay| &bay.content);
+        let (opened, left) = match content {
+            Some(Content::Retrieving(held)) => (held.opened, held.left),
+            Some(Content::Leaving(_)) => (false, Some(true)),
+            Some(
+                Content::Free(_)
+                | Content::Loading(_)
+                | Content::Stored(_)
+                | Content::Collecting(_)
+                | Content::Swapping(_)
+                | Content::Depositing(_),
+            )
+            | None => (false, None),
+        };
+        let RetrieveUse { staff, order, .. } = retrieve.clone();
+        self.set_content(turn, compartment, Retrieving { order, staff, opened, left, undo: undo.then_some(true) });
+    }
+
+    pub(crate) fn held(&self, order: &OrderKey) -> Result<Compartment, StaffRefusal> {
         let bay = self.compartment_of(order).and_then(|compartment| self.bays.get(&compartment));
         let bay = bay.ok_or(StaffRefusal::UnknownOrder)?;
         match &bay.content {
@@ -289,6 +302,17 @@ impl CabinetCore {
         inside: bool,
     ) -> Result<(), StaffRefusal> {
         let staff = self.staff(session, turn.now)?;
+        self.take_word(turn, staff, compartment, inside)
+    }
+
+    /// What this member of staff says about a compartment whose door is closed.
+    pub(crate) fn take_word(
+        &mut self,
+        turn: &mut Turn,
+        staff: Name,
+        compartment: Compartment,
+        inside: bool,
+    ) -> Result<(), StaffRefusal> {
         let bay = self.bays.get(&compartment).ok_or(StaffRefusal::UnknownCompartment)?;
         if bay.active.is_some() {
             return Err(StaffRefusal::Busy);

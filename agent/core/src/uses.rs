@@ -113,7 +113,7 @@ impl CabinetCore {
     pub(crate) fn settle(&mut self, turn: &mut Turn, compartment: Compartment, outcome: UnlockOutcome) {
         let Some(bay) = self.bays.get_mut(&compartment) else { return };
         let Some(ActiveUse { mut row, phase }) = bay.active.take() else { return };
-        self.tell_app_outcome(turn, compartment, &mut row, outcome);
+        self.tell_command_outcome(turn, compartment, &mut row, outcome);
         let Some(bay) = self.bays.get_mut(&compartment) else { return };
         if outcome == UnlockOutcome::NotOpened && bay.may_try_again(&row) {
             return self.offer_again(turn, compartment, row);
@@ -134,9 +134,29 @@ impl CabinetCore {
                 self.unlocked(turn, compartment, &row.purpose, seen);
             }
             (UnlockOutcome::OutcomeUnknown, _) => self.left_in_doubt(turn, compartment, row),
+            (UnlockOutcome::NotOpened | UnlockOutcome::NotSent, _) if row.purpose.is_of_somebody_away() => {
+                self.gave_up(turn, compartment, &row);
+            }
             (UnlockOutcome::NotOpened, _) => self.call_staff(turn, compartment, &row),
             (UnlockOutcome::NotSent, _) => self.offer_unsent(turn, compartment, row),
         }
+    }
+
+    /// The outcome of a command, told once. What comes of the order is told as it happens.
+    fn tell_command_outcome(
+        &mut self,
+        turn: &mut Turn,
+        compartment: Compartment,
+        row: &mut UseRow,
+        outcome: UnlockOutcome,
+    ) {
+        let Some(right) = row.purpose.right_mut() else { return };
+        if std::mem::replace(&mut right.told, true) {
+            return;
+        }
+        let id = right.id;
+        turn.put(USES, bay_key(compartment), row);
+        self.record(turn, UnlockDone { id, compartment, outcome });
     }
 
     /// It has a sensor, and nothing is heard of it.

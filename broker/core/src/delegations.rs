@@ -4,7 +4,7 @@ use schemas::api::{ReplyError, RequestErrorCode, Rfc3339};
 use schemas::cbor;
 use schemas::crypto::envelope::{self, EnvelopeError, Scope};
 use schemas::ids::Identity;
-use schemas::messages::{Action, Command, Compartment, Delegation, FleetMillis, Instance, KeyPurpose, Keyset};
+use schemas::messages::{Command, Delegation, FleetMillis, Instance, KeyPurpose, Keyset};
 
 use crate::requests::error;
 use crate::tables::CabinetRef;
@@ -27,7 +27,7 @@ impl Signed<'_> {
         keyset: &Keyset,
         envelope: &[u8],
         delegation: &[u8],
-    ) -> Result<(Command, Compartment), ReplyError> {
+    ) -> Result<Command, ReplyError> {
         let delegation = self.delegation(keyset, delegation)?;
         if envelope.len() > COMMAND_BYTES_MAX {
             return Err(malformed("the command is longer than any"));
@@ -46,9 +46,7 @@ impl Signed<'_> {
             let text = format!("the command is of {}, and {} asks", command.requester, self.who);
             return Err(error(RequestErrorCode::Forbidden, text, "everybody signs for himself"));
         }
-        let Action::Unlock(unlock) = &command.action;
-        let compartment = unlock.compartment;
-        Ok((command, compartment))
+        Ok(command)
     }
 
     fn delegation(&self, keyset: &Keyset, bytes: &[u8]) -> Result<Delegation, ReplyError> {

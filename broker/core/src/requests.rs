@@ -12,7 +12,9 @@ use schemas::api::{
 use schemas::cbor::Blob;
 use schemas::enrolment::is_device_serial;
 use schemas::ids::{CabinetId, Identity, Name, Role, SiteId, TenantId};
-use schemas::messages::{FleetMillis, Instance, OrderKey, PersonalCommand};
+use schemas::messages::{
+    Compartment, ConfirmOrder, FleetMillis, Instance, LoadOrder, OrderKey, PersonalCommand, RetrieveOrder, Size,
+};
 use schemas::topics::Stream;
 
 use crate::cabinet::{Cabinet, Offer, Registration, UnlockWish};
@@ -159,6 +161,16 @@ impl FleetCore {
             Request::OrderResend { order } => self.wish_for(turn, &asker, order, Wish::Resend).map(Some),
             Request::OrderReissue { order } => self.wish_for(turn, &asker, order, Wish::Reissue).map(Some),
             Request::OrderOpen { order, token } => self.open_for(turn, &asker, order, token),
+            Request::OrderLoad { order, compartment, size } => {
+                check_choice(compartment, size)?;
+                self.errand_for(turn, asker, LoadOrder { order, compartment, size }.into()).map(|()| None)
+            }
+            Request::OrderConfirm { order, inside, retrieving } => {
+                self.errand_for(turn, asker, ConfirmOrder { order, inside, retrieving }.into()).map(|()| None)
+            }
+            Request::OrderRetrieve { order } => {
+                self.errand_for(turn, asker, RetrieveOrder { order }.into()).map(|()| None)
+            }
             Request::OrderMove { order, to } => self.move_for(turn, &asker, order, to).map(Some),
             Request::BundlePut { integration, bundle } => {
                 self.put_bundle_for(turn, &asker, integration, bundle).map(Some)
@@ -282,10 +294,12 @@ impl FleetCore {
         let now = turn.now;
         let instance = self.cabinet(&at)?.instance();
         let signed = Signed { who: &who, at: &at, instance, now };
-        let (command, compartment) = signed.judge(&keyset, &envelope, &delegation)?;
-        let wish = UnlockWish { ticket: Some(ticket), who, compartment, reason };
+        let command = signed.judge(&keyset, &envelope, &delegation)?;
         let message = PersonalCommand { envelope: Blob(envelope), delegation: Blob(delegation) };
-        self.cabinet(&at)?.unlock_signed(turn, wish, &command, message)
+        let cabinet = self.cabinet(&at)?;
+        let compartment = cabinet.expected(&command.action)?;
+        let wish = UnlockWish { ticket: Some(ticket), who, compartment, reason };
+        cabinet.unlock_signed(turn, wish, command, message)
     }
 
     fn put_keyset(&mut self, turn: &mut Turn<'_>, asker: &Asker, envelope: Vec<u8>) -> Result<Reply, ReplyError> {
@@ -351,6 +365,9 @@ impl FleetCore {
             | Request::OrderClose { order, .. }
             | Request::OrderExtend { order, .. }
             | Request::OrderOpen { order, .. }
+            | Request::OrderLoad { order, .. }
+            | Request::OrderConfirm { order, .. }
+            | Request::OrderRetrieve { order }
             | Request::OrderResend { order }
             | Request::OrderReissue { order } => {
                 let found = self.orders.find(&asker.order(order.clone()));
@@ -537,6 +554,15 @@ fn checked_offer(
 fn page<T>(mut all: impl Iterator<Item = T>) -> (Vec<T>, bool) {
     let page = all.by_ref().take(STATUS_PAGE).collect();
     (page, all.next().is_some())
+}
+
+/// One of them says where an order goes, or none.
+fn check_choice(compartment: Option<Compartment>, size: Option<Size>) -> Result<(), ReplyError> {
+    if compartment.is_none() || size.is_none() {
+        return Ok(());
+    }
+    let text = "a compartment and a size are named";
+    Err(error(RequestErrorCode::Malformed, text, "name the compartment, or how large it has to be at least"))
 }
 
 pub(crate) fn check_text(field: &str, text: &str) -> Result<(), ReplyError> {

@@ -50,7 +50,7 @@ macro_rules! ops {
 
             /// People's roles that may, and whether integrations may for what is theirs.
             fn granted(self) -> (&'static [Role], bool) {
-                use Role::{Auditor, Operator, Support, Technician};
+                use Role::{Auditor, Operator, Staff, Support, Technician};
                 match self {
                     $(Self::$op => (&$people, $own),)*
                 }
@@ -84,6 +84,9 @@ ops! {
     OrderResend = "order.resend", [Operator, Support], true, Cabinet;
     OrderReissue = "order.reissue", [Operator, Support], true, Cabinet;
     OrderOpen = "order.open", [Operator, Support], true, Cabinet;
+    OrderLoad = "order.load", [Operator, Support, Staff], false, Cabinet;
+    OrderConfirm = "order.confirm", [Operator, Support, Staff], false, Cabinet;
+    OrderRetrieve = "order.retrieve", [Operator, Support, Staff], false, Cabinet;
     OrderMove = "order.move", [Operator, Support], true, Cabinet;
     BundlePut = "bundle.put", [Operator], false, Tenant;
     BundleShow = "bundle.show", [Operator, Support, Auditor], true, Tenant;

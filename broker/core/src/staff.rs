@@ -6,7 +6,7 @@ use schemas::api::{Reply, ReplyError, RequestErrorCode, Rfc3339, StaffDetail};
 use schemas::cbor::Blob;
 use schemas::cbor_map;
 use schemas::ids::{CabinetId, Name, TenantId};
-use schemas::messages::{BREAK_GLASS_NAME, CredentialKind, FleetMillis};
+use schemas::messages::{BREAK_GLASS_NAME, BY_COMMAND_NAME, CredentialKind, FleetMillis};
 
 use crate::deadlines::Deadline;
 use crate::effect::{Effect, SecretOf};
@@ -83,6 +83,10 @@ impl StaffList {
         let key = (tenant.clone(), name.clone());
         if name.as_str() == BREAK_GLASS_NAME {
             let text = format!("{name} is the name of whoever comes in by a break-glass code");
+            return Err(error(RequestErrorCode::Malformed, text, "take the person's name"));
+        }
+        if name.as_str() == BY_COMMAND_NAME {
+            let text = format!("{name} is the name of whoever has an order loaded from afar");
             return Err(error(RequestErrorCode::Malformed, text, "take the person's name"));
         }
         self.check_free(tenant, name, CredentialKind::Digits)?;

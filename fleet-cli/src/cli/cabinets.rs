@@ -13,7 +13,7 @@ use schemas::ids::CabinetId;
 use schemas::messages::UnlockOutcome;
 use serde_json::json;
 
-use super::args::{CabinetAddArgs, CabinetCommand, TokenArgs, UnlockArgs};
+use super::args::{CabinetAddArgs, CabinetCommand, SignArgs, TokenArgs, UnlockArgs};
 use super::context::{Context, block_on, check_reason, other_answer, passphrase};
 use super::failure::Usage;
 use super::output::{self, table};
@@ -335,7 +335,7 @@ fn compartment_table(detail: &CabinetDetail) -> comfy_table::Table {
 }
 
 pub(super) fn unlock(context: &Context, args: UnlockArgs) -> anyhow::Result<ExitCode> {
-    let UnlockArgs { cabinet, compartment, reason, own_key, passphrase_file } = args;
+    let UnlockArgs { cabinet, compartment, reason, sign: SignArgs { own_key, passphrase_file } } = args;
     check_reason(&reason)?;
     let folder = context.folder()?;
     let reply = if own_key || setup::has_own_key(folder.path()) {

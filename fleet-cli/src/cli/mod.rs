@@ -7,6 +7,7 @@ mod bundles;
 mod cabinets;
 mod context;
 mod doctor;
+mod errands;
 mod failure;
 mod keys;
 mod orders;

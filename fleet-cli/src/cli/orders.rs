@@ -1,4 +1,4 @@
-//! `fleet order put|list|show|change|open|move|cancel|quarantine|release|close|extend|resend|reissue`.
+//! `fleet order put|list|show|change|open|load|loaded|retrieve|retrieved|move|cancel|quarantine|release|close|extend|resend|reissue`.
 
 use std::process::ExitCode;
 
@@ -7,11 +7,11 @@ use schemas::api::{
     Request,
 };
 use schemas::ids::{CabinetId, Role};
-use schemas::messages::OrderKey;
+use schemas::messages::{ConfirmOrder, LoadOrder, OrderKey, RetrieveOrder};
 use serde_json::json;
 
 use super::args::{OrderChangeArgs, OrderCommand, OrderPutArgs};
-use super::cabinets;
+use super::{cabinets, errands};
 use super::context::{Context, block_on, other_answer};
 use super::failure::Usage;
 use super::output::{self, table};
@@ -51,6 +51,18 @@ pub(super) fn run(context: &Context, command: OrderCommand) -> anyhow::Result<Ex
             // The same was asked for before: what became of it is in the order's history.
             let before = matches!(reply, Reply::Order(_));
             if before { shown(context, &reply) } else { cabinets::tell_unlock(context, &reply) }
+        }
+        OrderCommand::Load { order, compartment, size, sign } => {
+            errands::run(context, &folder, LoadOrder { order, compartment, size }.into(), sign)
+        }
+        OrderCommand::Loaded { order, undo, sign } => {
+            errands::run(context, &folder, ConfirmOrder { order, inside: !undo, retrieving: false }.into(), sign)
+        }
+        OrderCommand::Retrieve { order, sign } => {
+            errands::run(context, &folder, RetrieveOrder { order }.into(), sign)
+        }
+        OrderCommand::Retrieved { order, undo, sign } => {
+            errands::run(context, &folder, ConfirmOrder { order, inside: undo, retrieving: true }.into(), sign)
         }
         OrderCommand::Move { order, to } => {
             let text = format!("Order {order} is to be loaded at {to} now.");

@@ -1,4 +1,4 @@
-//! Keys of people: made, delegated, and used by `fleet unlock`.
+//! Keys of people: made, delegated, and used by `fleet unlock` and `fleet order load`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,7 +11,7 @@ use schemas::api::{HexBytes, Reply, Request, Rfc3339};
 use schemas::cbor;
 use schemas::crypto::envelope::{self, Scope};
 use schemas::ids::{CabinetId, Name, Role};
-use schemas::messages::{Action, Command, CommandId, Compartment, DelegationScope, Expect, KeyPurpose, Unlock};
+use schemas::messages::{Action, Command, CommandId, Compartment, DelegationScope, Expect, KeyPurpose, OrderKey, Unlock};
 use serde_json::json;
 
 use super::context::{Context, other_answer, passphrase, token};
@@ -152,9 +152,22 @@ pub(super) fn unlock(
     wish: Wish,
     passphrase: Option<&Passphrase>,
 ) -> anyhow::Result<Reply> {
+    let Wish { cabinet, compartment, reason } = wish;
+    let action = |inside: Option<&OrderKey>| Unlock { compartment, expects: Expect::of(inside) }.into();
+    command(context, folder, (cabinet, Some(compartment)), reason, passphrase, action)
+}
+
+/// Signs what `action` makes of the order that is believed to be behind the door, and has the fleet carry it.
+pub(super) fn command(
+    context: &Context,
+    folder: &PersonFolder,
+    (cabinet, compartment): (CabinetId, Option<Compartment>),
+    reason: String,
+    passphrase: Option<&Passphrase>,
+    action: impl FnOnce(Option<&OrderKey>) -> Action,
+) -> anyhow::Result<Reply> {
     // The key first: a challenge grows old while somebody looks for a passphrase.
     let own = setup::own_key(folder.path(), passphrase)?;
-    let Wish { cabinet, compartment, reason } = wish;
     let reply = context.ask(folder, &Request::Challenge { cabinet: cabinet.clone(), compartment })?;
     let Reply::Challenge(issued) = reply else { return Err(other_answer()) };
     let mut id = CommandId([0; 16]);
@@ -163,7 +176,7 @@ pub(super) fn unlock(
         id,
         challenge: issued.challenge.into(),
         issued: now_millis(),
-        action: Action::Unlock(Unlock { compartment, expects: Expect::of(issued.order.as_ref()) }),
+        action: action(issued.order.as_ref()),
         requester: folder.identity().to_string(),
     };
     let OwnKey { key, delegation } = own;

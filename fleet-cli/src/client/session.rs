@@ -80,7 +80,12 @@ impl Client {
     /// Asks, and waits for the answer as long as the question deserves. A [`Reply::Error`] is an answer.
     pub async fn request(&self, request: &Request) -> Result<Reply, ClientError> {
         let timeout = match request {
-            Request::Unlock { .. } | Request::UnlockSigned { .. } | Request::OrderOpen { .. } => UNLOCK_TIMEOUT,
+            Request::Unlock { .. }
+            | Request::UnlockSigned { .. }
+            | Request::OrderOpen { .. }
+            | Request::OrderLoad { .. }
+            | Request::OrderConfirm { .. }
+            | Request::OrderRetrieve { .. } => UNLOCK_TIMEOUT,
             Request::Backup {} => BACKUP_TIMEOUT,
             Request::CabinetAdd { .. }
             | Request::CabinetReplace { .. }

@@ -57,7 +57,9 @@ impl From<ChallengeText> for Challenge {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChallengeIssued {
     pub cabinet: CabinetId,
-    pub compartment: Compartment,
+    /// As it was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compartment: Option<Compartment>,
     pub instance: Instance,
     pub challenge: ChallengeText,
     /// What the compartment holds as far as the fleet knows; left out: nothing.

@@ -107,6 +107,28 @@ pub enum Request {
     /// Opens the door of a stored order for whoever stands at the screen and has read its token.
     #[serde(rename = "order.open")]
     OrderOpen { order: OrderKey, token: PresenceToken },
+    /// Opens a compartment for an order that is to be loaded, by a signed command. The cabinet chooses which.
+    #[serde(rename = "order.load")]
+    OrderLoad {
+        order: OrderKey,
+        /// This one, if it is free and the order fits.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        compartment: Option<Compartment>,
+        /// One of this size at least. Not beside a compartment.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        size: Option<Size>,
+    },
+    /// Says whether an order is inside behind a closed door where no sensor can: of one that is being loaded, or taken out.
+    #[serde(rename = "order.confirm")]
+    OrderConfirm {
+        order: OrderKey,
+        inside: bool,
+        #[serde(default)]
+        retrieving: bool,
+    },
+    /// Opens the compartment of an order that is to be taken out, by a signed command.
+    #[serde(rename = "order.retrieve")]
+    OrderRetrieve { order: OrderKey },
     /// Gives a stored order more time; its code stays.
     #[serde(rename = "order.extend")]
     OrderExtend { order: OrderKey, until: Rfc3339 },
@@ -236,8 +258,13 @@ pub enum Request {
     KeysetList {},
     /// Operator or support: what has to be named in an unlock that is signed with an own key.
     #[serde(rename = "challenge")]
-    Challenge { cabinet: CabinetId, compartment: Compartment },
-    /// Operator or support: opens one compartment now, by a command that the asker has signed.
+    Challenge {
+        cabinet: CabinetId,
+        /// Left out where the cabinet is to choose one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        compartment: Option<Compartment>,
+    },
+    /// Operator or support: opens one compartment now, or says what is inside, by a command that the asker has signed.
     #[serde(rename = "unlock.signed")]
     UnlockSigned { cabinet: CabinetId, envelope: HexBytes, delegation: HexBytes, reason: String },
 }

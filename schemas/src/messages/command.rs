@@ -2,7 +2,7 @@
 
 use crate::{cbor_map, cbor_union};
 
-use super::{Challenge, CommandId, Compartment, FleetMillis, OrderKey};
+use super::{Challenge, CommandId, Compartment, FleetMillis, OrderKey, Size};
 
 /// Oldest challenge that a command may name, in milliseconds of the cabinet's boot clock, checked when the command is
 /// verified and again immediately before the pulse.
@@ -51,10 +51,54 @@ cbor_map! {
     }
 }
 
+cbor_map! {
+    /// Open a compartment for an order that is to be loaded. The cabinet chooses it, and goes on as with staff at its screen.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct LoadOrder {
+        1 => order: OrderKey,
+        /// This one, if it is free and the order fits.
+        2 opt => compartment: Option<Compartment>,
+        /// One of this size at least, because what is to be loaded is larger than was said. Not beside a compartment.
+        3 opt => size: Option<Size>,
+    }
+}
+
+cbor_map! {
+    /// What staff say at the screen where no sensor can: whether the order is inside, now that the door is closed. Opens nothing.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct ConfirmOrder {
+        1 => order: OrderKey,
+        2 => inside: bool,
+        /// True: about an order that is being taken out. False: about one that is being loaded.
+        3 => retrieving: bool,
+    }
+}
+
+cbor_map! {
+    /// Open the compartment of an order that is to be taken out. From then on its code is refused.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct RetrieveOrder { 1 => order: OrderKey }
+}
+
 cbor_union! {
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub enum Action {
         1 => Unlock(Unlock),
+        60 => Load(LoadOrder),
+        61 => Confirm(ConfirmOrder),
+        62 => Retrieve(RetrieveOrder),
+    }
+}
+
+impl Action {
+    /// The order that it is about, but for an unlock, which is about a door.
+    pub fn order(&self) -> Option<&OrderKey> {
+        match self {
+            Self::Unlock(_) => None,
+            Self::Load(load) => Some(&load.order),
+            Self::Confirm(word) => Some(&word.order),
+            Self::Retrieve(retrieve) => Some(&retrieve.order),
+        }
     }
 }
 

@@ -108,6 +108,16 @@ cbor_code! {
         41 => NoSuchToken = "no_such_token",
         /// Too many wrong ones: nothing is opened by a token for a time.
         42 => TooOften = "too_often",
+        /// The cabinet's book does not have the order, or it is in no compartment.
+        60 => NotHere = "not_here",
+        /// The order to load is in a compartment, or on its way into one.
+        61 => AlreadyInside = "already_inside",
+        /// The order to take out is to be collected.
+        62 => NotToBeRetrieved = "not_to_be_retrieved",
+        /// Nobody waits for a word about the order.
+        63 => NotAsked = "not_asked",
+        /// What is inside can be said of a closed door only.
+        64 => DoorOpen = "door_open",
     }
 }
 
@@ -122,6 +132,24 @@ cbor_code! {
         2 => Missing = "missing",
     }
 }
+
+cbor_code! {
+    /// What somebody who is not at the cabinet has done with an order.
+    pub enum Errand {
+        /// It is being loaded.
+        0 => Load = "load",
+        /// It is being taken out.
+        1 => Retrieve = "retrieve",
+        /// They say that it is inside.
+        2 => Inside = "inside",
+        /// They say that it is not.
+        3 => NotInside = "not_inside",
+    }
+}
+
+/// In the place of a member of staff: whoever gave the command of the newest [`Errand`] of the same order. Nobody on the staff may
+/// have this name.
+pub const BY_COMMAND_NAME: &str = "by-command";
 
 cbor_code! {
     pub enum StoredBy { 0 => Sensor = "sensor", 1 => Staff = "staff" }
@@ -248,6 +276,15 @@ facts! {
     }
     /// Staff let whoever has shown the credential of this order open its door, once. It is being opened.
     Released { 1 => order: OrderKey, 2 => compartment: Compartment, 3 => credential: CredentialId, 4 => staff: Name }
+    /// A person's command about an order was taken. What comes of it follows as it does with staff at the screen, in the name of
+    /// [`BY_COMMAND_NAME`]; for a door that is opened also one [`UnlockDone`].
+    ErrandTaken {
+        1 => id: CommandId,
+        2 => requester: String,
+        3 => order: OrderKey,
+        4 => compartment: Compartment,
+        5 => errand: Errand,
+    }
     /// What the cabinet held is gone. The last event of its life.
     Wiped {
         /// A COSE_Sign1 of the cabinet's own key: a [`Receipt`](super::Receipt).
@@ -295,5 +332,6 @@ cbor_union! {
         32 => Reported(Reported),
         40 => AppClosed(AppClosed),
         33 => Released(Released),
+        60 => ErrandTaken(ErrandTaken),
     }
 }

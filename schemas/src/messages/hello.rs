@@ -53,5 +53,7 @@ cbor_map! {
         13 => open_commands: Vec<CommandId>,
         /// True: its screen shows tokens, and an order is opened by one ([`OpenOrder`](super::OpenOrder)).
         20 opt => app: Option<bool>,
+        /// True: it takes commands to load an order and to take it out ([`Action`](super::Action)).
+        60 opt => errands: Option<bool>,
     }
 }

@@ -18,7 +18,10 @@ pub use book::{
     DropCredential, DropOrder, DropStaff, EventMark, FleetTime, PARTS_MAX, PartOf, PutCredential, PutDeposit,
     PutGuarded, PutOrder, PutStaff, Rules, TakeBack,
 };
-pub use command::{Action, COMMAND_AGE_MAX_MILLIS, Command, ConfigAction, ConfigCommand, Expect, Unlock, Wipe};
+pub use command::{
+    Action, COMMAND_AGE_MAX_MILLIS, Command, ConfigAction, ConfigCommand, ConfirmOrder, Expect, LoadOrder, RetrieveOrder,
+    Unlock, Wipe,
+};
 pub use delegation::{
     DELEGATED_CABINETS_MAX, DelegatedCabinets, DelegatedTenant, Delegation, DelegationError, DelegationScope,
 };
@@ -29,8 +32,8 @@ pub use domain::{
 pub use down::{Ask, CodesEnvelope, ConfigEnvelope, Down, KeysetUpdate, PersonalCommand, Signed, Welcome};
 pub use event::{
     Actor, ActorApp, ActorCommand, ActorCredential, ActorNobody, ActorStaff, AppClosed, AuditRequired, Audited,
-    BoardHealth, BookApplied, BookRefused, BreakGlassUsed, Cleaning, Collected, CommandRefused, CredentialRefused,
-    Deposited, Depositing, DoorClosed, DoorFault, DoorForced, DoorHeldOpen, DoorOpened, EmergencyOpened, Event, Fact,
+    BY_COMMAND_NAME, BoardHealth, BookApplied, BookRefused, BreakGlassUsed, Cleaning, Collected, CommandRefused, CredentialRefused,
+    Deposited, Depositing, DoorClosed, DoorFault, DoorForced, DoorHeldOpen, DoorOpened, EmergencyOpened, Errand, ErrandTaken, Event, Fact,
     Finding, HeldStage, KeysetApplied, KeysetRefused, LoadAborted, Loading, NotTaken, RefusalReason, Released,
     Reported, Retrieved, StaffLoggedIn, Started, Stored, StoredBy, Swapped, TypingLocked, UnlockDone, UnlockOutcome,
     Uplink, WalkIn, WalkInDropped, Wiped, WrongDoor,

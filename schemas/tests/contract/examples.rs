@@ -90,6 +90,7 @@ fn hello() -> Hello {
         pepper: Some(PepperOffer { version: 1, salt: SALT, sealed: Blob(vec![0xd8; 3]) }),
         open_commands: vec![COMMAND],
         app: None,
+        errands: None,
     }
 }
 
@@ -121,6 +122,7 @@ fn uplinks() -> Vec<Example> {
     vec![
         Example::new("hello", &hello()),
         Example::new("hello/with-tokens", &Hello { app: Some(true), ..hello() }),
+        Example::new("hello/with-errands", &Hello { errands: Some(true), ..hello() }),
         Example::new("hello/new-cabinet", &empty),
         Example::new("uplink", &uplink),
         Example::new("challenge", &CHALLENGE),
@@ -150,6 +152,10 @@ pub(crate) fn command() -> Command {
 
 fn signed() -> Vec<Example> {
     let empty = Unlock { compartment: compartment(1), expects: Expect::empty() };
+    let errand = |action: Action| Command { action, ..command() };
+    let load_into_one = LoadOrder { order: order(), compartment: Some(compartment(12)), size: None };
+    let load_into_larger = LoadOrder { order: order(), compartment: None, size: Some(Size::L) };
+    let confirm = ConfirmOrder { order: order(), inside: true, retrieving: false };
     let book = |version, base, changes| CodesMessage::from(Book { version, base, issued: NOW, changes });
     let key = |byte, purpose, length| Key { id: KeyId([byte; 8]), purpose, public: Blob([byte].repeat(length)) };
     let keys = vec![
@@ -186,6 +192,11 @@ fn signed() -> Vec<Example> {
     vec![
         Example::new("command", &command()),
         Example::new("command/empty", &Command { action: empty.into(), ..command() }),
+        Example::new("command/load", &errand(LoadOrder { order: order(), compartment: None, size: None }.into())),
+        Example::new("command/load-into-one", &errand(load_into_one.into())),
+        Example::new("command/load-into-a-larger-one", &errand(load_into_larger.into())),
+        Example::new("command/confirm", &errand(confirm.into())),
+        Example::new("command/retrieve", &errand(RetrieveOrder { order: order() }.into())),
         Example::new(
             "config-command",
             &ConfigCommand {
@@ -383,6 +394,10 @@ fn event(fact: impl Into<Fact>) -> Event {
     Event { at: stamp(), fact: fact.into() }
 }
 
+fn errand_taken(errand: Errand) -> ErrandTaken {
+    ErrandTaken { id: COMMAND, requester: REQUESTER.into(), order: order(), compartment: compartment(12), errand }
+}
+
 fn events() -> Vec<Example> {
     let fact = |name, fact: Fact| Example::new(name, &event(fact));
     let c = compartment(12);
@@ -506,6 +521,12 @@ fn events() -> Vec<Example> {
         fact(
             "event/command-refused-for-its-token",
             CommandRefused { id: Some(COMMAND), reason: RefusalReason::NoSuchToken }.into(),
+        ),
+        fact("event/load-by-command", errand_taken(Errand::Load).into()),
+        fact("event/word-by-command", errand_taken(Errand::NotInside).into()),
+        fact(
+            "event/command-refused-for-its-order",
+            CommandRefused { id: Some(COMMAND), reason: RefusalReason::NotToBeRetrieved }.into(),
         ),
         fact(
             "event/released",

@@ -8,8 +8,8 @@ use cddl::validator::cbor_value::decode_cbor;
 use ciborium::Value;
 use schemas::cbor;
 use schemas::messages::{
-    Category, CredentialKind, DepositKind, DoorState, HeldStage, KeyPurpose, Occupancy, RefusalReason, Size, StoredBy,
-    UnlockOutcome,
+    Category, CredentialKind, DepositKind, DoorState, Errand, HeldStage, KeyPurpose, Occupancy, RefusalReason, Size,
+    StoredBy, UnlockOutcome,
 };
 
 use crate::examples::{self, Example};
@@ -159,6 +159,7 @@ fn the_words_of_the_grammar_are_those_of_the_code() {
         enumeration("stored-by", StoredBy::ALL),
         enumeration("held-stage", HeldStage::ALL),
         enumeration("refusal-reason", RefusalReason::ALL),
+        enumeration("errand", Errand::ALL),
     ] {
         assert!(grammar.contains(&rule), "not in cabinet.cddl: {rule}");
     }

@@ -257,5 +257,6 @@ fn hello(n: u32) -> anyhow::Result<Hello> {
         pepper: Some(PepperOffer { version: 1, salt: Salt(instance), sealed: Blob(vec![3; SEALED]) }),
         open_commands: Vec::new(),
         app: None,
+        errands: None,
     })
 }

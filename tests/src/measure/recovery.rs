@@ -123,6 +123,7 @@ fn hello(n: u64) -> anyhow::Result<Hello> {
         pepper: None,
         open_commands: Vec::new(),
         app: None,
+        errands: None,
     })
 }
 

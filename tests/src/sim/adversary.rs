@@ -151,7 +151,7 @@ impl World {
     fn feed_board(&mut self, cab: Cab, payload: &[u8]) {
         let Ok(Down::Command(signed)) = cbor::decode::<Down>(payload) else { return };
         let Some((_, command)) = self.signer.commands.get(&signed.envelope.0) else { return };
-        let Action::Unlock(unlock) = &command.action;
+        let Action::Unlock(unlock) = &command.action else { return };
         let (at, cabinet) = (unlock.compartment, &self.cabs[cab]);
         let boot_millis = cabinet.boot_millis(self.now);
         let boot = command.challenge.boot;

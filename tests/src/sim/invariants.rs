@@ -130,7 +130,7 @@ fn invariant_no_door_without_authority(ledger: &Ledger, seen: &Seen) -> Verdict 
 
 /// A command is for this run, this door, what is behind it, and young. `until`: when it may be carried out at last.
 fn commanded(ledger: &Ledger, (cab, at): At, boot: BootId, until: u64, command: &Command) -> Verdict {
-    let Action::Unlock(unlock) = &command.action;
+    let Action::Unlock(unlock) = &command.action else { return Err("a command that nobody gives here".into()) };
     let made = ledger.challenges.get(&(cab, command.challenge));
     let Some(made) = made else { return Err("a command with a challenge that was never made".into()) };
     ensure(command.challenge.boot == boot, || "a command with a challenge of another run".into())?;

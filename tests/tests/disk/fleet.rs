@@ -262,6 +262,7 @@ impl<S: Store> Fleet<S> {
             pepper: Some(PepperOffer { version: 1, salt: Salt([3; 16]), sealed: Blob(vec![5]) }),
             open_commands: Vec::new(),
             app: None,
+            errands: None,
         };
         self.up(Up::Hello, cbor::encode(&hello)).map(drop)
     }

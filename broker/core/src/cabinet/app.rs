@@ -162,6 +162,11 @@ pub(super) fn published(reason: RefusalReason) -> RejectReason {
         | RefusalReason::StorageFailed
         | RefusalReason::AlreadyOpen
         | RefusalReason::OutOfScope
-        | RefusalReason::NoFittingCompartment => RejectReason::NotOpened,
+        | RefusalReason::NoFittingCompartment
+        | RefusalReason::NotHere
+        | RefusalReason::AlreadyInside
+        | RefusalReason::NotToBeRetrieved
+        | RefusalReason::NotAsked
+        | RefusalReason::DoorOpen => RejectReason::NotOpened,
     }
 }

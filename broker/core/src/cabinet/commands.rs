@@ -11,7 +11,7 @@ use schemas::messages::{
     PresenceToken, RefusalReason, Signed, UnlockDone,
 };
 
-use crate::cabinet::Cabinet;
+use crate::cabinet::{Cabinet, errands};
 use crate::cabinet::hello::CHALLENGE_FRESH_MILLIS;
 use crate::cabinet::history::End;
 use crate::cabinet::records::CommandRow;
@@ -46,17 +46,23 @@ pub(crate) struct Unlock {
     sent: bool,
     /// By the app. In memory only: after a restart nothing of it is signed again.
     token: Option<PresenceToken>,
+    /// Something about an order, and more than a door. In memory only, as well.
+    errand: Option<Action>,
 }
 
 impl Unlock {
     /// One that goes out at once.
     pub(super) fn sent(wish: UnlockWish) -> Self {
-        Self { wish, sent: true, token: None }
+        Self { wish, sent: true, token: None, errand: None }
     }
 
     /// One of the app, which was written down already.
     pub(super) fn by_app(wish: UnlockWish, token: PresenceToken) -> Self {
-        Self { wish, sent: false, token: Some(token) }
+        Self { wish, sent: false, token: Some(token), errand: None }
+    }
+
+    fn asked(wish: UnlockWish, errand: Option<Action>) -> Self {
+        Self { wish, sent: false, token: None, errand }
     }
 }
 
@@ -64,23 +70,37 @@ impl Cabinet {
     /// Starts an unlock. The answer comes by the wish's ticket.
     pub(crate) fn unlock(&mut self, turn: &mut Turn<'_>, wish: UnlockWish) -> Result<(), ReplyError> {
         self.can_unlock(wish.compartment)?;
+        self.begin_unlock(turn, wish, None);
+        Ok(())
+    }
+
+    pub(super) fn begin_unlock(&mut self, turn: &mut Turn<'_>, wish: UnlockWish, errand: Option<Action>) {
         let id = CommandId(turn.draw());
-        self.unlocks.insert(id, Unlock { wish, sent: false, token: None });
+        self.unlocks.insert(id, Unlock::asked(wish, errand));
         if self.fresh_challenge(turn.now).is_some() {
             self.sign_waiting_unlocks(turn);
         } else {
             turn.due(Deadline::Asked(self.at.clone(), id), turn.now.saturating_add(CHALLENGE_FRESH_MILLIS));
             self.ask_challenge(turn);
         }
-        Ok(())
     }
 
     /// Whether an unlock of this compartment could go out now.
     pub(super) fn can_unlock(&self, compartment: Compartment) -> Result<(), ReplyError> {
+        self.has(compartment)?;
+        self.can_command()
+    }
+
+    pub(super) fn has(&self, compartment: Compartment) -> Result<(), ReplyError> {
         if self.info(compartment).is_none() {
             let text = format!("cabinet {} has no compartment {compartment}", self.at.cabinet);
             return Err(error(RequestErrorCode::Unknown, text, "`fleet cabinet show` lists its compartments"));
         }
+        Ok(())
+    }
+
+    /// Whether a command could go out now.
+    pub(super) fn can_command(&self) -> Result<(), ReplyError> {
         if !self.is_online() {
             return Err(self.offline());
         }
@@ -99,8 +119,10 @@ impl Cabinet {
         for (id, mut unlock) in std::mem::take(&mut self.unlocks) {
             if !unlock.sent {
                 unlock.sent = true;
-                if unlock.token.is_none() {
-                    self.record_command(turn, id, &unlock.wish);
+                match (&unlock.token, &unlock.errand) {
+                    (Some(_), _) => {}
+                    (None, Some(errand)) => self.record_errand(turn, id, &unlock.wish, errand),
+                    (None, None) => self.record_command(turn, id, &unlock.wish),
                 }
                 turn.not_due(&Deadline::Asked(self.at.clone(), id));
                 turn.want(Job::Command(self.at.clone(), id));
@@ -123,10 +145,21 @@ impl Cabinet {
         wish: &UnlockWish,
         (order, app): (Option<OrderKey>, Option<bool>),
     ) {
-        let (compartment, requester, reason) = (wish.compartment, wish.who.to_string(), wish.reason.clone());
         let right = if app.is_some() { UnlockRight::App } else { UnlockRight::Command };
         let record = Some(self.note_command(turn, id, wish, right));
-        let row = CommandRow { id, compartment, requester, reason, issued: turn.now, record, order, app };
+        self.await_outcome(turn, id, wish, (record, order, app, None));
+    }
+
+    /// `record`: number of its record, `app` as above.
+    pub(super) fn await_outcome(
+        &mut self,
+        turn: &mut Turn<'_>,
+        id: CommandId,
+        wish: &UnlockWish,
+        (record, order, app, errand): (Option<u64>, Option<OrderKey>, Option<bool>, Option<bool>),
+    ) {
+        let (compartment, requester, reason) = (wish.compartment, wish.who.to_string(), wish.reason.clone());
+        let row = CommandRow { id, compartment, requester, reason, issued: turn.now, record, order, app, errand };
         turn.put(COMMANDS, self.at.key_of(&id.to_string()), &row);
         self.commands.insert(id, row);
         turn.due(Deadline::Unlocked(self.at.clone(), id), turn.now.saturating_add(OUTCOME_WITHIN_MILLIS));
@@ -141,15 +174,19 @@ impl Cabinet {
         if row.is_by_app() {
             return self.next_opening(row, self.unlocks.get(id)?.token?, now);
         }
-        let action = schemas::messages::Unlock {
-            compartment: row.compartment,
-            expects: Expect::of(self.inside(row.compartment)),
+        let action = match self.unlocks.get(id).and_then(|unlock| unlock.errand.clone()) {
+            Some(errand) => errand,
+            None if row.errand == Some(true) => return None,
+            None => {
+                let expects = Expect::of(self.inside(row.compartment));
+                schemas::messages::Unlock { compartment: row.compartment, expects }.into()
+            }
         };
         let command = Command {
             id: *id,
             challenge: self.fresh_challenge(now)?,
             issued: now,
-            action: Action::from(action),
+            action,
             requester: row.requester.clone(),
         };
         let (tenant, cabinet) = (self.at.tenant.clone(), self.at.cabinet.clone());
@@ -179,6 +216,10 @@ impl Cabinet {
 
     pub(super) fn unlock_done(&mut self, turn: &mut Turn<'_>, done: &UnlockDone) {
         self.opened_by_app(turn, done);
+        if let Some(row) = self.commands.get_mut(&done.id) {
+            // Where an order is loaded is up to the cabinet.
+            row.compartment = done.compartment;
+        }
         self.end_command(turn, &done.id, End::Done(done.outcome));
         let result = UnlockResult {
             cabinet: self.at.cabinet.clone(),
@@ -190,8 +231,11 @@ impl Cabinet {
     }
 
     pub(super) fn command_refused(&mut self, turn: &mut Turn<'_>, refused: &CommandRefused) {
-        let what = if self.is_wipe(refused) { "to be wiped and is asked again" } else { "a command" };
-        turn.alarm_of(&self.at, format!("cabinet {} refused {what}: {}", self.at, refused.reason));
+        let known = refused.id.and_then(|id| self.commands.get(&id));
+        if !known.is_some_and(|row| row.errand == Some(true) && errands::way_out(refused.reason).is_some()) {
+            let what = if self.is_wipe(refused) { "to be wiped and is asked again" } else { "a command" };
+            turn.alarm_of(&self.at, format!("cabinet {} refused {what}: {}", self.at, refused.reason));
+        }
         // A replayed command was taken before: its outcome is still to come.
         let ended = refused.reason != RefusalReason::Replayed;
         let Some(id) = refused.id.filter(|id| ended && self.commands.contains_key(id)) else {
@@ -199,7 +243,8 @@ impl Cabinet {
         };
         self.end_command(turn, &id, End::Refused(refused.reason));
         let text = format!("the cabinet refused the unlock: {}", refused.reason);
-        let hint = "`fleet cabinet show` tells what the fleet believes to be inside; then ask again";
+        let look = "`fleet cabinet show` tells what the fleet believes to be inside; then ask again";
+        let hint = errands::way_out(refused.reason).unwrap_or(look);
         self.answer_unlock(turn, &id, Reply::Error(error(RequestErrorCode::Refused, text, hint)));
     }
 
@@ -258,6 +303,13 @@ impl Cabinet {
         let row = self.commands.remove(id)?;
         turn.remove(COMMANDS, self.at.key_of(&id.to_string()));
         Some(row)
+    }
+
+    /// What was said is taken: nothing else comes of it.
+    pub(super) fn end_word(&mut self, turn: &mut Turn<'_>, id: &CommandId, reply: Reply) {
+        if self.forget_command(turn, id).is_some() {
+            self.answer_unlock(turn, id, reply);
+        }
     }
 
     fn answer_unlock(&mut self, turn: &mut Turn<'_>, id: &CommandId, reply: Reply) {

@@ -1,6 +1,9 @@
 //! Facts as one line for a person who watches.
 
-use schemas::messages::{Actor, Compartment, Fact, Finding, HeldStage, OrderKey, StoredBy, UnlockOutcome};
+use schemas::ids::Name;
+use schemas::messages::{
+    Actor, BY_COMMAND_NAME, Compartment, Errand, ErrandTaken, Fact, Finding, HeldStage, OrderKey, StoredBy, UnlockOutcome,
+};
 
 /// Name of a fact in JSON.
 pub(super) fn kind(fact: &Fact) -> &'static str {
@@ -42,6 +45,7 @@ pub(super) fn kind(fact: &Fact) -> &'static str {
         Fact::Reported(_) => "reported",
         Fact::AppClosed(_) => "app_closed",
         Fact::Released(_) => "released",
+        Fact::ErrandTaken(_) => "errand_taken",
     }
 }
 
@@ -71,6 +75,7 @@ pub(super) fn subject(fact: &Fact) -> (Option<Compartment>, Option<&OrderKey>) {
         Fact::Deposited(f) => (Some(f.compartment), Some(&f.order)),
         Fact::Reported(f) => (f.compartment, Some(&f.order)),
         Fact::Released(f) => (Some(f.compartment), Some(&f.order)),
+        Fact::ErrandTaken(f) => (Some(f.compartment), Some(&f.order)),
         Fact::Started(_)
         | Fact::CommandRefused(_)
         | Fact::CredentialRefused(_)
@@ -103,7 +108,9 @@ pub(super) fn text(fact: &Fact) -> String {
             let by = f.by.as_ref().map(|by| format!(" by {}", actor(by))).unwrap_or_default();
             format!("door {} opened when door {} was unlocked{by}", f.opened, f.pulsed)
         }
-        Fact::Loading(f) => format!("{} loads order {} into compartment {}", f.staff, f.order, f.compartment),
+        Fact::Loading(f) => {
+            format!("{} loads order {} into compartment {}", hand(&f.staff), f.order, f.compartment)
+        },
         Fact::Stored(f) => {
             let by = match f.by {
                 StoredBy::Sensor => "seen by the sensor",
@@ -116,8 +123,11 @@ pub(super) fn text(fact: &Fact) -> String {
             let doubt = if f.confirmed { "" } else { ", unconfirmed" };
             format!("order {} was collected from compartment {}{doubt}", f.order, f.compartment)
         }
-        Fact::Retrieved(f) => format!("{} took order {} back from compartment {}", f.staff, f.order, f.compartment),
+        Fact::Retrieved(f) => {
+            format!("{} took order {} back from compartment {}", hand(&f.staff), f.order, f.compartment)
+        },
         Fact::UnlockDone(f) => format!("door {} {}", f.compartment, outcome(f.outcome)),
+        Fact::ErrandTaken(f) => errand(f),
         Fact::CommandRefused(f) => format!("a command was refused: {}", f.reason),
         Fact::CredentialRefused(f) => format!("credential {} was refused: {}", f.id, f.reason),
         Fact::TypingLocked(f) => format!("typing is locked after wrong codes, {} today", f.wrong_today),
@@ -164,6 +174,21 @@ pub(super) fn text(fact: &Fact) -> String {
             format!("{} looked into compartment {}: {}", f.staff, f.compartment, finding(f.found, f.order.as_ref()))
         }
     }
+}
+
+fn errand(taken: &ErrandTaken) -> String {
+    let ErrandTaken { requester, order, compartment, .. } = taken;
+    match taken.errand {
+        Errand::Load => format!("{requester} has order {order} loaded into compartment {compartment}"),
+        Errand::Retrieve => format!("{requester} has order {order} taken out of compartment {compartment}"),
+        Errand::Inside => format!("{requester} says that order {order} is inside compartment {compartment}"),
+        Errand::NotInside => format!("{requester} says that order {order} is not inside compartment {compartment}"),
+    }
+}
+
+/// Who has done what staff do.
+fn hand(name: &Name) -> &str {
+    if name.as_str() == BY_COMMAND_NAME { "somebody, by command," } else { name.as_str() }
 }
 
 fn watcher(stage: HeldStage) -> &'static str {

@@ -3,7 +3,7 @@
 use schemas::api::{LiveEvent, LiveTelemetry, Rfc3339};
 use schemas::cbor;
 use schemas::messages::{
-    Actor, Audited, Compartment, DoorState, Event, Fact, Finding, FleetMillis, KeysetRefused, Occupancy, OrderKey,
+    Actor, Audited, BY_COMMAND_NAME, Compartment, DoorState, Event, Fact, Finding, FleetMillis, KeysetRefused, Occupancy, OrderKey,
     Reported, Stamp, Swapped, Telemetry, Uplink,
 };
 use schemas::topics::Live;
@@ -113,7 +113,13 @@ impl Cabinet {
                 self.seen_door(seen.compartment, DoorState::Closed, Some(seen.occupancy));
                 self.closed(turn, seen.compartment, seen.occupancy);
             }
-            Fact::Loading(load) => self.loaded(turn, when, &load.order, load.compartment, OrderFact::Loading),
+            Fact::Loading(load) => {
+                self.loaded(turn, when, &load.order, load.compartment, OrderFact::Loading);
+                if load.staff.as_str() == BY_COMMAND_NAME {
+                    self.loaded_by_command(turn, load.compartment);
+                }
+            }
+            Fact::ErrandTaken(taken) => self.errand_taken(turn, &taken),
             Fact::Stored(load) => self.loaded(turn, when, &load.order, load.compartment, OrderFact::Stored),
             Fact::Depositing(load) => self.loaded(turn, when, &load.order, load.compartment, OrderFact::Loading),
             Fact::Deposited(load) => self.loaded(turn, when, &load.order, load.compartment, OrderFact::Stored),

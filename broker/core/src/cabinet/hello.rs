@@ -75,6 +75,7 @@ impl Cabinet {
             time_due: true,
             keyset_sent,
             app: hello.app == Some(true),
+            errands: hello.errands == Some(true),
         });
         let welcome = Welcome { epoch: hello.epoch, high_water: self.progress.high_water };
         self.down(turn, &Down::from(welcome));

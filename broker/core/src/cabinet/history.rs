@@ -8,7 +8,7 @@ use schemas::cbor::{self, CborError};
 use schemas::cbor_map;
 use schemas::ids::{CabinetId, Identity, Name, Role, TenantId};
 use schemas::messages::{
-    Actor, ActorCredential, BREAK_GLASS_NAME, CommandId, Compartment, CredentialId, DoorState, Fact, FleetMillis,
+    Actor, ActorCredential, BREAK_GLASS_NAME, BY_COMMAND_NAME, CommandId, Compartment, CredentialId, DoorState, Fact, FleetMillis,
     OrderKey, RefusalReason, UnlockOutcome, WrongDoor,
 };
 use schemas::step::{Row, numbered_key};
@@ -139,6 +139,7 @@ impl Cabinet {
             }
             Fact::WrongDoor(seen) => self.note_wrong_door(turn, when, seen),
             Fact::Stored(load) => self.note_blind_staff(turn, when, load.compartment, Some(&load.staff)),
+            Fact::LoadAborted(load) if self.is_loaded_by_command(load.compartment) => {}
             Fact::LoadAborted(load) => self.note_blind_staff(turn, when, load.compartment, None),
             Fact::Retrieved(taken) => self.note_blind_staff(turn, when, taken.compartment, Some(&taken.staff)),
             Fact::Audited(audited) => self.note_blind_staff(turn, when, audited.compartment, Some(&audited.staff)),
@@ -186,6 +187,7 @@ impl Cabinet {
             | Fact::Reported(_)
             | Fact::AppClosed(_)
             | Fact::Released(_)
+            | Fact::ErrandTaken(_)
             | Fact::WalkIn(_)
             | Fact::WalkInDropped(_)
             | Fact::Wiped(_) => {}
@@ -207,7 +209,9 @@ impl Cabinet {
 
     /// Staff are through with a compartment whose door nobody saw.
     fn note_blind_staff(&mut self, turn: &mut Turn<'_>, when: When, compartment: Compartment, staff: Option<&Name>) {
-        if self.is_blind(compartment) {
+        // What somebody afar has had opened is on record with the command.
+        let by_command = staff.is_some_and(|name| name.as_str() == BY_COMMAND_NAME);
+        if !by_command && self.is_blind(compartment) {
             let by = staff.map(|name| self.staff_identity(name));
             let row = self.blank(compartment, UnlockRight::Staff, when);
             self.note(turn, UnlockRow { by, outcome: Some(UnlockOutcome::OutcomeUnknown), ..row });

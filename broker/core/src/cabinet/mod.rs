@@ -10,6 +10,7 @@ mod commands;
 mod deposits;
 mod describe;
 mod enrolment;
+mod errands;
 mod events;
 mod hello;
 mod history;
@@ -74,6 +75,8 @@ struct OpenLink {
     keyset_sent: u64,
     /// Its screen shows tokens.
     app: bool,
+    /// It takes commands about orders.
+    errands: bool,
 }
 
 pub(crate) struct Cabinet {
@@ -95,7 +98,7 @@ pub(crate) struct Cabinet {
     doors: BTreeMap<Compartment, (DoorState, Occupancy)>,
     unlocks: BTreeMap<CommandId, Unlock>,
     /// People who wait for a challenge, by ticket.
-    asking: BTreeMap<u64, Compartment>,
+    asking: BTreeMap<u64, Option<Compartment>>,
     /// People who wait for an opening by the app, by the command that is on its way here.
     openings: BTreeMap<CommandId, u64>,
     /// By the newest sample.

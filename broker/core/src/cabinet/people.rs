@@ -1,7 +1,7 @@
 //! Unlocks that people sign themselves: the fleet hands out a challenge, carries the command, and tells the outcome.
 
 use schemas::api::{ChallengeIssued, ChallengeText, Reply, ReplyError, RequestErrorCode};
-use schemas::messages::{Command, Compartment, Down, Instance, PersonalCommand};
+use schemas::messages::{Action, Command, Compartment, Down, Instance, PersonalCommand};
 
 use crate::cabinet::Cabinet;
 use crate::cabinet::commands::{COMMANDS_MAX, Unlock, UnlockWish};
@@ -21,9 +21,10 @@ impl Cabinet {
         &mut self,
         turn: &mut Turn<'_>,
         ticket: u64,
-        compartment: Compartment,
+        compartment: Option<Compartment>,
     ) -> Result<(), ReplyError> {
-        self.can_unlock(compartment)?;
+        compartment.map_or(Ok(()), |named| self.has(named))?;
+        self.can_command()?;
         if self.asking.len() >= COMMANDS_MAX {
             let text = format!("{COMMANDS_MAX} people wait for a challenge of cabinet {}", self.at.cabinet);
             return Err(error(RequestErrorCode::Unavailable, text, "ask again in some seconds"));
@@ -46,7 +47,7 @@ impl Cabinet {
                 compartment,
                 instance: self.registration.instance,
                 challenge: ChallengeText::from(challenge),
-                order: self.inside(compartment).cloned(),
+                order: compartment.and_then(|named| self.inside(named)).cloned(),
             };
             turn.not_due(&Deadline::Challenge(self.at.clone(), ticket));
             turn.effect(Effect::Reply { ticket, reply: Reply::Challenge(issued) });
@@ -76,7 +77,7 @@ impl Cabinet {
         &mut self,
         turn: &mut Turn<'_>,
         wish: UnlockWish,
-        command: &Command,
+        command: Command,
         message: PersonalCommand,
     ) -> Result<(), ReplyError> {
         self.can_unlock(wish.compartment)?;
@@ -84,7 +85,13 @@ impl Cabinet {
             let text = "a command with this id was sent before";
             return Err(error(RequestErrorCode::Conflict, text, "sign a new one with an id of its own"));
         }
-        self.record_command(turn, command.id, &wish);
+        match &command.action {
+            Action::Unlock(_) => self.record_command(turn, command.id, &wish),
+            errand @ (Action::Load(_) | Action::Confirm(_) | Action::Retrieve(_)) => {
+                self.knows_errands()?;
+                self.record_errand(turn, command.id, &wish, errand);
+            }
+        }
         self.unlocks.insert(command.id, Unlock::sent(wish));
         self.down(turn, &Down::Personal(message));
         Ok(())

@@ -88,6 +88,8 @@ cbor_map! {
         3 => stored: bool,
         /// True: it takes no order until staff say that it is clean.
         4 opt => needs_cleaning: Option<bool>,
+        /// True: the order is being loaded by command.
+        60 opt => by_command: Option<bool>,
     }
 }
 
@@ -382,6 +384,8 @@ cbor_map! {
         7 opt => order: Option<OrderKey>,
         /// By the token of the screen. True: its order is still to be told what became of it.
         20 opt => app: Option<bool>,
+        /// True: it is about the order, and the cabinet may have chosen another compartment.
+        60 opt => errand: Option<bool>,
     }
 }
 

@@ -309,7 +309,7 @@ impl Cabinet {
     }
 
     /// The smallest free compartment that fits, the lowest number of these.
-    fn fitting(&self, size: Size, wants: Attributes) -> Option<Compartment> {
+    pub(super) fn fitting(&self, size: Size, wants: Attributes) -> Option<Compartment> {
         self.free_compartments()
             .filter(|info| info.size >= size && info.attributes.satisfies(wants))
             .min_by_key(|info| (info.size, info.number))

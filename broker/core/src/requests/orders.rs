@@ -5,7 +5,7 @@ use schemas::api::{
     RequestErrorCode,
 };
 use schemas::ids::{CabinetId, Name};
-use schemas::messages::{OrderKey, PresenceToken};
+use schemas::messages::{Action, OrderKey, PresenceToken};
 
 use super::{Asker, check_text, error};
 use crate::cabinet::Cabinets;
@@ -182,6 +182,15 @@ impl FleetCore {
                 Ok(None)
             }
         }
+    }
+
+    /// Has the order's cabinet do something about it. The answer comes by the asker's ticket.
+    pub(super) fn errand_for(&mut self, turn: &mut Turn<'_>, asker: Asker, action: Action) -> Result<(), ReplyError> {
+        let Some(order) = action.order().cloned() else { return Ok(()) };
+        let at = self.known_order(&asker, order)?;
+        let cabinet = self.orders.find(&at).map(|order| asker.cabinet(order.cabinet.clone()));
+        let cabinet = cabinet.ok_or_else(|| unknown_order(&at.order))?;
+        self.cabinet(&cabinet)?.errand(turn, (asker.ticket, asker.who), action)
     }
 
     pub(super) fn wish_for(

@@ -53,7 +53,7 @@ fn vouched(delegation: &Delegation, by: u8) -> HexBytes {
 }
 
 fn challenge(world: &mut World) -> ChallengeIssued {
-    let reply = world.ask(EVE, &Request::Challenge { cabinet: c1(), compartment: door(1) });
+    let reply = world.ask(EVE, &Request::Challenge { cabinet: c1(), compartment: Some(door(1)) });
     let Some(Reply::Challenge(issued)) = reply else { panic!("{reply:?}") };
     issued
 }
@@ -151,7 +151,7 @@ fn what_no_cabinet_would_take_is_not_carried() {
     }
     for who in ["technician:acme:tom", "auditor:acme:ann"] {
         for asked in
-            [request(fine(), vouched(&delegation, 20)), Request::Challenge { cabinet: c1(), compartment: door(1) }]
+            [request(fine(), vouched(&delegation, 20)), Request::Challenge { cabinet: c1(), compartment: Some(door(1)) }]
         {
             let Some(Reply::Error(error)) = world.ask(who, &asked) else { panic!("{who} may") };
             assert_eq!(error.code, Forbidden);
@@ -166,7 +166,7 @@ fn a_challenge_is_fresh_or_asked_for_and_nobody_waits_for_ever() {
     let mut world = world();
     world.pass(60_000);
     let asks = world.cabinets[&c1()].asks;
-    let asked = Request::Challenge { cabinet: c1(), compartment: door(2) };
+    let asked = Request::Challenge { cabinet: c1(), compartment: Some(door(2)) };
     assert_eq!(world.ask(EVE, &asked), None);
     let ticket = world.ticket;
     assert_eq!(world.cabinets[&c1()].asks, asks + 1);

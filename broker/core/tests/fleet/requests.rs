@@ -125,7 +125,7 @@ fn an_unlock_is_written_down_signed_and_answered_with_its_outcome() {
     let command = world.cabinets[&c1()].commands[0].clone();
     assert_eq!(command.challenge, world.cabinets[&c1()].challenge());
     assert_eq!(command.requester, EVE);
-    let Action::Unlock(unlock) = command.action;
+    let Action::Unlock(unlock) = command.action else { panic!() };
     assert_eq!((unlock.compartment, unlock.expects), (door(1), Expect::empty()));
     assert_eq!(world.reply(90), None);
     outcome(&mut world, UnlockOutcome::Opened);
@@ -140,7 +140,7 @@ fn an_unlock_names_what_the_fleet_believes_to_be_inside() {
     world.put(r#"{"order":"A1","cabinet":"c1","size":"S","category":"retail"}"#);
     load(&mut world, "A1", 1);
     world.ask_raw(EVE, UNLOCK.as_bytes());
-    let Action::Unlock(unlock) = world.cabinets[&c1()].commands[0].action.clone();
+    let Action::Unlock(unlock) = world.cabinets[&c1()].commands[0].action.clone() else { panic!() };
     assert_eq!(unlock.expects, Expect::order("shop/A1".parse().unwrap()));
 }
 

@@ -100,6 +100,69 @@ agent.toml.")]
         #[arg(long)]
         token: PresenceToken,
     },
+    /// Open a compartment for whoever stands there to load the order
+    #[command(after_help = "\
+Examples:
+  fleet order load shop/A17
+  fleet order load shop/A17 --compartment 4
+  fleet order load shop/A17 --size L
+
+The cabinet chooses the compartment: the reserved one, or the smallest that
+fits. The order is stored when the door is closed on it. Where no sensor can
+tell, say so: fleet order loaded shop/A17")]
+    Load {
+        /// <integration>/<order>
+        order: OrderKey,
+        /// This one, if it is free and the order fits
+        #[arg(long, value_name = "NUMBER", value_parser = parse_compartment, conflicts_with = "size")]
+        compartment: Option<Compartment>,
+        /// One of this size at least: S, M, L, XL
+        #[arg(long)]
+        size: Option<Size>,
+        #[command(flatten)]
+        sign: SignArgs,
+    },
+    /// Say that a loaded order is inside, where no sensor can
+    #[command(after_help = "\
+Examples:
+  fleet order loaded shop/A17
+  fleet order loaded shop/A17 --undo
+
+The door has to be closed. With --undo nothing is inside: the compartment is
+free again, and the order is to be loaded.")]
+    Loaded {
+        /// <integration>/<order>
+        order: OrderKey,
+        /// It is not inside
+        #[arg(long)]
+        undo: bool,
+        #[command(flatten)]
+        sign: SignArgs,
+    },
+    /// Open its compartment for whoever stands there to take it out
+    #[command(after_help = "\
+Example:
+  fleet order retrieve shop/A17
+
+For an order that is overdue, recalled, cancelled, in quarantine or dropped
+off. From then on its code is refused. Where the sensor still sees something
+when the door is closed, say what is true: fleet order retrieved shop/A17")]
+    Retrieve {
+        /// <integration>/<order>
+        order: OrderKey,
+        #[command(flatten)]
+        sign: SignArgs,
+    },
+    /// Say that an order was taken out, where no sensor can
+    Retrieved {
+        /// <integration>/<order>
+        order: OrderKey,
+        /// It is still inside
+        #[arg(long)]
+        undo: bool,
+        #[command(flatten)]
+        sign: SignArgs,
+    },
     /// Let an order that is not loaded go to another cabinet
     Move {
         /// <integration>/<order>
@@ -267,6 +330,17 @@ fn parse_wants(text: &str) -> Result<AttributeFlags, String> {
     Ok(wants)
 }
 
+/// Who signs a command: the fleet, or the person.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct SignArgs {
+    /// Sign it with the own key of the folder, or fail
+    #[arg(long)]
+    pub(in crate::cli) own_key: bool,
+    /// Private file that opens the own key
+    #[arg(long, value_name = "FILE")]
+    pub(in crate::cli) passphrase_file: Option<PathBuf>,
+}
+
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
@@ -283,12 +357,8 @@ pub(in crate::cli) struct UnlockArgs {
     /// Why; it is recorded
     #[arg(long, value_name = "TEXT")]
     pub(in crate::cli) reason: String,
-    /// Sign it with the own key of the folder, or fail
-    #[arg(long)]
-    pub(in crate::cli) own_key: bool,
-    /// Private file that opens the own key
-    #[arg(long, value_name = "FILE")]
-    pub(in crate::cli) passphrase_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(in crate::cli) sign: SignArgs,
 }
 
 #[derive(Debug, clap::Args)]
