@@ -228,7 +228,9 @@ impl Bay {
 
     /// A person whose door did not open may press once more.
     pub(crate) fn may_try_again(&self, row: &UseRow) -> bool {
-        !row.purpose.is_of_somebody_away() && row.attempt < ATTEMPTS_MAX && !matches!(self.fault, Some(Fault::WrongDoor | Fault::PutBack))
+        !row.purpose.is_of_somebody_away()
+            && row.attempt < ATTEMPTS_MAX
+            && !matches!(self.fault, Some(Fault::WrongDoor | Fault::PutBack))
     }
 
     pub(crate) fn door_state(&self) -> DoorState {

@@ -6,10 +6,10 @@ use schemas::messages::{
     BY_COMMAND_NAME, Compartment, ConfirmOrder, Errand, ErrandTaken, LoadOrder, OrderKey, RefusalReason,
 };
 
+use crate::DoorSeen;
 use crate::core::CabinetCore;
 use crate::records::{CommandRight, Content, LoadUse, OrderRow, RetrieveUse};
 use crate::turn::Turn;
-use crate::DoorSeen;
 
 /// Whose commands about orders are taken, whoever has signed them.
 const ROLES: [Role; 3] = [Role::Operator, Role::Support, Role::Staff];

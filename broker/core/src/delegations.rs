@@ -22,12 +22,7 @@ pub(crate) struct Signed<'a> {
 
 impl Signed<'_> {
     /// The command, if a cabinet with this keyset would take it from the one who asks.
-    pub(crate) fn judge(
-        &self,
-        keyset: &Keyset,
-        envelope: &[u8],
-        delegation: &[u8],
-    ) -> Result<Command, ReplyError> {
+    pub(crate) fn judge(&self, keyset: &Keyset, envelope: &[u8], delegation: &[u8]) -> Result<Command, ReplyError> {
         let delegation = self.delegation(keyset, delegation)?;
         if envelope.len() > COMMAND_BYTES_MAX {
             return Err(malformed("the command is longer than any"));

@@ -83,7 +83,9 @@ fn door(result: &UnlockResult, order: &OrderKey, then: &str) -> anyhow::Result<S
     let UnlockResult { cabinet, compartment, .. } = result;
     let next = format!("Once it is closed and no sensor tells: fleet order {then} {order}");
     match result.outcome {
-        UnlockOutcome::Opened => Ok(format!("Opened compartment {compartment} of {cabinet} for order {order}.\n\n{next}")),
+        UnlockOutcome::Opened => {
+            Ok(format!("Opened compartment {compartment} of {cabinet} for order {order}.\n\n{next}"))
+        }
         UnlockOutcome::OutcomeUnknown => Ok(format!(
             "Unlocked compartment {compartment} of {cabinet} for order {order}. No sensor says whether it opened: ask whoever \
              is there.\n\n{next}"

@@ -11,10 +11,10 @@ use schemas::messages::{ConfirmOrder, LoadOrder, OrderKey, RetrieveOrder};
 use serde_json::json;
 
 use super::args::{OrderChangeArgs, OrderCommand, OrderPutArgs};
-use super::{cabinets, errands};
 use super::context::{Context, block_on, other_answer};
 use super::failure::Usage;
 use super::output::{self, table};
+use super::{cabinets, errands};
 use crate::client::Client;
 use crate::folder::PersonFolder;
 
@@ -58,9 +58,7 @@ pub(super) fn run(context: &Context, command: OrderCommand) -> anyhow::Result<Ex
         OrderCommand::Loaded { order, undo, sign } => {
             errands::run(context, &folder, ConfirmOrder { order, inside: !undo, retrieving: false }.into(), sign)
         }
-        OrderCommand::Retrieve { order, sign } => {
-            errands::run(context, &folder, RetrieveOrder { order }.into(), sign)
-        }
+        OrderCommand::Retrieve { order, sign } => errands::run(context, &folder, RetrieveOrder { order }.into(), sign),
         OrderCommand::Retrieved { order, undo, sign } => {
             errands::run(context, &folder, ConfirmOrder { order, inside: undo, retrieving: true }.into(), sign)
         }

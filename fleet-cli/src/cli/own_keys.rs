@@ -11,7 +11,9 @@ use schemas::api::{HexBytes, Reply, Request, Rfc3339};
 use schemas::cbor;
 use schemas::crypto::envelope::{self, Scope};
 use schemas::ids::{CabinetId, Name, Role};
-use schemas::messages::{Action, Command, CommandId, Compartment, DelegationScope, Expect, KeyPurpose, OrderKey, Unlock};
+use schemas::messages::{
+    Action, Command, CommandId, Compartment, DelegationScope, Expect, KeyPurpose, OrderKey, Unlock,
+};
 use serde_json::json;
 
 use super::context::{Context, other_answer, passphrase, token};

@@ -19,8 +19,8 @@ pub use book::{
     PutGuarded, PutOrder, PutStaff, Rules, TakeBack,
 };
 pub use command::{
-    Action, COMMAND_AGE_MAX_MILLIS, Command, ConfigAction, ConfigCommand, ConfirmOrder, Expect, LoadOrder, RetrieveOrder,
-    Unlock, Wipe,
+    Action, COMMAND_AGE_MAX_MILLIS, Command, ConfigAction, ConfigCommand, ConfirmOrder, Expect, LoadOrder,
+    RetrieveOrder, Unlock, Wipe,
 };
 pub use delegation::{
     DELEGATED_CABINETS_MAX, DelegatedCabinets, DelegatedTenant, Delegation, DelegationError, DelegationScope,
@@ -32,11 +32,11 @@ pub use domain::{
 pub use down::{Ask, CodesEnvelope, ConfigEnvelope, Down, KeysetUpdate, PersonalCommand, Signed, Welcome};
 pub use event::{
     Actor, ActorApp, ActorCommand, ActorCredential, ActorNobody, ActorStaff, AppClosed, AuditRequired, Audited,
-    BY_COMMAND_NAME, BoardHealth, BookApplied, BookRefused, BreakGlassUsed, Cleaning, Collected, CommandRefused, CredentialRefused,
-    Deposited, Depositing, DoorClosed, DoorFault, DoorForced, DoorHeldOpen, DoorOpened, EmergencyOpened, Errand, ErrandTaken, Event, Fact,
-    Finding, HeldStage, KeysetApplied, KeysetRefused, LoadAborted, Loading, NotTaken, RefusalReason, Released,
-    Reported, Retrieved, StaffLoggedIn, Started, Stored, StoredBy, Swapped, TypingLocked, UnlockDone, UnlockOutcome,
-    Uplink, WalkIn, WalkInDropped, Wiped, WrongDoor,
+    BY_COMMAND_NAME, BoardHealth, BookApplied, BookRefused, BreakGlassUsed, Cleaning, Collected, CommandRefused,
+    CredentialRefused, Deposited, Depositing, DoorClosed, DoorFault, DoorForced, DoorHeldOpen, DoorOpened,
+    EmergencyOpened, Errand, ErrandTaken, Event, Fact, Finding, HeldStage, KeysetApplied, KeysetRefused, LoadAborted,
+    Loading, NotTaken, RefusalReason, Released, Reported, Retrieved, StaffLoggedIn, Started, Stored, StoredBy, Swapped,
+    TypingLocked, UnlockDone, UnlockOutcome, Uplink, WalkIn, WalkInDropped, Wiped, WrongDoor,
 };
 pub use hello::{CompartmentInfo, Hello, PepperOffer};
 pub use keyset::{KEYS_MAX, Key, KeyId, KeyPurpose, Keyset, KeysetError, Roots};

@@ -141,7 +141,10 @@ fn what_cannot_be_loaded_is_refused_with_its_reason() {
         RefusalReason::Malformed,
         "both a compartment and a size"
     );
-    assert_eq!(refusal(&mut rig, LoadOrder { size: Some(Size::Xl), ..load("A1") }), RefusalReason::NoFittingCompartment);
+    assert_eq!(
+        refusal(&mut rig, LoadOrder { size: Some(Size::Xl), ..load("A1") }),
+        RefusalReason::NoFittingCompartment
+    );
     assert_eq!(pulsed(&mut rig, at("A1", 5)).1.compartment, 5);
     rig.open_door(5);
     assert_eq!(refusal(&mut rig, load("A2")), RefusalReason::NoFittingCompartment);
@@ -273,7 +276,10 @@ fn an_order_that_nobody_waits_for_is_taken_out_by_command_and_its_code_dies_at_o
         unwanted(&mut rig, "A1", why);
         let (command, pulse) = pulsed(&mut rig, retrieve("A1"));
         assert!(rig.has(taken(&command, "A1", 1, Errand::Retrieve)));
-        assert!(matches!(result(&rig.enter("12345678")), EntryResult::Refused(EntryRefusal::Busy | EntryRefusal::Revoked)));
+        assert!(matches!(
+            result(&rig.enter("12345678")),
+            EntryResult::Refused(EntryRefusal::Busy | EntryRefusal::Revoked)
+        ));
         assert_eq!(pulse.compartment, 1);
         rig.open_door(1);
         assert!(rig.has(done(&command, 1, UnlockOutcome::Opened)));

@@ -11,10 +11,10 @@ use schemas::messages::{
     PresenceToken, RefusalReason, Signed, UnlockDone,
 };
 
-use crate::cabinet::{Cabinet, errands};
 use crate::cabinet::hello::CHALLENGE_FRESH_MILLIS;
 use crate::cabinet::history::End;
 use crate::cabinet::records::CommandRow;
+use crate::cabinet::{Cabinet, errands};
 use crate::deadlines::Deadline;
 use crate::effect::Effect;
 use crate::jobs::Job;

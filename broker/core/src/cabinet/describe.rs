@@ -2,7 +2,8 @@
 
 use schemas::ids::Name;
 use schemas::messages::{
-    Actor, BY_COMMAND_NAME, Compartment, Errand, ErrandTaken, Fact, Finding, HeldStage, OrderKey, StoredBy, UnlockOutcome,
+    Actor, BY_COMMAND_NAME, Compartment, Errand, ErrandTaken, Fact, Finding, HeldStage, OrderKey, StoredBy,
+    UnlockOutcome,
 };
 
 /// Name of a fact in JSON.
@@ -110,7 +111,7 @@ pub(super) fn text(fact: &Fact) -> String {
         }
         Fact::Loading(f) => {
             format!("{} loads order {} into compartment {}", hand(&f.staff), f.order, f.compartment)
-        },
+        }
         Fact::Stored(f) => {
             let by = match f.by {
                 StoredBy::Sensor => "seen by the sensor",
@@ -125,7 +126,7 @@ pub(super) fn text(fact: &Fact) -> String {
         }
         Fact::Retrieved(f) => {
             format!("{} took order {} back from compartment {}", hand(&f.staff), f.order, f.compartment)
-        },
+        }
         Fact::UnlockDone(f) => format!("door {} {}", f.compartment, outcome(f.outcome)),
         Fact::ErrandTaken(f) => errand(f),
         Fact::CommandRefused(f) => format!("a command was refused: {}", f.reason),

@@ -122,7 +122,9 @@ pub(super) fn way_out(reason: RefusalReason) -> Option<&'static str> {
         RefusalReason::NotToBeRetrieved => {
             Some("its recipient may still come: cancel it, or put it into quarantine, before it is taken out")
         }
-        RefusalReason::NotAsked => Some("`fleet order show` tells how far it is; a word is good for a door that was opened"),
+        RefusalReason::NotAsked => {
+            Some("`fleet order show` tells how far it is; a word is good for a door that was opened")
+        }
         RefusalReason::DoorOpen => Some("have the door closed first, then say it again"),
         RefusalReason::NoFittingCompartment => {
             Some("name another compartment, or wait until one is free: `fleet cabinet show` tells what is inside")

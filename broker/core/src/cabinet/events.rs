@@ -3,8 +3,8 @@
 use schemas::api::{LiveEvent, LiveTelemetry, Rfc3339};
 use schemas::cbor;
 use schemas::messages::{
-    Actor, Audited, BY_COMMAND_NAME, Compartment, DoorState, Event, Fact, Finding, FleetMillis, KeysetRefused, Occupancy, OrderKey,
-    Reported, Stamp, Swapped, Telemetry, Uplink,
+    Actor, Audited, BY_COMMAND_NAME, Compartment, DoorState, Event, Fact, Finding, FleetMillis, KeysetRefused,
+    Occupancy, OrderKey, Reported, Stamp, Swapped, Telemetry, Uplink,
 };
 use schemas::topics::Live;
 

@@ -8,8 +8,8 @@ use schemas::cbor::{self, CborError};
 use schemas::cbor_map;
 use schemas::ids::{CabinetId, Identity, Name, Role, TenantId};
 use schemas::messages::{
-    Actor, ActorCredential, BREAK_GLASS_NAME, BY_COMMAND_NAME, CommandId, Compartment, CredentialId, DoorState, Fact, FleetMillis,
-    OrderKey, RefusalReason, UnlockOutcome, WrongDoor,
+    Actor, ActorCredential, BREAK_GLASS_NAME, BY_COMMAND_NAME, CommandId, Compartment, CredentialId, DoorState, Fact,
+    FleetMillis, OrderKey, RefusalReason, UnlockOutcome, WrongDoor,
 };
 use schemas::step::{Row, numbered_key};
 

@@ -13,6 +13,7 @@ mod changes;
 mod crashes;
 mod deposits;
 mod enrolment;
+mod errands;
 mod handover;
 mod history;
 mod identities;

@@ -7,11 +7,11 @@ use schemas::cbor::{self, Blob};
 use schemas::crypto::envelope::{Scope, public_entry, sign};
 use schemas::messages::{
     Action, Command, CommandId, CommandRefused, DelegatedCabinets, DelegatedTenant, Delegation, Expect, Instance,
-    KeyPurpose, Keyset, RefusalReason, Roots, Size, Unlock, UnlockDone, UnlockOutcome,
+    KeyPurpose, Keyset, LoadOrder, RefusalReason, Roots, Size, Unlock, UnlockDone, UnlockOutcome,
 };
 use schemas::topics::Up;
 
-use crate::world::{START, World, c1, door, tenant};
+use crate::world::{START, World, c1, door, order, tenant};
 
 const EVE: &str = "operator:acme:eve";
 const DAY: u64 = 86_400_000;
@@ -59,7 +59,7 @@ fn challenge(world: &mut World) -> ChallengeIssued {
 }
 
 fn command(issued: &ChallengeIssued, id: u8) -> Command {
-    let unlock = Unlock { compartment: issued.compartment, expects: Expect::of(issued.order.as_ref()) };
+    let unlock = Unlock { compartment: issued.compartment.unwrap(), expects: Expect::of(issued.order.as_ref()) };
     Command {
         id: CommandId([id; 16]),
         challenge: issued.challenge.into(),
@@ -150,9 +150,10 @@ fn what_no_cabinet_would_take_is_not_carried() {
         refused(&mut world, what, &request(envelope, delegation), code);
     }
     for who in ["technician:acme:tom", "auditor:acme:ann"] {
-        for asked in
-            [request(fine(), vouched(&delegation, 20)), Request::Challenge { cabinet: c1(), compartment: Some(door(1)) }]
-        {
+        for asked in [
+            request(fine(), vouched(&delegation, 20)),
+            Request::Challenge { cabinet: c1(), compartment: Some(door(1)) },
+        ] {
             let Some(Reply::Error(error)) = world.ask(who, &asked) else { panic!("{who} may") };
             assert_eq!(error.code, Forbidden);
         }
@@ -174,7 +175,7 @@ fn a_challenge_is_fresh_or_asked_for_and_nobody_waits_for_ever() {
     let fresh = world.cabinets[&c1()].challenge();
     world.up(&c1(), Up::Challenge, cbor::encode(&fresh));
     let Some(Reply::Challenge(issued)) = world.reply(ticket) else { panic!("no challenge") };
-    assert_eq!((issued.challenge.counter, issued.compartment), (fresh.counter, door(2)));
+    assert_eq!((issued.challenge.counter, issued.compartment), (fresh.counter, Some(door(2))));
 
     world.pass(60_000);
     assert_eq!(world.ask(EVE, &asked), None);
@@ -191,4 +192,35 @@ fn a_challenge_is_fresh_or_asked_for_and_nobody_waits_for_ever() {
     let Some(Reply::Error(error)) = world.ask(EVE, &asked) else { panic!("offline") };
     assert_eq!(error.code, RequestErrorCode::CabinetOffline);
     assert!(!world.seen.iter().any(|effect| matches!(effect, Effect::Refuse { .. })));
+}
+
+/// What the cabinet chooses is signed without a compartment, and by nobody for whom no delegation can be.
+#[test]
+fn a_signed_load_is_carried_and_an_agent_that_knows_none_is_spared() {
+    let mut world = world();
+    world.put(r#"{"order":"A1","cabinet":"c1","size":"S","category":"retail"}"#);
+    let reply = world.ask(EVE, &Request::Challenge { cabinet: c1(), compartment: None });
+    let Some(Reply::Challenge(issued)) = reply else { panic!("{reply:?}") };
+    assert_eq!((issued.compartment, issued.order), (None, None));
+    let action: Action = LoadOrder { order: order("A1"), compartment: None, size: None }.into();
+    let load = |id| Command {
+        id: CommandId([id; 16]),
+        challenge: issued.challenge.into(),
+        issued: START,
+        action: action.clone(),
+        requester: EVE.into(),
+    };
+    let asked = |id| request(signed(&load(id), issued.instance, 30), vouched(&delegation(), 20));
+    assert_eq!(world.ask(EVE, &asked(5)), None);
+    let ticket = world.ticket;
+    assert_eq!(world.cabinets[&c1()].personal.len(), 1);
+    world.fact(&c1(), UnlockDone { id: CommandId([5; 16]), compartment: door(2), outcome: UnlockOutcome::Opened });
+    let Some(Reply::Unlock(result)) = world.reply(ticket) else { panic!("no outcome") };
+    assert_eq!(result.compartment, door(2), "where the cabinet says");
+    let Some(Reply::Error(error)) = world.ask("staff:acme:sam", &asked(6)) else { panic!("carried") };
+    assert_eq!(error.code, RequestErrorCode::Forbidden);
+    world.cabinet(&c1()).personal.clear();
+    world.cabinet(&c1()).errands = false;
+    world.connect(&c1());
+    refused(&mut world, "an older agent", &asked(7), RequestErrorCode::Refused);
 }

@@ -96,6 +96,8 @@ pub(crate) struct FakeCabinet {
     pub(crate) commands: Vec<Command>,
     /// Its screen shows tokens.
     pub(crate) app: bool,
+    /// It takes commands about orders.
+    pub(crate) errands: bool,
     pub(crate) opens: Vec<OpenOrder>,
     pub(crate) wipes: Vec<ConfigCommand>,
     pub(crate) asks: usize,
@@ -126,6 +128,7 @@ impl FakeCabinet {
             books: Vec::new(),
             commands: Vec::new(),
             app: false,
+            errands: true,
             opens: Vec::new(),
             wipes: Vec::new(),
             asks: 0,
@@ -159,6 +162,7 @@ impl FakeCabinet {
             pepper: self.pepper.map(|version| PepperOffer { version, salt: Salt([3; 16]), sealed: Blob(vec![5]) }),
             open_commands: Vec::new(),
             app: self.app.then_some(true),
+            errands: self.errands.then_some(true),
         }
     }
 
