@@ -20,6 +20,7 @@ mod disks;
 mod doctor;
 mod enrolment;
 mod enrolment_flood;
+mod errands;
 mod handover;
 mod history;
 mod input;
