@@ -8,7 +8,9 @@ use certs::{ServerRoots, TlsIdentity};
 use fleet_cli::folder::PersonFolder;
 use fleet_cli::stage::PATIENCE;
 use rumqttc::v5::mqttbytes::QoS;
-use rumqttc::v5::mqttbytes::v5::{Packet, PubAckReason, Publish, PublishProperties, SubscribeReasonCode};
+use rumqttc::v5::mqttbytes::v5::{
+    Packet, PubAckReason, Publish, PublishProperties, SubscribeProperties, SubscribeReasonCode,
+};
 use rumqttc::v5::{AsyncClient, Event, EventLoop, MqttOptions};
 use rumqttc::{TlsConfiguration, Transport};
 use tokio::time::timeout;
@@ -44,6 +46,15 @@ impl Answered {
 impl RawClient {
     /// Connects with the certificate of `folder` as `client_id`.
     pub async fn connect(folder: &PersonFolder, client_id: &str) -> anyhow::Result<Self> {
+        Self::connect_with(folder, client_id, false).await
+    }
+
+    /// One that acknowledges nothing of what it gets.
+    pub async fn connect_without_acks(folder: &PersonFolder, client_id: &str) -> anyhow::Result<Self> {
+        Self::connect_with(folder, client_id, true).await
+    }
+
+    async fn connect_with(folder: &PersonFolder, client_id: &str, without_acks: bool) -> anyhow::Result<Self> {
         let path = folder.path();
         let own = TlsIdentity::read(&path.join("person.crt"), &path.join("person.key"), None)?;
         let roots = ServerRoots::from_file(&path.join("root.crt"), folder.identity().tenant.clone())?;
@@ -51,6 +62,7 @@ impl RawClient {
         let mut options = MqttOptions::new(client_id, folder.host(), folder.port());
         options.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(Arc::new(tls))));
         options.set_keep_alive(Duration::from_secs(30));
+        options.set_manual_acks(without_acks);
         options.set_max_packet_size(Some(1024 * 1024));
         let (mqtt, events) = AsyncClient::new(options, 16);
         let mut client = Self { mqtt, events, published: Vec::new() };
@@ -82,9 +94,15 @@ impl RawClient {
 
     /// Waits for a message of this topic.
     pub async fn until_published(&mut self, topic: &str) -> anyhow::Result<Vec<u8>> {
+        Ok(self.until_message(topic).await?.1)
+    }
+
+    /// The same, with its content type.
+    pub async fn until_message(&mut self, topic: &str) -> anyhow::Result<(Option<String>, Vec<u8>)> {
         loop {
             if let Some(at) = self.published.iter().position(|message| message.topic == topic.as_bytes()) {
-                return Ok(self.published.remove(at).payload.to_vec());
+                let Publish { payload, properties, .. } = self.published.remove(at);
+                return Ok((properties.and_then(|properties| properties.content_type), payload.to_vec()));
             }
             self.next().await?;
         }
@@ -110,6 +128,18 @@ impl RawClient {
 
     pub async fn subscribe(&mut self, filter: &str) -> anyhow::Result<Answered> {
         self.mqtt.subscribe(filter, QoS::AtLeastOnce).await?;
+        self.suback().await
+    }
+
+    /// Wants rows of this stream in this form.
+    pub async fn subscribe_as(&mut self, filter: &str, content_type: &str) -> anyhow::Result<Answered> {
+        let user_properties = vec![("content-type".to_owned(), content_type.to_owned())];
+        let properties = SubscribeProperties { id: None, user_properties };
+        self.mqtt.subscribe_with_properties(filter, QoS::AtLeastOnce, properties).await?;
+        self.suback().await
+    }
+
+    async fn suback(&mut self) -> anyhow::Result<Answered> {
         loop {
             match self.next().await {
                 Ok(Packet::SubAck(ack)) => {

@@ -22,7 +22,7 @@ use fleet_core::{
     status_page, stream_key, unlock_key, unlock_page,
 };
 use fleet_store::{Reserved, Snapshots};
-use schemas::api::{CertificateId, JSON_TYPE, Reply, ReplyError, RequestErrorCode, Rfc3339, as_json};
+use schemas::api::{CertificateId, ContentType, Reply, ReplyError, RequestErrorCode, Rfc3339, as_json};
 use schemas::ids::{CabinetId, Identity, Name, TenantId};
 use schemas::messages::FleetMillis;
 use schemas::step::{Store, StoreError};
@@ -316,29 +316,31 @@ impl<S: Store + Snapshots + Reserved> Driver<S> {
                 Ok(())
             }
             GateInput::OrderPut { integration, payload, content_type, ack, .. } => {
-                let Some((payload, ack)) = document(content_type, &payload, ack) else { return Ok(()) };
+                let Some((payload, ack)) = document(content_type.as_deref(), &payload, ack) else { return Ok(()) };
                 let Identity { tenant, name, .. } = integration;
                 self.decide(Input::OrderPut { tenant, integration: name, payload }, Some(ack), batch)
             }
             GateInput::OrderCancel { integration, payload, content_type, ack, .. } => {
-                let Some((payload, ack)) = document(content_type, &payload, ack) else { return Ok(()) };
+                let Some((payload, ack)) = document(content_type.as_deref(), &payload, ack) else { return Ok(()) };
                 let Identity { tenant, name, .. } = integration;
                 self.decide(Input::OrderCancel { tenant, integration: name, payload }, Some(ack), batch)
             }
             GateInput::OrderChange { integration, change, payload, content_type, ack, .. } => {
-                let Some((payload, ack)) = document(content_type, &payload, ack) else { return Ok(()) };
+                let Some((payload, ack)) = document(content_type.as_deref(), &payload, ack) else { return Ok(()) };
                 let Identity { tenant, name, .. } = integration;
                 self.decide(Input::OrderChange { tenant, integration: name, change, payload }, Some(ack), batch)
             }
             GateInput::Request { conn, who, payload, content_type, correlation, ack, .. } => {
                 debug!(%who, "request");
-                let Some((payload, ack)) = document(content_type, &payload, ack) else { return Ok(()) };
-                let ticket = self.tickets.asked(Asker { conn, correlation });
+                let Some((payload, ack)) = document(content_type.as_deref(), &payload, ack) else { return Ok(()) };
+                // Known, or its payload had been refused.
+                let content = ContentType::named(content_type.as_deref()).unwrap_or_default();
+                let ticket = self.tickets.asked(Asker { conn, correlation, content });
                 self.decide(Input::Request { ticket, who, payload }, Some(ack), batch)
             }
-            GateInput::StreamOpened { conn, integration, stream, window } => {
+            GateInput::StreamOpened { conn, integration, stream, window, content } => {
                 let (cursor, newest) = self.core.heads(&integration.tenant, &integration.name, stream);
-                self.streams.opened(conn, integration, stream, window, cursor, newest);
+                self.streams.opened(conn, integration, stream, (window, content), cursor, newest);
                 batch.pump = true;
                 Ok(())
             }
@@ -516,14 +518,15 @@ impl<S: Store + Snapshots + Reserved> Driver<S> {
 
 fn respond(gate: &GateHandle, asker: &Asker, reply: &Reply) {
     let json = serde_json::to_vec(reply).unwrap_or_else(|error| unreachable!("replies always encode: {error}"));
-    if let Err(error) = gate.respond(asker.conn, json.into(), asker.correlation.clone(), JSON_TYPE) {
+    let payload = asker.content.render(json);
+    if let Err(error) = gate.respond(asker.conn, payload.into(), asker.correlation.clone(), asker.content.as_str()) {
         info!(conn = %asker.conn, %error, "a reply did not find its asker");
     }
 }
 
 /// What somebody has published, as JSON; refused at once if it cannot be that.
-fn document(content_type: Option<String>, payload: &[u8], ack: Ack) -> Option<(Vec<u8>, Ack)> {
-    match as_json(content_type.as_deref(), payload) {
+fn document(content_type: Option<&str>, payload: &[u8], ack: Ack) -> Option<(Vec<u8>, Ack)> {
+    match as_json(content_type, payload) {
         Ok(json) => Some((json.into_owned(), ack)),
         Err(error) => {
             ack.refuse(AckRefusal::PayloadInvalid, &error.to_string());

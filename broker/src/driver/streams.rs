@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use fleet_core::signing::{Reveal, SignerReply};
 use fleet_core::{LEAP, STREAM, render_row, sealed_in_row, stream_key};
-use schemas::api::JSON_TYPE;
+use schemas::api::ContentType;
 use schemas::cbor::Blob;
 use schemas::crypto::codes::Secret;
 use schemas::ids::{Identity, Name, TenantId};
@@ -33,6 +33,8 @@ pub(super) struct Streams {
 
 struct Consumer {
     conn: ConnId,
+    /// As the consumer has subscribed to it.
+    content: ContentType,
     window: u64,
     /// All rows up to here are acknowledged.
     cursor: u64,
@@ -68,12 +70,13 @@ impl Streams {
         conn: ConnId,
         integration: Identity,
         stream: Stream,
-        window: u16,
+        (window, content): (u16, ContentType),
         cursor: u64,
         newest: u64,
     ) {
         let consumer = Consumer {
             conn,
+            content,
             window: window.into(),
             cursor,
             under_way: VecDeque::new(),
@@ -244,7 +247,9 @@ impl Consumer {
                 return false;
             }
         };
-        match gate.row(self.conn, stream, n, payload.into(), JSON_TYPE) {
+        // The same bytes each time that it is sent in this form.
+        let payload = self.content.render(payload);
+        match gate.row(self.conn, stream, n, payload.into(), self.content.as_str()) {
             Ok(()) => {
                 self.rests = Duration::ZERO;
                 self.sent = n;

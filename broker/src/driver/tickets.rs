@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use fleet_core::SecretOf;
 use fleet_core::enrolment::EnrolRefusal;
+use schemas::api::ContentType;
 use tokio::sync::oneshot;
 
 use crate::gate::ConnId;
@@ -14,6 +15,8 @@ use crate::gate::ConnId;
 pub(super) struct Asker {
     pub(super) conn: ConnId,
     pub(super) correlation: Option<Bytes>,
+    /// Of the request, and so of its answer.
+    pub(super) content: ContentType,
 }
 
 /// What an answer of the signer is for.

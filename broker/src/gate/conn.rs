@@ -10,6 +10,7 @@ use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 use certs::Fingerprint;
+use schemas::api::ContentType;
 use schemas::ids::{Identity, SessionSuffix};
 use schemas::topics::Stream;
 use tokio::sync::Notify;
@@ -73,6 +74,8 @@ struct Subscribed {
     down: bool,
     response: bool,
     streams: [bool; Stream::ALL.len()],
+    /// In which form rows of an open stream go.
+    rows_as: [ContentType; Stream::ALL.len()],
 }
 
 /// A PUBACK that the client waits for; they leave in this order.
@@ -292,9 +295,19 @@ impl Conn {
 
     // ---- subscriptions
 
-    /// Says whether this changed anything.
-    pub(super) fn subscribe(&self, topic: OwnTopic) -> bool {
-        !std::mem::replace(self.state().subscribed.flag(topic), true)
+    /// A stream that is open keeps its form: rows of it are on their way.
+    pub(super) fn may_open(&self, stream: Stream, content: ContentType) -> bool {
+        let subscribed = self.state().subscribed;
+        !subscribed.streams[stream as usize] || subscribed.rows_as[stream as usize] == content
+    }
+
+    /// Says whether this changed anything. `content`: of the rows, if it is a stream.
+    pub(super) fn subscribe(&self, topic: OwnTopic, content: ContentType) -> bool {
+        let mut state = self.state();
+        if let OwnTopic::Stream(stream) = topic {
+            state.subscribed.rows_as[stream as usize] = content;
+        }
+        !std::mem::replace(state.subscribed.flag(topic), true)
     }
 
     /// Says whether there was a subscription. Queued messages for it are dropped.

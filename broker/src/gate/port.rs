@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use certs::{ClientRoots, Fingerprint};
 use rumqttd::protocol::{DisconnectReasonCode, PubAckReason};
+use schemas::api::ContentType;
 use schemas::ids::{CabinetId, Identity, SessionSuffix, TenantId};
 use schemas::topics::{OrderChange, Stream, Up};
 use tokio_rustls::rustls::pki_types::CertificateDer;
@@ -155,6 +156,8 @@ pub enum GateInput {
         integration: Identity,
         stream: Stream,
         window: u16,
+        /// In which form it wants them.
+        content: ContentType,
     },
     /// The consumer has taken row `n`.
     StreamAcked {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use rumqttd::protocol::{PubAckReason, SubscribeReasonCode, UnsubAckReason};
+use schemas::api::ContentType;
 use schemas::ids::Identity;
 use schemas::topics::{Filter, LiveFilter, Topic, Up};
 
@@ -91,7 +92,14 @@ impl Session {
         self.tell(GateInput::CabinetUp { conn: self.conn.id, tenant, cabinet, up, payload, ack });
     }
 
-    pub(super) fn receive_subscribe(&mut self, pkid: u16, wishes: Vec<Wish>, wire: &mut Wire) -> Result<(), End> {
+    pub(super) fn receive_subscribe(
+        &mut self,
+        pkid: u16,
+        wishes: Vec<Wish>,
+        rows_as: Option<String>,
+        wire: &mut Wire,
+    ) -> Result<(), End> {
+        let content = ContentType::named(rows_as.as_deref()).ok();
         let mut codes = Vec::with_capacity(wishes.len());
         let mut opened = Vec::new();
         let mut first_refusal = None;
@@ -103,9 +111,18 @@ impl Session {
                         Err(rule) => codes.push(self.refuse_filter(rule, &mut first_refusal)),
                     }
                 }
-                Ok(own) => {
+                Ok(Subscription::Stream(stream)) => {
+                    match content.filter(|content| self.conn.may_open(stream, *content)) {
+                        Some(content) => {
+                            codes.push(SubscribeReasonCode::QoS1);
+                            opened.push((OwnTopic::Stream(stream), content));
+                        }
+                        None => codes.push(self.refuse_filter(Rule::ContentType, &mut first_refusal)),
+                    }
+                }
+                Ok(own @ (Subscription::Down | Subscription::Response)) => {
                     codes.push(SubscribeReasonCode::QoS1);
-                    opened.extend(own_topic(&own));
+                    opened.extend(own_topic(&own).map(|topic| (topic, ContentType::Json)));
                 }
                 Err(FilterRefusal::End(offence)) => return Err(offence.into()),
                 Err(FilterRefusal::Code(rule)) => codes.push(self.refuse_filter(rule, &mut first_refusal)),
@@ -113,8 +130,8 @@ impl Session {
         }
         let text = first_refusal.filter(|_| self.conn.terms.problem_info).map(Rule::name);
         encode::suback(&mut wire.outbox, pkid, codes, text)?;
-        for topic in opened {
-            self.open(topic);
+        for (topic, content) in opened {
+            self.open(topic, content);
         }
         Ok(())
     }
@@ -146,14 +163,15 @@ impl Session {
         Ok(subscription)
     }
 
-    fn open(&mut self, topic: OwnTopic) {
-        let new = self.conn.subscribe(topic);
+    /// `content`: of the rows, if it is a stream.
+    fn open(&mut self, topic: OwnTopic, content: ContentType) {
+        let new = self.conn.subscribe(topic, content);
         if let OwnTopic::Stream(stream) = topic
             && new
         {
             let integration = Identity::clone(&self.conn.claim.who);
             let window = self.conn.terms.window;
-            self.tell(GateInput::StreamOpened { conn: self.conn.id, integration, stream, window });
+            self.tell(GateInput::StreamOpened { conn: self.conn.id, integration, stream, window, content });
         }
     }
 
@@ -214,8 +232,8 @@ fn suback_reason(rule: Rule) -> SubscribeReasonCode {
         SubscribeReasonCode::WildcardSubscriptionsNotSupported
     } else if rule == Rule::TooManySubscriptions {
         SubscribeReasonCode::QuotaExceeded
-    } else if rule == Rule::WrongQos {
-        // What must not be lost is not sent with QoS 0.
+    } else if rule == Rule::WrongQos || rule == Rule::ContentType {
+        // What must not be lost is not sent with QoS 0; a form is not guessed.
         SubscribeReasonCode::ImplementationSpecific
     } else {
         SubscribeReasonCode::NotAuthorized

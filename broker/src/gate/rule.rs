@@ -77,6 +77,8 @@ rules! {
     /// A cabinet that the person's scope leaves out.
     OutOfScope => "out-of-scope", NotAuthorized;
     WrongQos => "wrong-qos", NotAuthorized;
+    /// Rows in a form that there is not, or in another one than the open stream has.
+    ContentType => "content-type", ImplementationSpecificError;
     ForeignResponseTopic => "foreign-response-topic", NotAuthorized;
     UnknownFilter => "unknown-filter", TopicFilterInvalid;
     Wildcard => "wildcard", WildcardSubscriptionsNotSupported;
@@ -118,6 +120,7 @@ impl Rule {
             | Self::NotForRole
             | Self::OutOfScope
             | Self::WrongQos
+            | Self::ContentType
             | Self::ForeignResponseTopic
             | Self::UnknownFilter
             | Self::Wildcard

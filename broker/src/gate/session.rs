@@ -197,7 +197,7 @@ impl Session {
         match packet {
             Inbound::Publish(publish) => self.receive_publish(publish),
             Inbound::PubAck { pkid, taken } => self.receive_puback(pkid, taken),
-            Inbound::Subscribe { pkid, wishes } => self.receive_subscribe(pkid, wishes, wire),
+            Inbound::Subscribe { pkid, wishes, rows_as } => self.receive_subscribe(pkid, wishes, rows_as, wire),
             Inbound::Unsubscribe { pkid, filters } => self.receive_unsubscribe(pkid, &filters, wire),
             Inbound::Ping => Ok(encode::pingresp(&mut wire.outbox)?),
             Inbound::Disconnect => Err(End::Gone(Gone::Left)),

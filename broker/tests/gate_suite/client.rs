@@ -237,8 +237,18 @@ pub(crate) fn puback_with(pkid: u16, reason: u8) -> Vec<u8> {
 
 /// SUBSCRIBE to all of these with QoS 1.
 pub(crate) fn subscribe(pkid: u16, filters: &[&str]) -> Vec<u8> {
+    subscribe_with(pkid, &[], filters)
+}
+
+/// The same, with rows in this form.
+pub(crate) fn subscribe_as(pkid: u16, content_type: &str, filters: &[&str]) -> Vec<u8> {
+    subscribe_with(pkid, &[vec![38], text("content-type"), text(content_type)].concat(), filters)
+}
+
+fn subscribe_with(pkid: u16, properties: &[u8], filters: &[&str]) -> Vec<u8> {
     let mut body = pkid.to_be_bytes().to_vec();
-    body.push(0);
+    body.push(u8::try_from(properties.len()).unwrap());
+    body.extend_from_slice(properties);
     for filter in filters {
         body.extend(text(filter));
         body.push(1);

@@ -4,9 +4,12 @@ use bytes::Bytes;
 use fleet_broker::gate::{ConnId, Count, GateInput, Rule, SendError};
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{Packet, PubAckReason, SubscribeReasonCode};
+use schemas::api::ContentType;
 use schemas::topics::{Live, Stream};
 
-use crate::client::{Client, connect_with, puback, puback_with, publish_with, subscribe, text, unsubscribe};
+use crate::client::{
+    Client, connect_with, puback, puback_with, publish_with, subscribe, subscribe_as, text, unsubscribe,
+};
 use crate::fixture::{EVE, SHOP, World, cabinet, tenant};
 
 const STATUS: &str = "v1/acme/integration/shop/status";
@@ -63,6 +66,34 @@ async fn rows_carry_their_number_and_move_the_cursor_when_they_are_acknowledged(
     drop(shop);
     assert_eq!(closed(&mut world).await, Stream::Status);
     assert_eq!(row(&world, conn, 103), Err(SendError::NotConnected));
+}
+
+#[tokio::test]
+async fn a_consumer_chooses_the_form_of_its_rows_when_it_subscribes_and_no_open_stream_changes_it() {
+    let mut world = World::new().await;
+    let mut shop = Client::subscribed(&world, SHOP, &[]).await;
+    let mut wish = async |pkid, content_type, filters: &[&str]| {
+        shop.send(&subscribe_as(pkid, content_type, filters)).await;
+        shop.suback().await.return_codes
+    };
+    let taken = SubscribeReasonCode::Success(QoS::AtLeastOnce);
+    let refused = SubscribeReasonCode::ImplementationSpecific;
+    assert_eq!(wish(1, "text/xml", &[STATUS]).await, [refused]);
+    assert_eq!(wish(2, "application/cbor", &[STATUS]).await, [taken]);
+    assert_eq!(wish(3, "application/json", &[STATUS]).await, [refused], "rows of it are on their way");
+    assert_eq!(wish(4, "application/cbor; x=1", &[STATUS]).await, [taken], "the same again");
+    let opened = world.input().await;
+    assert!(
+        matches!(opened, GateInput::StreamOpened { content: ContentType::Cbor, stream: Stream::Status, .. }),
+        "{opened:?}"
+    );
+    assert_eq!(world.broken(Rule::ContentType), 2);
+    shop.send(&unsubscribe(5, &[STATUS])).await;
+    shop.next().await;
+    assert_eq!(closed(&mut world).await, Stream::Status);
+    shop.subscribe(&[STATUS]).await;
+    let opened = world.input().await;
+    assert!(matches!(opened, GateInput::StreamOpened { content: ContentType::Json, .. }), "{opened:?}");
 }
 
 #[tokio::test]

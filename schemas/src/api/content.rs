@@ -1,4 +1,5 @@
-//! The same documents in CBOR, for backends that speak it: read into JSON, and from there on as strictly as JSON is.
+//! The same documents in CBOR, for backends that speak it: read into JSON, and from there on as strictly as JSON is; and written of
+//! JSON, in one form only (RFC 8949, 4.2.1), so that the same document is the same bytes each time.
 
 use std::borrow::Cow;
 
@@ -13,15 +14,74 @@ pub const CBOR_TYPE: &str = "application/cbor";
 /// No document of ours is nested deeper.
 const DEPTH_MAX: usize = 16;
 
+/// In which form a document comes, and its answer goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ContentType {
+    #[default]
+    Json,
+    Cbor,
+}
+
+impl ContentType {
+    /// By the name that MQTT carries; left out it is JSON.
+    pub fn named(text: Option<&str>) -> Result<Self, JsonError> {
+        // Parameters, such as a charset, say nothing about these two.
+        let essence = text.map(|text| text.split(';').next().unwrap_or_default().trim());
+        match essence {
+            None | Some("" | JSON_TYPE) => Ok(Self::Json),
+            Some(CBOR_TYPE) => Ok(Self::Cbor),
+            Some(_) => Err(JsonError::ContentType),
+        }
+    }
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Json => JSON_TYPE,
+            Self::Cbor => CBOR_TYPE,
+        }
+    }
+
+    /// A document of ours in this form. What is no JSON stays as it is.
+    pub fn render(self, json: Vec<u8>) -> Vec<u8> {
+        match self {
+            Self::Json => json,
+            Self::Cbor => serde_json::from_slice(&json).ok().and_then(to_cbor).unwrap_or(json),
+        }
+    }
+}
+
 /// The payload as JSON, whatever its content type says that it is.
 pub fn as_json<'p>(content_type: Option<&str>, payload: &'p [u8]) -> Result<Cow<'p, [u8]>, JsonError> {
-    // Parameters, such as a charset, say nothing about these two.
-    let essence = content_type.map(|text| text.split(';').next().unwrap_or_default().trim());
-    match essence {
-        None | Some("" | JSON_TYPE) => Ok(Cow::Borrowed(payload)),
-        Some(CBOR_TYPE) => of_cbor(payload).map(Cow::Owned),
-        Some(_) => Err(JsonError::ContentType),
+    match ContentType::named(content_type)? {
+        ContentType::Json => Ok(Cow::Borrowed(payload)),
+        ContentType::Cbor => of_cbor(payload).map(Cow::Owned),
     }
+}
+
+fn to_cbor(json: Json) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    ciborium::into_writer(&cbor_of(json)?, &mut bytes).ok()?;
+    Some(bytes)
+}
+
+/// Names of fields in the order of their encoded bytes: the shorter one first.
+fn cbor_of(json: Json) -> Option<Value> {
+    Some(match json {
+        Json::Null => Value::Null,
+        Json::Bool(truth) => Value::Bool(truth),
+        Json::String(text) => Value::Text(text),
+        Json::Number(number) => {
+            let whole = number.as_u64().map(Value::from).or_else(|| number.as_i64().map(Value::from));
+            whole.or_else(|| number.as_f64().map(Value::Float))?
+        }
+        Json::Array(items) => Value::Array(items.into_iter().map(cbor_of).collect::<Option<_>>()?),
+        Json::Object(fields) => {
+            let mut fields: Vec<_> = fields.into_iter().collect();
+            fields.sort_by(|(one, _), (other, _)| (one.len(), one).cmp(&(other.len(), other)));
+            let entry = |(name, value)| Some((Value::Text(name), cbor_of(value)?));
+            Value::Map(fields.into_iter().map(entry).collect::<Option<_>>()?)
+        }
+    })
 }
 
 fn of_cbor(payload: &[u8]) -> Result<Vec<u8>, JsonError> {
@@ -115,6 +175,24 @@ mod tests {
         for bad in ["text/plain", "application/xml", "cbor", "application/cbor-seq"] {
             assert_eq!(as_json(Some(bad), b"{}"), Err(JsonError::ContentType), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_document_has_one_form_in_cbor_and_reads_back_as_itself() {
+        let json =
+            br#"{"state":"stored","n":7,"at":"2026-11-22T20:15:00.007Z","more":[null,true,-3,24],"bb":{},"aa":0}"#;
+        let bytes = ContentType::Cbor.render(json.to_vec());
+        let head = [&[0xa6, 0x61][..], b"n", &[0x07, 0x62], b"aa", &[0x00, 0x62], b"at", &[0x78, 0x18]].concat();
+        assert_eq!(&bytes[..head.len()], head, "{bytes:02x?}");
+        let back = as_json(Some(CBOR_TYPE), &bytes).unwrap();
+        let read = |json: &[u8]| serde_json::from_slice::<Json>(json).unwrap();
+        assert_eq!(read(&back), read(json));
+        assert_eq!(ContentType::Cbor.render(back.into_owned()), bytes, "whatever the order of its fields was");
+        assert_eq!(ContentType::Json.render(json.to_vec()), json);
+        for (name, form) in [(None, ContentType::Json), (Some("application/cbor"), ContentType::Cbor)] {
+            assert_eq!(ContentType::named(name), Ok(form));
+        }
+        assert_eq!(ContentType::named(Some("text/xml")), Err(JsonError::ContentType));
     }
 
     #[test]

@@ -17,7 +17,7 @@ mod status;
 mod time;
 
 pub use bundle::{BundleDetail, BundleDoor, BundleNamed, BundleOrders, BundlePut, BundledOrder};
-pub use content::{CBOR_TYPE, JSON_TYPE, as_json};
+pub use content::{CBOR_TYPE, ContentType, JSON_TYPE, as_json};
 pub use health::{AlarmSeen, CabinetHealth, FleetStatus};
 pub use identity::{CertificateDetail, CertificateId, IdentityDetail, IdentityPage, RevocationDetail, Scope};
 pub use keys::{ChallengeIssued, ChallengeText, HexBytes, KeysetHolders, KeysetKept, KeysetKey, KeysetList};

@@ -444,7 +444,7 @@ pub struct UnlockRecord {
     /// Which credential it was, in hexadecimal; says nothing of its digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credential: Option<String>,
-    /// What the fleet believed to be inside.
+    /// What the fleet believed to be inside, or what was to be loaded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -851,6 +851,7 @@ impl Ledger {
             | Fact::Reported(_)
             | Fact::AppClosed(_)
             | Fact::Released(_)
+            | Fact::ErrandTaken(_)
             | Fact::Swapped(_) => {}
         }
     }

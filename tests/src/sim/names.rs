@@ -42,6 +42,7 @@ pub(super) fn of_fact(fact: &Fact) -> &'static str {
         Fact::Reported(_) => "Reported",
         Fact::AppClosed(_) => "AppClosed",
         Fact::Released(_) => "Released",
+        Fact::ErrandTaken(_) => "ErrandTaken",
     }
 }
 
@@ -135,4 +136,5 @@ pub(super) const FACTS: &[&str] = &[
     "Reported",
     "AppClosed",
     "Released",
+    "ErrandTaken",
 ];

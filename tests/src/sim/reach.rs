@@ -47,6 +47,7 @@ const OF_A_COMMAND: &str = "said of a command";
 const OF_A_BOOK: &str = "said of a book";
 const OF_A_PERSON: &str = "said of a command by a person's own key, which no schedule has";
 const OF_AN_APP: &str = "no backend of a schedule has an app";
+const OF_AN_ERRAND: &str = "nobody in a schedule loads or takes out from afar";
 const NOBODY: &str = "no rule says it";
 
 /// All groups in which every name is accounted for.
@@ -117,6 +118,7 @@ pub const REACH: &[Reach] = &[
             ("WalkIn", "no staff of a schedule begin an order; random histories of the cabinet's core do"),
             ("WalkInDropped", "no staff of a schedule begin an order"),
             ("AppClosed", OF_AN_APP),
+            ("ErrandTaken", OF_AN_ERRAND),
         ],
         all: || names::FACTS.to_vec(),
     },
@@ -178,6 +180,11 @@ pub const REACH: &[Reach] = &[
             ("not_enabled", OF_AN_APP),
             ("no_such_token", OF_AN_APP),
             ("too_often", OF_AN_APP),
+            ("not_here", OF_AN_ERRAND),
+            ("already_inside", OF_AN_ERRAND),
+            ("not_to_be_retrieved", OF_AN_ERRAND),
+            ("not_asked", OF_AN_ERRAND),
+            ("door_open", OF_AN_ERRAND),
         ],
         all: refusals,
     },
@@ -201,6 +208,11 @@ pub const REACH: &[Reach] = &[
             ("not_enabled", OF_AN_APP),
             ("no_such_token", OF_AN_APP),
             ("too_often", OF_AN_APP),
+            ("not_here", OF_AN_ERRAND),
+            ("already_inside", OF_AN_ERRAND),
+            ("not_to_be_retrieved", OF_AN_ERRAND),
+            ("not_asked", OF_AN_ERRAND),
+            ("door_open", OF_AN_ERRAND),
         ],
         all: refusals,
     },
@@ -225,6 +237,11 @@ pub const REACH: &[Reach] = &[
             ("not_enabled", OF_AN_APP),
             ("no_such_token", OF_AN_APP),
             ("too_often", OF_AN_APP),
+            ("not_here", OF_AN_ERRAND),
+            ("already_inside", OF_AN_ERRAND),
+            ("not_to_be_retrieved", OF_AN_ERRAND),
+            ("not_asked", OF_AN_ERRAND),
+            ("door_open", OF_AN_ERRAND),
         ],
         all: refusals,
     },

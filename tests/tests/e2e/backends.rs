@@ -3,7 +3,7 @@
 use anyhow::ensure;
 use fleet_cli::stage::CabinetPlan;
 use fleet_tests::{RawClient, World, order};
-use schemas::api::{Availability, OrderState, Reply, Request};
+use schemas::api::{Availability, CBOR_TYPE, OrderState, Reply, Request, Status, as_json};
 use schemas::ids::Role;
 use schemas::messages::Size;
 
@@ -58,11 +58,7 @@ async fn a_backend_that_speaks_cbor_sees_what_is_free_and_takes_some_of_it() -> 
     ensure!(raw.subscribe("v1/acme/live/berlin-01/event").await?.is_refused());
     ensure!(raw.subscribe("v1/acme/live/+/availability").await?.is_taken());
 
-    let text = |text: &str| ciborium::Value::Text(text.to_owned());
-    let order = [("order", "C1"), ("cabinet", "berlin-01"), ("size", "M"), ("category", "retail")];
-    let map = ciborium::Value::Map(order.iter().map(|(key, value)| (text(key), text(value))).collect());
-    let mut cbor = Vec::new();
-    ciborium::into_writer(&map, &mut cbor)?;
+    let cbor = map_of(&[("order", "C1"), ("cabinet", "berlin-01"), ("size", "M"), ("category", "retail")])?;
     let topic = "v1/acme/integration/shop/orders/put";
     let refused = raw.publish_as(topic, "text/csv", "C1;berlin-01").await?;
     ensure!(format!("{refused:?}").contains("application/cbor"), "{refused:?}");
@@ -73,5 +69,59 @@ async fn a_backend_that_speaks_cbor_sees_what_is_free_and_takes_some_of_it() -> 
     let free: Availability = serde_json::from_slice(&told)?;
     let kinds: Vec<_> = free.free.iter().map(|kind| (kind.size, kind.count)).collect();
     ensure!(free.online && kinds == [(Size::S, 2)], "{free:?}");
+    Ok(())
+}
+
+fn map_of(fields: &[(&str, &str)]) -> anyhow::Result<Vec<u8>> {
+    let text = |text: &str| ciborium::Value::Text(text.to_owned());
+    let map = ciborium::Value::Map(fields.iter().map(|(key, value)| (text(key), text(value))).collect());
+    let mut cbor = Vec::new();
+    ciborium::into_writer(&map, &mut cbor)?;
+    Ok(cbor)
+}
+
+/// Answers and rows too are what the backend speaks, and a row that comes again is the same row, byte for byte.
+#[tokio::test]
+async fn a_backend_that_speaks_cbor_is_answered_and_told_in_cbor() -> anyhow::Result<()> {
+    const STATUS: &str = "v1/acme/integration/oms/status";
+    const RESPONSE: &str = "v1/acme/integration/oms/response";
+    let world = World::start().await?;
+    let _site = world.cabinet(CabinetPlan::new("berlin-01", "1-2:S")).await?;
+    let person = world.stage.person(Role::Integration, "oms")?;
+    let mut raw = RawClient::connect_without_acks(&person, "integration:acme:oms").await?;
+    ensure!(raw.subscribe_as(STATUS, "text/xml").await?.is_refused());
+    ensure!(raw.subscribe_as(STATUS, CBOR_TYPE).await?.is_taken());
+    let put = map_of(&[("order", "C1"), ("cabinet", "berlin-01"), ("size", "S"), ("category", "retail")])?;
+    ensure!(raw.publish_as("v1/acme/integration/oms/orders/put", CBOR_TYPE, put).await?.is_taken());
+    let (content_type, first) = raw.until_message(STATUS).await?;
+    ensure!(content_type.as_deref() == Some(CBOR_TYPE), "{content_type:?}");
+    let row: Status = serde_json::from_slice(&as_json(Some(CBOR_TYPE), &first)?)?;
+    ensure!(row.n == 1 && row.state == Reserved, "{row:?}");
+
+    ensure!(raw.subscribe(RESPONSE).await?.is_taken());
+    let request = "v1/acme/integration/oms/request";
+    let show = map_of(&[("op", "order.show"), ("order", "oms/C1")])?;
+    ensure!(raw.publish_as(request, CBOR_TYPE, show).await?.is_taken());
+    let (content_type, answer) = raw.until_message(RESPONSE).await?;
+    ensure!(content_type.as_deref() == Some(CBOR_TYPE), "{content_type:?}");
+    let in_cbor: Reply = serde_json::from_slice(&as_json(Some(CBOR_TYPE), &answer)?)?;
+    let show = serde_json::to_vec(&serde_json::json!({ "op": "order.show", "order": "oms/C1" }))?;
+    ensure!(raw.publish_as(request, "application/json", show).await?.is_taken());
+    let (content_type, answer) = raw.until_message(RESPONSE).await?;
+    ensure!(content_type.as_deref() == Some("application/json"), "{content_type:?}");
+    let in_json: Reply = serde_json::from_slice(&answer)?;
+    ensure!(in_cbor == in_json && matches!(in_json, Reply::Order(_)), "{in_cbor:?}");
+
+    // Nothing of it was acknowledged: it comes again, and as JSON to whoever wants that.
+    drop(raw);
+    let mut again = RawClient::connect_without_acks(&person, "integration:acme:oms").await?;
+    ensure!(again.subscribe_as(STATUS, CBOR_TYPE).await?.is_taken());
+    ensure!(again.until_published(STATUS).await? == first);
+    drop(again);
+    let mut other = RawClient::connect(&person, "integration:acme:oms").await?;
+    ensure!(other.subscribe(STATUS).await?.is_taken());
+    let (content_type, json) = other.until_message(STATUS).await?;
+    ensure!(content_type.as_deref() == Some("application/json"), "{content_type:?}");
+    ensure!(serde_json::from_slice::<Status>(&json)? == row);
     Ok(())
 }

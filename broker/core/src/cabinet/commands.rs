@@ -146,7 +146,7 @@ impl Cabinet {
         (order, app): (Option<OrderKey>, Option<bool>),
     ) {
         let right = if app.is_some() { UnlockRight::App } else { UnlockRight::Command };
-        let record = Some(self.note_command(turn, id, wish, right));
+        let record = Some(self.note_command(turn, id, wish, (right, order.clone())));
         self.await_outcome(turn, id, wish, (record, order, app, None));
     }
 

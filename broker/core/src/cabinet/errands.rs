@@ -83,7 +83,7 @@ impl Cabinet {
         let record = match errand {
             Action::Confirm(_) => None,
             Action::Unlock(_) | Action::Load(_) | Action::Retrieve(_) => {
-                Some(self.note_command(turn, id, wish, UnlockRight::Command))
+                Some(self.note_command(turn, id, wish, (UnlockRight::Command, errand.order().cloned())))
             }
         };
         self.await_outcome(turn, id, wish, (record, errand.order().cloned(), None, Some(true)));

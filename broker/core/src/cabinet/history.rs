@@ -35,7 +35,7 @@ cbor_map! {
         5 opt => reason: Option<String>,
         6 opt => command: Option<CommandId>,
         7 opt => credential: Option<CredentialId>,
-        /// What the fleet believed to be inside.
+        /// What the fleet believed to be inside, or what was to be loaded.
         8 opt => order: Option<OrderKey>,
         9 => at: FleetMillis,
         10 => time_unverified: bool,
@@ -95,12 +95,13 @@ impl Cabinet {
         turn: &mut Turn<'_>,
         id: CommandId,
         wish: &UnlockWish,
-        right: UnlockRight,
+        (right, order): (UnlockRight, Option<OrderKey>),
     ) -> u64 {
         let row = UnlockRow {
             by: Some(wish.who.to_string()),
             reason: Some(wish.reason.clone()),
             command: Some(id),
+            order,
             ..self.blank(wish.compartment, right, When::known(turn.now))
         };
         self.note(turn, row)

@@ -65,6 +65,7 @@ fn a_load_is_signed_for_its_order_and_its_outcome_told_with_the_compartment_that
         assert_eq!(command.requester, who);
         assert_eq!(command.action, LoadOrder { order: order("A1"), compartment: None, size: None }.into());
         assert_eq!(world.reply(ticket), None, "nothing is said before the cabinet has");
+        assert_eq!(history::list(&mut world)[0].order.as_deref(), Some("shop/A1"), "on record before it goes out");
         taken(&mut world, &command, 2, Errand::Load);
         world.fact(&c1(), Loading { order: order("A1"), compartment: door(2), staff: by_command() });
         done(&mut world, &command, 2, UnlockOutcome::Opened);

@@ -22,12 +22,26 @@ pub(super) use strict::Phase;
 pub(super) enum Inbound {
     Connect(Greeting),
     Publish(Published),
-    PubAck { pkid: u16, taken: bool },
-    Subscribe { pkid: u16, wishes: Vec<Wish> },
-    Unsubscribe { pkid: u16, filters: Vec<String> },
+    PubAck {
+        pkid: u16,
+        taken: bool,
+    },
+    /// `rows_as`: the content type that rows of its streams are to have.
+    Subscribe {
+        pkid: u16,
+        wishes: Vec<Wish>,
+        rows_as: Option<String>,
+    },
+    Unsubscribe {
+        pkid: u16,
+        filters: Vec<String>,
+    },
     Ping,
     Disconnect,
 }
+
+/// User property of a SUBSCRIBE: the content type of the rows.
+const ROWS_AS: &str = "content-type";
 
 /// What a CONNECT says, without what the gate refuses before it looks (will, login, extended authentication).
 #[derive(Debug, PartialEq, Eq)]
@@ -81,12 +95,13 @@ fn decode(mut frame: BytesMut, pkid: Option<u16>) -> Result<Inbound, Offence> {
     match V5.read_mut(&mut frame, max).map_err(malformed)? {
         protocol::Packet::Connect(connect, properties, _, _, _) => Ok(Inbound::Connect(greeting(connect, properties))),
         protocol::Packet::Publish(publish, properties) => published(publish, properties, pkid).map(Inbound::Publish),
-        protocol::Packet::Subscribe(subscribe, _) => {
+        protocol::Packet::Subscribe(subscribe, properties) => {
             let wish = |filter: protocol::Filter| Wish {
                 filter: filter.path,
                 at_least_once: filter.qos != protocol::QoS::AtMostOnce,
             };
-            Ok(Inbound::Subscribe { pkid: subscribe.pkid, wishes: subscribe.filters.into_iter().map(wish).collect() })
+            let wishes = subscribe.filters.into_iter().map(wish).collect();
+            Ok(Inbound::Subscribe { pkid: subscribe.pkid, wishes, rows_as: properties.and_then(rows_as) })
         }
         protocol::Packet::Unsubscribe(unsubscribe, _) => {
             Ok(Inbound::Unsubscribe { pkid: unsubscribe.pkid, filters: unsubscribe.filters })
@@ -102,6 +117,12 @@ fn decode(mut frame: BytesMut, pkid: Option<u16>) -> Result<Inbound, Offence> {
         | protocol::Packet::UnsubAck(..)
         | protocol::Packet::Disconnect(..) => Err(Offence::new(Rule::UnexpectedPacket, "unexpected packet")),
     }
+}
+
+/// A SUBSCRIBE has no content type of its own, so it is a user property; of several the last one counts.
+fn rows_as(properties: protocol::SubscribeProperties) -> Option<String> {
+    let named = properties.user_properties.into_iter().rev().find(|(name, _)| name == ROWS_AS);
+    named.map(|(_, content_type)| content_type)
 }
 
 fn greeting(connect: protocol::Connect, properties: Option<protocol::ConnectProperties>) -> Greeting {

@@ -63,7 +63,11 @@ fn good_packets_are_read_as_what_they_say() {
         publish(None, b"1234", None),
         Inbound::PubAck { pkid: 7, taken: true },
         Inbound::PubAck { pkid: 7, taken: false },
-        Inbound::Subscribe { pkid: 1, wishes: vec![Wish { filter: "a/b".to_owned(), at_least_once: true }] },
+        Inbound::Subscribe {
+            pkid: 1,
+            wishes: vec![Wish { filter: "a/b".to_owned(), at_least_once: true }],
+            rows_as: None,
+        },
         Inbound::Unsubscribe { pkid: 2, filters: vec!["a/b".to_owned()] },
         Inbound::Ping,
         Inbound::Disconnect,
