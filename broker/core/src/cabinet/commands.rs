@@ -307,7 +307,10 @@ impl Cabinet {
 
     /// What was said is taken: nothing else comes of it.
     pub(super) fn end_word(&mut self, turn: &mut Turn<'_>, id: &CommandId, reply: Reply) {
-        if self.forget_command(turn, id).is_some() {
+        // Of a door only its outcome is the end.
+        let is_word = self.commands.get(id).is_some_and(|row| row.errand == Some(true) && row.record.is_none());
+        if is_word {
+            self.forget_command(turn, id);
             self.answer_unlock(turn, id, reply);
         }
     }
