@@ -271,8 +271,25 @@ impl History {
         id[..8].copy_from_slice(&(self.sent.len() as u64 + 1).to_be_bytes());
         let challenge =
             self.rig.challenge.unwrap_or(Challenge { boot: BootId([0; 8]), counter: 1, nonce: Nonce([0; 8]) });
-        let action = Unlock { compartment: number(at), expects }.into();
+        let action = match self.dice.roll(8) {
+            0 | 1 => self.errand(at),
+            _ => Unlock { compartment: number(at), expects }.into(),
+        };
         Command { id: CommandId(id), challenge, issued: 0, action, requester: "operator:acme:eve".into() }
+    }
+
+    /// Somebody who is elsewhere has an order loaded, or taken out, or says what is inside.
+    fn errand(&mut self, at: u16) -> Action {
+        let order = order(ORDERS[self.dice.roll(6) as usize]);
+        match self.dice.roll(6) {
+            0 | 1 => {
+                let compartment = self.dice.one_in(3).then(|| number(at));
+                let size = (compartment.is_none() && self.dice.one_in(3)).then_some(Size::M);
+                LoadOrder { order, compartment, size }.into()
+            }
+            2 => RetrieveOrder { order }.into(),
+            _ => ConfirmOrder { order, inside: self.dice.one_in(2), retrieving: self.dice.one_in(4) }.into(),
+        }
     }
 
     fn send_command(&mut self, command: &Command) {
@@ -350,7 +367,9 @@ impl History {
             2 => drop(self.rig.send(Input::EventsAcked { up_to: newest })),
             _ => {
                 let id = self.dice.roll(6) as u8;
-                let changes = vec![put_order(ORDERS[usize::from(id)], Size::S)];
+                let BookChange::PutOrder(put) = put_order(ORDERS[usize::from(id)], Size::S) else { unreachable!() };
+                let take_back = self.dice.one_in(3).then_some(TakeBack::Overdue);
+                let changes = vec![PutOrder { take_back, ..put }.into()];
                 self.rig.book(changes);
             }
         }
@@ -503,7 +522,9 @@ impl History {
         self.waiting.clear();
         self.rig.wait(2_000_000);
         assert_eq!(self.rig.store.len(Table("uses")), 0);
-        assert_eq!(self.outcomes().len(), self.rig.store.len(Table("commands")));
+        let is_word = |fact: &Fact| matches!(fact, Fact::ErrandTaken(taken) if matches!(taken.errand, Errand::Inside | Errand::NotInside));
+        let words = self.rig.count(is_word);
+        assert_eq!(self.outcomes().len() + words, self.rig.store.len(Table("commands")));
         self.check();
     }
 }
@@ -540,6 +561,7 @@ fn invariants_hold_in_random_histories() {
         "EmergencyOpened",
         "Depositing",
         "Deposited",
+        "ErrandTaken",
     ] {
         assert!(seen.get(kind).is_some_and(|count| *count >= 10), "too few {kind} in {seen:?}");
     }
