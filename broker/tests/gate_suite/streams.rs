@@ -71,7 +71,7 @@ async fn rows_carry_their_number_and_move_the_cursor_when_they_are_acknowledged(
 #[tokio::test]
 async fn a_consumer_chooses_the_form_of_its_rows_when_it_subscribes_and_no_open_stream_changes_it() {
     let mut world = World::new().await;
-    let mut shop = Client::subscribed(&world, SHOP, &[]).await;
+    let mut shop = Client::subscribed(&world, SHOP, &["v1/acme/integration/shop/response"]).await;
     let mut wish = async |pkid, content_type, filters: &[&str]| {
         shop.send(&subscribe_as(pkid, content_type, filters)).await;
         shop.suback().await.return_codes
