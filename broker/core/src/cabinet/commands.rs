@@ -241,8 +241,9 @@ impl Cabinet {
         let Some(id) = refused.id.filter(|id| ended && self.commands.contains_key(id)) else {
             return;
         };
+        let errand = self.commands.get(&id).is_some_and(|row| row.errand == Some(true));
         self.end_command(turn, &id, End::Refused(refused.reason));
-        let text = format!("the cabinet refused the unlock: {}", refused.reason);
+        let text = format!("the cabinet refused {}: {}", if errand { "it" } else { "the unlock" }, refused.reason);
         let look = "`fleet cabinet show` tells what the fleet believes to be inside; then ask again";
         let hint = errands::way_out(refused.reason).unwrap_or(look);
         self.answer_unlock(turn, &id, Reply::Error(error(RequestErrorCode::Refused, text, hint)));
