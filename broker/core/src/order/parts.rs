@@ -7,7 +7,7 @@
 use schemas::api::{OrderPut, OrderState, PartStatus, RejectReason};
 use schemas::cbor_map;
 use schemas::ids::OrderId;
-use schemas::messages::{FleetMillis, OrderKey, PARTS_MAX, PartOf, Size};
+use schemas::messages::{Action, FleetMillis, OrderKey, PARTS_MAX, PartOf, Size};
 
 use crate::config::Config;
 use crate::intents::{Intent, Release};
@@ -297,6 +297,20 @@ impl Orders {
             Some(_) if !self.is_announced(at) => Err(RejectReason::NoCodeYet),
             Some(_) | None => Ok(()),
         }
+    }
+
+    /// The part of an order that somebody who is not at its cabinet means: the next one that this can be done to.
+    pub(crate) fn part_for(&self, at: &OrderRef, action: &Action) -> OrderRef {
+        let is_meant = |part: &OrderRef| {
+            let state = self.rows.get(part).map(|order| order.state);
+            state.is_some_and(|state| match action {
+                Action::Unlock(_) => false,
+                Action::Load(_) => state.is_to_be_loaded(),
+                Action::Confirm(word) if !word.retrieving => state == OrderState::Loading,
+                Action::Confirm(_) | Action::Retrieve(_) => !state.is_final() && !state.is_to_be_loaded(),
+            })
+        };
+        self.parts(at).into_iter().find(is_meant).unwrap_or_else(|| at.clone())
     }
 
     /// Whether reminders of the whole order go out with this part.

@@ -5,7 +5,7 @@ use schemas::api::{
     RequestErrorCode,
 };
 use schemas::ids::{CabinetId, Name};
-use schemas::messages::{Action, OrderKey, PresenceToken};
+use schemas::messages::{Action, ConfirmOrder, LoadOrder, OrderKey, PresenceToken, RetrieveOrder};
 
 use super::{Asker, check_text, error};
 use crate::cabinet::Cabinets;
@@ -190,6 +190,13 @@ impl FleetCore {
         let at = self.known_order(&asker, order)?;
         let cabinet = self.orders.find(&at).map(|order| asker.cabinet(order.cabinet.clone()));
         let cabinet = cabinet.ok_or_else(|| unknown_order(&at.order))?;
+        let part = self.orders.part_for(&at, &action).order;
+        let action = match action {
+            Action::Unlock(unlock) => unlock.into(),
+            Action::Load(load) => LoadOrder { order: part, ..load }.into(),
+            Action::Confirm(word) => ConfirmOrder { order: part, ..word }.into(),
+            Action::Retrieve(_) => RetrieveOrder { order: part }.into(),
+        };
         self.cabinet(&cabinet)?.errand(turn, (asker.ticket, asker.who), action)
     }
 

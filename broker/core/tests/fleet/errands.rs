@@ -249,3 +249,31 @@ fn a_fleet_that_dies_anywhere_signs_a_load_once_and_has_its_outcome_on_record() 
     );
     assert!(tried.commits > 3 && tried.cuts > 0, "{tried:?}");
 }
+
+/// Whoever asks names the order; which of its compartments is next the fleet knows.
+#[test]
+fn an_order_in_two_compartments_is_loaded_and_taken_out_one_after_the_other() {
+    let mut world = World::new(&[Size::S, Size::S]);
+    world.put(r#"{"order":"A1","cabinet":"c1","size":"S","more":["S"],"category":"retail"}"#);
+    for (part, number) in [("A1", 1), ("A1.2", 2)] {
+        let (command, _) = sent(&mut world, EVE, &to_load("A1"));
+        assert_eq!(command.action.order(), Some(&order(part)));
+        taken(&mut world, &command, number, Errand::Load);
+        world.fact(&c1(), Loading { order: order(part), compartment: door(number), staff: by_command() });
+        done(&mut world, &command, number, UnlockOutcome::Opened);
+        let (word, _) = sent(&mut world, EVE, &to_confirm("A1", true));
+        assert_eq!(word.action.order(), Some(&order(part)));
+        taken(&mut world, &word, number, Errand::Inside);
+        let by = StoredBy::Staff;
+        world.fact(&c1(), Stored { order: order(part), compartment: door(number), by, staff: by_command() });
+    }
+    assert_eq!(world.statuses("shop").last().unwrap().state, OrderState::Stored);
+    world.cancel(r#"{"order":"A1"}"#);
+    for (part, number) in [("A1", 1), ("A1.2", 2)] {
+        let (command, _) = sent(&mut world, EVE, &to_retrieve("A1"));
+        assert_eq!(command.action.order(), Some(&order(part)));
+        world.fact(&c1(), Retrieved { order: order(part), compartment: door(number), staff: by_command() });
+    }
+    assert_eq!(world.statuses("shop").last().unwrap().state, OrderState::Retrieved);
+    assert_eq!(error(world.ask(EVE, &to_load("A1.2"))).code, RequestErrorCode::Unknown);
+}
