@@ -7,15 +7,18 @@ use std::time::{Duration, UNIX_EPOCH};
 use certs::{Authority, CertificateAuthority, LeafKey, LeafRequest};
 use ed25519_dalek::SigningKey;
 use fleet_core::signing::{
-    Certificate, Envelope, Failed, IssueCertificate, MakeSealed, MakeSecrets, OpenPhone, PhoneOpened, Reveal, Revealed,
-    Sealed, SecretItem, SecretMade, Secrets, SignerReply, SignerRequest,
+    AnswerKept, Certificate, Envelope, Failed, IssueCertificate, KeepAnswer, MakeSealed, MakeSecrets, OpenPhone,
+    PhoneOpened, Reveal, Revealed, Sealed, SecretItem, SecretMade, Secrets, SignerReply, SignerRequest,
 };
 use p256::SecretKey;
 use schemas::cbor::{self, Blob};
+use schemas::crypto::answers::{ANSWER_MAX, Answer};
 use schemas::crypto::codes::{Pepper, Secret, TOKEN_BYTES};
 use schemas::crypto::{envelope, rest, seal};
 use schemas::ids::{CabinetId, Identity, TenantId};
-use schemas::messages::{CodesMessage, CredentialKind, FleetMillis, Instance, KeyPurpose, PepperOffer, Salt};
+use schemas::messages::{
+    CodesMessage, CredentialKind, FleetMillis, Instance, KeyPurpose, OrderKey, PepperOffer, Salt,
+};
 use schemas::phone::Phone;
 use tracing::{info, warn};
 use zeroize::Zeroizing;
@@ -118,6 +121,8 @@ enum Refusal {
     Pepper,
     #[error("a secret was not sealed by this signer")]
     Secret,
+    #[error("the answer to the second factor of {0} was not sealed to this signer for it")]
+    Answer(OrderKey),
     #[error("a code of {1} {0} is not made")]
     Digits(CredentialKind, u8),
     #[error("no random numbers")]
@@ -193,6 +198,7 @@ impl Service {
             SignerRequest::Reveal(ask) => self.reveal(&ask),
             SignerRequest::IssueCertificate(ask) => self.issue(&ask, now),
             SignerRequest::OpenPhone(ask) => self.open_phone(&ask),
+            SignerRequest::KeepAnswer(ask) => self.keep_answer(&ask),
         };
         result.unwrap_or_else(|refusal| Failed { reason: refusal.to_string() }.into())
     }
@@ -228,6 +234,11 @@ impl Service {
     }
 
     fn make_secret(&self, item: &SecretItem, salt: &Salt, pepper: &Pepper) -> Result<SecretMade, Refusal> {
+        if let Some(order) = &item.answers {
+            let sealed = item.sealed.clone().ok_or(Refusal::Secret)?;
+            let verifier = self.kept_answer(order, &sealed)?.verifier(order, salt, pepper);
+            return Ok(SecretMade { id: item.id, verifier, sealed });
+        }
         let (secret, sealed) = match &item.sealed {
             Some(sealed) => (self.unseal(sealed)?, sealed.clone()),
             None => {
@@ -273,6 +284,33 @@ impl Service {
         Ok(PhoneOpened { phone: phone.map(|phone| phone.reveal().to_owned()) }.into())
     }
 
+    /// Hands nothing out that anybody could read. The tag tells one answer from another.
+    fn keep_answer(&self, ask: &KeepAnswer) -> Result<SignerReply, Refusal> {
+        self.check(&ask.tenant)?;
+        let aad = seal::answer_aad(&self.tenant, &ask.order);
+        let keys = self.keys();
+        let opened = keys.pepper.iter().find_map(|key| seal::open(&ask.sealed.0, key, &aad).ok());
+        let answer = opened.and_then(|plain| read_answer(&plain)).ok_or_else(|| Refusal::Answer(ask.order.clone()))?;
+        let label = self.answer_label(&ask.order);
+        let mut nonce = [0; 12];
+        getrandom::fill(&mut nonce).map_err(|_| Refusal::Random)?;
+        // All are of one length: how long an answer is nobody learns by looking.
+        let plain = Zeroizing::new(format!("{:ANSWER_MAX$}", answer.reveal()));
+        let sealed = rest::protect(&keys.secrets, &label, nonce, plain.as_bytes());
+        let tag = rest::tag(&keys.secrets, &label, answer.reveal().as_bytes());
+        Ok(AnswerKept { sealed: Blob(sealed), tag: Blob(tag.to_vec()) }.into())
+    }
+
+    fn kept_answer(&self, order: &OrderKey, sealed: &Blob) -> Result<Answer, Refusal> {
+        let plain = rest::unprotect(&self.keys().secrets, &self.answer_label(order), &sealed.0);
+        plain.ok().and_then(|plain| read_answer(&plain)).ok_or(Refusal::Secret)
+    }
+
+    /// Of its own: what reveals codes cannot be asked for an answer.
+    fn answer_label(&self, order: &OrderKey) -> Vec<u8> {
+        cbor::encode(&("locker-fleet/1 answer", &self.tenant, order))
+    }
+
     fn pepper(&self, cabinet: &CabinetId, instance: Instance, offer: &PepperOffer) -> Result<Pepper, Refusal> {
         let aad = seal::pepper_aad(&self.tenant, cabinet, instance, offer.version, offer.salt);
         let keys = self.keys();
@@ -296,6 +334,10 @@ impl Service {
         let plain = rest::unprotect(&self.keys().secrets, &self.label(), &sealed.0).map_err(|_| Refusal::Secret)?;
         std::str::from_utf8(&plain).ok().and_then(|text| Secret::parse(text).ok()).ok_or(Refusal::Secret)
     }
+}
+
+fn read_answer(plain: &[u8]) -> Option<Answer> {
+    std::str::from_utf8(plain).ok().and_then(|text| Answer::parse(text).ok())
 }
 
 /// A command or a time that is far from the signer's own clock was made by a broker whose clock is wrong, or that is
@@ -455,7 +497,7 @@ mod tests {
 
     #[test]
     fn a_pepper_that_was_sealed_to_an_older_key_opens_until_that_one_is_gone() {
-        let item = SecretItem { id: CredentialId([1; 8]), kind: CredentialKind::Qr, digits: 0, sealed: None };
+        let item = SecretItem { id: CredentialId([1; 8]), kind: CredentialKind::Qr, digits: 0, sealed: None, answers: None };
         let (tenant, cabinet, items) = (tenant(), cabinet(), vec![item]);
         let ask = MakeSecrets { tenant, cabinet, instance: INSTANCE, pepper: offer(1), items };
         let service = service();
@@ -518,7 +560,7 @@ mod tests {
 
     #[test]
     fn a_made_secret_is_the_one_that_its_verifier_accepts() {
-        let item = SecretItem { id: CredentialId([1; 8]), kind: CredentialKind::Digits, digits: 8, sealed: None };
+        let item = SecretItem { id: CredentialId([1; 8]), kind: CredentialKind::Digits, digits: 8, sealed: None, answers: None };
         let ask =
             |items| MakeSecrets { tenant: tenant(), cabinet: cabinet(), instance: INSTANCE, pepper: offer(1), items };
         let SignerReply::Secrets(made) = service().answer(ask(vec![item.clone()]).into(), NOW) else {
@@ -572,7 +614,7 @@ mod tests {
         let ask = |pepper, items| {
             MakeSecrets { tenant: tenant(), cabinet: cabinet(), instance: INSTANCE, pepper, items }.into()
         };
-        let item = SecretItem { id: CredentialId([1; 8]), kind: CredentialKind::Digits, digits: 8, sealed: None };
+        let item = SecretItem { id: CredentialId([1; 8]), kind: CredentialKind::Digits, digits: 8, sealed: None, answers: None };
         let moved = PepperOffer { version: 2, ..offer(1) };
         assert!(failed(service().answer(ask(moved, vec![item.clone()]), NOW)).contains("pepper"));
         let foreign = SecretItem { sealed: Some(Blob(vec![1; 40])), ..item.clone() };

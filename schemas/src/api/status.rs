@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cbor_code;
 use crate::ids::{CabinetId, OrderId};
-use crate::messages::{Compartment, Size, Telemetry};
+use crate::messages::{Compartment, Prompt, Size, Telemetry};
 
 use super::{AttributeFlags, BundleDoor, Recipient, Rfc3339};
 
@@ -106,6 +106,12 @@ cbor_code! {
         43 => NotInside = "not_inside",
         /// The cabinet took it, or may have, and the door was not seen open.
         44 => NotOpened = "not_opened",
+        /// The same order with another answer to its second factor: the one that the fleet has stays.
+        50 => OtherAnswer = "other_answer",
+        /// An order with a second factor is in no bundle.
+        51 => HasSecondFactor = "has_second_factor",
+        /// The fleet has no key yet to which it could seal the answer to a second factor.
+        52 => NoSealingKey = "no_sealing_key",
     }
 }
 
@@ -196,6 +202,9 @@ pub struct Notification {
     /// With a bundle: what its credential opens now.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub doors: Vec<BundleDoor>,
+    /// What the screen asks for behind the code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second_factor: Option<Prompt>,
 }
 
 /// Holds the code.

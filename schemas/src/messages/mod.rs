@@ -15,7 +15,7 @@ mod telemetry;
 pub use app::{NotAToken, OpenOrder, PresenceToken};
 pub use book::{
     BREAK_GLASS_NAME, BUNDLE_ORDERS_MAX, Book, BookChange, BreakGlass, BundleRight, CodesMessage, CredentialKind,
-    DropCredential, DropOrder, DropStaff, EventMark, FleetTime, PutCredential, PutDeposit, PutGuarded, PutOrder,
+    DropCredential, DropOrder, DropStaff, EventMark, Factor, FleetTime, PutCredential, PutDeposit, PutGuarded, PutOrder,
     PutStaff, Rules, TakeBack,
 };
 pub use command::{Action, COMMAND_AGE_MAX_MILLIS, Command, ConfigAction, ConfigCommand, Expect, Unlock, Wipe};
@@ -24,7 +24,7 @@ pub use delegation::{
 };
 pub use domain::{
     Attributes, BootId, Category, Challenge, CommandId, Compartment, CredentialId, DepositKind, Epoch, FleetMillis,
-    Instance, Nonce, Occupancy, OrderKey, Salt, Size, Stamp, Verifier, WALK_IN,
+    Instance, Nonce, Occupancy, OrderKey, Prompt, Salt, Size, Stamp, Verifier, WALK_IN,
 };
 pub use down::{Ask, CodesEnvelope, ConfigEnvelope, Down, KeysetUpdate, PersonalCommand, Signed, Welcome};
 pub use event::{

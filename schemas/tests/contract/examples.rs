@@ -351,7 +351,7 @@ fn rules_with_break_glass() -> Vec<BookChange> {
 fn guarded_credential() -> Vec<BookChange> {
     let credential = bundle_credential();
     let guarded = vec![credential.orders[1].clone()];
-    vec![PutGuarded { credential, guarded }.into()]
+    vec![PutGuarded { credential, guarded, factor: None }.into()]
 }
 
 fn codes_of_letters() -> Vec<BookChange> {

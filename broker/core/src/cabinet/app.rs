@@ -162,6 +162,7 @@ pub(super) fn published(reason: RefusalReason) -> RejectReason {
         | RefusalReason::StorageFailed
         | RefusalReason::AlreadyOpen
         | RefusalReason::OutOfScope
-        | RefusalReason::NoFittingCompartment => RejectReason::NotOpened,
+        | RefusalReason::NoFittingCompartment
+        | RefusalReason::WrongAnswer => RejectReason::NotOpened,
     }
 }

@@ -270,6 +270,7 @@ impl Orders {
         match &order.bundle {
             Some(_) => Err(RejectReason::InBundle),
             None if order.is_dropped_off() => Err(RejectReason::NotCollected),
+            None if order.prompt().is_some() => Err(RejectReason::HasSecondFactor),
             None if !order.may_be_bundled() => Err(RejectReason::TooLate),
             None if order.asked() >= config.wishes_per_order => Err(RejectReason::TooOften),
             None => Ok(()),

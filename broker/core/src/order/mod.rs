@@ -5,6 +5,7 @@ mod bundle;
 mod change;
 mod deposit;
 mod due;
+mod factor;
 mod open;
 mod pause;
 mod place;
@@ -19,6 +20,7 @@ mod wishes;
 
 pub(crate) use bundle::Bundle;
 pub(crate) use change::check_content;
+pub(crate) use factor::sealing_key;
 pub(crate) use open::Asked;
 pub(crate) use put::{check_put, too_long};
 pub(crate) use wishes::Wish;
@@ -39,6 +41,7 @@ use crate::intents::Reserve;
 use crate::order::bundle::{Bundles, InBundle};
 use crate::order::change::Pending;
 use crate::order::deposit::Brought;
+use crate::order::factor::{SealedFactor, SealingKeys};
 use crate::order::open::Opening;
 use crate::order::place::Route;
 use crate::order::quarantine::Intervention;
@@ -110,6 +113,8 @@ cbor_map! {
         26 opt => route: Option<Box<Route>>,
         /// Its door was asked for by the app. Boxed: few are.
         27 opt => opening: Option<Box<Opening>>,
+        /// What its recipient is asked for behind the code. Left out once the order is over. Boxed: few have one.
+        50 opt => factor: Option<Box<SealedFactor>>,
     }
 }
 
@@ -131,8 +136,8 @@ impl Order {
     fn reserve(&self) -> Reserve {
         let Self { order, size, category, wants, hold, staff_release, deposit, .. } = self;
         let (size, category, wants, deposit) = (*size, *category, *wants, deposit.map(|brought| brought.kind));
-        let staff_release = *staff_release;
-        Reserve { order: order.clone(), size, category, wants, hold: *hold, staff_release, deposit }
+        let (staff_release, factor) = (*staff_release, self.factor_set());
+        Reserve { order: order.clone(), size, category, wants, hold: *hold, staff_release, deposit, factor }
     }
 
     fn pass(&mut self, state: OrderState, now: FleetMillis, when: Happened) {
@@ -144,7 +149,7 @@ impl Order {
         }
         if state.is_final() {
             // Personal data of an order that is over. A rejected one that is put again brings its recipient again.
-            (self.recipient, self.pending) = (None, None);
+            (self.recipient, self.pending, self.factor) = (None, None, None);
         }
         if state.is_final() || matches!(state, OrderState::Ready | OrderState::Recalled) {
             self.window = None;
@@ -168,6 +173,7 @@ pub(crate) struct Orders {
     pub(crate) policies: PolicyBook,
     pub(crate) sites: Sites,
     pub(crate) bundles: Bundles,
+    sealing_keys: SealingKeys,
     pub(crate) streams: Streams,
     pub(crate) quotas: Quotas,
 }
@@ -338,6 +344,7 @@ impl Orders {
             bundle: None,
             doors: None,
             walk_in: order.walk_in.is_some().then_some(true),
+            second_factor: order.prompt(),
             until_local: None,
             zone: None,
         }
