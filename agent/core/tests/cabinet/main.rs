@@ -11,6 +11,7 @@ mod bundles;
 mod deposits;
 mod doors;
 mod emergency;
+mod factor;
 mod letters;
 mod link;
 mod loading;
