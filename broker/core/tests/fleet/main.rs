@@ -13,6 +13,7 @@ mod changes;
 mod crashes;
 mod deposits;
 mod enrolment;
+mod factor;
 mod handover;
 mod history;
 mod identities;
