@@ -422,10 +422,15 @@ mod tests {
     }
 
     fn offer(version: u32) -> PepperOffer {
+        offer_to(version, 3)
+    }
+
+    /// Sealed to this key.
+    fn offer_to(version: u32, key: u8) -> PepperOffer {
         let salt = Salt([5; 16]);
         let entropy = seal::Entropy { ephemeral: SecretKey::from_slice(&[8; 32]).unwrap(), nonce: [6; 12] };
         let aad = seal::pepper_aad(&tenant(), &cabinet(), INSTANCE, version, salt);
-        let public = SecretKey::from_slice(&[3; 32]).unwrap().public_key();
+        let public = SecretKey::from_slice(&[key; 32]).unwrap().public_key();
         PepperOffer { version, salt, sealed: Blob(seal::seal(&[7; 32], &public, &aad, &entropy).unwrap()) }
     }
 
@@ -607,6 +612,52 @@ mod tests {
         assert_eq!(opened(theirs), None);
         let other = OpenPhone { order: "walk-in/B2".parse().unwrap(), ..ask(sealed("+4915112345678")) };
         assert_eq!(opened(other), None);
+    }
+
+    #[test]
+    fn an_answer_is_kept_for_its_order_only_and_handed_out_to_nobody() {
+        let (order, other): (OrderKey, OrderKey) = ("shop/A1".parse().unwrap(), "shop/A2".parse().unwrap());
+        let sealed = |text: &str, nonce| {
+            let entropy = seal::Entropy { ephemeral: SecretKey::from_slice(&[8; 32]).unwrap(), nonce: [nonce; 12] };
+            let aad = seal::answer_aad(&tenant(), &order);
+            let public = SecretKey::from_slice(&[3; 32]).unwrap().public_key();
+            Blob(seal::seal(text.as_bytes(), &public, &aad, &entropy).unwrap())
+        };
+        let ask = |sealed| KeepAnswer { tenant: tenant(), order: order.clone(), sealed };
+        let service = service();
+        let kept = |ask: KeepAnswer| {
+            let SignerReply::AnswerKept(kept) = service.answer(ask.into(), NOW) else { panic!("not kept") };
+            kept
+        };
+        let (one, same) = (kept(ask(sealed("24121980    ", 1))), kept(ask(sealed("24121980", 2))));
+        let (another, shorter) = (kept(ask(sealed("24121981    ", 3))), kept(ask(sealed("4711", 4))));
+        assert!(one.tag == same.tag && one.sealed != same.sealed && one.tag != another.tag);
+        assert_eq!(one.sealed.0.len(), shorter.sealed.0.len(), "its length says nothing");
+        for theirs in [
+            KeepAnswer { order: other.clone(), ..ask(sealed("24121980", 1)) },
+            KeepAnswer { tenant: "umbra".parse().unwrap(), ..ask(sealed("24121980", 1)) },
+            ask(Blob(vec![1; 40])),
+            ask(sealed("no answer at all", 1)),
+        ] {
+            let refused = failed(service.answer(theirs.into(), NOW));
+            assert!(!refused.contains("2412") && !refused.contains("at all"), "{refused}");
+        }
+        let reveal = Reveal { tenant: tenant(), sealed: one.sealed.clone() };
+        assert!(failed(service.answer(reveal.into(), NOW)).contains("sealed"), "it is no code");
+        // Another key of the pepper takes nothing away from what is kept.
+        service.take_up(keys(&[1], &[8]));
+        let derive = |order: &OrderKey| {
+            let (id, kind, sealed) = (CredentialId([1; 8]), CredentialKind::Digits, Some(one.sealed.clone()));
+            let items = vec![SecretItem { id, kind, digits: 0, sealed, answers: Some(order.clone()) }];
+            let pepper = offer_to(1, 8);
+            let ask = MakeSecrets { tenant: tenant(), cabinet: cabinet(), instance: INSTANCE, pepper, items };
+            let SignerReply::Secrets(made) = service.answer(ask.into(), NOW) else { panic!("not derived") };
+            made.items
+        };
+        let made = derive(&order);
+        let wanted = Answer::parse("24121980").unwrap().verifier(&order, &Salt([5; 16]), &Pepper([7; 32]));
+        assert_eq!((made[0].verifier, &made[0].sealed), (wanted, &one.sealed));
+        assert!(derive(&other).is_empty(), "of another order it opens nothing");
     }
 
     #[test]

@@ -205,6 +205,7 @@ fn signed() -> Vec<Example> {
         Example::new("codes-message/book-with-deposits", &book(8, 7, deposits())),
         Example::new("codes-message/book-with-break-glass", &book(6, 5, rules_with_break_glass())),
         Example::new("codes-message/book-with-a-guarded-credential", &book(9, 8, guarded_credential())),
+        Example::new("codes-message/book-with-a-second-factor", &book(9, 8, second_factor())),
         Example::new("codes-message/book-with-codes-of-letters", &book(8, 7, codes_of_letters())),
         Example::new("codes-message/staff-book", &book(6, 5, vec![put_staff(Some(NOW), Some(VERIFIER)).into()])),
         Example::new("codes-message/empty-book", &book(1, 0, vec![])),
@@ -354,6 +355,12 @@ fn guarded_credential() -> Vec<BookChange> {
     vec![PutGuarded { credential, guarded, factor: None }.into()]
 }
 
+fn second_factor() -> Vec<BookChange> {
+    let credential = PutCredential { orders: vec![order()], rights: None, ..bundle_credential() };
+    let factor = Some(Factor { prompt: Prompt::BirthDate, verifier: VERIFIER, release: true });
+    vec![PutGuarded { guarded: credential.orders.clone(), credential, factor }.into()]
+}
+
 fn codes_of_letters() -> Vec<BookChange> {
     let (kind, verifier) = (CredentialKind::Letters, VERIFIER);
     let deposit =
@@ -413,6 +420,10 @@ fn events() -> Vec<Example> {
         fact(
             "event/credential-refused",
             CredentialRefused { id: CREDENTIAL, reason: RefusalReason::TimeUnknown }.into(),
+        ),
+        fact(
+            "event/credential-refused-for-a-wrong-answer",
+            CredentialRefused { id: CREDENTIAL, reason: RefusalReason::WrongAnswer }.into(),
         ),
         fact("event/typing-locked", TypingLocked { until_boot_millis: 86_700_000, wrong_today: 5 }.into()),
         fact("event/staff-logged-in", StaffLoggedIn { staff: staff() }.into()),

@@ -20,6 +20,7 @@ mod disks;
 mod doctor;
 mod enrolment;
 mod enrolment_flood;
+mod factor;
 mod handover;
 mod history;
 mod input;

@@ -158,7 +158,7 @@ impl Orders {
         change: &OrderContent,
     ) -> Result<String, RejectReason> {
         if let Some(came) = &change.second_factor {
-            return self.change_factor(turn, at, replaces, came);
+            return self.change_factor(turn, config, at, replaces, came);
         }
         let Some(order) = self.rows.get(at) else {
             self.reject(turn, at, RejectReason::UnknownOrder, None);

@@ -16,6 +16,7 @@ use schemas::ids::TenantId;
 use schemas::messages::{DepositKind, KeyPurpose, Keyset, Prompt};
 use zeroize::Zeroizing;
 
+use crate::config::Config;
 use crate::intents::{Intent, SetFactor};
 use crate::jobs::Job;
 use crate::order::put::content_hash;
@@ -134,17 +135,15 @@ impl Orders {
     pub(super) fn compare_answer(
         &mut self,
         turn: &mut Turn<'_>,
+        config: &Config,
         at: &OrderRef,
         put: &OrderPut,
     ) -> Result<(), RejectReason> {
         let held = self.rows.get(at).and_then(|order| order.factor.as_ref());
         let (Some(held), Some(came)) = (held, &put.second_factor) else { return Ok(()) };
-        let waiting = held.asked.as_ref().map_or(0, Vec::len);
-        let sealed = match self.seal_factor(turn, at, came) {
-            Ok(_) if waiting >= ASKED_MAX => Err(RejectReason::TooOften),
-            sealed => sealed,
-        };
-        match sealed {
+        let full = held.asked.as_ref().is_some_and(|waiting| waiting.len() >= ASKED_MAX);
+        let granted = if full { Err(RejectReason::TooOften) } else { self.ask_quota(turn, config, at) };
+        match granted.and_then(|()| self.seal_factor(turn, at, came)) {
             Ok(SealedFactor { sealed, .. }) => {
                 if let Some(held) = self.rows.get_mut(at).and_then(|order| order.factor.as_mut()) {
                     held.asked.get_or_insert_default().push(sealed);
@@ -158,6 +157,11 @@ impl Orders {
                 Err(reason)
             }
         }
+    }
+
+    /// Each answer costs the signer work that codes of others wait for, so it counts as a request.
+    fn ask_quota(&mut self, turn: &Turn<'_>, config: &Config, at: &OrderRef) -> Result<(), RejectReason> {
+        self.quotas.request(&config.quota, at.integration(), turn.now).map_err(|_| RejectReason::Quota)
     }
 
     /// Orders whose answers the signer is to take, or to compare.
@@ -209,6 +213,7 @@ impl Orders {
     pub(super) fn change_factor(
         &mut self,
         turn: &mut Turn<'_>,
+        config: &Config,
         at: &OrderRef,
         replaces: Option<&ContentHash>,
         came: &SecondFactor,
@@ -223,7 +228,8 @@ impl Orders {
             self.tell_content(turn, at, Some(RejectReason::OtherContent), content);
             return Err(RejectReason::OtherContent);
         }
-        let sealed = order.may_get_factor().and_then(|()| self.seal_factor(turn, at, came));
+        let granted = order.may_get_factor().and_then(|()| self.ask_quota(turn, config, at));
+        let sealed = granted.and_then(|()| self.seal_factor(turn, at, came));
         let sealed = match sealed {
             Ok(sealed) => sealed,
             Err(reason) => {

@@ -55,7 +55,7 @@ impl Orders {
                 self.reject(turn, &at, RejectReason::OtherContent, content);
                 return Err(RejectReason::OtherContent);
             }
-            self.compare_answer(turn, &at, &put)?;
+            self.compare_answer(turn, config, &at, &put)?;
             let Some(order) = self.rows.get(&at) else { return Err(RejectReason::UnknownOrder) };
             // A rejected order is tried anew; one that waits for its backend may be ready now.
             match order.state {

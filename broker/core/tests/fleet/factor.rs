@@ -156,6 +156,23 @@ fn the_same_order_again_is_the_same_and_another_answer_is_told_and_not_taken() {
 }
 
 #[test]
+fn answers_beyond_the_quota_of_requests_are_told_and_cost_the_signer_nothing() {
+    let mut world = world();
+    world.config.quota.requests_per_minute = 2;
+    world.restart();
+    world.connect(&c1());
+    put(&mut world, "A1", ANSWER);
+    for _ in 0..4 {
+        put(&mut world, "A1", ANSWER);
+        answer_anew(&mut world, "A1", ANSWER);
+    }
+    let asked = world.signer_asked.iter().filter(|asked| matches!(asked, SignerRequest::KeepAnswer(_)));
+    assert_eq!(asked.count(), 1 + 2);
+    let told = world.told("shop");
+    assert!(told.contains(&"A1 rejected quota".into()) && told.contains(&"A1 reserved quota".into()), "{told:?}");
+}
+
+#[test]
 fn what_cannot_be_an_answer_is_refused_without_quoting_it() {
     let mut world = world();
     let factor = |factor: &str| {
