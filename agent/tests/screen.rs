@@ -364,7 +364,10 @@ async fn code_reaches_the_main_loop_and_its_result_comes_back() {
             json!({ "result": "deposit", "session": SESSION.to_string(), "compartment": 7 }),
         ),
         (EntryResult::Refused(EntryRefusal::NoRoom), json!({ "result": "refused", "reason": "no_room" })),
-        (EntryResult::AnswerNeeded { prompt: Prompt::BirthDate }, json!({ "result": "answer_needed", "prompt": "birth_date" })),
+        (
+            EntryResult::AnswerNeeded { prompt: Prompt::BirthDate },
+            json!({ "result": "answer_needed", "prompt": "birth_date" }),
+        ),
         (EntryResult::SecondPartNeeded, json!({ "result": "second_part_needed" })),
         (EntryResult::Locked { until_boot_millis }, json!({ "result": "locked" })),
     ] {

@@ -16,9 +16,7 @@ use schemas::crypto::answers::{ANSWER_MAX, Answer};
 use schemas::crypto::codes::{Pepper, Secret, TOKEN_BYTES};
 use schemas::crypto::{envelope, rest, seal};
 use schemas::ids::{CabinetId, Identity, TenantId};
-use schemas::messages::{
-    CodesMessage, CredentialKind, FleetMillis, Instance, KeyPurpose, OrderKey, PepperOffer, Salt,
-};
+use schemas::messages::{CodesMessage, CredentialKind, FleetMillis, Instance, KeyPurpose, OrderKey, PepperOffer, Salt};
 use schemas::phone::Phone;
 use tracing::{info, warn};
 use zeroize::Zeroizing;
@@ -502,7 +500,8 @@ mod tests {
 
     #[test]
     fn a_pepper_that_was_sealed_to_an_older_key_opens_until_that_one_is_gone() {
-        let item = SecretItem { id: CredentialId([1; 8]), kind: CredentialKind::Qr, digits: 0, sealed: None, answers: None };
+        let item =
+            SecretItem { id: CredentialId([1; 8]), kind: CredentialKind::Qr, digits: 0, sealed: None, answers: None };
         let (tenant, cabinet, items) = (tenant(), cabinet(), vec![item]);
         let ask = MakeSecrets { tenant, cabinet, instance: INSTANCE, pepper: offer(1), items };
         let service = service();
@@ -565,7 +564,13 @@ mod tests {
 
     #[test]
     fn a_made_secret_is_the_one_that_its_verifier_accepts() {
-        let item = SecretItem { id: CredentialId([1; 8]), kind: CredentialKind::Digits, digits: 8, sealed: None, answers: None };
+        let item = SecretItem {
+            id: CredentialId([1; 8]),
+            kind: CredentialKind::Digits,
+            digits: 8,
+            sealed: None,
+            answers: None,
+        };
         let ask =
             |items| MakeSecrets { tenant: tenant(), cabinet: cabinet(), instance: INSTANCE, pepper: offer(1), items };
         let SignerReply::Secrets(made) = service().answer(ask(vec![item.clone()]).into(), NOW) else {
@@ -665,7 +670,13 @@ mod tests {
         let ask = |pepper, items| {
             MakeSecrets { tenant: tenant(), cabinet: cabinet(), instance: INSTANCE, pepper, items }.into()
         };
-        let item = SecretItem { id: CredentialId([1; 8]), kind: CredentialKind::Digits, digits: 8, sealed: None, answers: None };
+        let item = SecretItem {
+            id: CredentialId([1; 8]),
+            kind: CredentialKind::Digits,
+            digits: 8,
+            sealed: None,
+            answers: None,
+        };
         let moved = PepperOffer { version: 2, ..offer(1) };
         assert!(failed(service().answer(ask(moved, vec![item.clone()]), NOW)).contains("pepper"));
         let foreign = SecretItem { sealed: Some(Blob(vec![1; 40])), ..item.clone() };

@@ -108,12 +108,16 @@ mod tests {
 
     #[test]
     fn answers_are_read_as_people_write_them_and_nothing_else_is_one() {
-        for (typed, read) in
-            [("24.12.1980", "24121980"), ("24 / 12 / 1980", "24121980"), ("l01x-00t47", "L01X00T47"), (" 0000 ", "0000")]
-        {
+        for (typed, read) in [
+            ("24.12.1980", "24121980"),
+            ("24 / 12 / 1980", "24121980"),
+            ("l01x-00t47", "L01X00T47"),
+            (" 0000 ", "0000"),
+        ] {
             assert_eq!(Answer::parse(typed).unwrap().reveal(), read);
         }
-        for bad in ["", "123", "1234567890123", "12_34", "ÄÖÜ4", "12345\n", &" ".repeat(41), &format!("1234{:37}", "")] {
+        for bad in ["", "123", "1234567890123", "12_34", "ÄÖÜ4", "12345\n", &" ".repeat(41), &format!("1234{:37}", "")]
+        {
             assert_eq!(Answer::parse(bad), Err(NotAnAnswer), "{bad:?}");
         }
     }

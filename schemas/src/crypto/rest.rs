@@ -39,7 +39,8 @@ pub fn tag(key: &[u8; 32], label: &[u8], plain: &[u8]) -> [u8; 32] {
 }
 
 fn mac(key: &[u8; 32], bytes: &[u8]) -> Zeroizing<[u8; 32]> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).unwrap_or_else(|_| unreachable!("HMAC takes a key of any length"));
+    let mut mac =
+        Hmac::<Sha256>::new_from_slice(key).unwrap_or_else(|_| unreachable!("HMAC takes a key of any length"));
     mac.update(bytes);
     Zeroizing::new(mac.finalize().into_bytes().into())
 }
@@ -62,7 +63,9 @@ mod tests {
     fn a_tag_is_of_one_key_one_label_and_one_text() {
         let one = tag(&[1; 32], b"here", b"4711");
         assert_eq!(one, tag(&[1; 32], b"here", b"4711"));
-        for other in [tag(&[2; 32], b"here", b"4711"), tag(&[1; 32], b"there", b"4711"), tag(&[1; 32], b"here", b"4712")] {
+        for other in
+            [tag(&[2; 32], b"here", b"4711"), tag(&[1; 32], b"there", b"4711"), tag(&[1; 32], b"here", b"4712")]
+        {
             assert_ne!(one, other);
         }
     }

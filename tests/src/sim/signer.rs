@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use ed25519_dalek::SigningKey;
 use fleet_core::signing::{
-    AnswerKept, Certificate, Envelope, Failed, MakeSecrets, PhoneOpened, Revealed, Sealed, SecretItem, SecretMade, Secrets,
-    SignerReply, SignerRequest,
+    AnswerKept, Certificate, Envelope, Failed, MakeSecrets, PhoneOpened, Revealed, Sealed, SecretItem, SecretMade,
+    Secrets, SignerReply, SignerRequest,
 };
 use p256::SecretKey;
 use p256::elliptic_curve::sec1::ToSec1Point as _;

@@ -39,7 +39,8 @@ fn assert_nowhere(folder: &Path, texts: &[&str]) -> anyhow::Result<usize> {
 }
 
 #[tokio::test]
-async fn an_order_is_handed_over_without_a_network_by_its_code_and_the_answer_that_came_with_it() -> anyhow::Result<()> {
+async fn an_order_is_handed_over_without_a_network_by_its_code_and_the_answer_that_came_with_it() -> anyhow::Result<()>
+{
     let mut world = World::start().await?;
     let mut site = world.cabinet(CabinetPlan::new("berlin-01", "1:S,2:L")).await?;
     world.shop.put(&asking(ANSWER)?).await?;

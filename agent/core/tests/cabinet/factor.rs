@@ -32,8 +32,7 @@ fn asking(credential: PutCredential, answer: &str, release: bool) -> BookChange 
 /// A code and a token of the order's next generation.
 fn codes(id: &str, code: &str, answer: &str, release: bool) -> Vec<BookChange> {
     let typed = PutCredential { generation: 2, ..credential(9, code, &[id]) };
-    let scanned =
-        PutCredential { generation: 2, kind: CredentialKind::Qr, ..credential(10, token(5).reveal(), &[id]) };
+    let scanned = PutCredential { generation: 2, kind: CredentialKind::Qr, ..credential(10, token(5).reveal(), &[id]) };
     [typed, scanned].map(|one| asking(one, answer, release)).into()
 }
 

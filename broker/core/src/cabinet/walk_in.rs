@@ -25,7 +25,16 @@ impl Cabinet {
             }
             self.book(
                 turn,
-                Reserve { order: order.clone(), size, category, wants, hold: None, staff_release: None, deposit: None, factor: None },
+                Reserve {
+                    order: order.clone(),
+                    size,
+                    category,
+                    wants,
+                    hold: None,
+                    staff_release: None,
+                    deposit: None,
+                    factor: None,
+                },
             );
             self.put_booked(turn, &order);
             let change = self.booked.get(&order).map(Booked::change);

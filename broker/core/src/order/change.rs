@@ -73,7 +73,8 @@ impl Order {
     }
 
     fn with(&self, change: &OrderContent) -> Pending {
-        let OrderContent { size, category, wants, recipient, ready: _, hold_minutes, second_factor: _ } = change.clone();
+        let OrderContent { size, category, wants, recipient, ready: _, hold_minutes, second_factor: _ } =
+            change.clone();
         let mut put = self.as_put();
         put.size = size.unwrap_or(put.size);
         put.category = category.unwrap_or(put.category);

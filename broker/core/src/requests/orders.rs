@@ -266,9 +266,10 @@ pub(crate) fn way_out(reason: RejectReason) -> (RequestErrorCode, &'static str) 
         RejectReason::HasSecondFactor => {
             (RequestErrorCode::Refused, "leave it out of the bundle: its recipient is asked for something at its door")
         }
-        RejectReason::NoSealingKey => {
-            (RequestErrorCode::Refused, "`fleet keys push` gives the fleet its keyset, with the key that answers are sealed to")
-        }
+        RejectReason::NoSealingKey => (
+            RequestErrorCode::Refused,
+            "`fleet keys push` gives the fleet its keyset, with the key that answers are sealed to",
+        ),
         RejectReason::NoCodeYet => {
             (RequestErrorCode::Conflict, "an order has a code once it is stored and its cabinet holds the code")
         }

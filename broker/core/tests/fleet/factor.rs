@@ -31,9 +31,8 @@ fn change(world: &mut World, change: OrderChange, payload: &str) -> Vec<Effect> 
 }
 
 fn answer_anew(world: &mut World, id: &str, answer: &str) {
-    let payload = format!(
-        r#"{{"order":"{id}","change":{{"second_factor":{{"prompt":"birth_date","answer":"{answer}"}}}}}}"#
-    );
+    let payload =
+        format!(r#"{{"order":"{id}","change":{{"second_factor":{{"prompt":"birth_date","answer":"{answer}"}}}}}}"#);
     change(world, OrderChange::Content, &payload);
 }
 
@@ -334,9 +333,10 @@ fn an_answer_that_the_signer_cannot_open_any_more_leaves_the_order_without_a_cod
     world.connect(&c1());
     load(&mut world, "A1", 1);
     assert!(factors(&world, "A1").is_empty() && world.notifications().is_empty());
-    let alarms = world.seen.iter().filter(
-        |effect| matches!(effect, Effect::Alarm { text } if text.contains("second factor of shop/A1")),
-    );
+    let alarms = world
+        .seen
+        .iter()
+        .filter(|effect| matches!(effect, Effect::Alarm { text } if text.contains("second factor of shop/A1")));
     assert_eq!(alarms.count(), 1);
 }
 
@@ -346,7 +346,8 @@ fn operators_put_and_change_it_too() {
     let put = serde_json::from_str(&json("A1", "", ANSWER)).unwrap();
     let request = Request::OrderPut { integration: shop(), order: put };
     assert_eq!(world.ask("operator:acme:eve", &request), Some(Reply::Done));
-    let bad = serde_json::from_str(&json("A2", "", ANSWER).replace("birth_date", "pin").replace("24121980", "ABCD")).unwrap();
+    let bad =
+        serde_json::from_str(&json("A2", "", ANSWER).replace("birth_date", "pin").replace("24121980", "ABCD")).unwrap();
     let reply = world.ask("operator:acme:eve", &Request::OrderPut { integration: shop(), order: bad });
     assert!(matches!(reply, Some(Reply::Error(error)) if error.message.contains("digits only")));
     assert_eq!(who("operator:acme:eve").name.as_str(), "eve");
