@@ -120,7 +120,8 @@ agent.toml.")]
 Example:
   fleet order put shop/A17 --cabinet berlin-01 --size M --phone +491701234567
 
-Categories are retail, food, laundry, pharmacy, repair, courier.")]
+Categories are retail, food, laundry, pharmacy, repair, courier. With - for a
+file, the answer is read from standard input; a birth_date is DDMMYYYY.")]
 pub(in crate::cli) struct OrderPutArgs {
     /// <integration>/<order>
     pub(in crate::cli) order: OrderKey,
@@ -172,10 +173,10 @@ pub(in crate::cli) struct OrderPutArgs {
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct SecondFactorArgs {
-    /// File with what is asked for behind its code; - reads it
-    #[arg(long, value_name = "FILE")]
+    /// File with the answer asked for behind its code
+    #[arg(long, value_name = "F")]
     pub(in crate::cli) second_factor: Option<PathBuf>,
-    /// pin, birth_date (DDMMYYYY), document_number or postcode
+    /// pin, birth_date, document_number, postcode
     #[arg(long, value_name = "WHAT", requires = "second_factor")]
     pub(in crate::cli) asks_for: Option<Prompt>,
 }
