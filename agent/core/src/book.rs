@@ -6,8 +6,8 @@ use schemas::cbor::Blob;
 use schemas::crypto::codes::{DIGITS_MAX, DIGITS_MIN, LETTERS_MAX, LETTERS_MIN, at_rest};
 use schemas::ids::Name;
 use schemas::messages::{
-    BUNDLE_ORDERS_MAX, Book, BookChange, CredentialId, CredentialKind, Factor, FleetMillis, OrderKey, PutCredential,
-    PutDeposit, PutGuarded, PutOrder, PutStaff, RefusalReason, Rules, Verifier,
+    BUNDLE_ORDERS_MAX, Book, BookChange, CredentialId, CredentialKind, Factor, FleetMillis, OrderKey, PARTS_MAX,
+    PartOf, PutCredential, PutDeposit, PutGuarded, PutOrder, PutStaff, RefusalReason, Rules, Verifier,
 };
 use schemas::step::Table;
 use serde::Serialize;
@@ -205,7 +205,7 @@ impl HeldBook {
 
     fn take(&mut self, change: BookChange, binding: &Binding<'_>) -> Result<(), RefusalReason> {
         match change {
-            BookChange::PutOrder(put) => self.put_order(put),
+            BookChange::PutOrder(put) => return self.put_order(put),
             BookChange::DropOrder(drop) => {
                 self.orders.remove(&drop.order);
             }
@@ -239,7 +239,13 @@ impl HeldBook {
         self.glass.put(rules.break_glass, binding)
     }
 
-    fn put_order(&mut self, put: PutOrder) {
+    fn put_order(&mut self, put: PutOrder) -> Result<(), RefusalReason> {
+        let is_one_of = |part: &PartOf| {
+            part.number >= 1 && part.number <= part.of && usize::try_from(part.of).is_ok_and(|of| of <= PARTS_MAX)
+        };
+        if !put.part.as_ref().is_none_or(is_one_of) {
+            return Err(RefusalReason::Malformed);
+        }
         let held = self.orders.get(&put.order);
         let row = OrderRow {
             size: put.size,
@@ -251,9 +257,11 @@ impl HeldBook {
             take_back: put.take_back,
             walk_in: held.and_then(|held| held.walk_in.clone()).map(|own| WalkInRow { known: true, ..own }),
             deposit: put.deposit,
+            part: put.part,
             wrong_answers: held.and_then(|held| held.wrong_answers.clone()),
         };
         self.orders.insert(put.order, row);
+        Ok(())
     }
 
     /// Generations of deposit codes are counted apart, so neither kind outdates the other.

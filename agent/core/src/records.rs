@@ -4,8 +4,8 @@ use schemas::cbor::Blob;
 use schemas::ids::Name;
 use schemas::messages::{
     Actor, ActorApp, ActorCommand, ActorCredential, ActorStaff, Attributes, BundleRight, Category, CommandId,
-    Compartment, CredentialId, CredentialKind, DepositKind, Epoch, FleetMillis, Instance, OrderKey, Prompt, Roots,
-    Salt, Size, TakeBack,
+    Compartment, CredentialId, CredentialKind, DepositKind, Epoch, FleetMillis, Instance, OrderKey, PartOf, Prompt,
+    Roots, Salt, Size, TakeBack,
 };
 use schemas::{cbor_code, cbor_map, cbor_union};
 
@@ -99,6 +99,7 @@ rows! {
         20 opt => walk_in: Option<WalkInRow>,
         /// Who puts it in, if it is not staff.
         23 opt => deposit: Option<DepositKind>,
+        28 opt => part: Option<PartOf>,
         /// Wrong answers to what is asked for behind its code.
         50 opt => wrong_answers: Option<WrongAnswersRow>,
     }

@@ -14,7 +14,7 @@ use crate::records::{Content, LoadUse, Loading, OrderRow, Purpose, RetrieveUse, 
 use crate::time::FleetClock;
 use crate::turn::Turn;
 use crate::uses::PERSON_MILLIS;
-use crate::{DoorSeen, EntryResult, ScreenNote, SessionId, StaffRefusal, UnwantedOrder, WaitingOrder};
+use crate::{DoorSeen, EntryResult, PartView, ScreenNote, SessionId, StaffRefusal, UnwantedOrder, WaitingOrder};
 
 /// A session ends this long after the last thing done in it, or after the door of its work was closed.
 pub const SESSION_IDLE_MILLIS: u64 = 60_000;
@@ -330,8 +330,9 @@ impl CabinetCore {
         let stored = self.bays.values().filter(|bay| matches!(bay.content, Content::Stored(_)));
         let unwanted = |bay: &Bay| {
             let order = bay.content.order()?.clone();
-            let why = self.book.orders.get(&order)?.take_back?;
-            Some(UnwantedOrder { order, compartment: bay.number(), why })
+            let row = self.book.orders.get(&order)?;
+            let (why, part) = (row.take_back?, row.part.clone().map(PartView::from));
+            Some(UnwantedOrder { order, compartment: bay.number(), why, part })
         };
         stored.filter_map(unwanted).collect()
     }
@@ -354,6 +355,7 @@ impl CabinetCore {
                 missing: row.missing == Some(true),
                 walk_in: order.is_walk_in(),
                 deposit: row.deposit,
+                part: row.part.clone().map(PartView::from),
             })
         })
         .collect()

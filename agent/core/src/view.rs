@@ -2,7 +2,7 @@
 
 use schemas::ids::CabinetId;
 use schemas::messages::{
-    Category, Compartment, DepositKind, DoorState, Occupancy, OrderKey, PresenceToken, Size, TakeBack,
+    Category, Compartment, DepositKind, DoorState, Occupancy, OrderKey, PartOf, PresenceToken, Size, TakeBack,
 };
 use serde::Serialize;
 
@@ -65,6 +65,22 @@ pub struct UnwantedOrder {
     pub order: OrderKey,
     pub compartment: Compartment,
     pub why: TakeBack,
+    pub part: Option<PartView>,
+}
+
+/// Which part an order is of one that fills several compartments, and whose label names the whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PartView {
+    pub whole: OrderKey,
+    /// From 1.
+    pub number: u32,
+    pub of: u32,
+}
+
+impl From<PartOf> for PartView {
+    fn from(part: PartOf) -> Self {
+        Self { whole: part.whole, number: part.number, of: part.of }
+    }
 }
 
 /// An order that staff can load, or have begun to. For staff sessions only.
@@ -82,4 +98,5 @@ pub struct WaitingOrder {
     pub walk_in: bool,
     /// Somebody else is to put it in; staff may.
     pub deposit: Option<DepositKind>,
+    pub part: Option<PartView>,
 }

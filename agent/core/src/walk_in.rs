@@ -58,6 +58,7 @@ impl CabinetCore {
             wants,
             reserved: None,
             deposit: None,
+            part: None,
             over: false,
             missing: None,
             take_back: None,

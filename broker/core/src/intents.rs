@@ -12,7 +12,7 @@ use schemas::api::{NotificationKind, RejectReason};
 use schemas::cbor::Blob;
 use schemas::ids::{CabinetId, Identity, Name, TenantId};
 use schemas::messages::{
-    Attributes, Category, CommandId, Compartment, CredentialKind, DepositKind, FleetMillis, Instance, OrderKey,
+    Attributes, Category, CommandId, Compartment, CredentialKind, DepositKind, FleetMillis, Instance, OrderKey, PartOf,
     PresenceToken, Prompt, Size, TakeBack,
 };
 use schemas::step::numbered_key;
@@ -31,10 +31,11 @@ cbor_map! {
         4 => wants: Attributes,
         /// How long it is safe there, in milliseconds, if its backend has said so.
         5 opt => hold: Option<u64>,
-        /// Who puts it in, if it is not staff.
         /// Staff have to release it when somebody comes with its code.
         21 opt => staff_release: Option<bool>,
+        /// Who puts it in, if it is not staff.
         23 opt => deposit: Option<DepositKind>,
+        28 opt => part: Option<PartOf>,
         50 opt => factor: Option<SetFactor>,
     }
 }

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use schemas::api::{
-    BundleDoor, Notification, NotificationKind, OrderState, Recipient, RejectReason, Reply, Rfc3339, Status, StatusPage,
+    BundleDoor, Notification, NotificationKind, OrderState, PartStatus, Recipient, RejectReason, Reply, Rfc3339,
+    Status, StatusPage,
 };
 use schemas::cbor::{self, Blob, CborError};
 use schemas::cbor_map;
 use schemas::crypto::codes::Secret;
 use schemas::ids::{CabinetId, OrderId};
-use schemas::messages::{Compartment, FleetMillis, Prompt};
+use schemas::messages::{Compartment, FleetMillis, Prompt, Size};
 use schemas::step::Row;
 use schemas::topics::Stream;
 
@@ -32,6 +33,23 @@ cbor_map! {
         10 opt => until: Option<FleetMillis>,
         11 opt => bundle: Option<OrderId>,
         20 opt => walk_in: Option<bool>,
+        /// Of an order in several compartments.
+        28 opt => parts: Option<Vec<PartRow>>,
+    }
+}
+
+cbor_map! {
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) struct PartRow {
+        1 => size: Size,
+        2 => state: OrderState,
+        3 opt => compartment: Option<Compartment>,
+    }
+}
+
+impl From<PartRow> for PartStatus {
+    fn from(row: PartRow) -> Self {
+        Self { size: row.size, state: row.state, compartment: row.compartment }
     }
 }
 
@@ -80,7 +98,7 @@ cbor_map! {
         /// Left out: the code for the first time.
         11 opt => kind: Option<NotificationKind>,
         12 opt => until: Option<FleetMillis>,
-        /// Of a bundle: its name, and what its credential opens.
+        /// Of a bundle its name; of a bundle and of an order in several compartments, what the credential opens.
         13 opt => bundle: Option<OrderId>,
         14 opt => doors: Option<Vec<DoorRow>>,
         20 opt => walk_in: Option<bool>,
@@ -176,6 +194,7 @@ fn status(row: StatusRow) -> Status {
         walk_in: row.walk_in == Some(true),
         content: row.content,
         bundle: row.bundle,
+        parts: row.parts.unwrap_or_default().into_iter().map(PartStatus::from).collect(),
     }
 }
 
@@ -223,6 +242,10 @@ fn instruction(kind: NotificationKind, row: &NotificationRow) -> String {
     let asks = row.second_factor.map(|prompt| format!(" The screen then asks for {}.", asked_for(prompt)));
     let asks = asks.unwrap_or_default();
     match kind {
+        NotificationKind::PickupCode | NotificationKind::Reminder if !doors.is_empty() => {
+            let waits = if kind == NotificationKind::Reminder { "The order still waits. " } else { "" };
+            format!("{waits}{how} {}", doors_text(doors, end))
+        }
         NotificationKind::PickupCode => format!("{how}{asks} {door} Please close it again.{kept}"),
         NotificationKind::Reminder => format!("The order still waits. {how}{asks} {door} Please close it again.{kept}"),
         NotificationKind::DepositCode => {
@@ -231,20 +254,24 @@ fn instruction(kind: NotificationKind, row: &NotificationRow) -> String {
         }
         NotificationKind::BundleCode | NotificationKind::BundleChanged if !doors.is_empty() => {
             let changed = if kind == NotificationKind::BundleChanged { "The list has changed. " } else { "" };
-            // One end for all of them is said once.
-            let is_one = doors.iter().all(|door| door.until_local.as_deref() == end);
-            let mut places: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-            for door in doors {
-                let until = door.until_local.as_ref().filter(|_| !is_one);
-                let until = until.map(|end| format!(" until {end}")).unwrap_or_default();
-                places.entry(&door.place).or_default().push(format!("{}{until}", door.compartment));
-            }
-            let places: Vec<_> = places.iter().map(|(place, doors)| format!("{place}: {}", doors.join(", "))).collect();
-            let kept = end.filter(|_| is_one).map(|end| format!(" They are kept until {end}.")).unwrap_or_default();
-            format!("{changed}{how} These doors open: {}. Please close them again.{kept}", places.join("; "))
+            format!("{changed}{how} {}", doors_text(doors, end))
         }
         NotificationKind::BundleCode | NotificationKind::BundleChanged => "Nothing is left to collect.".to_owned(),
     }
+}
+
+/// Which doors open, and until when; one end for all of them is said once.
+fn doors_text(doors: &[DoorRow], end: Option<&str>) -> String {
+    let is_one = doors.iter().all(|door| door.until_local.as_deref() == end);
+    let mut places: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for door in doors {
+        let until = door.until_local.as_ref().filter(|_| !is_one);
+        let until = until.map(|end| format!(" until {end}")).unwrap_or_default();
+        places.entry(&door.place).or_default().push(format!("{}{until}", door.compartment));
+    }
+    let places: Vec<_> = places.iter().map(|(place, doors)| format!("{place}: {}", doors.join(", "))).collect();
+    let kept = end.filter(|_| is_one).map(|end| format!(" They are kept until {end}.")).unwrap_or_default();
+    format!("These doors open: {}. Please close them again.{kept}", places.join("; "))
 }
 
 /// # Panics

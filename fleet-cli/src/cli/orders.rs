@@ -161,6 +161,7 @@ fn content(args: OrderPutArgs) -> anyhow::Result<OrderPut> {
         cabinet: args.cabinet,
         site: args.site,
         size: args.size,
+        more: args.more,
         category: args.category,
         wants: AttributeFlags {
             refrigerated: args.refrigerated,
@@ -262,6 +263,10 @@ fn order_text(detail: &OrderDetail) -> String {
         "Order    {order}\nState    {state}\nCabinet  {cabinet}{door}\nSize     {size}\nCode     {code}\n",
         size = detail.size,
     );
+    for (part, number) in detail.parts.iter().zip(1..) {
+        let door = part.compartment.map_or_else(|| "no compartment".into(), |at| format!("compartment {at}"));
+        text.push_str(&format!("Part {number}   {size}, {door}, {state}\n", size = part.size, state = part.state));
+    }
     if let Some(content) = &detail.content {
         text.push_str(&format!("Content  {content}\n"));
     }
@@ -287,7 +292,7 @@ fn order_text(detail: &OrderDetail) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use schemas::api::{OrderState, Rfc3339};
+    use schemas::api::{OrderState, PartStatus, Rfc3339};
 
     fn summary(order: &str, state: OrderState, compartment: Option<u16>) -> OrderSummary {
         OrderSummary {
@@ -310,10 +315,37 @@ mod tests {
     }
 
     #[test]
+    fn an_order_in_several_compartments_shows_them() {
+        let part = |size, state, at| PartStatus { size, state, compartment: schemas::messages::Compartment::new(at) };
+        let (m, l) = (schemas::messages::Size::M, schemas::messages::Size::L);
+        let detail = OrderDetail {
+            summary: summary("shop/A17", OrderState::PartlyCollected, Some(4)),
+            size: m,
+            parts: vec![part(m, OrderState::Collected, 4), part(l, OrderState::Stored, 7)],
+            history: Vec::new(),
+            notified: true,
+            content: None,
+            revoke_pending: false,
+            intervened: None,
+        };
+        insta::assert_snapshot!(order_text(&detail), @r"
+        Order    shop/A17
+        State    partly_collected
+        Cabinet  berlin-01, compartment 4
+        Size     M
+        Code     made, and handed to the notification stream
+        Part 1   M, compartment 4, collected
+        Part 2   L, compartment 7, stored
+        Until    2026-11-25 20:15:00Z (2026-11-25 21:15 CET at the cabinet)
+        ");
+    }
+
+    #[test]
     fn an_order_reads_as_a_page() {
         let detail = OrderDetail {
             summary: summary("shop/A17", OrderState::Stored, Some(4)),
             size: schemas::messages::Size::M,
+            parts: Vec::new(),
             history: vec![
                 (OrderState::Created, Rfc3339(1_795_378_400_000)),
                 (OrderState::Stored, Rfc3339(1_795_378_500_007)),

@@ -39,7 +39,7 @@ pub use site::{
 };
 pub use status::{
     Availability, FreeCompartments, LiveCompartment, LiveEvent, LivePresence, LiveTelemetry, Notification,
-    NotificationKind, OrderState, RejectReason, Status,
+    NotificationKind, OrderState, PartStatus, RejectReason, Status,
 };
 pub use time::Rfc3339;
 

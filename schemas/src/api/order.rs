@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::cbor_code;
 use crate::crypto::answers::Answer;
 use crate::ids::{CabinetId, OrderId, SiteId};
+#[cfg(doc)]
+use crate::messages::PARTS_MAX;
 use crate::messages::{Attributes, Category, DepositKind, PresenceToken, Prompt, Size};
 
 use super::Rfc3339;
@@ -80,6 +82,10 @@ pub struct OrderPut {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub site: Option<SiteId>,
     pub size: Size,
+    /// Sizes of further compartments that it fills, at most [`PARTS_MAX`] with `size`. All of them are at one cabinet, and one
+    /// credential opens them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub more: Vec<Size>,
     pub category: Category,
     #[serde(default)]
     pub wants: AttributeFlags,

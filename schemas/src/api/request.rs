@@ -14,8 +14,8 @@ use crate::topics::Stream;
 use super::{
     AttributeFlags, Availability, BundleDetail, BundlePut, ChallengeIssued, ClosedAs, ClosedDates, ContentHash,
     FleetStatus, HexBytes, IdentityDetail, IdentityPage, KeysetList, OpeningHours, OrderContent, OrderPut, OrderState,
-    Policies, PolicyChange, PolicyDetail, QuotaDetail, QuotaOverrides, Rfc3339, Scope, SiteDetail, SitePage, Status,
-    ZoneName,
+    PartStatus, Policies, PolicyChange, PolicyDetail, QuotaDetail, QuotaOverrides, Rfc3339, Scope, SiteDetail,
+    SitePage, Status, ZoneName,
 };
 
 /// What is asked, by `op`.
@@ -352,6 +352,9 @@ pub struct OrderSummary {
 pub struct OrderDetail {
     pub summary: OrderSummary,
     pub size: Size,
+    /// Of an order in several compartments: all of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<PartStatus>,
     pub history: Vec<(OrderState, Rfc3339)>,
     /// Digits of a code were made and handed to the notification stream. The code itself is never shown here.
     pub notified: bool,

@@ -28,6 +28,8 @@ cbor_code! {
         13 => Overdue = "overdue",
         /// It is inside, and nobody is to get it: staff take it out, unless somebody releases it.
         14 => Quarantined = "quarantined",
+        /// Of an order in several compartments some are empty by now, and the others wait.
+        28 => PartlyCollected = "partly_collected",
     }
 }
 
@@ -52,7 +54,8 @@ impl OrderState {
             | Self::Recalled
             | Self::Disputed
             | Self::Overdue
-            | Self::Quarantined => false,
+            | Self::Quarantined
+            | Self::PartlyCollected => false,
         }
     }
 
@@ -69,7 +72,8 @@ impl OrderState {
             | Self::Recalled
             | Self::Disputed
             | Self::Overdue
-            | Self::Quarantined => false,
+            | Self::Quarantined
+            | Self::PartlyCollected => false,
         }
     }
 }
@@ -106,6 +110,8 @@ cbor_code! {
         43 => NotInside = "not_inside",
         /// The cabinet took it, or may have, and the door was not seen open.
         44 => NotOpened = "not_opened",
+        /// Not for an order that fills several compartments.
+        28 => SeveralCompartments = "several_compartments",
         /// The same order with another answer to its second factor: the one that the fleet has stays.
         50 => OtherAnswer = "other_answer",
         /// An order with a second factor is in no bundle.
@@ -148,6 +154,18 @@ pub struct Status {
     /// The bundle whose credential opens its door.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bundle: Option<OrderId>,
+    /// Of an order in several compartments: all of them. `cabinet` and `compartment` are those of the first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<PartStatus>,
+}
+
+/// One compartment of an order that fills several.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartStatus {
+    pub size: Size,
+    pub state: OrderState,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compartment: Option<Compartment>,
 }
 
 cbor_code! {
@@ -199,7 +217,7 @@ pub struct Notification {
     /// With a bundle: its name. `order`, `cabinet`, `compartment` and `place` are those of the first of its doors.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bundle: Option<OrderId>,
-    /// With a bundle: what its credential opens now.
+    /// With a bundle, and with an order in several compartments: what its credential opens now.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub doors: Vec<BundleDoor>,
     /// What the screen asks for behind the code.

@@ -58,6 +58,23 @@ cbor_map! {
         6 opt => take_back: Option<TakeBack>,
         /// Who puts it in. Left out: staff.
         9 opt => deposit: Option<DepositKind>,
+        /// It is one of several that staff and recipient know as one order.
+        28 opt => part: Option<PartOf>,
+    }
+}
+
+/// Most compartments of one order.
+pub const PARTS_MAX: usize = 8;
+
+cbor_map! {
+    /// Which part of which order. To a cabinet each part is an order of its own.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct PartOf {
+        /// The order as its label names it.
+        1 => whole: OrderKey,
+        /// From 1.
+        2 => number: u32,
+        3 => of: u32,
     }
 }
 

@@ -15,8 +15,8 @@ mod telemetry;
 pub use app::{NotAToken, OpenOrder, PresenceToken};
 pub use book::{
     BREAK_GLASS_NAME, BUNDLE_ORDERS_MAX, Book, BookChange, BreakGlass, BundleRight, CodesMessage, CredentialKind,
-    DropCredential, DropOrder, DropStaff, EventMark, Factor, FleetTime, PutCredential, PutDeposit, PutGuarded,
-    PutOrder, PutStaff, Rules, TakeBack,
+    DropCredential, DropOrder, DropStaff, EventMark, Factor, FleetTime, PARTS_MAX, PartOf, PutCredential, PutDeposit,
+    PutGuarded, PutOrder, PutStaff, Rules, TakeBack,
 };
 pub use command::{Action, COMMAND_AGE_MAX_MILLIS, Command, ConfigAction, ConfigCommand, Expect, Unlock, Wipe};
 pub use delegation::{

@@ -207,6 +207,7 @@ fn signed() -> Vec<Example> {
         Example::new("codes-message/book-with-a-guarded-credential", &book(9, 8, guarded_credential())),
         Example::new("codes-message/book-with-a-second-factor", &book(9, 8, second_factor())),
         Example::new("codes-message/book-with-codes-of-letters", &book(8, 7, codes_of_letters())),
+        Example::new("codes-message/book-with-a-part-of-an-order", &book(9, 8, part_of_an_order())),
         Example::new("codes-message/staff-book", &book(6, 5, vec![put_staff(Some(NOW), Some(VERIFIER)).into()])),
         Example::new("codes-message/empty-book", &book(1, 0, vec![])),
         Example::new(
@@ -254,6 +255,7 @@ fn book_changes() -> Vec<BookChange> {
         reserved,
         take_back: None,
         deposit: None,
+        part: None,
     };
     let put_credential = |kind, expires| PutCredential {
         id: CREDENTIAL,
@@ -313,6 +315,7 @@ fn orders_put(why: &[TakeBack]) -> Vec<BookChange> {
         reserved: None,
         take_back: Some(why),
         deposit: None,
+        part: None,
     };
     why.iter().map(|why| order(*why).into()).collect()
 }
@@ -326,6 +329,7 @@ fn deposits() -> Vec<BookChange> {
         reserved: Some(compartment(12)),
         take_back,
         deposit: Some(deposit),
+        part: None,
     };
     let put_deposit = |kind, expires| PutDeposit {
         id: CREDENTIAL,
@@ -341,6 +345,15 @@ fn deposits() -> Vec<BookChange> {
         order_by(DepositKind::DropOff, Some(TakeBack::DroppedOff)).into(),
         put_deposit(CredentialKind::Digits, Some(NOW)).into(),
         put_deposit(CredentialKind::Qr, None).into(),
+    ]
+}
+
+fn part_of_an_order() -> Vec<BookChange> {
+    let (category, wants) = (Category::Retail, Attributes::default());
+    let part = Some(PartOf { whole: "shop/A17".parse().unwrap(), number: 2, of: 3 });
+    let order: OrderKey = "shop/A17.2".parse().unwrap();
+    vec![
+        PutOrder { order, size: Size::M, category, wants, reserved: None, take_back: None, deposit: None, part }.into(),
     ]
 }
 

@@ -23,15 +23,20 @@ struct Arguments {
     #[arg(long, value_name = "CABINETS", conflicts_with_all = ["runs", "unlocks", "entries"],
         value_parser = clap::value_parser!(u32).range(1..=20_000))]
     orders_at: Option<u32>,
+    /// Instead of all that: codes typed at a cabinet that holds so many other orders.
+    #[arg(long, value_name = "ORDERS", conflicts_with_all = ["runs", "unlocks", "orders_at"],
+        value_parser = clap::value_parser!(u16).range(1..=770))]
+    codes_among: Option<u16>,
 }
 
 fn main() -> anyhow::Result<()> {
-    let Arguments { runs, unlocks, entries, orders_at } = Arguments::parse();
+    let Arguments { runs, unlocks, entries, orders_at, codes_among } = Arguments::parse();
     let options = Options { runs: runs.into(), unlocks: unlocks.into(), entries: entries.into() };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
-    let report = match orders_at {
-        Some(cabinets) => runtime.block_on(measure::run_orders(cabinets))?,
-        None => runtime.block_on(measure::run(options))?,
+    let report = match (orders_at, codes_among) {
+        (Some(cabinets), _) => runtime.block_on(measure::run_orders(cabinets))?,
+        (None, Some(among)) => runtime.block_on(measure::run_codes(among, entries))?,
+        (None, None) => runtime.block_on(measure::run(options))?,
     };
     std::io::stdout().write_all(report.as_bytes()).context("print the figures")
 }

@@ -56,6 +56,7 @@ fn status(n: u64, name: &str, state: OrderState) -> Status {
         walk_in: false,
         content: None,
         bundle: None,
+        parts: Vec::new(),
     }
 }
 

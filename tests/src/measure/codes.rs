@@ -1,6 +1,7 @@
 //! From the last digit at the screen to the pulse, and what checking a code takes of memory.
 
-use std::time::Instant;
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 use fleet_cli::client::{IntegrationClient, Row};
@@ -17,6 +18,7 @@ use super::site::Site;
 use super::unlocks::space;
 
 const SHOP: &str = "shop";
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// The people of the story: a shop that sends orders, and a member of staff who is logged in at the screen.
 struct People {
@@ -25,8 +27,26 @@ struct People {
     session: String,
 }
 
+/// Orders that staff have in hand at the same time while they fill a cabinet.
+const AT_ONCE: usize = 16;
+
 pub(super) async fn measure(site: &Site, count: usize) -> anyhow::Result<Vec<Figure>> {
+    type_codes(site, People::meet(site).await?, count).await
+}
+
+/// As [`measure`], at a cabinet that holds the codes of so many others.
+pub(super) async fn measure_among(site: &Site, others: usize, count: usize) -> anyhow::Result<Vec<Figure>> {
     let mut people = People::meet(site).await?;
+    let ids: Vec<String> = (0..others).map(|index| format!("L{index}")).collect();
+    for (batch, ids) in ids.chunks(AT_ONCE).enumerate() {
+        eprintln!("  {} of {others} orders are inside", batch * AT_ONCE);
+        people.load_all(site, ids).await?;
+    }
+    site.cabinet.until_book_held(&site.operator).await?;
+    type_codes(site, people, count).await
+}
+
+async fn type_codes(site: &Site, mut people: People, count: usize) -> anyhow::Result<Vec<Figure>> {
     let agent = site.agent_id()?;
     let (mut to_pulse, mut peak) = (Vec::new(), 0);
     for index in 0..count {
@@ -84,6 +104,44 @@ impl People {
         self.screen.until_in(Some(&self.session), PATIENCE, "the screen asks", asks).await?;
         self.screen.confirm(&self.session, door.number(), true).await?;
         self.notification(id).await
+    }
+
+    /// Loads some orders together, each behind a door of its own, until all their codes are out.
+    async fn load_all(&mut self, site: &Site, ids: &[String]) -> anyhow::Result<()> {
+        let cabinet = site.cabinet.id();
+        for id in ids {
+            let json = format!(r#"{{"order":"{id}","cabinet":"{cabinet}","size":"M","category":"retail"}}"#);
+            self.shop.put_order(&schemas::api::parse(json.as_bytes())?).await?;
+        }
+        let keys: Vec<String> = ids.iter().map(|id| format!("\"{SHOP}/{id}\"")).collect();
+        let listed = |view: &Value| {
+            let waiting = view["staff"]["waiting"].to_string();
+            keys.iter().all(|key| waiting.contains(key))
+        };
+        self.screen.until_in(Some(&self.session), PATIENCE, "the orders are listed", listed).await?;
+        for id in ids {
+            self.screen.load(&self.session, &format!("{SHOP}/{id}")).await?;
+        }
+        let (mut confirmed, mut told) = (BTreeSet::new(), 0);
+        while told < ids.len() {
+            if confirmed.len() < ids.len() {
+                let view = self.screen.view(Some(&self.session)).await?;
+                let asking = view["staff"]["compartments"].as_array().into_iter().flatten();
+                let asking = asking.filter(|one| one["asks"] == true).filter_map(|one| one["number"].as_u64());
+                for number in asking.collect::<Vec<_>>() {
+                    self.screen.confirm(&self.session, u16::try_from(number)?, true).await?;
+                    confirmed.insert(number);
+                }
+                if confirmed.len() < ids.len() {
+                    sleep(LOOK_EVERY).await;
+                    continue;
+                }
+            }
+            if let Row::Notification(_) = self.next_row().await? {
+                told += 1;
+            }
+        }
+        Ok(())
     }
 
     async fn loading(&mut self, id: &str) -> anyhow::Result<Compartment> {

@@ -22,7 +22,7 @@ use anyhow::{Context as _, ensure};
 
 use figures::{Figure, Figures};
 use programs::AgentPrograms;
-use site::Site;
+use site::{Site, SitePlan};
 
 /// How much is measured.
 #[derive(Debug, Clone, Copy)]
@@ -56,10 +56,26 @@ pub async fn run_orders(cabinets: u32) -> anyhow::Result<String> {
     Ok(format!("{head}\n{}", figures.list()))
 }
 
+/// Measures codes at one cabinet that holds so many other orders, each with a code to type and one to scan, once.
+pub async fn run_codes(among: u16, entries: u16) -> anyhow::Result<String> {
+    ensure!(!cfg!(debug_assertions), "figures of an unoptimised build mean nothing; use `cargo run --release`");
+    let load = machine::load()?;
+    let programs = AgentPrograms::find()?;
+    let mut site = Site::open(&programs.cabinet, SitePlan::large(among.saturating_add(entries))?).await?;
+    site.start_agent(site.stage.port()).await?;
+    let mut figures = Figures::default();
+    figures.add_run(codes::measure_among(&site, among.into(), entries.into()).await?)?;
+    site.close().await?;
+    let head = machine::describe_of(&format!(
+        "{entries} codes at a cabinet that holds {among} other orders; load at the start {load}"
+    ))?;
+    Ok(format!("{head}\n{}", figures.list()))
+}
+
 async fn one_run(programs: &AgentPrograms, options: Options) -> anyhow::Result<Vec<Figure>> {
     let load = Figure::plain("load of the machine at the start of a run", machine::load()?);
     let mut figures = footprint::sizes(programs)?;
-    let mut site = Site::open(&programs.cabinet).await?;
+    let mut site = Site::open(&programs.cabinet, SitePlan::one_board()).await?;
     figures.extend(footprint::without_cabinets(&site));
 
     eprintln!("  an agent at rest");

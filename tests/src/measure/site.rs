@@ -19,6 +19,32 @@ pub(super) const COMPARTMENTS: u16 = 24;
 pub(super) const PERSON: Duration = Duration::from_millis(300);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
+/// Channels of a lock board at most.
+const CHANNELS: u8 = 50;
+
+/// What the measured cabinet is made of.
+pub(super) struct SitePlan {
+    pub(super) compartments: u16,
+    /// Lock boards, by address and channels.
+    pub(super) boards: Vec<(u8, u8)>,
+    /// How long whoever opened a door leaves it open.
+    pub(super) person: Duration,
+}
+
+impl SitePlan {
+    pub(super) fn one_board() -> Self {
+        Self { compartments: COMPARTMENTS, boards: vec![(1, 24)], person: PERSON }
+    }
+
+    /// As many boards as so many compartments need. They are asked one after another, so a door stays open for longer until each
+    /// of them is sure to have been asked.
+    pub(super) fn large(compartments: u16) -> anyhow::Result<Self> {
+        let boards = u8::try_from(compartments.div_ceil(u16::from(CHANNELS)))?;
+        let boards = (1..=boards).map(|address| (address, CHANNELS)).collect();
+        Ok(Self { compartments, boards, person: Duration::from_secs(3) })
+    }
+}
+
 pub(super) struct Site {
     pub(super) stage: Stage,
     pub(super) operator: Client,
@@ -31,7 +57,7 @@ pub(super) struct Site {
 
 impl Site {
     /// Starts signer and broker and makes the cabinet; its agent does not run yet.
-    pub(super) async fn open(program: &Path) -> anyhow::Result<Self> {
+    pub(super) async fn open(program: &Path, measured: SitePlan) -> anyhow::Result<Self> {
         let mut stage = Stage::set_up("acme")?;
         let arguments = ["signer".into(), "--settings".into(), stage.layout().signer_toml().into_os_string()];
         let signer = Process::start("signer", &stage.binaries().broker, arguments, stage.log("signer"))?;
@@ -39,8 +65,9 @@ impl Site {
         stage.start_broker().await?;
         let servers = Servers::read(stage.broker().context("no broker runs")?, &signer).await?;
         let operator = stage.client(Role::Operator, "admin").await?;
-        let mut plan = CabinetPlan::new("measured", &format!("1-{COMPARTMENTS}:M"));
-        plan.person = Some(PERSON);
+        let SitePlan { compartments, boards, person } = measured;
+        let mut plan = CabinetPlan::new("measured", &format!("1-{compartments}:M"));
+        (plan.boards, plan.person) = (boards, Some(person));
         let cabinet = Cabinet::add(&stage, plan, &operator).await?;
         Ok(Self { stage, operator, cabinet, servers, signer, program: program.to_owned(), agent: None })
     }

@@ -269,6 +269,8 @@ fn fits(state: Option<OrderState>, held: Option<&Content>, collected: bool) -> b
     match state {
         Some(OrderState::Stored | OrderState::Collecting | OrderState::Overdue) => stored && !collected,
         Some(OrderState::Recalled | OrderState::Quarantined) => stored || collected,
+        // Of an order in several compartments, which no schedule has.
+        Some(OrderState::PartlyCollected) => false,
         Some(OrderState::Loading) => held.is_some(),
         Some(OrderState::Disputed) | None => true,
         Some(

@@ -30,6 +30,7 @@ mod keys;
 mod lockout;
 mod machine;
 mod offline;
+mod parts;
 mod policies;
 mod power;
 mod processes;

@@ -59,6 +59,7 @@ fn every_section_has_commands_that_are_tried() {
             "Nobody got the code of a walk-in",
             "A cabinet that nobody reaches",
             "A courier who cannot leave a parcel",
+            "Wrong local times in messages",
             "A leaked operator key"
         ]
     );
@@ -178,5 +179,14 @@ async fn a_courier_who_cannot_leave_a_parcel() -> anyhow::Result<()> {
     site.load("shop/A17").await?;
     let said = follow(&world, "A courier who cannot leave a parcel").await?;
     ensure!(said.contains("shop/A17"), "{said}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn wrong_local_times_in_messages() -> anyhow::Result<()> {
+    let world = World::start().await?;
+    world.cabinet(CabinetPlan::new("berlin-01", "1:S")).await?;
+    let said = follow(&world, "Wrong local times in messages").await?;
+    ensure!(said.contains("not set") && said.contains("Europe/Berlin"), "{said}");
     Ok(())
 }

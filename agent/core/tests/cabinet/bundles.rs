@@ -194,3 +194,37 @@ fn a_power_cut_at_any_step_neither_loses_an_order_nor_opens_for_one_that_is_gone
         }
     }
 }
+
+/// An order in several compartments is a bundle of parts; its new code comes under new credentials.
+#[test]
+fn another_credential_of_a_later_generation_takes_the_place_of_the_one_before_for_all_of_its_orders() {
+    let mut rig = four();
+    let next = PutCredential { id: CredentialId([10; 8]), ..bundle(3, &["A1", "A2"]) };
+    rig.book(vec![PutCredential { verifier: verifier(token(6).reveal()), ..next }.into()]);
+    assert_eq!(pulses(&rig.scan(token(6))).len(), 2);
+    let mut rig = four();
+    let all = PutCredential { id: CredentialId([10; 8]), ..bundle(3, &["A1", "A2", "A3", "A4"]) };
+    rig.book(vec![PutCredential { verifier: verifier(token(6).reveal()), ..all }.into()]);
+    assert_eq!(refusal(&rig.scan(token(5))), EntryRefusal::Revoked);
+    assert_eq!(pulses(&rig.scan(token(6))).len(), 4);
+}
+
+#[test]
+fn staff_see_which_part_of_which_order_they_load() {
+    let mut rig = Rig::online();
+    let part = |id: &str, number, of| {
+        let BookChange::PutOrder(put) = put_order(id, Size::S) else { panic!() };
+        let whole = order("A7");
+        BookChange::from(PutOrder { part: Some(PartOf { whole, number, of }), ..put })
+    };
+    rig.book(vec![put_staff("ann", "111111"), part("A7", 1, 2), part("A7.2", 2, 2)]);
+    let ann = rig.log_in("111111");
+    let waiting = rig.core.waiting(ann);
+    let shown: Vec<_> = waiting.iter().map(|one| one.part.as_ref().map(|part| (part.number, part.of))).collect();
+    assert_eq!(shown, [Some((1, 2)), Some((2, 2))]);
+    for (number, of) in [(0, 2), (3, 2), (1, 9)] {
+        let refused = rig.book(vec![part("B1", number, of)]);
+        assert!(rig.core.waiting(ann).len() == 2, "{number} of {of}: {refused:?}");
+        rig.book -= 1;
+    }
+}

@@ -191,6 +191,7 @@ pub(crate) fn without_sensor() -> Rig {
         reserved: Some(number(4)),
         take_back: None,
         deposit: None,
+        part: None,
     });
     rig.book(vec![put_staff("ann", "111111"), kept, credential(1, "12345678", &["A1"]).into()]);
     let session = rig.log_in("111111");

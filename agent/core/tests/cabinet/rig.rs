@@ -173,7 +173,8 @@ pub(crate) fn verifier(text: &str) -> Verifier {
 
 pub(crate) fn put_order(id: &str, size: Size) -> BookChange {
     let (category, wants) = (Category::Retail, Attributes::default());
-    PutOrder { order: order(id), size, category, wants, reserved: None, take_back: None, deposit: None }.into()
+    PutOrder { order: order(id), size, category, wants, reserved: None, take_back: None, deposit: None, part: None }
+        .into()
 }
 
 pub(crate) fn credential(id: u8, code: &str, orders: &[&str]) -> PutCredential {

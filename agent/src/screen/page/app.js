@@ -266,11 +266,16 @@ function staffButton() {
   }
 }
 
-// A label shows the order's reference, with or without the integration before it.
+// A label shows the order's reference, with or without the integration before it. Of an order in several compartments each scan
+// opens the next one that is to be loaded.
 function scanLabel() {
   const label = state.typed;
   const waiting = state.view?.staff?.waiting ?? [];
-  const found = waiting.filter(({ order }) => order === label || order.split("/")[1] === label);
+  const isNamed = (name) => name === label || name?.split("/")[1] === label;
+  const named = waiting.filter(({ order, part }) => isNamed(order) || isNamed(part?.whole));
+  const wholes = new Set(named.map(({ order, part }) => part?.whole ?? order));
+  const next = named.filter(({ part }) => part).sort((one, other) => one.loading - other.loading || one.part.number - other.part.number);
+  const found = wholes.size === 1 && next.length > 0 ? next.slice(0, 1) : named;
   state.typed = "";
   if (found.length === 1) tell("/api/load", { order: found[0].order, larger: false });
   else show("list", TEXTS.staff.unknownLabel(label));

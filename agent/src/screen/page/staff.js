@@ -94,9 +94,9 @@ function releaseRow({ order, compartment: number }, tell) {
 }
 
 // Taken out by staff: overdue, or wanted back.
-function unwantedRow({ order, compartment, why }, tell) {
+function unwantedRow({ order, compartment, why, part }, tell) {
   const [integration, reference] = order.split("/");
-  const facts = [TEXTS.unwanted[why] ?? why, TEXTS.staff.inside(compartment), integration].join(" · ");
+  const facts = [TEXTS.unwanted[why] ?? why, part && TEXTS.staff.part(part), TEXTS.staff.inside(compartment), integration].filter(Boolean).join(" · ");
   return button(el("b", {}, TEXTS.unwanted.take(reference)), () => tell("/api/retrieve", { order }), { class: "order unwanted", "aria-label": `${TEXTS.unwanted.take(reference)}, ${facts}`, "data-facts": facts });
 }
 
@@ -105,9 +105,9 @@ function giveUp({ order }, tell) {
   return button(TEXTS.walkIn.giveUp(reference), () => tell("/api/drop-walk-in", { order }));
 }
 
-function orderRow({ order, size, category, compartment, loading, missing, deposit }, tell) {
+function orderRow({ order, size, category, compartment, loading, missing, deposit, part }, tell) {
   const [integration, reference] = order.split("/");
-  const facts = [TEXTS.staff.size(size), TEXTS.staff.category[category] ?? category, compartment && TEXTS.staff.inside(compartment),
+  const facts = [part && TEXTS.staff.part(part), TEXTS.staff.size(size), TEXTS.staff.category[category] ?? category, compartment && TEXTS.staff.inside(compartment),
     loading && TEXTS.staff.begun, missing && TEXTS.staff.missing, TEXTS.staff.deposit[deposit], integration].filter(Boolean).join(" · ");
   return button(el("b", {}, reference), () => tell("/api/load", { order, larger: false }), { class: "order", "aria-label": `${reference}, ${facts}`, "data-facts": facts });
 }

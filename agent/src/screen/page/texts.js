@@ -144,6 +144,7 @@ export const TEXTS = {
     none: "No order is waiting for this cabinet.",
     unknownLabel: (label) => `${label} is not waiting here.`,
     size: (size) => `Size ${size}`,
+    part: ({ number, of }) => `${number} of ${of}`,
     inside: (number) => `door ${number}`,
     begun: "begun",
     missing: "missing",

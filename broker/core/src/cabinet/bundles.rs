@@ -23,7 +23,17 @@ cbor_map! {
         2 => credentials: Vec<Credential>,
         /// Grows with each time that it is put into the book.
         3 => generation: u32,
+        /// Credentials in whose place these come, as long as the cabinet may hold them.
+        28 opt => gone: Option<Vec<CredentialId>>,
     }
+}
+
+fn credentials_of(turn: &mut Turn<'_>, secrets: BundleSecrets) -> Vec<Credential> {
+    let typed = secrets.kind();
+    let BundleSecrets { code, qr, .. } = secrets;
+    let credential =
+        |kind, sealed, id| Credential { id: CredentialId(id), kind, sealed: Some(sealed), verifier: None, pepper: 0 };
+    vec![credential(typed, code, turn.draw()), credential(CredentialKind::Qr, qr, turn.draw())]
 }
 
 cbor_map! {
@@ -70,8 +80,13 @@ impl BundleAt {
         self.credentials.iter().map(put).collect::<Option<_>>().unwrap_or_default()
     }
 
+    /// Of all its credentials, those before the newest ones included.
+    fn ids(&self) -> impl Iterator<Item = CredentialId> {
+        self.credentials.iter().map(|one| one.id).chain(self.gone.iter().flatten().copied())
+    }
+
     fn drops(&self) -> impl Iterator<Item = BookChange> {
-        self.credentials.iter().map(|credential| DropCredential { id: credential.id }.into())
+        self.ids().map(|id| DropCredential { id }.into())
     }
 }
 
@@ -82,6 +97,7 @@ impl Cabinet {
 
     /// The order, which is inside, is collected with this bundle from now on. Taken twice, it changes nothing the second time.
     pub(super) fn gather(&mut self, turn: &mut Turn<'_>, issue: &Issue, secrets: BundleSecrets) {
+        self.renew_bundle(turn, &secrets);
         let Issue { order, expires, needs_time, .. } = issue;
         let before = self.booked.get(order).and_then(|booked| booked.bundled.as_deref()).cloned();
         let bundled = match &before {
@@ -107,33 +123,50 @@ impl Cabinet {
         booked.bundled = Some(bundled.into());
         self.put_booked(turn, order);
         if !self.bundles.contains_key(&bundle) {
-            let typed = secrets.kind();
-            let BundleSecrets { bundle, code, qr, .. } = secrets;
-            let credential = |kind, sealed, id| Credential {
-                id: CredentialId(id),
-                kind,
-                sealed: Some(sealed),
-                verifier: None,
-                pepper: 0,
-            };
-            let credentials =
-                vec![credential(typed, code, turn.draw()), credential(CredentialKind::Qr, qr, turn.draw())];
-            self.bundles.insert(bundle.clone(), BundleAt { bundle, credentials, generation: 0 });
+            let credentials = credentials_of(turn, secrets);
+            self.bundles
+                .insert(bundle.clone(), BundleAt { bundle: bundle.clone(), credentials, generation: 0, gone: None });
         }
         self.book_bundle(turn, &bundle);
+    }
+
+    /// The bundle has got another code. What its cabinet holds works until it holds the new one, which is of a later generation.
+    fn renew_bundle(&mut self, turn: &mut Turn<'_>, secrets: &BundleSecrets) {
+        let is_of =
+            |one: &Credential| one.sealed.as_ref().is_some_and(|held| [&secrets.code, &secrets.qr].contains(&held));
+        let Some(at) = self.bundles.get_mut(&secrets.bundle) else { return };
+        if at.credentials.iter().all(is_of) {
+            return;
+        }
+        let next = credentials_of(turn, secrets.clone());
+        let before = std::mem::replace(&mut at.credentials, next);
+        at.gone.get_or_insert_default().extend(before.iter().map(|one| one.id));
+        for order in self.members(&secrets.bundle).map(|booked| booked.order.clone()).collect::<Vec<_>>() {
+            if let Some(bundled) = self.booked.get_mut(&order).and_then(|booked| booked.bundled.as_mut()) {
+                (bundled.version, bundled.held) = (0, false);
+                self.put_booked(turn, &order);
+            }
+        }
+        self.book_bundle(turn, &secrets.bundle);
     }
 
     /// The order is not collected with its bundle any more.
     pub(super) fn leave_bundle(&mut self, turn: &mut Turn<'_>, order: &OrderKey) {
         let Some(booked) = self.booked.get_mut(order) else { return };
         let Some(left) = booked.bundled.take() else { return };
-        if let Some(at) = self.bundles.get(&left.bundle) {
+        let mut before = Vec::new();
+        if let Some(at) = self.bundles.get_mut(&left.bundle) {
             // Should the rest of the bundle be gone when a whole book is sent.
-            booked.withdrawn.get_or_insert_default().extend(at.credentials.iter().map(|one| one.id));
-            let told = booked.told.max(Some(at.generation)).filter(|_| left.version > 0);
+            booked.withdrawn.get_or_insert_default().extend(at.ids());
+            let told = booked.told.max(Some(at.generation)).filter(|_| left.version > 0 || at.gone.is_some());
             booked.told = told.max(booked.told);
+            // What is put of the newer ones says nothing of an order that has left.
+            before = at.gone.take().unwrap_or_default();
         }
         self.put_booked(turn, order);
+        if !before.is_empty() {
+            self.append(turn, before.into_iter().map(|id| DropCredential { id }.into()).collect());
+        }
         self.book_bundle(turn, &left.bundle);
     }
 
@@ -164,12 +197,14 @@ impl Cabinet {
         let above = members.iter().filter_map(|order| self.booked.get(order));
         let above = above.flat_map(|booked| booked.grants().map(|grant| grant.generation()).chain(booked.told)).max();
         let Some(at) = self.bundles.get_mut(bundle) else { return };
+        let before = if at.is_complete() { at.gone.take() } else { None };
         at.generation = self.progress.above(above.max(Some(at.generation))).unwrap_or_default();
         turn.put(BUNDLES_AT, self.at.key_of(&bundle.to_string()), at);
         if !at.is_complete() {
             return turn.want(Job::Secrets(self.at.clone()));
         }
-        let changes = self.bundle_changes(bundle);
+        let mut changes = self.bundle_changes(bundle);
+        changes.extend(before.into_iter().flatten().map(|id| DropCredential { id }.into()));
         let version = self.append(turn, changes);
         for order in members {
             let Some(bundled) = self.booked.get_mut(&order).and_then(|booked| booked.bundled.as_mut()) else {

@@ -5,7 +5,7 @@ use schemas::cbor_map;
 use schemas::ids::{Name, SiteId};
 use schemas::messages::{
     Attributes, BookChange, Category, CommandId, Compartment, CompartmentInfo, CredentialId, CredentialKind,
-    DepositKind, DropCredential, Epoch, EventMark, FleetMillis, Instance, OrderKey, PepperOffer, PutCredential,
+    DepositKind, DropCredential, Epoch, EventMark, FleetMillis, Instance, OrderKey, PartOf, PepperOffer, PutCredential,
     PutGuarded, PutOrder, Size, TakeBack, Verifier,
 };
 
@@ -221,9 +221,11 @@ cbor_map! {
         13 opt => hold: Option<u64>,
         /// Staff are to take it out.
         14 opt => take_back: Option<TakeBack>,
-        /// Left out: staff load it.
+        /// It is one of several that staff know as one order.
+        28 opt => part: Option<PartOf>,
         /// True: staff have to release it when somebody comes with its code.
         33 opt => staff_release: Option<bool>,
+        /// Left out: staff load it.
         36 opt => deposit: Option<ForDeposit>,
         /// The newest command that opened its door by the token of the screen.
         38 opt => opened_by: Option<CommandId>,
@@ -254,6 +256,7 @@ impl Booked {
             reserved: self.reserved.as_ref().map(|reservation| reservation.compartment),
             take_back: self.take_back,
             deposit: self.deposit.as_ref().map(|deposit| deposit.kind),
+            part: self.part.clone(),
         }
         .into()
     }

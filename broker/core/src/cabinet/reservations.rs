@@ -111,7 +111,7 @@ impl Cabinet {
     }
 
     pub(super) fn book(&mut self, turn: &mut Turn<'_>, wish: Reserve) {
-        let Reserve { order, size, category, wants, hold, staff_release, deposit, factor } = wish;
+        let Reserve { order, size, category, wants, hold, staff_release, deposit, part, factor } = wish;
         let booked = Booked {
             order: order.clone(),
             size,
@@ -127,6 +127,7 @@ impl Cabinet {
             told: None,
             hold,
             take_back: None,
+            part,
             staff_release,
             bundled: None,
             opened_by: None,

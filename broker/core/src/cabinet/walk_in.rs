@@ -33,6 +33,7 @@ impl Cabinet {
                     hold: None,
                     staff_release: None,
                     deposit: None,
+                    part: None,
                     factor: None,
                 },
             );

@@ -30,7 +30,8 @@ impl Orders {
     pub(crate) fn preview(&self, turn: &Turn<'_>, tenant: &TenantId, policies: &Policies) -> Vec<PolicyChange> {
         let policy = InForce { version: 0, policies };
         let mut changes = BTreeMap::new();
-        for (at, order) in self.rows.iter().filter(|(at, _)| at.tenant == *tenant) {
+        let orders = self.rows.iter().filter(|(at, order)| at.tenant == *tenant && !order.is_further_part());
+        for (at, order) in orders {
             let (Some(window), Some(next)) = (&order.window, self.window_under(at, order, policy, turn.now)) else {
                 continue;
             };
@@ -108,6 +109,7 @@ impl Orders {
             | OrderState::Retrieved
             | OrderState::Recalled
             | OrderState::Disputed
+            | OrderState::PartlyCollected
             | OrderState::Quarantined => self.put_row(turn, at),
         }
         if other_right {

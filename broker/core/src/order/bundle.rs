@@ -19,6 +19,7 @@ use schemas::topics::Stream;
 use crate::config::{CodeForm, Config};
 use crate::intents::{BundleSecrets, Intent, Issue};
 use crate::jobs::Job;
+use crate::order::parts::Part;
 use crate::order::put::{hash, too_long};
 use crate::order::window::Window;
 use crate::order::{Order, Orders};
@@ -49,6 +50,10 @@ cbor_map! {
         9 => told: Vec<OrderId>,
         /// True: its code is of letters.
         10 opt => letters: Option<bool>,
+        /// True: it is that of one order in several compartments, and nobody sees it.
+        28 opt => whole: Option<bool>,
+        /// True: it has another code since its last message.
+        29 opt => anew: Option<bool>,
     }
 }
 
@@ -84,6 +89,15 @@ impl Bundle {
         lacking.filter(|_| self.recipient.is_some()).map(|kind| Job::Bundle(at.clone(), kind)).collect()
     }
 
+    fn is_whole(&self) -> bool {
+        self.whole == Some(true)
+    }
+
+    /// Its holder has heard of the code that it has.
+    fn is_announced(&self) -> bool {
+        self.messages > 0 && self.anew != Some(true)
+    }
+
     fn members(&self, at: &OrderRef) -> Vec<OrderRef> {
         self.orders.iter().map(|order| at.sibling(order)).collect()
     }
@@ -96,6 +110,16 @@ pub(crate) struct Bundles(BTreeMap<OrderRef, Bundle>);
 impl Bundles {
     pub(crate) fn restore(&mut self, at: OrderRef, bundle: Bundle) {
         self.0.insert(at, bundle);
+    }
+
+    /// Whether no backend has a bundle of this name.
+    pub(super) fn is_free_for_whole(&self, at: &OrderRef) -> bool {
+        self.0.get(at).is_none_or(Bundle::is_whole)
+    }
+
+    /// The one of this name that people and backends know.
+    fn named(&self, at: &OrderRef) -> Option<&Bundle> {
+        self.0.get(at).filter(|bundle| !bundle.is_whole())
     }
 
     /// Secrets that were to be made when the last run ended.
@@ -157,6 +181,7 @@ impl Order {
             | OrderState::Retrieved
             | OrderState::Recalled
             | OrderState::Disputed
+            | OrderState::PartlyCollected
             | OrderState::Quarantined => false,
         }
     }
@@ -223,7 +248,7 @@ impl Orders {
         let at = OrderRef { tenant, order: OrderKey { integration, order: put.bundle.clone() } };
         let content = hash(&put);
         if let Some(held) = self.bundles.0.get(&at) {
-            if held.content == content {
+            if held.content == content && !held.is_whole() {
                 return Ok(());
             }
             let first = put.orders.iter().next().cloned().unwrap_or(put.bundle);
@@ -250,6 +275,8 @@ impl Orders {
             messages: 0,
             told: Vec::new(),
             letters: (turn.code_form == CodeForm::Letters).then_some(true),
+            whole: None,
+            anew: None,
         };
         turn.put(BUNDLES, at.key(), &bundle);
         bundle.wanted(&at).into_iter().for_each(|job| turn.want(job));
@@ -266,8 +293,9 @@ impl Orders {
     }
 
     fn may_join(&self, config: &Config, at: &OrderRef) -> Result<(), RejectReason> {
-        let order = self.rows.get(at).ok_or(RejectReason::UnknownOrder)?;
+        let order = self.named(at).ok_or(RejectReason::UnknownOrder)?;
         match &order.bundle {
+            _ if order.part.is_some() => Err(RejectReason::SeveralCompartments),
             Some(_) => Err(RejectReason::InBundle),
             None if order.is_dropped_off() => Err(RejectReason::NotCollected),
             None if order.prompt().is_some() => Err(RejectReason::HasSecondFactor),
@@ -279,6 +307,9 @@ impl Orders {
 
     /// The credential dies, and each order that is inside gets a code of its own. False where there is no such bundle.
     pub(crate) fn release_bundle(&mut self, turn: &mut Turn<'_>, at: &OrderRef) -> bool {
+        if self.bundles.named(at).is_none() {
+            return false;
+        }
         let Some(bundle) = self.bundles.0.remove(at) else { return false };
         turn.remove(BUNDLES, at.key());
         for member in bundle.members(at) {
@@ -331,15 +362,18 @@ impl Orders {
 
     /// An order has changed: the holder of its bundle's credential may have to hear of it.
     pub(super) fn look_at_bundle(&mut self, turn: &mut Turn<'_>, order: &OrderRef) {
+        if self.together {
+            return;
+        }
         let Some(at) = self.rows.get(order).and_then(|row| row.bundle_of(order)) else { return };
         let Some(bundle) = self.bundles.0.get(&at) else { return };
         let orders: Vec<&Order> = bundle.members(&at).iter().filter_map(|member| self.rows.get(member)).collect();
         let doors: Vec<DoorRow> = orders.iter().filter_map(|order| order.door()).collect();
         let over = orders.iter().all(|order| order.state.is_final());
-        let kind = match bundle.messages {
-            0 if doors.is_empty() || orders.iter().any(|order| order.is_awaited()) => None,
-            0 => Some(NotificationKind::BundleCode),
-            _ => {
+        let kind = match bundle.is_announced() {
+            false if doors.is_empty() || orders.iter().any(|order| order.is_awaited()) => None,
+            false => Some(NotificationKind::BundleCode),
+            true => {
                 let taken =
                     |order: &&&Order| matches!(order.state, OrderState::Collected | OrderState::CollectedUnconfirmed);
                 let taken: BTreeSet<&OrderId> = orders.iter().filter(taken).map(|order| &order.order.order).collect();
@@ -360,6 +394,9 @@ impl Orders {
     fn tell_bundle(&mut self, turn: &mut Turn<'_>, at: &OrderRef, kind: NotificationKind, doors: Vec<DoorRow>) {
         let Some(bundle) = self.bundles.0.get_mut(at) else { return };
         let (Some(secrets), Some(recipient)) = (bundle.secrets(), bundle.recipient.clone()) else { return };
+        if bundle.is_whole() {
+            return self.tell_whole(turn, at, kind, doors);
+        }
         bundle.messages = bundle.messages.saturating_add(1);
         bundle.told = doors.iter().map(|door| door.order.clone()).collect();
         turn.put(BUNDLES, at.key(), bundle);
@@ -412,7 +449,7 @@ impl Orders {
     }
 
     pub(crate) fn bundle_detail(&self, at: &OrderRef) -> Option<BundleDetail> {
-        let bundle = self.bundles.0.get(at)?;
+        let bundle = self.bundles.named(at)?;
         let shown = |order: &Order| BundledOrder {
             order: order.order.order.clone(),
             state: order.state,
@@ -429,6 +466,125 @@ impl Orders {
             orders: orders.filter(|order| order.is_in(at)).map(shown).collect(),
             messages: bundle.messages,
         })
+    }
+}
+
+/// The credential of one order in several compartments.
+impl Orders {
+    pub(super) fn begin_whole_bundle(
+        &mut self,
+        turn: &mut Turn<'_>,
+        at: &OrderRef,
+        parts: &[Part],
+        content: String,
+        recipient: RecipientRow,
+    ) {
+        let bundle = Bundle {
+            bundle: at.order.clone(),
+            orders: parts.iter().filter_map(Part::id).collect(),
+            recipient: Some(recipient),
+            deliver_to: None,
+            content,
+            code: None,
+            qr: None,
+            messages: 0,
+            told: Vec::new(),
+            letters: (turn.code_form == CodeForm::Letters).then_some(true),
+            whole: Some(true),
+            anew: None,
+        };
+        turn.put(BUNDLES, at.key(), &bundle);
+        bundle.wanted(at).into_iter().for_each(|job| turn.want(job));
+        self.bundles.0.insert(at.clone(), bundle);
+    }
+
+    pub(super) fn join_whole(&mut self, part: &OrderRef, whole: &OrderRef) {
+        if let Some(order) = self.rows.get_mut(part) {
+            order.bundle = Some(InBundle { bundle: whole.order.order.clone(), ready: None }.into());
+        }
+    }
+
+    /// Whether its recipient has heard of the code of the whole order.
+    pub(super) fn is_announced(&self, part: &OrderRef) -> bool {
+        let bundle = self.rows.get(part).and_then(|row| row.bundle_of(part));
+        bundle.and_then(|at| self.bundles.0.get(&at)).is_some_and(Bundle::is_announced)
+    }
+
+    /// Messages go to this recipient from now on.
+    pub(super) fn address_whole(&mut self, turn: &mut Turn<'_>, at: &OrderRef, recipient: RecipientRow) {
+        if let Some(bundle) = self.bundles.0.get_mut(at) {
+            bundle.recipient = Some(recipient);
+            turn.put(BUNDLES, at.key(), bundle);
+        }
+    }
+
+    /// Another code for all parts; the old one works until their cabinet holds the new one.
+    pub(super) fn reissue_whole(&mut self, turn: &mut Turn<'_>, at: &OrderRef) {
+        let Some(bundle) = self.bundles.0.get_mut(at) else { return };
+        (bundle.code, bundle.qr, bundle.anew) = (None, None, Some(true));
+        bundle.letters = (turn.code_form == CodeForm::Letters).then_some(true);
+        turn.put(BUNDLES, at.key(), bundle);
+        bundle.wanted(at).into_iter().for_each(|job| turn.want(job));
+        for part in bundle.members(at) {
+            if let Some(bundled) = self.rows.get_mut(&part).and_then(|order| order.bundle.as_mut()) {
+                bundled.ready = None;
+                self.put_row(turn, &part);
+            }
+        }
+    }
+
+    /// One more message with the code that there is. False while there is none.
+    pub(super) fn tell_whole_again(&mut self, turn: &mut Turn<'_>, at: &OrderRef, kind: NotificationKind) {
+        if !self.is_announced(at) {
+            return;
+        }
+        let doors: Vec<DoorRow> =
+            self.parts(at).iter().filter_map(|part| self.rows.get(part)).filter_map(|order| order.door()).collect();
+        let first = self.parts(at).into_iter().next();
+        if let Some(whole) = first.filter(|_| !doors.is_empty()) {
+            self.tell_whole(turn, &whole, kind, doors);
+        }
+    }
+
+    fn tell_whole(&mut self, turn: &mut Turn<'_>, at: &OrderRef, kind: NotificationKind, doors: Vec<DoorRow>) {
+        let Some(bundle) = self.bundles.0.get_mut(at) else { return };
+        let (Some(secrets), Some(recipient)) = (bundle.secrets(), bundle.recipient.clone()) else { return };
+        // That nothing is left the status says.
+        let Some(first) = doors.first().cloned() else { return };
+        bundle.messages = bundle.messages.saturating_add(1);
+        bundle.anew = None;
+        bundle.told = doors.iter().map(|door| door.order.clone()).collect();
+        turn.put(BUNDLES, at.key(), bundle);
+        let number = bundle.messages;
+        for part in bundle.members(at) {
+            if let Some(order) = self.rows.get_mut(&part).filter(|order| !order.notified) {
+                order.notified = true;
+                self.put_row(turn, &part);
+            }
+        }
+        let Some(order) = self.rows.get(at) else { return };
+        let (word, kind) = match kind {
+            NotificationKind::Reminder => ("reminder", NotificationKind::Reminder),
+            NotificationKind::PickupCode
+            | NotificationKind::DepositCode
+            | NotificationKind::BundleCode
+            | NotificationKind::BundleChanged => ("pickup-code", NotificationKind::PickupCode),
+        };
+        let of_whole = |door: DoorRow| DoorRow { order: at.order.order.clone(), ..door };
+        let row = NotificationRow {
+            id: format!("{word}/{}/{number}", at.order),
+            kind: Some(kind),
+            cabinet: first.cabinet,
+            compartment: Some(first.compartment),
+            place: first.place,
+            code: secrets.code,
+            qr: secrets.qr,
+            recipient,
+            until: doors.iter().filter_map(|door| door.until).min(),
+            doors: Some(doors.into_iter().map(of_whole).collect()),
+            ..Self::message(order, turn.now)
+        };
+        self.notify(turn, at, row);
     }
 }
 

@@ -40,12 +40,12 @@ impl Pending {
     }
 
     /// Whether a cabinet would book the order otherwise than now.
-    fn is_booked_otherwise(&self, order: &Order) -> bool {
+    pub(super) fn is_booked_otherwise(&self, order: &Order) -> bool {
         (self.size, self.category, self.wants, self.hold) != (order.size, order.category, order.wants, order.hold)
     }
 
     /// Whether messages would go elsewhere than now.
-    fn has_other_contact(&self, order: &Order) -> bool {
+    pub(super) fn has_other_contact(&self, order: &Order) -> bool {
         let contact = |one: &RecipientRow| (one.phone.clone(), one.email.clone());
         order.recipient.as_ref().map(contact) != Some(contact(&self.recipient))
     }
@@ -61,6 +61,7 @@ impl Order {
             cabinet,
             site,
             size: self.size,
+            more: self.more(),
             category: self.category,
             wants: self.wants.into(),
             recipient: self.recipient.clone().unwrap_or_default().into(),
@@ -120,6 +121,7 @@ impl Order {
             | OrderState::CollectedUnconfirmed
             | OrderState::Cancelled
             | OrderState::Rejected
+            | OrderState::PartlyCollected
             | OrderState::Retrieved
             | OrderState::Recalled => Err(RejectReason::TooLate),
         }
@@ -161,14 +163,15 @@ impl Orders {
         if let Some(came) = &change.second_factor {
             return self.change_factor(turn, config, at, replaces, came);
         }
-        let Some(order) = self.rows.get(at) else {
+        let Some(order) = self.named(at) else {
             self.reject(turn, at, RejectReason::UnknownOrder, None);
             return Err(RejectReason::UnknownOrder);
         };
         let next = order.with(change);
         let wanted = next.content.clone();
-        let begins = order.state == OrderState::Created && change.ready == Some(true);
-        let ends = order.is_offered() && change.ready == Some(false);
+        let state = self.whole(at).map_or(order.state, |(state, _)| state);
+        let begins = state == OrderState::Created && change.ready == Some(true);
+        let ends = matches!(state, OrderState::Ready | OrderState::Reserved) && change.ready == Some(false);
         if next.content == order.content && !begins && !ends {
             // It is so already, be it by this very change.
             return Ok(wanted);
@@ -177,6 +180,9 @@ impl Orders {
             let content = Some([order.content.clone(), other.as_str().to_owned()]);
             self.tell_content(turn, at, Some(RejectReason::OtherContent), content);
             return Err(RejectReason::OtherContent);
+        }
+        if order.part.is_some() {
+            return self.update_whole(turn, config, at, next, change.ready).map(|()| wanted);
         }
         // What opens a bundle belongs to whoever holds that.
         let new_code = order.notified && order.bundle.is_none() && next.has_other_contact(order);
@@ -242,7 +248,7 @@ impl Orders {
     }
 
     /// Staff are not to load it for now.
-    fn take_back(&mut self, turn: &mut Turn<'_>, config: &Config, at: &OrderRef) {
+    pub(super) fn take_back(&mut self, turn: &mut Turn<'_>, config: &Config, at: &OrderRef) {
         let Some(order) = self.rows.get(at) else { return };
         let cabinet = CabinetRef::new(at.tenant.clone(), order.cabinet.clone());
         self.clear_compartment(at);
@@ -252,7 +258,7 @@ impl Orders {
     }
 
     /// Writes the other content, and tells which one it was and is.
-    fn take_content(&mut self, turn: &mut Turn<'_>, at: &OrderRef, next: Pending) {
+    pub(super) fn take_content(&mut self, turn: &mut Turn<'_>, at: &OrderRef, next: Pending) {
         let hashes = self.change(turn, at, |order, _| {
             let before = std::mem::take(&mut order.content);
             order.apply(next);

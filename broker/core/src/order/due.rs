@@ -96,8 +96,12 @@ impl Orders {
             }
             Some((Due::Remind(percent), ends, notified)) => {
                 self.put_row(turn, at);
-                // Nobody is reminded of a code that was never sent.
-                if notified {
+                if self.rows.get(at).is_some_and(|order| order.part.is_some()) {
+                    if self.reminds(at) {
+                        self.tell_whole_again(turn, at, NotificationKind::Reminder);
+                    }
+                } else if notified {
+                    // Nobody is reminded of a code that was never sent.
                     self.ask_shown(
                         turn,
                         at,

@@ -80,6 +80,9 @@ impl Order {
 
     fn may_get_factor(&self) -> Result<(), RejectReason> {
         let brought = self.deposit.as_ref().map(|brought| brought.kind);
+        if self.part.is_some() {
+            return Err(RejectReason::SeveralCompartments);
+        }
         if self.bundle.is_some() {
             return Err(RejectReason::InBundle);
         }
@@ -97,6 +100,7 @@ impl Order {
             | OrderState::Quarantined => Ok(()),
             OrderState::Collecting
             | OrderState::Collected
+            | OrderState::PartlyCollected
             | OrderState::CollectedUnconfirmed
             | OrderState::Cancelled
             | OrderState::Rejected
@@ -218,7 +222,7 @@ impl Orders {
         replaces: Option<&ContentHash>,
         came: &SecondFactor,
     ) -> Result<String, RejectReason> {
-        let Some(order) = self.rows.get(at) else {
+        let Some(order) = self.named(at) else {
             self.reject(turn, at, RejectReason::UnknownOrder, None);
             return Err(RejectReason::UnknownOrder);
         };

@@ -7,6 +7,7 @@ mod deposit;
 mod due;
 mod factor;
 mod open;
+mod parts;
 mod pause;
 mod place;
 mod progress;
@@ -43,6 +44,7 @@ use crate::order::change::Pending;
 use crate::order::deposit::Brought;
 use crate::order::factor::{SealedFactor, SealingKeys};
 use crate::order::open::Opening;
+use crate::order::parts::Part;
 use crate::order::place::Route;
 use crate::order::quarantine::Intervention;
 use crate::order::walk_in::{WalkIn, WalkIns};
@@ -113,6 +115,8 @@ cbor_map! {
         26 opt => route: Option<Box<Route>>,
         /// Its door was asked for by the app. Boxed: few are.
         27 opt => opening: Option<Box<Opening>>,
+        /// It is one of several compartments of an order. Boxed: few are.
+        28 opt => part: Option<Box<Part>>,
         /// What its recipient is asked for behind the code. Left out once the order is over. Boxed: few have one.
         50 opt => factor: Option<Box<SealedFactor>>,
     }
@@ -137,7 +141,8 @@ impl Order {
         let Self { order, size, category, wants, hold, staff_release, deposit, .. } = self;
         let (size, category, wants, deposit) = (*size, *category, *wants, deposit.map(|brought| brought.kind));
         let (staff_release, factor) = (*staff_release, self.factor_set());
-        Reserve { order: order.clone(), size, category, wants, hold: *hold, staff_release, deposit, factor }
+        let part = self.part.as_ref().map(|part| part.of.clone());
+        Reserve { order: order.clone(), size, category, wants, hold: *hold, staff_release, deposit, part, factor }
     }
 
     fn pass(&mut self, state: OrderState, now: FleetMillis, when: Happened) {
@@ -176,6 +181,8 @@ pub(crate) struct Orders {
     sealing_keys: SealingKeys,
     pub(crate) streams: Streams,
     pub(crate) quotas: Quotas,
+    /// Something is being done to all parts of an order: its integration hears of the whole behind that. Never between two steps.
+    together: bool,
 }
 
 /// Orders that are over, by the moment when they were.
@@ -247,7 +254,7 @@ impl Orders {
     }
 
     pub(crate) fn find(&self, at: &OrderRef) -> Option<&Order> {
-        self.rows.get(at)
+        self.named(at)
     }
 
     /// The clock of the site where an order is, if that has one.
@@ -269,6 +276,11 @@ impl Orders {
                 break;
             }
             if let Some(at) = self.finished.pop_first() {
+                if self.whole(&at).is_some_and(|(state, _)| !state.is_final()) {
+                    // Another part of it is not over.
+                    self.keep_on(turn, &at, age);
+                    continue;
+                }
                 turn.remove(ORDERS, at.key());
                 if let Some(order) = self.rows.remove(&at) {
                     self.forget_bundled(turn, &at, &order);
@@ -279,6 +291,15 @@ impl Orders {
             }
         }
         self.watch_retention(turn, config);
+    }
+
+    /// Keeps an order as if it had been finished at that moment.
+    fn keep_on(&mut self, turn: &mut Turn<'_>, at: &OrderRef, since: FleetMillis) {
+        if let Some(order) = self.rows.get_mut(at) {
+            order.since = since;
+            self.put_row(turn, at);
+            self.finished.insert(since, at);
+        }
     }
 
     fn count(&mut self, at: &OrderRef, order: &Order) {
@@ -322,6 +343,9 @@ impl Orders {
         }
         self.watch_retention(turn, config);
         self.put_row(turn, at);
+        if state == OrderState::Rejected {
+            self.reject_whole(turn, at, when);
+        }
         self.tell(turn, at, row);
         self.look_at_bundle(turn, at);
     }
@@ -380,10 +404,12 @@ impl Orders {
             until: order.window.as_ref().filter(|_| timed).map(|window| window.ends),
             bundle: order.bundle.as_ref().map(|of| of.bundle.clone()),
             walk_in: order.walk_in.is_some().then_some(true),
+            parts: None,
         }
     }
 
     fn tell(&mut self, turn: &mut Turn<'_>, at: &OrderRef, row: StatusRow) {
+        let Some(row) = self.row_of_whole(turn, at, row) else { return };
         if let Some(stream) = self.stream(at, Stream::Status) {
             self.streams.add(turn, stream, |n| StatusRow { n, ..row });
         }

@@ -66,7 +66,7 @@ impl Orders {
         by: Identity,
         token: PresenceToken,
     ) -> Result<Asked, RejectReason> {
-        let Some(order) = self.rows.get(at) else {
+        let Some(order) = self.named(at) else {
             self.reject(turn, at, RejectReason::UnknownOrder, None);
             return Err(RejectReason::UnknownOrder);
         };
@@ -121,8 +121,12 @@ impl Order {
             | OrderState::Rejected
             | OrderState::Retrieved
             | OrderState::Recalled
+            | OrderState::PartlyCollected
             | OrderState::Disputed => return Err(RejectReason::TooLate),
             OrderState::Quarantined => return Err(RejectReason::Quarantined),
+        }
+        if self.part.is_some() {
+            return Err(RejectReason::SeveralCompartments);
         }
         if self.bundle.is_some() {
             return Err(RejectReason::InBundle);

@@ -80,11 +80,12 @@ impl Orders {
             route.asked.clear();
             return false;
         };
-        order.cabinet = next;
+        let before = CabinetRef::new(at.tenant.clone(), std::mem::replace(&mut order.cabinet, next));
         let reserve = order.reserve();
         let cabinet = CabinetRef::new(at.tenant.clone(), order.cabinet.clone());
         self.put_row(turn, at);
         turn.send(Intent::to_cabinet(&cabinet, reserve));
+        self.all_ask_next(turn, at, &before);
         true
     }
 
@@ -148,13 +149,15 @@ impl Orders {
         to: CabinetId,
         cabinets: &Cabinets<'_>,
     ) -> Result<(), RejectReason> {
-        let Some(order) = self.rows.get_mut(at) else {
+        let Some(order) = self.rows.get_mut(at).filter(|order| !order.is_further_part()) else {
             self.reject(turn, at, RejectReason::UnknownOrder, None);
             return Err(RejectReason::UnknownOrder);
         };
         let there = CabinetRef::new(at.tenant.clone(), to);
         let refused = match order.state.is_to_be_loaded() {
             _ if !cabinets.has(&there) => Some(RejectReason::UnknownCabinet),
+            // They stay together, and two cabinets cannot be asked for all or nothing.
+            _ if order.part.is_some() => Some(RejectReason::SeveralCompartments),
             false => Some(RejectReason::TooLate),
             true => None,
         };

@@ -106,6 +106,7 @@ impl Orders {
             | OrderState::Recalled
             | OrderState::Disputed
             | OrderState::Overdue
+            | OrderState::PartlyCollected
             | OrderState::Quarantined => Some(told.compartment),
         };
         let undone = next == OrderState::Ready && order.state != OrderState::Loading;
@@ -117,6 +118,11 @@ impl Orders {
             turn.send(Intent::to_cabinet(from, Unwant { order: at.order.clone(), why: TakeBack::Recalled }));
         }
         let issue = (next == OrderState::Stored).then(|| self.issue(turn, at, told)).flatten();
+        if next == OrderState::Stored
+            && let Some(window) = self.rows.get(at).and_then(|order| order.window.clone())
+        {
+            self.complete_whole(turn, config, at, &window);
+        }
         let when = Happened { at: told.at, unverified: told.time_unverified };
         self.enter(turn, config, at, next, when);
         if forgotten {

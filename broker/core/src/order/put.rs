@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::intents::{Find, Intent, Release, Revoke, Unwant};
 use crate::jobs::Job;
 use crate::order::deposit::Brought;
+use crate::order::parts::{check_parts, parts_of};
 use crate::order::place::first_of;
 use crate::order::{Happened, Order, Orders};
 use crate::rows::{StatusRow, json};
@@ -50,7 +51,7 @@ impl Orders {
         let at = OrderRef { tenant, order: OrderKey { integration, order: put.order.clone() } };
         let content = content_hash(&put, put.second_factor.as_ref().map(|factor| factor.prompt));
         if let Some(order) = self.rows.get(&at) {
-            if order.content != content {
+            if order.content != content || order.is_further_part() {
                 let content = Some([order.content.clone(), content]);
                 self.reject(turn, &at, RejectReason::OtherContent, content);
                 return Err(RejectReason::OtherContent);
@@ -58,11 +59,11 @@ impl Orders {
             self.compare_answer(turn, config, &at, &put)?;
             let Some(order) = self.rows.get(&at) else { return Err(RejectReason::UnknownOrder) };
             // A rejected order is tried anew; one that waits for its backend may be ready now.
-            match order.state {
+            match self.whole(&at).map_or(order.state, |(state, _)| state) {
                 OrderState::Rejected => self.check_quota(turn, config, &at)?,
                 // It may have gone to another cabinet since it was put.
                 OrderState::Created if put.ready => {
-                    self.make_ready(turn, &at);
+                    self.parts(&at).iter().for_each(|part| self.make_ready(turn, part));
                     return Ok(());
                 }
                 OrderState::Created
@@ -78,6 +79,7 @@ impl Orders {
                 | OrderState::Recalled
                 | OrderState::Disputed
                 | OrderState::Overdue
+                | OrderState::PartlyCollected
                 | OrderState::Quarantined => return Ok(()),
             }
         } else {
@@ -111,6 +113,12 @@ impl Orders {
             self.reject(turn, &at, RejectReason::UnknownSite, None);
             return Err(RejectReason::UnknownSite);
         };
+        let parts = parts_of(&at.order, &put);
+        if !self.has_names_for(&at, &parts) {
+            // An order or a bundle of this integration has one of their names.
+            self.reject(turn, &at, RejectReason::OtherContent, None);
+            return Err(RejectReason::OtherContent);
+        }
         let factor = match &put.second_factor {
             None => None,
             Some(came) => match self.seal_factor(turn, &at, came) {
@@ -151,24 +159,36 @@ impl Orders {
             factor,
             deposit: put.deposit.map(Brought::awaited),
             route,
+            part: None,
         };
-        self.replace(&at, order);
+        let recipient = order.recipient.clone();
+        if parts.is_empty() {
+            self.replace(&at, order);
+        } else {
+            self.begin_parts(turn, &at, order, parts, recipient.unwrap_or_default());
+        }
         if !cabinets.has(&CabinetRef::new(at.tenant.clone(), cabinet.clone())) {
             self.enter_rejected(turn, config, &at, RejectReason::UnknownCabinet);
             return Err(RejectReason::UnknownCabinet);
         }
         if put.ready {
-            self.make_ready(turn, &at);
-        } else {
-            let when = Happened::now(turn);
-            self.enter(turn, config, &at, OrderState::Created, when);
-            let anywhere = put.site.map(|site| cabinets.offers(&at.tenant, &site));
-            for cabinet in anywhere.unwrap_or_else(|| vec![cabinet]) {
-                let cabinet = CabinetRef::new(at.tenant.clone(), cabinet);
-                turn.send(Intent::to_cabinet(&cabinet, Find { order: at.order.clone() }));
-            }
+            self.parts(&at).iter().for_each(|part| self.make_ready(turn, part));
+            return Ok(());
         }
-        Ok(())
+        let anywhere = put.site.map(|site| cabinets.offers(&at.tenant, &site)).unwrap_or_else(|| vec![cabinet]);
+        self.each_part(
+            turn,
+            &at,
+            |_| true,
+            |_, _, _| Ok(()),
+            |orders, turn, part| {
+                orders.enter(turn, config, part, OrderState::Created, Happened::now(turn));
+                for cabinet in &anywhere {
+                    let cabinet = CabinetRef::new(part.tenant.clone(), cabinet.clone());
+                    turn.send(Intent::to_cabinet(&cabinet, Find { order: part.order.clone() }));
+                }
+            },
+        )
     }
 
     /// Asks the cabinet for a compartment. The backend hears of the answer, not of the question.
@@ -216,41 +236,39 @@ impl Orders {
         config: &Config,
         at: &OrderRef,
     ) -> Result<OrderState, RejectReason> {
-        let Some(order) = self.rows.get(at) else {
-            self.reject(turn, at, RejectReason::UnknownOrder, None);
-            return Err(RejectReason::UnknownOrder);
-        };
+        if let Some((state @ (OrderState::Cancelled | OrderState::Recalled), _)) =
+            self.named(at).and_then(|_| self.whole(at))
+        {
+            return Ok(state);
+        }
+        // A part that somebody has taken is theirs; one that was rejected has nothing to keep.
+        let open = |order: &Order| !order.state.is_final();
+        self.each_part(
+            turn,
+            at,
+            open,
+            |_, _, order| order.may_be_cancelled(),
+            |orders, turn, part| {
+                orders.cancel_part(turn, config, part);
+            },
+        )?;
+        self.whole(at).map(|(state, _)| state).ok_or(RejectReason::UnknownOrder)
+    }
+
+    fn cancel_part(&mut self, turn: &mut Turn<'_>, config: &Config, at: &OrderRef) {
+        let Some(order) = self.rows.get(at) else { return };
         let cabinet = CabinetRef::new(at.tenant.clone(), order.cabinet.clone());
         let when = Happened::now(turn);
-        match order.state {
-            // A dispute is ended by whoever knows what became of it.
-            OrderState::Created
-            | OrderState::Ready
-            | OrderState::Reserved
-            | OrderState::Rejected
-            | OrderState::Disputed => {
-                let booked = order.state != OrderState::Created && order.state != OrderState::Rejected;
-                self.clear_compartment(at);
-                self.enter(turn, config, at, OrderState::Cancelled, when);
-                if booked {
-                    turn.send(Intent::to_cabinet(&cabinet, Release { order: at.order.clone() }));
-                }
-                Ok(OrderState::Cancelled)
-            }
-            OrderState::Stored | OrderState::Overdue | OrderState::Quarantined => {
-                self.enter(turn, config, at, OrderState::Recalled, when);
-                turn.send(Intent::to_cabinet(&cabinet, Revoke { order: at.order.clone() }));
-                turn.send(Intent::to_cabinet(&cabinet, Unwant { order: at.order.clone(), why: TakeBack::Recalled }));
-                Ok(OrderState::Recalled)
-            }
-            state @ (OrderState::Cancelled | OrderState::Recalled) => Ok(state),
-            OrderState::Loading
-            | OrderState::Collecting
-            | OrderState::Collected
-            | OrderState::CollectedUnconfirmed
-            | OrderState::Retrieved => {
-                self.refuse(turn, at, RejectReason::TooLate);
-                Err(RejectReason::TooLate)
+        if matches!(order.state, OrderState::Stored | OrderState::Overdue | OrderState::Quarantined) {
+            self.enter(turn, config, at, OrderState::Recalled, when);
+            turn.send(Intent::to_cabinet(&cabinet, Revoke { order: at.order.clone() }));
+            turn.send(Intent::to_cabinet(&cabinet, Unwant { order: at.order.clone(), why: TakeBack::Recalled }));
+        } else if order.state != OrderState::Recalled {
+            let booked = order.state != OrderState::Created && order.state != OrderState::Rejected;
+            self.clear_compartment(at);
+            self.enter(turn, config, at, OrderState::Cancelled, when);
+            if booked {
+                turn.send(Intent::to_cabinet(&cabinet, Release { order: at.order.clone() }));
             }
         }
     }
@@ -283,6 +301,7 @@ impl Orders {
             until: None,
             bundle: None,
             walk_in: None,
+            parts: None,
         };
         self.tell(turn, at, row);
     }
@@ -295,6 +314,30 @@ impl Orders {
             self.rows.insert(at.clone(), order);
         } else {
             self.restore(at.clone(), order);
+        }
+    }
+}
+
+impl Order {
+    fn may_be_cancelled(&self) -> Result<(), RejectReason> {
+        match self.state {
+            // A dispute is ended by whoever knows what became of it.
+            OrderState::Created
+            | OrderState::Ready
+            | OrderState::Reserved
+            | OrderState::Rejected
+            | OrderState::Disputed
+            | OrderState::Stored
+            | OrderState::Overdue
+            | OrderState::Quarantined
+            | OrderState::Cancelled
+            | OrderState::Recalled => Ok(()),
+            OrderState::Loading
+            | OrderState::Collecting
+            | OrderState::Collected
+            | OrderState::CollectedUnconfirmed
+            | OrderState::PartlyCollected
+            | OrderState::Retrieved => Err(RejectReason::TooLate),
         }
     }
 }
@@ -312,8 +355,11 @@ pub(crate) fn check_put(put: &OrderPut) -> Result<(), String> {
         if put.deposit == Some(DepositKind::DropOff) {
             return Err("second_factor: nobody collects what a customer drops off".into());
         }
+        if !put.more.is_empty() {
+            return Err("second_factor: an order that asks for something fills one compartment".into());
+        }
     }
-    Ok(())
+    check_parts(put)
 }
 
 pub(crate) fn too_long() -> String {

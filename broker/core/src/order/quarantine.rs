@@ -7,7 +7,7 @@ use schemas::messages::{FleetMillis, OrderKey, TakeBack};
 
 use crate::config::Config;
 use crate::intents::{Close, Intent, Revoke, Unwant};
-use crate::order::{Happened, Orders};
+use crate::order::{Happened, Order, Orders};
 use crate::requests::check_text;
 use crate::tables::{CabinetRef, OrderRef};
 use crate::turn::Turn;
@@ -59,29 +59,20 @@ impl Orders {
         by: Identity,
         reason: String,
     ) -> Result<(), RejectReason> {
-        let Some(order) = self.rows.get(at) else {
-            self.reject(turn, at, RejectReason::UnknownOrder, None);
-            return Err(RejectReason::UnknownOrder);
-        };
-        let refusal = match order.state {
-            OrderState::Quarantined => return Ok(()),
-            OrderState::Stored | OrderState::Overdue => None,
-            OrderState::Created | OrderState::Ready | OrderState::Reserved | OrderState::Loading => {
-                Some(RejectReason::NoCodeYet)
-            }
-            OrderState::Collecting
-            | OrderState::Collected
-            | OrderState::CollectedUnconfirmed
-            | OrderState::Cancelled
-            | OrderState::Rejected
-            | OrderState::Retrieved
-            | OrderState::Recalled
-            | OrderState::Disputed => Some(RejectReason::TooLate),
-        };
-        if let Some(reason) = refusal {
-            self.refuse(turn, at, reason);
-            return Err(reason);
+        let parts = self.named(at).map(|_| self.parts(at)).unwrap_or_default();
+        let state = |part: &OrderRef| self.rows.get(part).map(|order| order.state);
+        if !parts.is_empty() && parts.iter().all(|part| state(part) == Some(OrderState::Quarantined)) {
+            return Ok(());
         }
+        let inside = |order: &Order| matches!(order.state, OrderState::Stored | OrderState::Overdue);
+        let may = |_: &Self, _: &OrderRef, order: &Order| order.may_be_quarantined();
+        self.each_part(turn, at, inside, may, |orders, turn, part| {
+            orders.quarantine_part(turn, config, part, by.clone(), reason.clone());
+        })
+    }
+
+    fn quarantine_part(&mut self, turn: &mut Turn<'_>, config: &Config, at: &OrderRef, by: Identity, reason: String) {
+        let Some(order) = self.rows.get(at) else { return };
         let cabinet = CabinetRef::new(at.tenant.clone(), order.cabinet.clone());
         turn.alarm_of(&cabinet, format!("order {} is in quarantine by {by}: {reason}", at.order));
         self.change(turn, at, |order, now| {
@@ -90,7 +81,6 @@ impl Orders {
         self.enter(turn, config, at, OrderState::Quarantined, Happened::now(turn));
         turn.send(Intent::to_cabinet(&cabinet, Revoke { order: at.order.clone() }));
         turn.send(Intent::to_cabinet(&cabinet, Unwant { order: at.order.clone(), why: TakeBack::Quarantined }));
-        Ok(())
     }
 
     /// An order in quarantine may be handed out after all: with another code, and with the end that it had.
@@ -101,18 +91,36 @@ impl Orders {
         at: &OrderRef,
         (by, reason): (&Identity, &str),
     ) -> Result<(), RejectReason> {
-        let Some(order) = self.rows.get(at) else { return Err(RejectReason::UnknownOrder) };
-        let window = order.window.clone().filter(|_| order.state == OrderState::Quarantined);
-        let Some(window) = window else { return Err(RejectReason::TooLate) };
-        if window.expires().is_some_and(|expires| expires <= turn.now) {
+        let now = turn.now;
+        let held = |order: &Order| order.state == OrderState::Quarantined;
+        let parts = self.named(at).map(|_| self.parts(at)).unwrap_or_default();
+        let parts: Vec<OrderRef> = parts.into_iter().filter(|part| self.rows.get(part).is_some_and(held)).collect();
+        let may = |part: &OrderRef| self.rows.get(part).is_some_and(|order| order.may_be_released(now));
+        if parts.is_empty() || !parts.iter().all(may) {
             return Err(RejectReason::TooLate);
         }
-        let cabinet = CabinetRef::new(at.tenant.clone(), order.cabinet.clone());
+        self.each_part(
+            turn,
+            at,
+            held,
+            |_, _, _| Ok(()),
+            |orders, turn, part| {
+                orders.release_part(turn, config, part, (by, reason));
+            },
+        )
+    }
+
+    fn release_part(&mut self, turn: &mut Turn<'_>, config: &Config, at: &OrderRef, (by, reason): (&Identity, &str)) {
+        let Some((cabinet, Some(window))) =
+            self.rows.get(at).map(|order| (order.cabinet.clone(), order.window.clone()))
+        else {
+            return;
+        };
+        let cabinet = CabinetRef::new(at.tenant.clone(), cabinet);
         turn.alarm_of(&cabinet, format!("order {} is released from quarantine by {by}: {reason}", at.order));
         self.change(turn, at, |order, _| order.quarantine = None);
         self.enter(turn, config, at, OrderState::Stored, Happened::now(turn));
         self.issue_again(turn, at, &window);
-        Ok(())
     }
 
     /// Ends an order that hangs. Closed twice as the same, it stays as it is.
@@ -124,31 +132,36 @@ impl Orders {
         closed_as: ClosedAs,
         (by, reason): (Identity, String),
     ) -> Result<(), RejectReason> {
-        let Some(order) = self.rows.get(at) else { return Err(RejectReason::UnknownOrder) };
-        let end = match closed_as {
-            ClosedAs::Collected => OrderState::Collected,
-            ClosedAs::Retrieved => OrderState::Retrieved,
-            ClosedAs::Cancelled => OrderState::Cancelled,
+        let end = end_of(closed_as);
+        let (Some(order), Some((state, _))) = (self.named(at), self.whole(at)) else {
+            return Err(RejectReason::UnknownOrder);
         };
-        match order.state {
-            OrderState::Loading
-            | OrderState::Collecting
-            | OrderState::Disputed
-            | OrderState::Quarantined
-            | OrderState::Recalled
-            | OrderState::Overdue => {}
-            state if state == end && order.closed.is_some() => return Ok(()),
-            // It does not hang: it can be cancelled, or is over.
-            OrderState::Created
-            | OrderState::Ready
-            | OrderState::Reserved
-            | OrderState::Stored
-            | OrderState::Collected
-            | OrderState::CollectedUnconfirmed
-            | OrderState::Cancelled
-            | OrderState::Rejected
-            | OrderState::Retrieved => return Err(RejectReason::TooLate),
+        if state == end && order.closed.is_some() {
+            return Ok(());
         }
+        if !self.parts(at).iter().any(|part| self.rows.get(part).is_some_and(Order::hangs)) {
+            return Err(RejectReason::TooLate);
+        }
+        self.each_part(
+            turn,
+            at,
+            Order::hangs,
+            |_, _, _| Ok(()),
+            |orders, turn, part| {
+                orders.close_part(turn, config, part, end, (by.clone(), reason.clone()));
+            },
+        )
+    }
+
+    fn close_part(
+        &mut self,
+        turn: &mut Turn<'_>,
+        config: &Config,
+        at: &OrderRef,
+        end: OrderState,
+        (by, reason): (Identity, String),
+    ) {
+        let Some(order) = self.rows.get(at) else { return };
         let cabinet = CabinetRef::new(at.tenant.clone(), order.cabinet.clone());
         turn.alarm_of(
             &cabinet,
@@ -160,6 +173,62 @@ impl Orders {
         });
         self.enter(turn, config, at, end, Happened::now(turn));
         turn.send(Intent::to_cabinet(&cabinet, Close { order: at.order.clone() }));
-        Ok(())
+    }
+}
+
+fn end_of(closed_as: ClosedAs) -> OrderState {
+    match closed_as {
+        ClosedAs::Collected => OrderState::Collected,
+        ClosedAs::Retrieved => OrderState::Retrieved,
+        ClosedAs::Cancelled => OrderState::Cancelled,
+    }
+}
+
+impl Order {
+    fn may_be_quarantined(&self) -> Result<(), RejectReason> {
+        match self.state {
+            OrderState::Stored | OrderState::Overdue => Ok(()),
+            OrderState::Created | OrderState::Ready | OrderState::Reserved | OrderState::Loading => {
+                Err(RejectReason::NoCodeYet)
+            }
+            OrderState::Collecting
+            | OrderState::Collected
+            | OrderState::CollectedUnconfirmed
+            | OrderState::Cancelled
+            | OrderState::Rejected
+            | OrderState::Retrieved
+            | OrderState::Recalled
+            | OrderState::Quarantined
+            | OrderState::PartlyCollected
+            | OrderState::Disputed => Err(RejectReason::TooLate),
+        }
+    }
+
+    /// Whether somebody could still come for it in time.
+    fn may_be_released(&self, now: FleetMillis) -> bool {
+        let expires = self.window.as_ref().map(|window| window.expires());
+        expires.is_some_and(|expires| expires.is_none_or(|expires| expires > now))
+    }
+
+    /// It is neither one that can be cancelled nor one that is over.
+    fn hangs(&self) -> bool {
+        match self.state {
+            OrderState::Loading
+            | OrderState::Collecting
+            | OrderState::Disputed
+            | OrderState::Quarantined
+            | OrderState::Recalled
+            | OrderState::PartlyCollected
+            | OrderState::Overdue => true,
+            OrderState::Created
+            | OrderState::Ready
+            | OrderState::Reserved
+            | OrderState::Stored
+            | OrderState::Collected
+            | OrderState::CollectedUnconfirmed
+            | OrderState::Cancelled
+            | OrderState::Rejected
+            | OrderState::Retrieved => false,
+        }
     }
 }

@@ -28,6 +28,7 @@ impl Orders {
             | OrderState::Retrieved
             | OrderState::Recalled
             | OrderState::Disputed
+            | OrderState::PartlyCollected
             | OrderState::Quarantined => return,
         }
         self.change(turn, at, |order, _| order.compartment = said.compartment.or(order.compartment));

@@ -21,8 +21,9 @@ impl Orders {
     ) -> Vec<OrderSummary> {
         let listed = self.rows.iter().filter(|(at, order)| {
             at.tenant == *tenant
+                && !order.is_further_part()
                 && integration.is_none_or(|only| at.order.integration == *only)
-                && passes(&order.cabinet, order.state)
+                && self.whole(at).is_some_and(|(state, _)| passes(&order.cabinet, state))
         });
         let mut newest = BTreeSet::new();
         for (at, order) in listed {
@@ -38,6 +39,7 @@ impl Orders {
         self.find(at).map(|order| OrderDetail {
             summary: self.summary(at, order),
             size: order.size,
+            parts: self.part_statuses(at),
             history: order.history.iter().map(|passed| (passed.state, Rfc3339(passed.at))).collect(),
             notified: order.notified,
             content: Some(order.content.clone()),
@@ -48,11 +50,11 @@ impl Orders {
     }
 
     fn summary(&self, at: &OrderRef, order: &Order) -> OrderSummary {
-        let until = order.window.as_ref().map(|window| window.ends);
+        let (state, until) = self.whole(at).unwrap_or((order.state, None));
         let cabinet = CabinetRef::new(at.tenant.clone(), order.cabinet.clone());
         OrderSummary {
             order: order.order.clone(),
-            state: order.state,
+            state,
             cabinet: order.cabinet.clone(),
             compartment: order.compartment,
             since: Rfc3339(order.since),

@@ -255,6 +255,7 @@ impl Orders {
             | OrderState::Retrieved
             | OrderState::Recalled
             | OrderState::Overdue
+            | OrderState::PartlyCollected
             | OrderState::Quarantined => return,
         }
         self.clear_compartment(at);
@@ -295,5 +296,6 @@ fn new_order(turn: &Turn<'_>, at: &OrderRef, from: &CabinetRef, began: WalkedIn,
         staff_release: None,
         factor: None,
         deposit: None,
+        part: None,
     }
 }

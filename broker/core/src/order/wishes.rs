@@ -76,34 +76,35 @@ impl Orders {
         at: &OrderRef,
         wish: Wish,
     ) -> Result<(), RejectReason> {
-        let Some(order) = self.rows.get(at) else {
-            self.reject(turn, at, RejectReason::UnknownOrder, None);
-            return Err(RejectReason::UnknownOrder);
-        };
-        let granted = order.may_be_asked(config, turn.now, wish).and_then(|()| match wish {
-            Wish::Extend(until) => self.extend(turn, config, at, until),
-            Wish::Resend => {
-                self.resend(turn, at);
+        let now = turn.now;
+        let waits = |order: &Order| matches!(order.state, OrderState::Stored | OrderState::Overdue);
+        match wish {
+            Wish::Extend(until) => {
+                let may = |orders: &Self, at: &OrderRef, order: &Order| {
+                    order.may_be_asked(config, now, wish)?;
+                    orders.extended(at, until, now).map(|_| ())
+                };
+                self.each_part(turn, at, waits, may, |orders, turn, part| orders.extend(turn, config, part, until))
+            }
+            Wish::Resend | Wish::Reissue => {
+                let may = |orders: &Self, _: &OrderRef, order: &Order| {
+                    order.may_be_asked(config, now, wish)?;
+                    orders.may_ask_for_whole(config, at)
+                };
+                // One code opens all parts, so it is asked for once.
+                self.each_part(turn, at, waits, may, |_, _, _| {})?;
+                if wish == Wish::Resend {
+                    self.resend(turn, at)
+                } else {
+                    self.reissue(turn, at)
+                }
                 Ok(())
             }
-            Wish::Reissue => {
-                self.reissue(turn, at);
-                Ok(())
-            }
-        });
-        if let Err(reason) = granted {
-            self.refuse(turn, at, reason);
         }
-        granted
     }
 
-    fn extend(
-        &mut self,
-        turn: &mut Turn<'_>,
-        config: &Config,
-        at: &OrderRef,
-        until: FleetMillis,
-    ) -> Result<(), RejectReason> {
+    /// The window with another end. None where it has that one.
+    fn extended(&self, at: &OrderRef, until: FleetMillis, now: FleetMillis) -> Result<Option<Window>, RejectReason> {
         let Some(order) = self.rows.get(at) else { return Err(RejectReason::UnknownOrder) };
         let policy = self.policies.of(&at.tenant);
         let rules = policy.policies.of(order.category);
@@ -111,14 +112,19 @@ impl Orders {
         let mut window = order.window.clone().unwrap_or_else(|| {
             Window::begin(policy, rules, order.since, order.wants.refrigerated, site.as_deref()).into()
         });
-        if window.ends == until && until > turn.now {
+        if window.ends == until && until > now {
             // The same wish again.
-            return Ok(());
+            return Ok(None);
         }
-        window.extend(until, turn.now, rules, site.as_deref())?;
-        let was_overdue = order.state == OrderState::Overdue;
+        window.extend(until, now, rules, site.as_deref())?;
+        Ok(Some(*window))
+    }
+
+    fn extend(&mut self, turn: &mut Turn<'_>, config: &Config, at: &OrderRef, until: FleetMillis) {
+        let Ok(Some(window)) = self.extended(at, until, turn.now) else { return };
+        let was_overdue = self.rows.get(at).is_some_and(|order| order.state == OrderState::Overdue);
         self.change(turn, at, |order, _| {
-            order.window = Some(window.clone());
+            order.window = Some(Box::new(window.clone()));
             order.asked = Some(order.asked() + 1);
         });
         let when = Happened::now(turn);
@@ -128,11 +134,13 @@ impl Orders {
             self.tell_again(turn, at);
         }
         self.issue_again(turn, at, &window);
-        Ok(())
     }
 
     fn resend(&mut self, turn: &mut Turn<'_>, at: &OrderRef) {
         let Some(asked) = self.count_wish(turn, at) else { return };
+        if self.rows.get(at).is_some_and(|order| order.part.is_some()) {
+            return self.tell_whole_again(turn, at, NotificationKind::PickupCode);
+        }
         if self.rows.get(at).is_some_and(Order::waits_for_deposit) {
             return self.ask_shown(
                 turn,
@@ -149,6 +157,9 @@ impl Orders {
             return;
         }
         if let Some(order) = self.rows.get(at) {
+            if order.part.is_some() {
+                return self.reissue_whole(turn, at);
+            }
             let cabinet = CabinetRef::new(at.tenant.clone(), order.cabinet.clone());
             turn.send(Intent::to_cabinet(&cabinet, Reissue { order: at.order.clone() }));
         }
@@ -193,6 +204,7 @@ impl Order {
             | OrderState::Rejected
             | OrderState::Retrieved
             | OrderState::Recalled
+            | OrderState::PartlyCollected
             | OrderState::Disputed => return Err(RejectReason::TooLate),
             OrderState::Quarantined => return Err(RejectReason::Quarantined),
         }
@@ -201,7 +213,7 @@ impl Order {
         }
         match wish {
             Wish::Extend(_) => Ok(()),
-            Wish::Resend | Wish::Reissue if self.bundle.is_some() => Err(RejectReason::InBundle),
+            Wish::Resend | Wish::Reissue if self.bundle.is_some() && self.part.is_none() => Err(RejectReason::InBundle),
             Wish::Resend | Wish::Reissue if !self.notified => Err(RejectReason::NoCodeYet),
             Wish::Resend | Wish::Reissue => self.may_have_a_code(now),
         }

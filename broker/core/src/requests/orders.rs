@@ -244,6 +244,10 @@ pub(crate) fn way_out(reason: RejectReason) -> (RequestErrorCode, &'static str) 
             (RequestErrorCode::Refused, "`fleet policy show` tells how long an order of its category may be kept")
         }
         RejectReason::InBundle => (RequestErrorCode::Conflict, "release its bundle first: `fleet bundle release`"),
+        RejectReason::SeveralCompartments => (
+            RequestErrorCode::Refused,
+            "it is for orders in one compartment only: cancel the order, and put it anew, under another id",
+        ),
         RejectReason::Quarantined => {
             (RequestErrorCode::Conflict, "`fleet order release` lets it be handed out, `fleet order close` ends it")
         }

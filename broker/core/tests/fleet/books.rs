@@ -72,6 +72,7 @@ fn one_book_is_outstanding_and_what_gathers_meanwhile_goes_together() {
             reserved: Some(door(number)),
             take_back: None,
             deposit: None,
+            part: None,
         })
     };
     assert_eq!(book.changes, [reserved("A2", 2), reserved("A3", 3)]);

@@ -25,7 +25,7 @@ fn put(world: &mut World, id: &str, cabinet: &str) {
     world.put(&json);
 }
 
-fn change(world: &mut World, change: OrderChange, json: &str) -> Vec<Effect> {
+pub(crate) fn change(world: &mut World, change: OrderChange, json: &str) -> Vec<Effect> {
     let payload = json.as_bytes().to_vec();
     world.handle(Input::OrderChange { tenant: tenant(), integration: shop(), change, payload })
 }
@@ -40,7 +40,7 @@ fn unbundle(world: &mut World) -> Vec<Effect> {
 }
 
 /// What opens what at a cabinet, by kind, after all books that it got, as PROTOCOL.md says.
-fn opens(world: &World, cabinet: &CabinetId) -> BTreeMap<String, Vec<String>> {
+pub(crate) fn opens(world: &World, cabinet: &CabinetId) -> BTreeMap<String, Vec<String>> {
     let mut held: BTreeMap<CredentialId, PutCredential> = BTreeMap::new();
     for change in world.cabinets[cabinet].books.iter().flat_map(|book| &book.changes) {
         match change {
@@ -63,14 +63,14 @@ fn opens(world: &World, cabinet: &CabinetId) -> BTreeMap<String, Vec<String>> {
     opens
 }
 
-fn collect(world: &mut World, cabinet: &CabinetId, id: &str, number: u16) {
+pub(crate) fn collect(world: &mut World, cabinet: &CabinetId, id: &str, number: u16) {
     let credential = CredentialId([1; 8]);
     let by = ActorCredential { id: credential }.into();
     world.fact(cabinet, DoorOpened { compartment: door(number), by });
     world.fact(cabinet, Collected { order: order(id), compartment: door(number), credential, confirmed: true });
 }
 
-fn store_at(world: &mut World, cabinet: &CabinetId, id: &str, number: u16) {
+pub(crate) fn store_at(world: &mut World, cabinet: &CabinetId, id: &str, number: u16) {
     let staff: schemas::ids::Name = "sam".parse().unwrap();
     world.fact(cabinet, Loading { order: order(id), compartment: door(number), staff: staff.clone() });
     world.fact(cabinet, Stored { order: order(id), compartment: door(number), by: StoredBy::Sensor, staff });

@@ -22,6 +22,7 @@ mod keysets;
 mod letters;
 mod orders;
 mod outages;
+mod parts;
 mod people;
 mod places;
 mod policies;
