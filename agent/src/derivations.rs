@@ -5,16 +5,33 @@
 
 use std::sync::mpsc as asked;
 
+use schemas::crypto::answers::Answer;
 use schemas::crypto::codes::{Pepper, Secret, Workspace};
-use schemas::messages::{Salt, Verifier};
+use schemas::messages::{OrderKey, Salt, Verifier};
 use tokio::sync::mpsc;
+
+/// What somebody typed or scanned.
+pub enum Entered {
+    Code(Secret),
+    /// To the second factor of this order.
+    Answer(Answer, OrderKey),
+}
 
 /// One verifier to compute.
 pub struct Question {
     pub entry: u64,
-    pub secret: Secret,
+    pub entered: Entered,
     pub salt: Salt,
     pub pepper: Pepper,
+}
+
+impl Question {
+    fn verifier(&self, workspace: &mut Workspace) -> Verifier {
+        match &self.entered {
+            Entered::Code(secret) => secret.verifier_in(workspace, &self.salt, &self.pepper),
+            Entered::Answer(answer, order) => answer.verifier_in(workspace, order, &self.salt, &self.pepper),
+        }
+    }
 }
 
 /// Questions in, verifiers out, one at a time.
@@ -31,7 +48,7 @@ impl Derivations {
         std::thread::Builder::new().name("derivations".into()).spawn(move || {
             let mut workspace = Workspace::default();
             for question in asked {
-                let verifier = question.secret.verifier_in(&mut workspace, &question.salt, &question.pepper);
+                let verifier = question.verifier(&mut workspace);
                 if answered.send((question.entry, verifier)).is_err() {
                     return;
                 }
@@ -61,7 +78,11 @@ mod tests {
         let (salt, pepper) = (Salt([1; 16]), Pepper([2; 32]));
         let secret = Secret::parse("12345678").unwrap();
         let expected = secret.verifier(&salt, &pepper);
-        derivations.ask(Question { entry: 7, secret, salt, pepper });
+        derivations.ask(Question { entry: 7, entered: Entered::Code(secret), salt, pepper: pepper.clone() });
         assert_eq!(derivations.next().await, Some((7, expected)));
+        let (answer, order) = (Answer::parse("24121980").unwrap(), "shop/A1".parse::<OrderKey>().unwrap());
+        let expected = answer.verifier(&order, &salt, &pepper);
+        derivations.ask(Question { entry: 8, entered: Entered::Answer(answer, order), salt, pepper });
+        assert_eq!(derivations.next().await, Some((8, expected)));
     }
 }

@@ -17,7 +17,7 @@ use tracing::{debug, info, warn};
 use crate::boards::{
     self, BoardHealth, BootClock, BusHandle, BusReport, PortState, PulseId, PulseOutcome, PulseRequest, Target,
 };
-use crate::derivations::{Derivations, Question};
+use crate::derivations::{Derivations, Entered, Question};
 use crate::fleet_time::FleetTime;
 use crate::screen::{Notes, ScreenRequest, ScreenView};
 use crate::uplink::{AckToken, Order, Uplink, UplinkEvent};
@@ -189,7 +189,10 @@ impl<S: Store + Reserved> Driver<S> {
             Effect::SendTelemetry(payload) => self.send(Uplink::Telemetry(payload)),
             Effect::SendEvents { from, to, challenge, epoch } => self.send_events(from, to, challenge, epoch)?,
             Effect::Derive { entry, secret, salt, pepper } => {
-                self.derivations.ask(Question { entry, secret, salt, pepper });
+                self.derivations.ask(Question { entry, entered: Entered::Code(secret), salt, pepper });
+            }
+            Effect::DeriveAnswer { entry, answer, order, salt, pepper } => {
+                self.derivations.ask(Question { entry, entered: Entered::Answer(answer, order), salt, pepper });
             }
             Effect::Pulse { pulse, compartment, not_after } => {
                 let request = PulseRequest { id: PulseId(pulse), target: Target::Compartment(compartment), not_after };
@@ -284,6 +287,7 @@ impl<S: Store + Reserved> Driver<S> {
             ScreenRequest::StaffEnter { secret, reply } => {
                 Some(Input::StaffEntered { entry: self.entry(reply), secret })
             }
+            ScreenRequest::Answer { answer, reply } => Some(Input::Answered { entry: self.entry(reply), answer }),
             ScreenRequest::Load { session, order, larger } => Some(Input::Load { session, order, larger }),
             ScreenRequest::WalkIn { session, order } => Some(Input::WalkIn { session, order }),
             ScreenRequest::DropWalkIn { session, order } => Some(Input::DropWalkIn { session, order }),

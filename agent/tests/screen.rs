@@ -15,7 +15,7 @@ use cabinet_core::{
 };
 use reqwest::header::{CONTENT_TYPE, HOST, ORIGIN};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
-use schemas::messages::{Category, Compartment, DoorState, Finding, Occupancy, Size, TakeBack};
+use schemas::messages::{Category, Compartment, DoorState, Finding, Occupancy, Prompt, Size, TakeBack};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
@@ -364,6 +364,10 @@ async fn code_reaches_the_main_loop_and_its_result_comes_back() {
             json!({ "result": "deposit", "session": SESSION.to_string(), "compartment": 7 }),
         ),
         (EntryResult::Refused(EntryRefusal::NoRoom), json!({ "result": "refused", "reason": "no_room" })),
+        (
+            EntryResult::AnswerNeeded { prompt: Prompt::BirthDate },
+            json!({ "result": "answer_needed", "prompt": "birth_date" }),
+        ),
         (EntryResult::SecondPartNeeded, json!({ "result": "second_part_needed" })),
         (EntryResult::Locked { until_boot_millis }, json!({ "result": "locked" })),
     ] {
@@ -384,6 +388,37 @@ async fn code_reaches_the_main_loop_and_its_result_comes_back() {
         }
         assert_eq!(answer, expected);
     }
+}
+
+#[tokio::test]
+async fn an_answer_reaches_the_main_loop_as_people_write_it_and_what_cannot_be_one_does_not() {
+    let mut world = World::start();
+    let refused = EntryResult::Refused(EntryRefusal::WrongAnswer);
+    for (typed, read) in [("24.12.1980", "24121980"), ("l01x 00t47", "L01X00T47")] {
+        let request = world.post("/api/answer", &json!({ "answer": typed }));
+        let reply = world
+            .with(request, |request| match request {
+                ScreenRequest::Answer { answer, reply } => {
+                    assert_eq!(answer.reveal(), read);
+                    reply.send(refused.clone()).unwrap();
+                }
+                other => panic!("not an answer: {other:?}"),
+            })
+            .await;
+        let said: Value = reply.json().await.unwrap();
+        assert_eq!(said, json!({ "result": "refused", "reason": "wrong_answer" }));
+    }
+    for (body, status) in [
+        (json!({ "answer": "47_11" }), StatusCode::UNPROCESSABLE_ENTITY),
+        (json!({ "answer": "123" }), StatusCode::UNPROCESSABLE_ENTITY),
+        (json!({ "answer": 4711 }), StatusCode::BAD_REQUEST),
+        (json!({ "answer": "4711", "order": "shop/A17" }), StatusCode::BAD_REQUEST),
+    ] {
+        let answer = world.post("/api/answer", &body).send().await.unwrap();
+        assert_eq!(answer.status(), status, "{body}");
+        assert!(!answer.text().await.unwrap().contains("47"), "it repeats what was typed");
+    }
+    assert!(world.is_untouched());
 }
 
 #[tokio::test]

@@ -176,5 +176,6 @@ fn refused_as(refusal: EntryRefusal) -> RefusalReason {
         EntryRefusal::NoRoom => RefusalReason::NoFittingCompartment,
         EntryRefusal::NotHere | EntryRefusal::Wrong => RefusalReason::WrongContent,
         EntryRefusal::Busy => RefusalReason::Busy,
+        EntryRefusal::WrongAnswer | EntryRefusal::AnswersUsedUp | EntryRefusal::CodeFirst => RefusalReason::NotEnabled,
     }
 }

@@ -6,15 +6,17 @@ use schemas::cbor::Blob;
 use schemas::crypto::codes::{DIGITS_MAX, DIGITS_MIN, LETTERS_MAX, LETTERS_MIN, at_rest};
 use schemas::ids::Name;
 use schemas::messages::{
-    BUNDLE_ORDERS_MAX, Book, BookChange, CredentialId, CredentialKind, FleetMillis, OrderKey, PARTS_MAX, PartOf,
-    PutCredential, PutDeposit, PutGuarded, PutOrder, PutStaff, RefusalReason, Rules, Verifier,
+    BUNDLE_ORDERS_MAX, Book, BookChange, CredentialId, CredentialKind, Factor, FleetMillis, OrderKey, PARTS_MAX,
+    PartOf, PutCredential, PutDeposit, PutGuarded, PutOrder, PutStaff, RefusalReason, Rules, Verifier,
 };
 use schemas::step::Table;
 use serde::Serialize;
 
 use crate::DeviceKey;
 use crate::break_glass::Glass;
-use crate::records::{BOOK_KEY, BookRow, CredentialRow, Life, OrderRow, StaffRow, WalkInRow};
+use crate::records::{
+    BOOK_KEY, BookRow, CredentialRow, FactorRow, Life, OrderRow, StaffRow, WalkInRow, WrongAnswersRow,
+};
 use crate::tables::{CREDENTIALS, META, ORDERS, STAFF, credential_key, order_key, staff_key};
 use crate::turn::Turn;
 
@@ -209,11 +211,14 @@ impl HeldBook {
             }
             BookChange::PutCredential(put) => return self.put_credential(put, Opens::Collect(None), binding),
             BookChange::PutDeposit(put) => return self.put_credential(as_credential(put), Opens::Deposit, binding),
-            BookChange::PutGuarded(PutGuarded { credential, guarded }) => {
-                if guarded.is_empty() || guarded.iter().any(|order| !credential.orders.contains(order)) {
+            BookChange::PutGuarded(PutGuarded { credential, guarded, factor }) => {
+                let of_one = credential.orders.len() == 1 && credential.rights.is_none();
+                let fits = factor.is_none() || of_one;
+                if !fits || guarded.is_empty() || guarded.iter().any(|order| !credential.orders.contains(order)) {
                     return Err(RefusalReason::Malformed);
                 }
-                return self.put_credential(credential, Opens::Collect(Some(guarded)), binding);
+                let guard = Guard { orders: guarded, factor };
+                return self.put_credential(credential, Opens::Collect(Some(guard)), binding);
             }
             BookChange::DropCredential(drop) => self.revoke(&drop.id, self.version),
             BookChange::PutStaff(put) => return self.put_staff(put, binding),
@@ -253,6 +258,7 @@ impl HeldBook {
             walk_in: held.and_then(|held| held.walk_in.clone()).map(|own| WalkInRow { known: true, ..own }),
             deposit: put.deposit,
             part: put.part,
+            wrong_answers: held.and_then(|held| held.wrong_answers.clone()),
         };
         self.orders.insert(put.order, row);
         Ok(())
@@ -260,8 +266,8 @@ impl HeldBook {
 
     /// Generations of deposit codes are counted apart, so neither kind outdates the other.
     fn put_credential(&mut self, put: PutCredential, opens: Opens, binding: &Binding<'_>) -> Result<(), RefusalReason> {
-        let (deposit, guarded) = match opens {
-            Opens::Collect(guarded) => (false, guarded),
+        let (deposit, guard) = match opens {
+            Opens::Collect(guard) => (false, guard),
             Opens::Deposit => (true, None),
         };
         // A verifier of another pepper can match nothing that is typed here. The whole book is refused, because the
@@ -295,9 +301,16 @@ impl HeldBook {
             (false, true) => Life::Used,
             (false, false) => Life::Live,
         };
+        let held = |verifier: &Verifier| Blob(at_rest(&binding.device_key.0, verifier).to_vec());
+        let (guarded, factor) = guard.map(|guard| (guard.orders, guard.factor)).unzip();
+        let factor = factor.flatten().map(|factor| FactorRow {
+            prompt: factor.prompt,
+            at_rest: held(&factor.verifier),
+            release: factor.release,
+        });
         let row = CredentialRow {
             kind: put.kind,
-            at_rest: Blob(at_rest(&binding.device_key.0, &put.verifier).to_vec()),
+            at_rest: held(&put.verifier),
             orders,
             generation: put.generation,
             expires: put.expires,
@@ -308,6 +321,7 @@ impl HeldBook {
             deposit: deposit.then_some(true),
             opened,
             guarded,
+            factor,
         };
         self.credentials.insert(put.id, row);
         Ok(())
@@ -426,6 +440,27 @@ impl HeldBook {
         own < WALK_INS_MAX && self.orders.len() < ORDERS_MAX
     }
 
+    /// Compared under the device key, as codes are.
+    pub(crate) fn is_answer(&self, device_key: &DeviceKey, factor: &FactorRow, verifier: &Verifier) -> bool {
+        factor.at_rest.0 == at_rest(&device_key.0, verifier)
+    }
+
+    /// How often somebody has answered wrongly what this order asks for now.
+    pub(crate) fn wrong_answers(&self, order: &OrderKey, factor: &FactorRow) -> u32 {
+        let wrong = self.orders.get(order).and_then(|row| row.wrong_answers.as_ref());
+        wrong.filter(|wrong| wrong.at_rest == factor.at_rest).map_or(0, |wrong| wrong.count)
+    }
+
+    /// One more; returns how many there are.
+    pub(crate) fn count_wrong_answer(&mut self, turn: &mut Turn, order: &OrderKey, factor: &FactorRow) -> u32 {
+        let count = self.wrong_answers(order, factor).saturating_add(1);
+        if let Some(row) = self.orders.get_mut(order) {
+            row.wrong_answers = Some(WrongAnswersRow { at_rest: factor.at_rest.clone(), count });
+            turn.put(ORDERS, order_key(order), row);
+        }
+        count
+    }
+
     pub(crate) fn is_missing(&self, order: &OrderKey) -> bool {
         self.orders.get(order).is_some_and(|row| row.missing == Some(true))
     }
@@ -473,9 +508,14 @@ impl HeldBook {
 
 /// What a credential is for.
 enum Opens {
-    /// What is inside; of these orders not without staff.
-    Collect(Option<Vec<OrderKey>>),
+    /// What is inside; what is guarded not by itself.
+    Collect(Option<Guard>),
     Deposit,
+}
+
+struct Guard {
+    orders: Vec<OrderKey>,
+    factor: Option<Factor>,
 }
 
 fn as_credential(put: PutDeposit) -> PutCredential {

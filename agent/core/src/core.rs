@@ -13,6 +13,7 @@ use crate::commands::Commands;
 use crate::deposit::Deposits;
 use crate::emergency::Emergency;
 use crate::entry::{Entries, Who};
+use crate::factor::Asked;
 use crate::keyset::{Keys, Refused};
 use crate::link::Link;
 use crate::lockout::{Lockout, Typing};
@@ -54,6 +55,7 @@ pub struct CabinetCore {
     pub(crate) sessions: Sessions,
     pub(crate) deposits: Deposits,
     pub(crate) releases: Releases,
+    pub(crate) asked: Asked,
     pub(crate) emergency: Emergency,
     pub(crate) presence: Presence,
     pub(crate) silent_boards: BTreeSet<u32>,
@@ -95,6 +97,7 @@ impl CabinetCore {
             Input::HelloAcked => self.handle_hello_acked(turn.now),
             Input::Entered { entry, secret } => self.handle_entered(turn, entry, secret, Who::Customer),
             Input::StaffEntered { entry, secret } => self.handle_entered(turn, entry, secret, Who::Staff),
+            Input::Answered { entry, answer } => self.handle_answered(turn, entry, answer),
             Input::Derived { entry, verifier } => self.handle_derived(turn, entry, &verifier),
             Input::StaffLogout { session } => self.end_session(turn, session),
             Input::Load { session, order, larger } => self.handle_load(turn, session, &order, larger),
@@ -143,6 +146,7 @@ impl CabinetCore {
             self.sessions.deadline(),
             self.deposits.deadline(),
             self.releases.deadline(),
+            self.asked.deadline(),
             self.emergency.deadline(),
             self.presence.deadline(),
             self.end.as_ref().and_then(|end| end.deadline(self.now)),
@@ -171,6 +175,7 @@ impl CabinetCore {
         self.sessions_due(turn);
         self.deposits.end_due(turn.now);
         self.releases.end_due(turn.now);
+        self.asked.end_due(turn.now);
         self.link_due(turn);
         self.show_token(turn);
     }

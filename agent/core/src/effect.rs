@@ -1,8 +1,9 @@
 //! Orders of the core to the shell, carried out only after the rows of the same step are on disk.
 
+use schemas::crypto::answers::Answer;
 use schemas::crypto::codes::{Pepper, Secret};
 use schemas::ids::Name;
-use schemas::messages::{Challenge, Compartment, Epoch, Finding, OrderKey, Receipt, Salt};
+use schemas::messages::{Challenge, Compartment, Epoch, Finding, OrderKey, Prompt, Receipt, Salt};
 
 use crate::SessionId;
 
@@ -30,6 +31,14 @@ pub enum Effect {
     Derive {
         entry: u64,
         secret: Secret,
+        salt: Salt,
+        pepper: Pepper,
+    },
+    /// The same of an answer to the second factor of an order.
+    DeriveAnswer {
+        entry: u64,
+        answer: Answer,
+        order: OrderKey,
         salt: Salt,
         pepper: Pepper,
     },
@@ -76,6 +85,10 @@ pub enum EntryResult {
     SecondPartNeeded,
     /// The right credential, and staff have to release the order (`Input::Release`) before its door opens.
     ReleaseNeeded,
+    /// The right credential, and this has to be answered (`Input::Answered`) before its door opens.
+    AnswerNeeded {
+        prompt: Prompt,
+    },
 }
 
 /// Why an entry opens nothing. Everything but `Wrong` and `Busy` is said only about a credential that is known.
@@ -99,6 +112,12 @@ pub enum EntryRefusal {
     Missing,
     /// Nothing that the order to be put in would fit into is free.
     NoRoom,
+    /// It is not what was given with the order; it may be tried again.
+    WrongAnswer,
+    /// It was wrong too often: only staff let its holder in.
+    AnswersUsedUp,
+    /// Nobody is asked for anything, not any more: the code comes first.
+    CodeFirst,
 }
 
 /// Why something that is asked for an order on its way in is not done.

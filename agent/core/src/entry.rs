@@ -23,10 +23,12 @@ const SCANS_MAX: usize = 8;
 /// The bus leaves at least half a second between two doors of a bundle; a later one may wait longer.
 pub(crate) const DOOR_MILLIS: u64 = 1_000;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Who {
     Customer,
     Staff,
+    /// Somebody who was asked for more behind the credential of this order.
+    Asked(OrderKey),
 }
 
 #[derive(Debug)]
@@ -50,6 +52,10 @@ impl Entries {
         alike >= most || self.pending.contains_key(&entry)
     }
 
+    pub(crate) fn begin(&mut self, entry: u64, who: Who, kind: CredentialKind, now: u64) {
+        self.pending.insert(entry, Pending { who, kind, until: now + DERIVE_MILLIS });
+    }
+
     pub(crate) fn deadline(&self) -> Option<u64> {
         self.pending.values().map(|pending| pending.until).min()
     }
@@ -65,15 +71,18 @@ impl CabinetCore {
         match self.may_try(turn.now, entry, secret.kind()) {
             Err(result) => turn.effect(Effect::EntryResult { entry, result }),
             Ok(()) => {
-                let pending = Pending { who, kind: secret.kind(), until: turn.now + DERIVE_MILLIS };
-                self.entries.pending.insert(entry, pending);
+                if who == Who::Customer {
+                    // Whoever was asked for more is gone, or begins again.
+                    self.asked.forget();
+                }
+                self.entries.begin(entry, who, secret.kind(), turn.now);
                 let (salt, pepper) = (self.identity.salt, Pepper(self.identity.pepper.0));
                 turn.effect(Effect::Derive { entry, secret, salt, pepper });
             }
         }
     }
 
-    fn may_try(&self, now: u64, entry: u64, kind: CredentialKind) -> Result<(), EntryResult> {
+    pub(crate) fn may_try(&self, now: u64, entry: u64, kind: CredentialKind) -> Result<(), EntryResult> {
         if kind.is_typed() {
             match self.lockout.typing(now, self.clock.now(now)) {
                 Typing::Locked { until } => return Err(EntryResult::Locked { until_boot_millis: until }),
@@ -86,15 +95,19 @@ impl CabinetCore {
 
     pub(crate) fn handle_derived(&mut self, turn: &mut Turn, entry: u64, verifier: &Verifier) {
         let Some(pending) = self.entries.pending.remove(&entry) else { return };
+        if let Who::Asked(order) = &pending.who {
+            let result = self.answer_derived(turn, order, verifier);
+            return turn.effect(Effect::EntryResult { entry, result });
+        }
         let key = &self.config.device_key;
         let customer = match pending.who {
             Who::Customer => self.book.find(key, verifier, pending.kind),
-            Who::Staff => None,
+            Who::Staff | Who::Asked(_) => None,
         };
         // A badge is known wherever it is scanned; a PIN only where staff type it, so that a customer's code never is one.
         let staff = match (pending.who, pending.kind) {
             (Who::Staff, _) | (Who::Customer, CredentialKind::Qr) => self.book.find_staff(key, verifier, pending.kind),
-            (Who::Customer, CredentialKind::Digits | CredentialKind::Letters) => None,
+            (Who::Customer, CredentialKind::Digits | CredentialKind::Letters) | (Who::Asked(_), _) => None,
         };
         let result = match (customer, staff) {
             (Some(id), _) => self.use_credential(turn, id),
@@ -115,7 +128,7 @@ impl CabinetCore {
     }
 
     /// Counted on disk before the person hears of it. What was scanned cannot be guessed, so it is not counted.
-    fn wrong(&mut self, turn: &mut Turn, kind: CredentialKind) -> EntryResult {
+    pub(crate) fn wrong(&mut self, turn: &mut Turn, kind: CredentialKind) -> EntryResult {
         if !kind.is_typed() {
             return EntryResult::Refused(EntryRefusal::Wrong);
         }
@@ -140,6 +153,9 @@ impl CabinetCore {
             Err(refusal) => return self.refuse_credential(turn, id, refusal),
         };
         let (guarded, opening): (Vec<_>, Vec<_>) = behind.into_iter().partition(|(_, order)| row.is_guarded(order));
+        if let Some(factor) = &row.factor {
+            return self.ask_answer(turn, id, factor, guarded);
+        }
         self.ask_release(turn, id, guarded);
         if opening.is_empty() {
             return EntryResult::ReleaseNeeded;
@@ -251,6 +267,7 @@ fn reported(refusal: EntryRefusal) -> Option<RefusalReason> {
         EntryRefusal::TimeUnknown => Some(RefusalReason::TimeUnknown),
         EntryRefusal::OutOfService | EntryRefusal::Missing => Some(RefusalReason::OutOfService),
         EntryRefusal::NoRoom => Some(RefusalReason::NoFittingCompartment),
-        EntryRefusal::Wrong | EntryRefusal::Busy | EntryRefusal::NotHere => None,
+        EntryRefusal::WrongAnswer | EntryRefusal::AnswersUsedUp => Some(RefusalReason::WrongAnswer),
+        EntryRefusal::Wrong | EntryRefusal::Busy | EntryRefusal::NotHere | EntryRefusal::CodeFirst => None,
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use schemas::NotHex;
+use schemas::crypto::answers::Answer;
 use schemas::crypto::codes::Secret;
 use schemas::messages::{Compartment, Occupancy, OrderKey, Verifier};
 
@@ -92,7 +93,12 @@ pub enum Input {
         entry: u64,
         secret: Secret,
     },
-    /// Answer to `Effect::Derive`.
+    /// Whoever got `EntryResult::AnswerNeeded` has answered.
+    Answered {
+        entry: u64,
+        answer: Answer,
+    },
+    /// Answer to `Effect::Derive` and `Effect::DeriveAnswer`.
     Derived {
         entry: u64,
         verifier: Verifier,

@@ -7,7 +7,7 @@
 //! A shell opens the core, commits its first step, gives it the keyset of the settings, and from then on:
 //! - calls it with [`Input::Tick`] when [`CabinetCore::poll_timeout`] comes;
 //! - answers each [`Effect::Pulse`] with exactly one [`Input::PulseResult`], and reports doors in the order of the bus;
-//! - answers each [`Effect::Derive`] with one [`Input::Derived`];
+//! - answers each [`Effect::Derive`] and each [`Effect::DeriveAnswer`] with one [`Input::Derived`];
 //! - says [`Input::Connected`] once per connection, after its subscription, and reports PUBACKs of that connection only.
 //!
 //! | idea | module |
@@ -20,7 +20,7 @@
 //! | what may be loaded and what opens it | `book` |
 //! | one pulse for one use, one outcome for each | `uses` |
 //! | doors, and what they say about the content | `bay`, `doors`, `contents` |
-//! | people at the screen | `app`, `entry`, `release`, `deposit`, `lockout`, `report`, `staff`, `walk_in`, `audit`, `swap`, `emergency` |
+//! | people at the screen | `app`, `entry`, `factor`, `release`, `deposit`, `lockout`, `report`, `staff`, `walk_in`, `audit`, `swap`, `emergency` |
 //! | the end of a cabinet | `wipe` |
 
 mod app;
@@ -42,6 +42,7 @@ mod effect;
 mod emergency;
 mod entry;
 mod errand;
+mod factor;
 mod input;
 mod keyset;
 mod link;
@@ -74,6 +75,7 @@ pub use core::CabinetCore;
 pub use deposit::{DEPOSIT_ANSWER_MILLIS, DEPOSIT_IDLE_MILLIS, DEPOSIT_MOVES_MAX};
 pub use effect::{DepositRefusal, Effect, EntryRefusal, EntryResult, ScreenNote, StaffRefusal};
 pub use emergency::APART_MILLIS;
+pub use factor::{ANSWER_MILLIS, ANSWERS_AT_ONCE, WRONG_ANSWERS_MAX};
 pub use input::{DepositWish, DoorSeen, Input, SessionId};
 pub use lockout::{LOCK_MILLIS, WRONG_A_DAY_MAX, WRONG_MAX};
 pub use open::OpenError;

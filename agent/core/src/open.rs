@@ -192,6 +192,7 @@ fn load(config: Config, identity: Identity, rows: &Rows<'_>, now: u64) -> Result
         sessions: Default::default(),
         deposits: Default::default(),
         releases: Default::default(),
+        asked: Default::default(),
         emergency: Default::default(),
         presence: Default::default(),
         silent_boards: Default::default(),

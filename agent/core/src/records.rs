@@ -4,8 +4,8 @@ use schemas::cbor::Blob;
 use schemas::ids::Name;
 use schemas::messages::{
     Actor, ActorApp, ActorCommand, ActorCredential, ActorStaff, Attributes, BundleRight, Category, CommandId,
-    Compartment, CredentialId, CredentialKind, DepositKind, Epoch, FleetMillis, Instance, OrderKey, PartOf, Roots,
-    Salt, Size, TakeBack,
+    Compartment, CredentialId, CredentialKind, DepositKind, Epoch, FleetMillis, Instance, OrderKey, PartOf, Prompt,
+    Roots, Salt, Size, TakeBack,
 };
 use schemas::{cbor_code, cbor_map, cbor_union};
 
@@ -100,7 +100,11 @@ rows! {
         /// Who puts it in, if it is not staff.
         23 opt => deposit: Option<DepositKind>,
         28 opt => part: Option<PartOf>,
+        /// Wrong answers to what is asked for behind its code.
+        50 opt => wrong_answers: Option<WrongAnswersRow>,
     }
+    /// `at_rest`: of the answer that was asked for. To another one nobody has given a wrong answer yet.
+    WrongAnswersRow { 1 => at_rest: Blob, 2 => count: u32 }
     CredentialRow {
         1 => kind: CredentialKind,
         /// HMAC of the verifier under the device key.
@@ -121,7 +125,11 @@ rows! {
         22 opt => deposit: Option<bool>,
         /// Those of its orders that it opens only when staff release them.
         24 opt => guarded: Option<Vec<OrderKey>>,
+        /// What opens its one order in the place of staff, or ahead of them.
+        50 opt => factor: Option<FactorRow>,
     }
+    /// `at_rest`: HMAC of the answer's verifier under the device key. `release`: staff have to release the order as well.
+    FactorRow { 1 => prompt: Prompt, 2 => at_rest: Blob, 3 => release: bool }
     /// HMACs under the device key, of the PIN's verifier and the badge's.
     StaffRow { 1 => at_rest: Blob, 2 opt => until: Option<FleetMillis>, 3 opt => badge: Option<Blob> }
 

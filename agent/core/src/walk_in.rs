@@ -63,6 +63,7 @@ impl CabinetCore {
             missing: None,
             take_back: None,
             walk_in: Some(own),
+            wrong_answers: None,
         };
         let compartment = self.place(&order, &row, None)?;
         let fact = self.walk_in_fact(turn, &order, &row, &phone, staff.clone()).ok_or(StaffRefusal::NeverOnline)?;

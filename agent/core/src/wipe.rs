@@ -111,7 +111,7 @@ impl CabinetCore {
             }
             Input::EventsAcked { up_to } => self.outbox.acknowledged(turn, up_to),
             Input::HelloAcked => self.handle_hello_acked(turn.now),
-            Input::Entered { entry, .. } | Input::StaffEntered { entry, .. } => {
+            Input::Entered { entry, .. } | Input::StaffEntered { entry, .. } | Input::Answered { entry, .. } => {
                 turn.effect(Effect::EntryResult { entry, result: EntryResult::Refused(EntryRefusal::OutOfService) });
             }
             // A door that somebody moves is told as before: that is no secret of anybody.

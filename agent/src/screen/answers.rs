@@ -9,7 +9,7 @@ use cabinet_core::{
 };
 use fast_qr::QRBuilder;
 use schemas::ids::{CabinetId, Name};
-use schemas::messages::{Compartment, DoorState, OrderKey, PresenceToken};
+use schemas::messages::{Compartment, DoorState, OrderKey, PresenceToken, Prompt};
 use schemas::phone::PhoneError;
 use serde::Serialize;
 
@@ -29,6 +29,8 @@ pub(super) enum Refusal {
     BadRequest,
     /// It cannot be a code of any kind; it counts as no attempt.
     NotACode,
+    /// It cannot be an answer to anything that is asked behind a code; it counts as no attempt.
+    NotAnAnswer,
     /// A phone number begins with + and the country code.
     NoCountryCode,
     /// It cannot be a phone number.
@@ -63,14 +65,16 @@ impl IntoResponse for Refusal {
             Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BadRequest => StatusCode::BAD_REQUEST,
-            Self::NotACode | Self::NoCountryCode | Self::NotAPhone => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::NotACode | Self::NotAnAnswer | Self::NoCountryCode | Self::NotAPhone => {
+                StatusCode::UNPROCESSABLE_ENTITY
+            }
             Self::NoAnswer | Self::OutOfOrder => StatusCode::SERVICE_UNAVAILABLE,
         };
         (status, Json(RefusalBody { error: self })).into_response()
     }
 }
 
-/// Answer to `/api/enter` and `/api/staff`. Times are spans: the page does not know the boot clock.
+/// Answer to `/api/enter`, `/api/answer` and `/api/staff`. Times are spans: the page does not know the boot clock.
 #[derive(Serialize)]
 #[serde(tag = "result", rename_all = "snake_case")]
 pub(super) enum EntryAnswer {
@@ -81,6 +85,7 @@ pub(super) enum EntryAnswer {
     Staff { session: String, name: Name },
     SecondPartNeeded,
     ReleaseNeeded,
+    AnswerNeeded { prompt: Prompt },
 }
 
 impl EntryAnswer {
@@ -97,6 +102,7 @@ impl EntryAnswer {
             EntryResult::StaffSession { session, name } => Self::Staff { session: session.to_string(), name },
             EntryResult::SecondPartNeeded => Self::SecondPartNeeded,
             EntryResult::ReleaseNeeded => Self::ReleaseNeeded,
+            EntryResult::AnswerNeeded { prompt } => Self::AnswerNeeded { prompt },
         }
     }
 }

@@ -12,6 +12,7 @@ use axum::response::Json;
 use axum::routing::{get, post};
 use cabinet_core::{DepositWish, EntryResult, NewWalkIn, SessionId};
 use schemas::api::AttributeFlags;
+use schemas::crypto::answers;
 use schemas::crypto::codes::Secret;
 use schemas::ids::OrderId;
 use schemas::messages::{Category, Compartment, OrderKey, Size};
@@ -49,6 +50,7 @@ pub(super) fn routes(desk: Arc<Desk>) -> Router {
         .route("/view", get(view))
         .route("/notes", get(notes))
         .route("/enter", post(enter))
+        .route("/answer", post(answer))
         .route("/staff", post(staff))
         .route("/load", post(load))
         .route("/walk-in", post(walk_in))
@@ -75,6 +77,12 @@ pub(super) fn routes(desk: Arc<Desk>) -> Router {
 #[serde(deny_unknown_fields)]
 struct Entry {
     secret: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AnswerBody {
+    answer: String,
 }
 
 #[derive(Deserialize)]
@@ -188,6 +196,13 @@ async fn notes(State(desk): State<Arc<Desk>>, headers: HeaderMap, uri: Uri) -> A
 async fn enter(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Answer<EntryAnswer> {
     let secret = secret(read(request).await?)?;
     desk.entered(|reply| ScreenRequest::Enter { secret, reply }).await
+}
+
+async fn answer(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Answer<EntryAnswer> {
+    let AnswerBody { answer } = read(request).await?;
+    let typed = Zeroizing::new(answer);
+    let answer = answers::Answer::parse(&typed).map_err(|_| Refusal::NotAnAnswer)?;
+    desk.entered(|reply| ScreenRequest::Answer { answer, reply }).await
 }
 
 async fn staff(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Answer<EntryAnswer> {

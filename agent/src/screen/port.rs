@@ -1,6 +1,7 @@
 //! What the screen asks of the agent's main loop.
 
 use cabinet_core::{AskedRelease, DepositWish, EntryResult, NewWalkIn, SessionId, UnwantedOrder, View, WaitingOrder};
+use schemas::crypto::answers::Answer;
 use schemas::crypto::codes::Secret;
 use schemas::messages::{Compartment, OrderKey};
 use tokio::sync::oneshot;
@@ -20,6 +21,11 @@ pub enum ScreenRequest {
     /// A member of staff typed or scanned this.
     StaffEnter {
         secret: Secret,
+        reply: oneshot::Sender<EntryResult>,
+    },
+    /// Whoever was asked for more behind the code answers.
+    Answer {
+        answer: Answer,
         reply: oneshot::Sender<EntryResult>,
     },
     Load {

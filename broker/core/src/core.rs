@@ -295,6 +295,7 @@ impl FleetCore {
             Job::Wipe(at) => self.cabinets.get(at)?.next_wipe(now),
             Job::Secrets(at) => self.cabinets.get(at)?.next_secrets(),
             Job::Phone(at) => self.orders.next_phone(at),
+            Job::Answer(at) => self.orders.next_answer(at),
             Job::Pin(tenant, name, kind) => self.staff.next_secret(tenant, name, *kind),
             Job::Bundle(at, kind) => self.orders.bundles.next_secret(at, *kind),
         }
@@ -365,6 +366,9 @@ impl FleetCore {
             }
             (Job::Phone(at), SignerRequest::OpenPhone(asked), SignerReply::PhoneOpened(made)) => {
                 self.orders.phone_opened(turn, &self.config, at, asked, made.phone.as_deref());
+            }
+            (Job::Answer(at), SignerRequest::KeepAnswer(asked), SignerReply::AnswerKept(kept)) => {
+                self.orders.answer_kept(turn, at, asked, kept);
             }
             (Job::Pin(tenant, name, kind), SignerRequest::MakeSealed(_), SignerReply::Sealed(made)) => {
                 if let Some(employ) = self.staff.secret_made(turn, tenant, name, *kind, made.sealed) {

@@ -13,7 +13,7 @@ use schemas::cbor::Blob;
 use schemas::ids::{CabinetId, Identity, Name, TenantId};
 use schemas::messages::{
     Attributes, Category, CommandId, Compartment, CredentialKind, DepositKind, FleetMillis, Instance, OrderKey, PartOf,
-    PresenceToken, Size, TakeBack,
+    PresenceToken, Prompt, Size, TakeBack,
 };
 use schemas::step::numbered_key;
 use schemas::{cbor_code, cbor_map, cbor_union};
@@ -36,6 +36,17 @@ cbor_map! {
         /// Who puts it in, if it is not staff.
         23 opt => deposit: Option<DepositKind>,
         28 opt => part: Option<PartOf>,
+        50 opt => factor: Option<SetFactor>,
+    }
+}
+cbor_map! {
+    /// What the recipient of an order is asked for behind its code, from now on.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) struct SetFactor {
+        1 => order: OrderKey,
+        2 => prompt: Prompt,
+        /// The answer as the signer keeps it. Left out: it does not yet, and no code is good before.
+        3 opt => sealed: Option<Blob>,
     }
 }
 cbor_map! {
@@ -173,6 +184,7 @@ cbor_union! {
         21 => Close(Close),
         26 => Invite(Invite),
         30 => OpenByApp(OpenByApp),
+        50 => SetFactor(SetFactor),
     }
 }
 

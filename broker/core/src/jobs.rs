@@ -26,6 +26,8 @@ pub(crate) enum Job {
     Wipe(CabinetRef),
     /// The phone number of a walk-in.
     Phone(OrderRef),
+    /// The answer to the second factor of an order.
+    Answer(OrderRef),
     /// A PIN or a badge.
     Pin(TenantId, Name, CredentialKind),
     /// A secret of a bundle.
@@ -67,6 +69,7 @@ impl Jobs {
             | Job::Pin(..)
             | Job::Bundle(..)
             | Job::Phone(_)
+            | Job::Answer(_)
             | Job::Secrets(_) => (self.asked.len() < AT_ONCE).then(|| self.wanted.pop_first()).flatten(),
         }
     }

@@ -60,6 +60,10 @@ impl Keysets {
         self.chains.entry(tenant).or_default().rows.insert(row.version, row);
     }
 
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&TenantId, &Chain)> {
+        self.chains.iter()
+    }
+
     pub(crate) fn of(&self, tenant: &TenantId) -> Option<&Chain> {
         self.chains.get(tenant)
     }

@@ -20,7 +20,7 @@ use crate::identities::{Identities, IdentityRow};
 use crate::intents::{Intent, Intents};
 use crate::jobs::Job;
 use crate::keysets::{KeysetRow, Keysets};
-use crate::order::{Bundle, Order, Orders};
+use crate::order::{Bundle, Order, Orders, sealing_key};
 use crate::policy::PolicyRow;
 use crate::quotas::QuotaRow;
 use crate::site::SiteRow;
@@ -188,7 +188,12 @@ fn read_keysets(core: &mut FleetCore, store: &dyn Store) -> Result<(), OpenError
         let (tenant, _) = key.tenant()?;
         core.keysets.restore(tenant, row);
         Ok(())
-    })
+    })?;
+    for (tenant, chain) in core.keysets.all() {
+        let key = chain.newest_keyset().as_ref().and_then(sealing_key);
+        core.orders.set_sealing_key(tenant.clone(), key);
+    }
+    Ok(())
 }
 
 fn read_identities(core: &mut FleetCore, store: &dyn Store) -> Result<(), OpenError> {
@@ -233,6 +238,7 @@ fn find_work(core: &mut FleetCore) {
         orders.set_only_integration(tenant, only);
     }
     orders.sealed_phones().for_each(|at| agenda.jobs.want(Job::Phone(at.clone())));
+    orders.sealed_answers().for_each(|at| agenda.jobs.want(Job::Answer(at.clone())));
     if orders.holds_walk_ins() {
         agenda.deadlines.set(Deadline::WalkIns, 0);
     }

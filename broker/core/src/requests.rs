@@ -23,7 +23,7 @@ use crate::delegations::Signed;
 use crate::effect::Effect;
 use crate::intents::{Dismiss, Intent};
 use crate::keysets::{Chain, Put};
-use crate::order::Wish;
+use crate::order::{Wish, sealing_key};
 use crate::policy;
 use crate::roles::{Op, Reach, Right, authorise};
 use crate::site::SiteChange;
@@ -308,6 +308,8 @@ impl FleetCore {
         if let Some(chain) = self.keysets.of(tenant).filter(|_| taken) {
             let own = self.cabinets.iter_mut().filter(|(at, _)| at.tenant == *tenant);
             own.for_each(|(_, cabinet)| cabinet.send_keysets(turn, chain));
+            let key = chain.newest_keyset().as_ref().and_then(sealing_key);
+            self.orders.set_sealing_key(tenant.clone(), key);
         }
         Ok(Reply::Done)
     }

@@ -10,7 +10,7 @@ use schemas::cbor::{self, Blob, CborError};
 use schemas::cbor_map;
 use schemas::crypto::codes::Secret;
 use schemas::ids::{CabinetId, OrderId};
-use schemas::messages::{Compartment, FleetMillis, Size};
+use schemas::messages::{Compartment, FleetMillis, Prompt, Size};
 use schemas::step::Row;
 use schemas::topics::Stream;
 
@@ -105,6 +105,8 @@ cbor_map! {
         /// `until` by the clock of the site, and its zone.
         30 opt => until_local: Option<String>,
         31 opt => zone: Option<String>,
+        /// What the screen asks for behind the code.
+        50 opt => second_factor: Option<Prompt>,
     }
 }
 
@@ -218,6 +220,16 @@ fn notification(row: NotificationRow, code: &Secret, qr: &Secret) -> Notificatio
         recipient: row.recipient.into(),
         bundle: row.bundle,
         doors: row.doors.unwrap_or_default().into_iter().map(BundleDoor::from).collect(),
+        second_factor: row.second_factor.filter(|_| kind != NotificationKind::DepositCode),
+    }
+}
+
+fn asked_for(prompt: Prompt) -> &'static str {
+    match prompt {
+        Prompt::Pin => "your PIN for this order",
+        Prompt::BirthDate => "your date of birth",
+        Prompt::DocumentNumber => "the number of your document",
+        Prompt::Postcode => "your postcode",
     }
 }
 
@@ -227,13 +239,15 @@ fn instruction(kind: NotificationKind, row: &NotificationRow) -> String {
     let door = row.compartment.map_or_else(|| "A door opens.".to_owned(), |door| format!("Door {door} opens."));
     let end = row.until_local.as_deref();
     let kept = end.map(|end| format!(" It is kept until {end}.")).unwrap_or_default();
+    let asks = row.second_factor.map(|prompt| format!(" The screen then asks for {}.", asked_for(prompt)));
+    let asks = asks.unwrap_or_default();
     match kind {
         NotificationKind::PickupCode | NotificationKind::Reminder if !doors.is_empty() => {
             let waits = if kind == NotificationKind::Reminder { "The order still waits. " } else { "" };
             format!("{waits}{how} {}", doors_text(doors, end))
         }
-        NotificationKind::PickupCode => format!("{how} {door} Please close it again.{kept}"),
-        NotificationKind::Reminder => format!("The order still waits. {how} {door} Please close it again.{kept}"),
+        NotificationKind::PickupCode => format!("{how}{asks} {door} Please close it again.{kept}"),
+        NotificationKind::Reminder => format!("The order still waits. {how}{asks} {door} Please close it again.{kept}"),
         NotificationKind::DepositCode => {
             let good = end.map(|end| format!(" The code is good until {end}.")).unwrap_or_default();
             format!("{how} {door} Put the order in and close the door.{good}")
@@ -291,6 +305,7 @@ mod tests {
             walk_in: None,
             until_local: None,
             zone: None,
+            second_factor: None,
         }
     }
 

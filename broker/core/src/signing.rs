@@ -64,6 +64,8 @@ cbor_map! {
         3 => digits: u8,
         /// An existing secret: derive its verifier only.
         4 opt => sealed: Option<Blob>,
+        /// It is the answer to the second factor of this order, as [`AnswerKept`] has it, and no code.
+        50 opt => answers: Option<OrderKey>,
     }
 }
 
@@ -134,6 +136,17 @@ cbor_map! {
     }
 }
 
+cbor_map! {
+    /// Take the answer to the second factor of an order, which was sealed to the key of the pepper when it came, into the signer's own
+    /// keeping: peppers' keys are replaced, and the order may be kept for long.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct KeepAnswer {
+        1 => tenant: TenantId,
+        2 => order: OrderKey,
+        3 => sealed: Blob,
+    }
+}
+
 cbor_union! {
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub enum SignerRequest {
@@ -146,6 +159,7 @@ cbor_union! {
         7 => IssueCertificate(IssueCertificate),
         8 => SignConfig(SignConfig),
         11 => OpenPhone(OpenPhone),
+        12 => KeepAnswer(KeepAnswer),
         13 => SignOpen(SignOpen),
     }
 }
@@ -210,6 +224,16 @@ impl std::fmt::Debug for PhoneOpened {
 }
 
 cbor_map! {
+    /// Answer to [`KeepAnswer`].
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct AnswerKept {
+        1 => sealed: Blob,
+        /// The same for the same answer to the same order. Who has not the signer's key learns nothing by it.
+        2 => tag: Blob,
+    }
+}
+
+cbor_map! {
     /// The signer did not do it. The reason holds no secret.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct Failed { 1 => reason: String }
@@ -225,6 +249,7 @@ cbor_union! {
         5 => Failed(Failed),
         6 => Certificate(Certificate),
         11 => PhoneOpened(PhoneOpened),
+        12 => AnswerKept(AnswerKept),
     }
 }
 

@@ -236,6 +236,7 @@ impl<S: Store + Snapshots + Reserved> Driver<S> {
             | SignerReply::Sealed(_)
             | SignerReply::Revealed(_)
             | SignerReply::PhoneOpened(_)
+            | SignerReply::AnswerKept(_)
             | SignerReply::Certificate(_) => None,
         };
         match self.tickets.answered(answer.ticket) {
@@ -248,6 +249,7 @@ impl<S: Store + Snapshots + Reserved> Driver<S> {
                     | SignerReply::Sealed(_)
                     | SignerReply::Certificate(_)
                     | SignerReply::PhoneOpened(_)
+                    | SignerReply::AnswerKept(_)
                     | SignerReply::Failed(_) => {
                         unavailable("the signer did not show the secret", "ask again once the signer works")
                     }

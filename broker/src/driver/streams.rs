@@ -134,6 +134,7 @@ impl Streams {
                 | SignerReply::Secrets(_)
                 | SignerReply::Sealed(_)
                 | SignerReply::PhoneOpened(_)
+                | SignerReply::AnswerKept(_)
                 | SignerReply::Certificate(_) => None,
             };
             match secret {

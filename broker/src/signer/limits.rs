@@ -16,7 +16,7 @@ const TELL_EVERY: Duration = Duration::from_secs(1);
 pub struct Limits {
     pub commands_per_minute: u32,
     pub certificates_per_minute: u32,
-    /// Codes and PINs that are made, or derived for another pepper.
+    /// Codes and PINs that are made, or derived for another pepper, and answers to second factors that are kept or derived.
     pub codes_per_minute: u32,
     /// Codes and PINs that are shown, and phone numbers of walk-ins.
     pub reveals_per_minute: u32,
@@ -43,7 +43,7 @@ impl Kind {
             SignerRequest::SignCommand(_) | SignerRequest::SignOpen(_) => Self::Command,
             SignerRequest::SignConfig(_) => Self::Wipe,
             SignerRequest::IssueCertificate(_) => Self::Certificate,
-            SignerRequest::MakeSecrets(_) | SignerRequest::MakeSealed(_) => Self::Code,
+            SignerRequest::MakeSecrets(_) | SignerRequest::MakeSealed(_) | SignerRequest::KeepAnswer(_) => Self::Code,
             // Both hand out what the fleet knows of a recipient.
             SignerRequest::Reveal(_) | SignerRequest::OpenPhone(_) => Self::Reveal,
             SignerRequest::SignBook(_) | SignerRequest::SignTime(_) => Self::Signature,
@@ -130,6 +130,7 @@ pub(super) fn name(request: &SignerRequest) -> &'static str {
         SignerRequest::MakeSealed(_) => "make sealed",
         SignerRequest::Reveal(_) => "reveal",
         SignerRequest::OpenPhone(_) => "open phone number",
+        SignerRequest::KeepAnswer(_) => "keep answer",
         SignerRequest::IssueCertificate(_) => "issue certificate",
         SignerRequest::SignConfig(_) => "sign config command",
     }
@@ -147,6 +148,7 @@ fn command_of(request: &SignerRequest) -> Option<(CommandId, &str)> {
         | SignerRequest::MakeSealed(_)
         | SignerRequest::Reveal(_)
         | SignerRequest::OpenPhone(_)
+        | SignerRequest::KeepAnswer(_)
         | SignerRequest::IssueCertificate(_) => None,
     }
 }
@@ -161,7 +163,7 @@ fn cabinet_of(request: &SignerRequest) -> Option<&str> {
         SignerRequest::SignConfig(ask) => Some(ask.cabinet.as_str()),
         SignerRequest::SignOpen(ask) => Some(ask.cabinet.as_str()),
         SignerRequest::OpenPhone(ask) => Some(ask.cabinet.as_str()),
-        SignerRequest::MakeSealed(_) | SignerRequest::Reveal(_) => None,
+        SignerRequest::MakeSealed(_) | SignerRequest::Reveal(_) | SignerRequest::KeepAnswer(_) => None,
     }
 }
 
@@ -175,6 +177,7 @@ fn weight(request: &SignerRequest) -> u32 {
         | SignerRequest::MakeSealed(_)
         | SignerRequest::Reveal(_)
         | SignerRequest::OpenPhone(_)
+        | SignerRequest::KeepAnswer(_)
         | SignerRequest::IssueCertificate(_)
         | SignerRequest::SignOpen(_)
         | SignerRequest::SignConfig(_) => 1,

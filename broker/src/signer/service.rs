@@ -7,15 +7,16 @@ use std::time::{Duration, UNIX_EPOCH};
 use certs::{Authority, CertificateAuthority, LeafKey, LeafRequest};
 use ed25519_dalek::SigningKey;
 use fleet_core::signing::{
-    Certificate, Envelope, Failed, IssueCertificate, MakeSealed, MakeSecrets, OpenPhone, PhoneOpened, Reveal, Revealed,
-    Sealed, SecretItem, SecretMade, Secrets, SignerReply, SignerRequest,
+    AnswerKept, Certificate, Envelope, Failed, IssueCertificate, KeepAnswer, MakeSealed, MakeSecrets, OpenPhone,
+    PhoneOpened, Reveal, Revealed, Sealed, SecretItem, SecretMade, Secrets, SignerReply, SignerRequest,
 };
 use p256::SecretKey;
 use schemas::cbor::{self, Blob};
+use schemas::crypto::answers::{ANSWER_MAX, Answer};
 use schemas::crypto::codes::{Pepper, Secret, TOKEN_BYTES};
 use schemas::crypto::{envelope, rest, seal};
 use schemas::ids::{CabinetId, Identity, TenantId};
-use schemas::messages::{CodesMessage, CredentialKind, FleetMillis, Instance, KeyPurpose, PepperOffer, Salt};
+use schemas::messages::{CodesMessage, CredentialKind, FleetMillis, Instance, KeyPurpose, OrderKey, PepperOffer, Salt};
 use schemas::phone::Phone;
 use tracing::{info, warn};
 use zeroize::Zeroizing;
@@ -118,6 +119,8 @@ enum Refusal {
     Pepper,
     #[error("a secret was not sealed by this signer")]
     Secret,
+    #[error("the answer to the second factor of {0} was not sealed to this signer for it")]
+    Answer(OrderKey),
     #[error("a code of {1} {0} is not made")]
     Digits(CredentialKind, u8),
     #[error("no random numbers")]
@@ -193,6 +196,7 @@ impl Service {
             SignerRequest::Reveal(ask) => self.reveal(&ask),
             SignerRequest::IssueCertificate(ask) => self.issue(&ask, now),
             SignerRequest::OpenPhone(ask) => self.open_phone(&ask),
+            SignerRequest::KeepAnswer(ask) => self.keep_answer(&ask),
         };
         result.unwrap_or_else(|refusal| Failed { reason: refusal.to_string() }.into())
     }
@@ -228,6 +232,11 @@ impl Service {
     }
 
     fn make_secret(&self, item: &SecretItem, salt: &Salt, pepper: &Pepper) -> Result<SecretMade, Refusal> {
+        if let Some(order) = &item.answers {
+            let sealed = item.sealed.clone().ok_or(Refusal::Secret)?;
+            let verifier = self.kept_answer(order, &sealed)?.verifier(order, salt, pepper);
+            return Ok(SecretMade { id: item.id, verifier, sealed });
+        }
         let (secret, sealed) = match &item.sealed {
             Some(sealed) => (self.unseal(sealed)?, sealed.clone()),
             None => {
@@ -273,6 +282,33 @@ impl Service {
         Ok(PhoneOpened { phone: phone.map(|phone| phone.reveal().to_owned()) }.into())
     }
 
+    /// Hands nothing out that anybody could read. The tag tells one answer from another.
+    fn keep_answer(&self, ask: &KeepAnswer) -> Result<SignerReply, Refusal> {
+        self.check(&ask.tenant)?;
+        let aad = seal::answer_aad(&self.tenant, &ask.order);
+        let keys = self.keys();
+        let opened = keys.pepper.iter().find_map(|key| seal::open(&ask.sealed.0, key, &aad).ok());
+        let answer = opened.and_then(|plain| read_answer(&plain)).ok_or_else(|| Refusal::Answer(ask.order.clone()))?;
+        let label = self.answer_label(&ask.order);
+        let mut nonce = [0; 12];
+        getrandom::fill(&mut nonce).map_err(|_| Refusal::Random)?;
+        // All are of one length: how long an answer is nobody learns by looking.
+        let plain = Zeroizing::new(format!("{:ANSWER_MAX$}", answer.reveal()));
+        let sealed = rest::protect(&keys.secrets, &label, nonce, plain.as_bytes());
+        let tag = rest::tag(&keys.secrets, &label, answer.reveal().as_bytes());
+        Ok(AnswerKept { sealed: Blob(sealed), tag: Blob(tag.to_vec()) }.into())
+    }
+
+    fn kept_answer(&self, order: &OrderKey, sealed: &Blob) -> Result<Answer, Refusal> {
+        let plain = rest::unprotect(&self.keys().secrets, &self.answer_label(order), &sealed.0);
+        plain.ok().and_then(|plain| read_answer(&plain)).ok_or(Refusal::Secret)
+    }
+
+    /// Of its own: what reveals codes cannot be asked for an answer.
+    fn answer_label(&self, order: &OrderKey) -> Vec<u8> {
+        cbor::encode(&("locker-fleet/1 answer", &self.tenant, order))
+    }
+
     fn pepper(&self, cabinet: &CabinetId, instance: Instance, offer: &PepperOffer) -> Result<Pepper, Refusal> {
         let aad = seal::pepper_aad(&self.tenant, cabinet, instance, offer.version, offer.salt);
         let keys = self.keys();
@@ -296,6 +332,10 @@ impl Service {
         let plain = rest::unprotect(&self.keys().secrets, &self.label(), &sealed.0).map_err(|_| Refusal::Secret)?;
         std::str::from_utf8(&plain).ok().and_then(|text| Secret::parse(text).ok()).ok_or(Refusal::Secret)
     }
+}
+
+fn read_answer(plain: &[u8]) -> Option<Answer> {
+    std::str::from_utf8(plain).ok().and_then(|text| Answer::parse(text).ok())
 }
 
 /// A command or a time that is far from the signer's own clock was made by a broker whose clock is wrong, or that is
@@ -380,10 +420,15 @@ mod tests {
     }
 
     fn offer(version: u32) -> PepperOffer {
+        offer_to(version, 3)
+    }
+
+    /// Sealed to this key.
+    fn offer_to(version: u32, key: u8) -> PepperOffer {
         let salt = Salt([5; 16]);
         let entropy = seal::Entropy { ephemeral: SecretKey::from_slice(&[8; 32]).unwrap(), nonce: [6; 12] };
         let aad = seal::pepper_aad(&tenant(), &cabinet(), INSTANCE, version, salt);
-        let public = SecretKey::from_slice(&[3; 32]).unwrap().public_key();
+        let public = SecretKey::from_slice(&[key; 32]).unwrap().public_key();
         PepperOffer { version, salt, sealed: Blob(seal::seal(&[7; 32], &public, &aad, &entropy).unwrap()) }
     }
 
@@ -455,7 +500,8 @@ mod tests {
 
     #[test]
     fn a_pepper_that_was_sealed_to_an_older_key_opens_until_that_one_is_gone() {
-        let item = SecretItem { id: CredentialId([1; 8]), kind: CredentialKind::Qr, digits: 0, sealed: None };
+        let item =
+            SecretItem { id: CredentialId([1; 8]), kind: CredentialKind::Qr, digits: 0, sealed: None, answers: None };
         let (tenant, cabinet, items) = (tenant(), cabinet(), vec![item]);
         let ask = MakeSecrets { tenant, cabinet, instance: INSTANCE, pepper: offer(1), items };
         let service = service();
@@ -518,7 +564,13 @@ mod tests {
 
     #[test]
     fn a_made_secret_is_the_one_that_its_verifier_accepts() {
-        let item = SecretItem { id: CredentialId([1; 8]), kind: CredentialKind::Digits, digits: 8, sealed: None };
+        let item = SecretItem {
+            id: CredentialId([1; 8]),
+            kind: CredentialKind::Digits,
+            digits: 8,
+            sealed: None,
+            answers: None,
+        };
         let ask =
             |items| MakeSecrets { tenant: tenant(), cabinet: cabinet(), instance: INSTANCE, pepper: offer(1), items };
         let SignerReply::Secrets(made) = service().answer(ask(vec![item.clone()]).into(), NOW) else {
@@ -568,11 +620,63 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_is_kept_for_its_order_only_and_handed_out_to_nobody() {
+        let (order, other): (OrderKey, OrderKey) = ("shop/A1".parse().unwrap(), "shop/A2".parse().unwrap());
+        let sealed = |text: &str, nonce| {
+            let entropy = seal::Entropy { ephemeral: SecretKey::from_slice(&[8; 32]).unwrap(), nonce: [nonce; 12] };
+            let aad = seal::answer_aad(&tenant(), &order);
+            let public = SecretKey::from_slice(&[3; 32]).unwrap().public_key();
+            Blob(seal::seal(text.as_bytes(), &public, &aad, &entropy).unwrap())
+        };
+        let ask = |sealed| KeepAnswer { tenant: tenant(), order: order.clone(), sealed };
+        let service = service();
+        let kept = |ask: KeepAnswer| {
+            let SignerReply::AnswerKept(kept) = service.answer(ask.into(), NOW) else { panic!("not kept") };
+            kept
+        };
+        let (one, same) = (kept(ask(sealed("24121980    ", 1))), kept(ask(sealed("24121980", 2))));
+        let (another, shorter) = (kept(ask(sealed("24121981    ", 3))), kept(ask(sealed("4711", 4))));
+        assert!(one.tag == same.tag && one.sealed != same.sealed && one.tag != another.tag);
+        assert_eq!(one.sealed.0.len(), shorter.sealed.0.len(), "its length says nothing");
+        for theirs in [
+            KeepAnswer { order: other.clone(), ..ask(sealed("24121980", 1)) },
+            KeepAnswer { tenant: "umbra".parse().unwrap(), ..ask(sealed("24121980", 1)) },
+            ask(Blob(vec![1; 40])),
+            ask(sealed("no answer at all", 1)),
+        ] {
+            let refused = failed(service.answer(theirs.into(), NOW));
+            assert!(!refused.contains("2412") && !refused.contains("at all"), "{refused}");
+        }
+        let reveal = Reveal { tenant: tenant(), sealed: one.sealed.clone() };
+        assert!(failed(service.answer(reveal.into(), NOW)).contains("sealed"), "it is no code");
+        // Another key of the pepper takes nothing away from what is kept.
+        service.take_up(keys(&[1], &[8]));
+        let derive = |order: &OrderKey| {
+            let (id, kind, sealed) = (CredentialId([1; 8]), CredentialKind::Digits, Some(one.sealed.clone()));
+            let items = vec![SecretItem { id, kind, digits: 0, sealed, answers: Some(order.clone()) }];
+            let pepper = offer_to(1, 8);
+            let ask = MakeSecrets { tenant: tenant(), cabinet: cabinet(), instance: INSTANCE, pepper, items };
+            let SignerReply::Secrets(made) = service.answer(ask.into(), NOW) else { panic!("not derived") };
+            made.items
+        };
+        let made = derive(&order);
+        let wanted = Answer::parse("24121980").unwrap().verifier(&order, &Salt([5; 16]), &Pepper([7; 32]));
+        assert_eq!((made[0].verifier, &made[0].sealed), (wanted, &one.sealed));
+        assert!(derive(&other).is_empty(), "of another order it opens nothing");
+    }
+
+    #[test]
     fn foreign_peppers_and_lengths_are_refused_and_foreign_secrets_left_out() {
         let ask = |pepper, items| {
             MakeSecrets { tenant: tenant(), cabinet: cabinet(), instance: INSTANCE, pepper, items }.into()
         };
-        let item = SecretItem { id: CredentialId([1; 8]), kind: CredentialKind::Digits, digits: 8, sealed: None };
+        let item = SecretItem {
+            id: CredentialId([1; 8]),
+            kind: CredentialKind::Digits,
+            digits: 8,
+            sealed: None,
+            answers: None,
+        };
         let moved = PepperOffer { version: 2, ..offer(1) };
         assert!(failed(service().answer(ask(moved, vec![item.clone()]), NOW)).contains("pepper"));
         let foreign = SecretItem { sealed: Some(Blob(vec![1; 40])), ..item.clone() };

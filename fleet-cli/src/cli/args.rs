@@ -7,7 +7,8 @@ mod people;
 
 pub(super) use cabinets::{CabinetAddArgs, CabinetCommand, TokenArgs, WipeArgs};
 pub(super) use orders::{
-    BundleCommand, BundlePutArgs, OrderChangeArgs, OrderCommand, OrderPutArgs, SignArgs, UnlockArgs, UnlocksArgs,
+    BundleCommand, BundlePutArgs, OrderChangeArgs, OrderCommand, OrderPutArgs, SecondFactorArgs, SignArgs, UnlockArgs,
+    UnlocksArgs,
 };
 pub(super) use people::{
     FleetArgs, IntegrationCommand, PersonCommand, QuotaArgs, RoleCommand, ScopeArgs, StaffCommand,

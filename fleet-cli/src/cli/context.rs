@@ -1,16 +1,21 @@
 //! What every command needs: who asks, and in which form to answer.
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
 use certs::{Passphrase, TokenUri};
 use schemas::api::{Reply, Request};
+use zeroize::Zeroizing;
 
 use super::failure::Usage;
 use super::output;
 use crate::client::Client;
 use crate::folder::PersonFolder;
+
+/// Far more than a line that anybody types.
+const INPUT_MAX: u64 = 4_096;
 
 pub(super) struct Context {
     pub(super) json: bool,
@@ -101,15 +106,31 @@ pub(super) fn other_answer() -> anyhow::Error {
 /// Reads a passphrase file: one line, for its owner only.
 pub(super) fn passphrase(path: Option<&Path>) -> anyhow::Result<Option<Passphrase>> {
     let Some(path) = path else { return Ok(None) };
-    let bytes = certs::read_private(path).map_err(|error| Usage(format!("read the passphrase: {error}")))?;
-    let text = std::str::from_utf8(&bytes)
-        .map_err(|_| Usage(format!("passphrase file `{}` is not UTF-8 text", path.display())))?;
+    Ok(Some(Passphrase::new(private_line(path, "passphrase")?.as_str())))
+}
+
+/// The one line of a file that is for its owner only. `what` it is, for errors.
+pub(super) fn private_line(path: &Path, what: &str) -> Result<Zeroizing<String>, Usage> {
+    let bytes = certs::read_private(path).map_err(|error| Usage(format!("read the {what}: {error}")))?;
+    let name = format!("{what} file `{}`", path.display());
+    one_line(&bytes, &name)
+}
+
+/// What is piped in, or typed, up to its end: one line.
+pub(super) fn line_of_input() -> anyhow::Result<Zeroizing<String>> {
+    let mut bytes = Zeroizing::new(Vec::new());
+    std::io::stdin().lock().take(INPUT_MAX).read_to_end(&mut bytes).context("read standard input")?;
+    Ok(one_line(&bytes, "standard input")?)
+}
+
+fn one_line(bytes: &[u8], name: &str) -> Result<Zeroizing<String>, Usage> {
+    let text = std::str::from_utf8(bytes).map_err(|_| Usage(format!("{name} is not UTF-8 text")))?;
     let text = text.strip_suffix('\n').unwrap_or(text);
     let text = text.strip_suffix('\r').unwrap_or(text);
     if text.contains('\n') {
-        return Err(Usage(format!("passphrase file `{}` has more than one line", path.display())).into());
+        return Err(Usage(format!("{name} has more than one line")));
     }
-    Ok(Some(Passphrase::new(text)))
+    Ok(Zeroizing::new(text.to_owned()))
 }
 
 /// Reads `--pkcs11`. Not by clap: its error repeats what was typed, and somebody may have typed a PIN.

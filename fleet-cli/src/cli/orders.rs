@@ -4,14 +4,15 @@ use std::process::ExitCode;
 
 use schemas::api::{
     AttributeFlags, Intervened, OrderCancel, OrderContent, OrderDetail, OrderPut, OrderSummary, Recipient, Reply,
-    Request,
+    Request, SecondFactor,
 };
+use schemas::crypto::answers::Answer;
 use schemas::ids::{CabinetId, Role};
-use schemas::messages::{ConfirmOrder, LoadOrder, OrderKey, RetrieveOrder};
+use schemas::messages::{ConfirmOrder, LoadOrder, OrderKey, Prompt, RetrieveOrder};
 use serde_json::json;
 
-use super::args::{OrderChangeArgs, OrderCommand, OrderPutArgs};
-use super::context::{Context, block_on, other_answer};
+use super::args::{OrderChangeArgs, OrderCommand, OrderPutArgs, SecondFactorArgs};
+use super::context::{Context, block_on, line_of_input, other_answer, private_line};
 use super::failure::Usage;
 use super::output::{self, table};
 use super::{cabinets, errands};
@@ -92,12 +93,12 @@ fn put_own(context: &Context, folder: &PersonFolder, args: OrderPutArgs) -> anyh
 }
 
 fn change(context: &Context, folder: &PersonFolder, args: OrderChangeArgs) -> anyhow::Result<ExitCode> {
-    let OrderChangeArgs { order, size, category, wants, phone, email, language, ready, not_ready, hold, replaces } =
-        args;
+    let OrderChangeArgs { order, size, category, wants, phone, email, language, ready, not_ready, hold, .. } = args;
+    let (replaces, second_factor) = (args.replaces, second_factor_of(args.second_factor)?);
     let recipient = [&phone, &email, &language].iter().any(|one| one.is_some());
     let recipient = recipient.then(|| recipient_of(phone, email, language)).transpose()?;
     let ready = if ready || not_ready { Some(ready) } else { None };
-    let change = OrderContent { size, category, wants, recipient, ready, hold_minutes: hold };
+    let change = OrderContent { size, category, wants, recipient, ready, hold_minutes: hold, second_factor };
     if change.is_empty() {
         return Err(Usage("name what is to be another, such as --size or --phone".into()).into());
     }
@@ -182,7 +183,19 @@ fn content(args: OrderPutArgs) -> anyhow::Result<OrderPut> {
         hold_minutes: args.hold,
         deposit: args.deposit,
         staff_release: args.staff_release,
+        second_factor: second_factor_of(args.second_factor)?,
     })
+}
+
+/// Never an argument: everybody on the machine sees those.
+fn second_factor_of(args: SecondFactorArgs) -> anyhow::Result<Option<SecondFactor>> {
+    let SecondFactorArgs { second_factor, asks_for } = args;
+    let Some(path) = second_factor else { return Ok(None) };
+    let text = if path.as_os_str() == "-" { line_of_input()? } else { private_line(&path, "answer")? };
+    let answer = Answer::parse(&text).map_err(|wrong| Usage(wrong.to_string()))?;
+    let factor = SecondFactor { prompt: asks_for.unwrap_or(Prompt::Pin), answer };
+    factor.check().map_err(Usage)?;
+    Ok(Some(factor))
 }
 
 fn recipient_of(phone: Option<String>, email: Option<String>, language: Option<String>) -> anyhow::Result<Recipient> {
@@ -266,6 +279,9 @@ fn order_text(detail: &OrderDetail) -> String {
     }
     if let Some(content) = &detail.content {
         text.push_str(&format!("Content  {content}\n"));
+    }
+    if let Some(prompt) = detail.second_factor {
+        text.push_str(&format!("Asks     for {prompt}, behind its code\n"));
     }
     if let Some(until) = until {
         let local = until_local.as_ref().map(|local| format!(" ({local} at the cabinet)")).unwrap_or_default();
@@ -352,6 +368,7 @@ mod tests {
                 reason: "it was not cooled".into(),
                 at: Rfc3339(1_795_378_500_007),
             }),
+            second_factor: Some(Prompt::BirthDate),
         };
         insta::assert_snapshot!(order_text(&detail), @r"
         Order    shop/A17
@@ -360,6 +377,7 @@ mod tests {
         Size     M
         Code     withdrawn, but its cabinet has not heard of it: there it may still open
         Content  0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef
+        Asks     for birth_date, behind its code
         Until    2026-11-25 20:15:00Z (2026-11-25 21:15 CET at the cabinet)
         By       support:acme:sue, 2026-11-22 20:15:00Z
         Reason   it was not cooled

@@ -44,6 +44,11 @@ impl Screen {
         self.post("enter", None, &json!({ "secret": secret })).await
     }
 
+    /// Types what the screen asks for behind a code.
+    pub async fn answer(&self, answer: &str) -> anyhow::Result<ScreenAnswer> {
+        self.post("answer", None, &json!({ "answer": answer })).await
+    }
+
     /// Types a PIN; returns the session.
     pub async fn staff(&self, pin: &str) -> anyhow::Result<String> {
         let answer = self.post("staff", None, &json!({ "secret": pin })).await?;

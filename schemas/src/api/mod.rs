@@ -23,7 +23,7 @@ pub use identity::{CertificateDetail, CertificateId, IdentityDetail, IdentityPag
 pub use keys::{ChallengeIssued, ChallengeText, HexBytes, KeysetHolders, KeysetKept, KeysetKey, KeysetList};
 pub use order::{
     AttributeFlags, ClosedAs, ContentHash, HOLD_MINUTES_MAX, HoldMinutes, OrderCancel, OrderContent, OrderExtend,
-    OrderMove, OrderNamed, OrderOpen, OrderPut, OrderQuarantine, OrderUpdate, PHONE_MAX, Recipient,
+    OrderMove, OrderNamed, OrderOpen, OrderPut, OrderQuarantine, OrderUpdate, PHONE_MAX, Recipient, SecondFactor,
 };
 pub use policy::{
     Grace, MINUTES_MAX, Minutes, Percent, Policies, Policy, PolicyChange, PolicyDetail, PolicyError, REMINDERS_MAX,

@@ -3,10 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use crate::cbor_code;
+use crate::crypto::answers::Answer;
 use crate::ids::{CabinetId, OrderId, SiteId};
 #[cfg(doc)]
 use crate::messages::PARTS_MAX;
-use crate::messages::{Attributes, Category, DepositKind, PresenceToken, Size};
+use crate::messages::{Attributes, Category, DepositKind, PresenceToken, Prompt, Size};
 
 use super::Rfc3339;
 
@@ -102,6 +103,30 @@ pub struct OrderPut {
     /// Restricted goods: its code opens only when staff at the cabinet release it.
     #[serde(default, skip_serializing_if = "is_false")]
     pub staff_release: bool,
+    /// Restricted goods: behind its code the screen asks for this. No hash of the content holds the answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second_factor: Option<SecondFactor>,
+}
+
+fn pin() -> Prompt {
+    Prompt::Pin
+}
+
+/// What whoever comes for an order knows or brings, besides its code.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SecondFactor {
+    /// Left out: a PIN.
+    #[serde(default = "pin")]
+    pub prompt: Prompt,
+    pub answer: Answer,
+}
+
+impl SecondFactor {
+    /// Whether the answer can be one to what is asked. The text quotes nothing of it.
+    pub fn check(&self) -> Result<(), String> {
+        self.answer.check(self.prompt).map_err(|wrong| format!("second_factor: {wrong}"))
+    }
 }
 
 /// Longest that a compartment is held for an order: a week.
@@ -167,6 +192,9 @@ pub struct OrderContent {
     pub ready: Option<bool>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold_minutes: Option<HoldMinutes>,
+    /// Another answer, or the first one. Nothing else is changed together with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second_factor: Option<SecondFactor>,
 }
 
 impl OrderContent {

@@ -6,7 +6,8 @@ use crate::cbor_code;
 use crate::enrolment::SecretHash;
 use crate::ids::{CabinetId, Identity, Name, Role, SiteId};
 use crate::messages::{
-    CommandId, Compartment, DoorState, Instance, Occupancy, OrderKey, PresenceToken, RefusalReason, Size, UnlockOutcome,
+    CommandId, Compartment, DoorState, Instance, Occupancy, OrderKey, PresenceToken, Prompt, RefusalReason, Size,
+    UnlockOutcome,
 };
 use crate::topics::Stream;
 
@@ -393,6 +394,9 @@ pub struct OrderDetail {
     /// Who has put it into quarantine, or ended it, and why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub intervened: Option<Intervened>,
+    /// What the screen asks for behind its code. The answer is never shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second_factor: Option<Prompt>,
 }
 
 /// What a person or a backend has done with an order out of turn.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cbor_code;
 use crate::ids::{CabinetId, OrderId};
-use crate::messages::{Compartment, Size, Telemetry};
+use crate::messages::{Compartment, Prompt, Size, Telemetry};
 
 use super::{AttributeFlags, BundleDoor, Recipient, Rfc3339};
 
@@ -112,6 +112,12 @@ cbor_code! {
         44 => NotOpened = "not_opened",
         /// Not for an order that fills several compartments.
         28 => SeveralCompartments = "several_compartments",
+        /// The same order with another answer to its second factor: the one that the fleet has stays.
+        50 => OtherAnswer = "other_answer",
+        /// An order with a second factor is in no bundle.
+        51 => HasSecondFactor = "has_second_factor",
+        /// The fleet has no key yet to which it could seal the answer to a second factor.
+        52 => NoSealingKey = "no_sealing_key",
     }
 }
 
@@ -214,6 +220,9 @@ pub struct Notification {
     /// With a bundle, and with an order in several compartments: what its credential opens now.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub doors: Vec<BundleDoor>,
+    /// What the screen asks for behind the code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second_factor: Option<Prompt>,
 }
 
 /// Holds the code.

@@ -157,7 +157,7 @@ fn kind_of_letters(letters: u8) -> Option<CredentialKind> {
 #[derive(Default)]
 pub struct Workspace(Vec<Block>);
 
-fn stretched(workspace: &mut Workspace, code: &[u8], salt: &Salt, pepper: &Pepper) -> Verifier {
+pub(crate) fn stretched(workspace: &mut Workspace, code: &[u8], salt: &Salt, pepper: &Pepper) -> Verifier {
     let mut out = [0; 32];
     let params = Params::new(MEMORY_KIB, PASSES, 1, Some(out.len()));
     let done = params.and_then(|params| {

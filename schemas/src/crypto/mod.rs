@@ -1,5 +1,6 @@
 //! Signatures, sealing and verifiers. Keys and random bytes come in as arguments.
 
+pub mod answers;
 pub mod codes;
 pub mod envelope;
 pub mod receipt;

@@ -1,7 +1,9 @@
 //! Secrets at rest under a 32-byte key of the machine: ChaCha20-Poly1305 with a label that binds a secret to its place.
 
 use chacha20poly1305::aead::{Aead as _, Payload};
-use chacha20poly1305::{ChaCha20Poly1305, Key, KeyInit as _, Nonce};
+use chacha20poly1305::{ChaCha20Poly1305, Key, Nonce};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
 use zeroize::Zeroizing;
 
 const NONCE: usize = 12;
@@ -29,6 +31,20 @@ pub fn unprotect(key: &[u8; 32], label: &[u8], bytes: &[u8]) -> Result<Zeroizing
         .map_err(|_| NotOurs)
 }
 
+/// By which the holder of the key knows `plain` again, and nobody else can try what it is.
+pub fn tag(key: &[u8; 32], label: &[u8], plain: &[u8]) -> [u8; 32] {
+    // A key of its own: what encrypts is used for nothing else.
+    let own = mac(key, b"locker-fleet/1 tag");
+    *mac(&mac(&own, label), plain)
+}
+
+fn mac(key: &[u8; 32], bytes: &[u8]) -> Zeroizing<[u8; 32]> {
+    let mut mac =
+        Hmac::<Sha256>::new_from_slice(key).unwrap_or_else(|_| unreachable!("HMAC takes a key of any length"));
+    mac.update(bytes);
+    Zeroizing::new(mac.finalize().into_bytes().into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -41,5 +57,16 @@ mod tests {
         assert!(unprotect(&[1; 32], b"there", &bytes).is_err());
         assert!(unprotect(&[1; 32], b"here", &bytes[..5]).is_err());
         assert!(!bytes.windows(6).any(|window| window == b"secret"));
+    }
+
+    #[test]
+    fn a_tag_is_of_one_key_one_label_and_one_text() {
+        let one = tag(&[1; 32], b"here", b"4711");
+        assert_eq!(one, tag(&[1; 32], b"here", b"4711"));
+        for other in
+            [tag(&[2; 32], b"here", b"4711"), tag(&[1; 32], b"there", b"4711"), tag(&[1; 32], b"here", b"4712")]
+        {
+            assert_ne!(one, other);
+        }
     }
 }

@@ -92,6 +92,11 @@ pub fn phone_aad(tenant: &TenantId, cabinet: &CabinetId, instance: Instance, ord
     cbor::encode(&("locker-fleet/1 phone", tenant, cabinet, instance, order))
 }
 
+/// What binds the sealed answer to the second factor of an order to that order.
+pub fn answer_aad(tenant: &TenantId, order: &OrderKey) -> Vec<u8> {
+    cbor::encode(&("locker-fleet/1 answer", tenant, order))
+}
+
 /// The recipient's unprotected header: the ephemeral key as a COSE_Key, nothing else.
 fn ephemeral_header(public: &PublicKey) -> Result<Header, SealError> {
     let point = public.to_sec1_point(false);

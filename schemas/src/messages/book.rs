@@ -8,7 +8,7 @@ use crate::{cbor_code, cbor_map, cbor_union};
 
 use super::{
     Attributes, Category, Challenge, Compartment, CredentialId, DepositKind, Epoch, FleetMillis, OpenOrder, OrderKey,
-    Size, Verifier,
+    Prompt, Size, Verifier,
 };
 
 cbor_code! {
@@ -128,6 +128,20 @@ cbor_map! {
         1 => credential: PutCredential,
         /// Those of its orders that staff release.
         2 => guarded: Vec<OrderKey>,
+        /// Of a credential of one order, which is guarded: what is asked for behind it. Who passes over it asks staff.
+        50 opt => factor: Option<Factor>,
+    }
+}
+
+cbor_map! {
+    /// The second factor of an order: what opens it behind its credential, other than staff.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct Factor {
+        1 => prompt: Prompt,
+        /// Of the answer to this order (crypto::answers), made with the pepper of the credential.
+        2 => verifier: Verifier,
+        /// Staff have to release it as well, behind the right answer.
+        3 => release: bool,
     }
 }
 

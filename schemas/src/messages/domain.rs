@@ -158,6 +158,19 @@ cbor_code! {
 }
 
 cbor_code! {
+    /// What the screen asks for behind the code of an order with a second factor.
+    pub enum Prompt {
+        /// Digits that its recipient was told or has chosen elsewhere.
+        0 => Pin = "pin",
+        /// Day, month and year of birth.
+        1 => BirthDate = "birth_date",
+        /// Of an identity document, as far as its backend has asked for it.
+        2 => DocumentNumber = "document_number",
+        3 => Postcode = "postcode",
+    }
+}
+
+cbor_code! {
     /// What an occupancy sensor says. Most boards have none: `unknown`.
     pub enum Occupancy { 0 => Unknown = "unknown", 1 => Empty = "empty", 2 => Occupied = "occupied" }
 }

@@ -108,6 +108,8 @@ cbor_code! {
         41 => NoSuchToken = "no_such_token",
         /// Too many wrong ones: nothing is opened by a token for a time.
         42 => TooOften = "too_often",
+        /// The code was right, and what was asked for behind it was not.
+        50 => WrongAnswer = "wrong_answer",
         /// The cabinet's book does not have the order, or it is in no compartment.
         60 => NotHere = "not_here",
         /// The order to load is in a compartment, or on its way into one.

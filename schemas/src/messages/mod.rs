@@ -15,7 +15,7 @@ mod telemetry;
 pub use app::{NotAToken, OpenOrder, PresenceToken};
 pub use book::{
     BREAK_GLASS_NAME, BUNDLE_ORDERS_MAX, Book, BookChange, BreakGlass, BundleRight, CodesMessage, CredentialKind,
-    DropCredential, DropOrder, DropStaff, EventMark, FleetTime, PARTS_MAX, PartOf, PutCredential, PutDeposit,
+    DropCredential, DropOrder, DropStaff, EventMark, Factor, FleetTime, PARTS_MAX, PartOf, PutCredential, PutDeposit,
     PutGuarded, PutOrder, PutStaff, Rules, TakeBack,
 };
 pub use command::{
@@ -27,7 +27,7 @@ pub use delegation::{
 };
 pub use domain::{
     Attributes, BootId, Category, Challenge, CommandId, Compartment, CredentialId, DepositKind, Epoch, FleetMillis,
-    Instance, Nonce, Occupancy, OrderKey, Salt, Size, Stamp, Verifier, WALK_IN,
+    Instance, Nonce, Occupancy, OrderKey, Prompt, Salt, Size, Stamp, Verifier, WALK_IN,
 };
 pub use down::{Ask, CodesEnvelope, ConfigEnvelope, Down, KeysetUpdate, PersonalCommand, Signed, Welcome};
 pub use event::{

@@ -216,6 +216,7 @@ fn signed() -> Vec<Example> {
         Example::new("codes-message/book-with-deposits", &book(8, 7, deposits())),
         Example::new("codes-message/book-with-break-glass", &book(6, 5, rules_with_break_glass())),
         Example::new("codes-message/book-with-a-guarded-credential", &book(9, 8, guarded_credential())),
+        Example::new("codes-message/book-with-a-second-factor", &book(9, 8, second_factor())),
         Example::new("codes-message/book-with-codes-of-letters", &book(8, 7, codes_of_letters())),
         Example::new("codes-message/book-with-a-part-of-an-order", &book(9, 8, part_of_an_order())),
         Example::new("codes-message/staff-book", &book(6, 5, vec![put_staff(Some(NOW), Some(VERIFIER)).into()])),
@@ -375,7 +376,13 @@ fn rules_with_break_glass() -> Vec<BookChange> {
 fn guarded_credential() -> Vec<BookChange> {
     let credential = bundle_credential();
     let guarded = vec![credential.orders[1].clone()];
-    vec![PutGuarded { credential, guarded }.into()]
+    vec![PutGuarded { credential, guarded, factor: None }.into()]
+}
+
+fn second_factor() -> Vec<BookChange> {
+    let credential = PutCredential { orders: vec![order()], rights: None, ..bundle_credential() };
+    let factor = Some(Factor { prompt: Prompt::BirthDate, verifier: VERIFIER, release: true });
+    vec![PutGuarded { guarded: credential.orders.clone(), credential, factor }.into()]
 }
 
 fn codes_of_letters() -> Vec<BookChange> {
@@ -441,6 +448,10 @@ fn events() -> Vec<Example> {
         fact(
             "event/credential-refused",
             CredentialRefused { id: CREDENTIAL, reason: RefusalReason::TimeUnknown }.into(),
+        ),
+        fact(
+            "event/credential-refused-for-a-wrong-answer",
+            CredentialRefused { id: CREDENTIAL, reason: RefusalReason::WrongAnswer }.into(),
         ),
         fact("event/typing-locked", TypingLocked { until_boot_millis: 86_700_000, wrong_today: 5 }.into()),
         fact("event/staff-logged-in", StaffLoggedIn { staff: staff() }.into()),

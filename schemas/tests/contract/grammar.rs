@@ -8,8 +8,8 @@ use cddl::validator::cbor_value::decode_cbor;
 use ciborium::Value;
 use schemas::cbor;
 use schemas::messages::{
-    Category, CredentialKind, DepositKind, DoorState, Errand, HeldStage, KeyPurpose, Occupancy, RefusalReason, Size,
-    StoredBy, UnlockOutcome,
+    Category, CredentialKind, DepositKind, DoorState, Errand, HeldStage, KeyPurpose, Occupancy, Prompt, RefusalReason,
+    Size, StoredBy, UnlockOutcome,
 };
 
 use crate::examples::{self, Example};
@@ -151,6 +151,7 @@ fn the_words_of_the_grammar_are_those_of_the_code() {
         enumeration("size", Size::ALL),
         enumeration("category", Category::ALL),
         enumeration("deposit-kind", DepositKind::ALL),
+        enumeration("prompt", Prompt::ALL),
         enumeration("occupancy", Occupancy::ALL),
         enumeration("door-state", DoorState::ALL),
         enumeration("credential-kind", CredentialKind::ALL),

@@ -9,7 +9,9 @@ use schemas::api::{
 };
 use schemas::api::{JSON_MAX, parse};
 use schemas::ids::{Identity, Role};
-use schemas::messages::{Category, DepositKind, DoorState, KeyPurpose, Occupancy, RefusalReason, Size, UnlockOutcome};
+use schemas::messages::{
+    Category, DepositKind, DoorState, KeyPurpose, Occupancy, Prompt, RefusalReason, Size, UnlockOutcome,
+};
 use schemas::topics::{Filter, Live, OrderChange, Stream, Topic};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -205,6 +207,7 @@ fn every_list_of_words_is_that_of_the_code() {
         ("Size", words(Size::ALL)),
         ("Category", words(Category::ALL)),
         ("DepositKind", words(DepositKind::ALL)),
+        ("Prompt", words(Prompt::ALL)),
         ("Role", words(&Role::ALL)),
         ("OrderState", words(OrderState::ALL)),
         ("RejectReason", words(RejectReason::ALL)),

@@ -8,11 +8,12 @@ use std::collections::BTreeSet;
 use ed25519_dalek::SigningKey;
 use p256::SecretKey;
 use schemas::cbor;
+use schemas::crypto::answers::Answer;
 use schemas::crypto::codes::{Pepper, Secret, at_rest};
 use schemas::crypto::envelope::{self, Scope};
 use schemas::crypto::seal::{self, Entropy};
 use schemas::ids::{CabinetId, TenantId};
-use schemas::messages::{Command, Instance, KeyPurpose, Salt};
+use schemas::messages::{Command, Instance, KeyPurpose, OrderKey, Salt};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +24,7 @@ const MESSAGES: &str = include_str!("../../vectors/messages.json");
 const COMMAND: &str = include_str!("../../vectors/command.json");
 const PEPPER: &str = include_str!("../../vectors/pepper.json");
 const VERIFIERS: &str = include_str!("../../vectors/verifiers.json");
+const ANSWERS: &str = include_str!("../../vectors/answers.json");
 
 /// Bytes in hexadecimal.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -254,4 +256,34 @@ fn verifiers_have_their_pinned_bytes() {
         assert_pinned(secret.reveal(), &made, pinned.get(at));
     }
     assert_eq!(pinned.len(), secrets.len());
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AnswerVector {
+    answer: String,
+    order: OrderKey,
+    salt: Salt,
+    pepper: Hex,
+    verifier: Hex,
+}
+
+#[test]
+fn verifiers_of_answers_to_second_factors_are_pinned() {
+    let pinned: Vec<AnswerVector> = read(ANSWERS);
+    let pepper = [0x9e; 32];
+    let answers = ["24.12.1980", "l01x-00t47"];
+    for (at, typed) in answers.into_iter().enumerate() {
+        let order: OrderKey = "shop/A17".parse().unwrap();
+        let verifier = Answer::parse(typed).unwrap().verifier(&order, &examples::SALT, &Pepper(pepper));
+        let made = AnswerVector {
+            answer: typed.into(),
+            order,
+            salt: examples::SALT,
+            pepper: Hex(pepper.to_vec()),
+            verifier: Hex(verifier.0.to_vec()),
+        };
+        assert_pinned(typed, &made, pinned.get(at));
+    }
+    assert_eq!(pinned.len(), answers.len());
 }

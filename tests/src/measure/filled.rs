@@ -122,6 +122,7 @@ impl Filled {
             | SignerRequest::Reveal(_)
             | SignerRequest::IssueCertificate(_)
             | SignerRequest::OpenPhone(_)
+            | SignerRequest::KeepAnswer(_)
             | SignerRequest::SignConfig(_) => bail!("nobody asked for this of the signer"),
         }
     }

@@ -387,6 +387,7 @@ impl World {
             | Input::HelloAcked
             | Input::Entered { .. }
             | Input::StaffEntered { .. }
+            | Input::Answered { .. }
             | Input::StaffLogout { .. }
             | Input::ConfirmLoaded { .. }
             | Input::ConfirmSwap { .. }
@@ -526,6 +527,7 @@ impl World {
                 Effect::SendEvents { challenge, .. } => Some(*challenge),
                 Effect::AckDown { .. }
                 | Effect::Derive { .. }
+                | Effect::DeriveAnswer { .. }
                 | Effect::Pulse { .. }
                 | Effect::EntryResult { .. }
                 | Effect::Screen(_)
@@ -608,6 +610,8 @@ impl World {
                     self.later(wait, Happening::Derives { cab, run, entry, verifier });
                 }
             }
+            // No schedule has orders with a second factor.
+            Effect::DeriveAnswer { .. } => {}
             Effect::Pulse { pulse, compartment, not_after } => self.order_pulse(cab, pulse, compartment, not_after),
             Effect::EntryResult { entry, result } => self.answered(cab, entry, result),
             Effect::Screen(note) => self.screen(cab, note),
@@ -712,6 +716,7 @@ fn kind_of(input: &Input) -> &'static str {
         Input::EventsAcked { .. } => "events acknowledged",
         Input::HelloAcked => "hello acknowledged",
         Input::Entered { .. } | Input::StaffEntered { .. } => "entry",
+        Input::Answered { .. } => "answer",
         Input::Derived { .. } => "derived",
         Input::StaffLogout { .. } => "logout",
         Input::Load { .. } => "load",
@@ -749,7 +754,7 @@ impl std::fmt::Debug for Brief<'_> {
                 Effect::SendChallenge(_) => f.write_str("Challenge ")?,
                 Effect::SendTelemetry(_) => f.write_str("Telemetry ")?,
                 Effect::SendEvents { from, to, .. } => write!(f, "Events({from}..={to}) ")?,
-                Effect::Derive { entry, .. } => write!(f, "Derive({entry}) ")?,
+                Effect::Derive { entry, .. } | Effect::DeriveAnswer { entry, .. } => write!(f, "Derive({entry}) ")?,
                 other => write!(f, "{other:?} ")?,
             }
         }

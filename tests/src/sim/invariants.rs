@@ -441,7 +441,10 @@ fn invariant_code_works_offline(ledger: &Ledger, seen: &Seen) -> Verdict {
         EntryResult::Locked { .. } | EntryResult::SecondPartNeeded => *typed,
         EntryResult::Refused(EntryRefusal::Busy) => *busy,
         EntryResult::Refused(EntryRefusal::OutOfService) => ledger.wrong_doors.contains(&(*cab, *compartment)),
-        EntryResult::Refused(_) | EntryResult::StaffSession { .. } | EntryResult::Depositing { .. } => false,
+        EntryResult::Refused(_)
+        | EntryResult::StaffSession { .. }
+        | EntryResult::Depositing { .. }
+        | EntryResult::AnswerNeeded { .. } => false,
     };
     ensure(fine, || {
         format!("the code of {order}, stored in {compartment} of cabinet {cab}, is answered with {result:?}")

@@ -54,6 +54,7 @@ pub(super) fn of_result(result: &EntryResult) -> &'static str {
         EntryResult::StaffSession { .. } => "StaffSession",
         EntryResult::SecondPartNeeded => "SecondPartNeeded",
         EntryResult::ReleaseNeeded => "ReleaseNeeded",
+        EntryResult::AnswerNeeded { .. } => "AnswerNeeded",
         EntryResult::Refused(EntryRefusal::Wrong) => "Wrong",
         EntryResult::Refused(EntryRefusal::Busy) => "Busy",
         EntryResult::Refused(EntryRefusal::Used) => "Used",
@@ -64,6 +65,9 @@ pub(super) fn of_result(result: &EntryResult) -> &'static str {
         EntryResult::Refused(EntryRefusal::OutOfService) => "OutOfService",
         EntryResult::Refused(EntryRefusal::Missing) => "Missing",
         EntryResult::Refused(EntryRefusal::NoRoom) => "NoRoom",
+        EntryResult::Refused(EntryRefusal::WrongAnswer) => "WrongAnswer",
+        EntryResult::Refused(EntryRefusal::AnswersUsedUp) => "AnswersUsedUp",
+        EntryResult::Refused(EntryRefusal::CodeFirst) => "CodeFirst",
     }
 }
 

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use ed25519_dalek::SigningKey;
 use fleet_core::signing::{
-    Certificate, Envelope, Failed, MakeSecrets, PhoneOpened, Revealed, Sealed, SecretItem, SecretMade, Secrets,
-    SignerReply, SignerRequest,
+    AnswerKept, Certificate, Envelope, Failed, MakeSecrets, PhoneOpened, Revealed, Sealed, SecretItem, SecretMade,
+    Secrets, SignerReply, SignerRequest,
 };
 use p256::SecretKey;
 use p256::elliptic_curve::sec1::ToSec1Point as _;
@@ -127,6 +127,13 @@ impl Signer {
                 let aad = seal::phone_aad(&ask.tenant, &ask.cabinet, ask.instance, &ask.order);
                 let plain = seal::open(&ask.sealed.0, &self.pepper, &aad).ok();
                 PhoneOpened { phone: plain.and_then(|plain| String::from_utf8(plain.to_vec()).ok()) }.into()
+            }
+            SignerRequest::KeepAnswer(ask) => {
+                let aad = seal::answer_aad(&ask.tenant, &ask.order);
+                match seal::open(&ask.sealed.0, &self.pepper, &aad) {
+                    Ok(plain) => AnswerKept { sealed: Blob(plain.to_vec()), tag: Blob(plain.to_vec()) }.into(),
+                    Err(error) => Failed { reason: error.to_string() }.into(),
+                }
             }
             SignerRequest::Reveal(ask) => match self.secrets.get(&ask.sealed.0) {
                 Some(text) => Revealed { text: text.clone() }.into(),

@@ -180,7 +180,11 @@ impl<S: Store> Cabinet<S> {
                 Effect::SendEvents { challenge, .. } => self.challenge = Some(*challenge),
                 Effect::Pulse { .. } => self.pulses += 1,
                 Effect::Erase(_) | Effect::Discard => panic!("nobody wipes this cabinet"),
-                Effect::AckDown { .. } | Effect::Derive { .. } | Effect::EntryResult { .. } | Effect::Screen(_) => {}
+                Effect::AckDown { .. }
+                | Effect::Derive { .. }
+                | Effect::DeriveAnswer { .. }
+                | Effect::EntryResult { .. }
+                | Effect::Screen(_) => {}
             }
         }
         self.steps += 1;

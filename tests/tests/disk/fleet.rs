@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use fleet_core::signing::{
-    Certificate, Envelope, PhoneOpened, Sealed, SecretMade, Secrets, SignerReply, SignerRequest,
+    AnswerKept, Certificate, Envelope, PhoneOpened, Sealed, SecretMade, Secrets, SignerReply, SignerRequest,
 };
 use fleet_core::{Config, Effect, FleetCore, Input, Moment};
 use schemas::api::{OrderState, Reply, Request};
@@ -167,6 +167,9 @@ impl<S: Store> Fleet<S> {
             SignerRequest::MakeSealed(_) => Sealed { sealed: self.seal() }.into(),
             SignerRequest::IssueCertificate(asked) => Certificate { certificate: asked.key.clone() }.into(),
             SignerRequest::OpenPhone(_) => PhoneOpened { phone: None }.into(),
+            SignerRequest::KeepAnswer(asked) => {
+                AnswerKept { sealed: asked.sealed.clone(), tag: asked.sealed.clone() }.into()
+            }
             SignerRequest::Reveal(_) => panic!("the core never reveals"),
         }
     }

@@ -21,6 +21,7 @@ mod doctor;
 mod enrolment;
 mod enrolment_flood;
 mod errands;
+mod factor;
 mod handover;
 mod history;
 mod input;

@@ -105,7 +105,13 @@ impl Loot {
         let aad = seal::pepper_aad(&self.tenant, &self.cabinet, INSTANCE, 1, salt);
         let entropy = seal::Entropy { ephemeral: SecretKey::from_slice(&[8; 32])?, nonce: [6; 12] };
         let pepper = PepperOffer { version: 1, salt, sealed: Blob(seal::seal(&[7; 32], &to, &aad, &entropy)?) };
-        let item = |n| SecretItem { id: CredentialId([n; 8]), kind: CredentialKind::Qr, digits: 0, sealed: None };
+        let item = |n| SecretItem {
+            id: CredentialId([n; 8]),
+            kind: CredentialKind::Qr,
+            digits: 0,
+            sealed: None,
+            answers: None,
+        };
         Ok(MakeSecrets {
             tenant: self.tenant.clone(),
             cabinet: self.cabinet.clone(),

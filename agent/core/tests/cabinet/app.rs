@@ -300,7 +300,7 @@ fn a_cut_while_a_try_is_offered_tells_the_outcome_no_second_time() {
 fn an_order_that_staff_have_to_release_is_not_opened_by_the_app() {
     let mut rig = shown();
     let credential = PutCredential { generation: 2, ..credential(9, "99999999", &["A1"]) };
-    rig.book(vec![PutGuarded { credential, guarded: vec![order("A1")] }.into()]);
+    rig.book(vec![PutGuarded { credential, guarded: vec![order("A1")], factor: None }.into()]);
     let shown = token(&rig);
     let wanted = open(&mut rig, 1, "A1", 3, shown);
     assert_eq!(refusal(&mut rig, &wanted), RefusalReason::NotEnabled);

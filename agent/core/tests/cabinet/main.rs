@@ -12,6 +12,7 @@ mod deposits;
 mod doors;
 mod emergency;
 mod errands;
+mod factor;
 mod letters;
 mod link;
 mod loading;

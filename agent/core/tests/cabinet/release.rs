@@ -12,7 +12,7 @@ const CODE: &str = "99999999";
 const PIN: &str = "111111";
 
 fn guarded(credential: PutCredential, ids: &[&str]) -> BookChange {
-    PutGuarded { credential, guarded: ids.iter().map(|id| order(id)).collect() }.into()
+    PutGuarded { credential, guarded: ids.iter().map(|id| order(id)).collect(), factor: None }.into()
 }
 
 /// A1 in compartment 4, whose newest code is guarded.

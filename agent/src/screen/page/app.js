@@ -2,7 +2,7 @@
 
 import * as cabinet from "/cabinet.js";
 import * as deposits from "/deposit.js";
-import { LETTERS, appToken, beep, button, clock, el, grouped, keypad, letterpad } from "/parts.js";
+import { LETTERS, appToken, beep, button, clock, el, fullpad, grouped, keypad, letterpad } from "/parts.js";
 import { emergencyPage, isOver, jobPage, listPage, roundPage } from "/staff.js";
 import { TEXTS } from "/texts.js";
 import { blank, take, walkInPage } from "/walkin.js";
@@ -17,15 +17,18 @@ const TYPED_IDLE = 45000;
 const DOORS_IDLE = 60000;
 const THANKS_MILLIS = 6000;
 const RELEASE_IDLE = 120000;
+const ANSWER_MIN = 4;
+const ANSWER_IDLE = 60000;
 const STAFF_IDLE = 60000;
 const DEPOSIT_IDLE = 120000;
 
 export const state = {
   link: "connecting", // connected, lost, outOfOrder, noKey
   view: null,
-  page: "keypad", // keypad, pin, doors, release, deposit, list, walkIn, round, emergency, job
+  page: "keypad", // keypad, pin, doors, answer, release, deposit, list, walkIn, round, emergency, job
   typed: "",
   form: null, // digits or letters, where somebody has asked for the other keypad
+  asks: "", // what is asked for behind a code: pin, birth_date, document_number, postcode
   message: "",
   busy: false,
   chosen: null, // of several doors, the one that somebody has tapped
@@ -61,7 +64,7 @@ function press(key) {
 }
 
 function isScan() {
-  return /[^0-9]/.test(state.typed) && !hasLetters();
+  return state.page !== "answer" && /[^0-9]/.test(state.typed) && !hasLetters();
 }
 
 // A code of letters: what a scanner delivers has other ones in it, or more of them.
@@ -115,6 +118,12 @@ function scanElsewhere(key) {
 function submit() {
   if (state.typed === "" || state.busy) return;
   if (state.page === "pin") enterStaff();
+  else if (state.page === "answer" && state.typed.length <= DIGITS_MAX) answer();
+  else if (state.page === "answer") {
+    // No answer is so long: somebody scans another code.
+    state.page = "keypad";
+    enter();
+  }
   else if (state.page === "list") scanLabel();
   else if (state.page === "walkIn") {
     take(state, state.typed);
@@ -126,8 +135,24 @@ function submit() {
 }
 
 async function enter() {
-  const answer = await submitTo("/api/enter");
+  entered(await submitTo("/api/enter"));
+}
+
+// Behind the right code. A wrong one may be tried again, as long as nobody says that the code comes first.
+async function answer() {
+  const said = await submitTo("/api/answer", "answer");
+  if (said?.result === "refused" && ["wrong_answer", "not_a_code", "busy", "no_answer"].includes(said.reason)) {
+    return show("answer", said.reason === "not_a_code" ? TEXTS.answer.notOne : TEXTS.refused[said.reason]);
+  }
+  entered(said);
+}
+
+function entered(answer) {
   if (!answer) return;
+  if (answer.result === "answer_needed") {
+    state.asks = answer.prompt;
+    return show("answer");
+  }
   if (answer.result === "opening") return opening(answer.compartments);
   if (answer.result === "staff") return beginStaff(answer);
   if (answer.result === "deposit") return beginDeposit(answer);
@@ -146,12 +171,12 @@ async function enterStaff() {
 }
 
 // Letters of a token are capitals, whatever a scanner's caps lock makes of them.
-async function submitTo(path) {
-  const secret = state.typed.toUpperCase();
+async function submitTo(path, name = "secret") {
+  const typed = state.typed.toUpperCase();
   Object.assign(state, { typed: "", message: "", busy: true });
   draw();
   try {
-    const { status, body } = await cabinet.send(path, { secret });
+    const { status, body } = await cabinet.send(path, { [name]: typed });
     if (status === 200) return body;
     return { result: "refused", reason: status === 422 ? "not_a_code" : "no_answer" };
   } catch {
@@ -425,6 +450,22 @@ function secondPartPage() {
     el("p", { class: state.message ? "refusal" : "" }, state.busy ? TEXTS.customer.checking : state.message || TEXTS.secondPart.why));
 }
 
+// The code is right, and its holder has to say the rest. Nobody who looks over a shoulder reads it.
+function answerPage() {
+  const texts = TEXTS.answer;
+  const pad = state.asks === "pin" || state.asks === "birth_date" ? keypad : fullpad;
+  const hint = state.busy ? TEXTS.customer.checking : state.message || texts.how[state.asks];
+  return el("section", { class: "entry" },
+    el("div", { class: "say" },
+      el("h1", {}, texts.title[state.asks]),
+      el("p", { class: state.message ? "hint refusal" : "hint", role: state.message ? "alert" : "status" }, hint),
+      el("output", { class: "display", "aria-label": texts.display }, "•".repeat(state.typed.length) || " ")),
+    el("div", { class: "go" },
+      button(TEXTS.customer.go, submit, { class: "primary", disabled: state.busy || state.typed.length < ANSWER_MIN }),
+      button(TEXTS.release.cancel, () => show("keypad"))),
+    pad(press, state.busy, null));
+}
+
 // The code is right, and staff have to say the rest: a badge is scanned here, a PIN is typed as ever.
 function releasePage() {
   return el("section", { class: "wide warn" },
@@ -503,6 +544,7 @@ function page() {
   switch (state.page) {
     case "doors": return doorsPage();
     case "deposit": return deposits.depositPage(state, tell, again, () => endDeposit(""));
+    case "answer": return locked() ? lockedPage() : answerPage();
     case "release": return releasePage();
     case "list": return listPage(state, tell, show);
     case "walkIn": return walkInPage(state, show, draw);
@@ -557,6 +599,8 @@ function tick() {
     if (idle > (closed ? THANKS_MILLIS : DOORS_IDLE)) show("keypad");
   } else if (state.page === "release") {
     if (idle > RELEASE_IDLE) show("keypad");
+  } else if (state.page === "answer") {
+    if (idle > ANSWER_IDLE && !state.busy) show("keypad");
   } else if (idle > TYPED_IDLE && (state.typed || state.message || state.page === "pin") && !state.busy) {
     show("keypad");
   }

@@ -36,6 +36,14 @@ export function letterpad(press, disabled, other) {
     key("clear", TEXTS.keys.clearName, TEXTS.keys.clear), other && button(TEXTS.keys.toDigits, other, { class: "key word other", disabled }));
 }
 
+// All that an answer to a second factor is made of.
+export function fullpad(press, disabled) {
+  const key = (name, label, text) => button(text, () => press(name), { class: name.length > 1 ? `key word ${name}` : "key", "aria-label": label, disabled });
+  return el("div", { class: "keypad full", role: "group", "aria-label": TEXTS.keys.pad },
+    ...[..."1234567890ABCDEFGHIJKLMNOPQRSTUVWXYZ"].map((one) => key(one, one, one)), key("clear", TEXTS.keys.clearName, TEXTS.keys.clear),
+    key("back", TEXTS.keys.backName, TEXTS.keys.back));
+}
+
 // What an app passes on to have a door opened: to be scanned or read.
 export function appToken(app) {
   if (!app) return null;

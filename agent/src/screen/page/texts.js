@@ -49,6 +49,9 @@ export const TEXTS = {
     missing: "Your order is not where it should be. Please ask staff.",
     no_room: "No compartment that it fits into is free. This is reported. Please try again later, or ask whoever sent you.",
     not_a_code: (digits, letters) => `A code has ${letters ? `${letters} letters` : `${digits} digits`}. Please check it.`,
+    wrong_answer: "This is not what was given with the order. Please try again.",
+    answers_used_up: "This was wrong too often. Please ask staff to hand the order over.",
+    code_first: "Please type or scan your code again first.",
     no_answer: "The cabinet did not answer. Look whether a door opened, then try again.",
   },
   doors: {
@@ -76,6 +79,17 @@ export const TEXTS = {
       : `Doors ${numbers.join(", ")} are still open. Please close them.`),
   },
 
+  answer: {
+    title: { pin: "Type your PIN", birth_date: "Type your date of birth", document_number: "Type your document number", postcode: "Type your postcode" },
+    how: {
+      pin: "The PIN that was agreed for this order.",
+      birth_date: "Day, month and year with 8 digits, such as 24121980 for 24 December 1980.",
+      document_number: "As much of it as was asked for when you ordered.",
+      postcode: "The one of the address that is on the order.",
+    },
+    display: "Typed answer",
+    notOne: "This has 4 to 12 letters or digits. Please check it.",
+  },
   release: {
     title: "Please ask staff",
     why: "Your code is right. Staff have to release this order: they scan their badge here or type their PIN.",

@@ -163,6 +163,7 @@ pub(super) fn published(reason: RefusalReason) -> RejectReason {
         | RefusalReason::AlreadyOpen
         | RefusalReason::OutOfScope
         | RefusalReason::NoFittingCompartment
+        | RefusalReason::WrongAnswer
         | RefusalReason::NotHere
         | RefusalReason::AlreadyInside
         | RefusalReason::NotToBeRetrieved

@@ -142,7 +142,7 @@ impl Cabinet {
     pub(super) fn break_glass_wanted(&self) -> Option<SecretItem> {
         let row = self.glass.as_ref().filter(|row| row.verifier.is_none())?;
         let sealed = row.sealed.clone();
-        Some(SecretItem { id: row.id, kind: CredentialKind::Qr, digits: BREAK_GLASS_DIGITS, sealed })
+        Some(SecretItem { id: row.id, kind: CredentialKind::Qr, digits: BREAK_GLASS_DIGITS, sealed, answers: None })
     }
 
     /// Takes what the signer made, if it is this.

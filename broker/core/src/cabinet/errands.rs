@@ -147,6 +147,7 @@ pub(super) fn way_out(reason: RefusalReason) -> Option<&'static str> {
         | RefusalReason::StorageFailed
         | RefusalReason::AlreadyOpen
         | RefusalReason::OutOfScope
+        | RefusalReason::WrongAnswer
         | RefusalReason::NotEnabled
         | RefusalReason::NoSuchToken
         | RefusalReason::TooOften => None,

@@ -12,6 +12,7 @@ mod describe;
 mod enrolment;
 mod errands;
 mod events;
+mod factor;
 mod hello;
 mod history;
 mod keysets;
@@ -201,6 +202,7 @@ impl Cabinet {
             CabinetIntent::Unwant(unwant) => self.want_back(turn, &unwant.order, Some(unwant.why)),
             CabinetIntent::Invite(invite) => self.invite(turn, invite),
             CabinetIntent::OpenByApp(wish) => self.open_by_app(turn, wish),
+            CabinetIntent::SetFactor(set) => self.set_factor(turn, set),
             CabinetIntent::Find(find) => self.find(turn, &find.order),
         }
     }

@@ -10,6 +10,7 @@ use schemas::messages::{
 };
 
 use crate::cabinet::bundles::Bundled;
+use crate::cabinet::factor::{BookedFactor, with_factor};
 use crate::intents::OrderFact;
 
 cbor_map! {
@@ -147,7 +148,7 @@ impl Grant {
         self.generation.unwrap_or(1)
     }
 
-    /// Its credentials as changes of the book: all of them, or none while one has no verifier.
+    /// Its credentials as changes of the book: all of them, or none while one has no verifier, or the second factor has none.
     pub(crate) fn changes(&self, booked: &Booked) -> Vec<BookChange> {
         let change = |credential: &Credential| {
             let put = PutCredential {
@@ -161,7 +162,8 @@ impl Grant {
                 pepper: credential.pepper,
                 rights: None,
             };
-            Some(guarded(put, booked.guarded().cloned().into_iter().collect()))
+            let change = guarded(put, booked.guarded().cloned().into_iter().collect());
+            with_factor(change, booked)
         };
         self.credentials.iter().map(change).collect::<Option<Vec<_>>>().unwrap_or_default()
     }
@@ -231,18 +233,20 @@ cbor_map! {
         38 opt => opened_by: Option<CommandId>,
         /// It is collected with others, by a credential of their own.
         40 opt => bundled: Option<Box<Bundled>>,
+        /// What its recipient is asked for behind the code. Boxed: few orders have it.
+        50 opt => factor: Option<Box<BookedFactor>>,
     }
 }
 
 /// A credential as a change of the book, with those of its orders that it does not open alone.
 pub(crate) fn guarded(credential: PutCredential, guarded: Vec<OrderKey>) -> BookChange {
-    if guarded.is_empty() { credential.into() } else { PutGuarded { credential, guarded }.into() }
+    if guarded.is_empty() { credential.into() } else { PutGuarded { credential, guarded, factor: None }.into() }
 }
 
 impl Booked {
-    /// Itself, if staff have to release it.
+    /// Itself, if its code alone does not open it.
     pub(crate) fn guarded(&self) -> Option<&OrderKey> {
-        (self.staff_release == Some(true)).then_some(&self.order)
+        (self.staff_release == Some(true) || self.factor.is_some()).then_some(&self.order)
     }
 
     pub(crate) fn change(&self) -> BookChange {

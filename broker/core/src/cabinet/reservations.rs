@@ -25,7 +25,8 @@ impl Cabinet {
     /// Books an order. Taken twice, it changes nothing the second time.
     pub(super) fn reserve(&mut self, turn: &mut Turn<'_>, config: &Config, wish: Reserve) {
         if self.booked.contains_key(&wish.order) {
-            return;
+            // It may ask for something else than when it was booked.
+            return wish.factor.into_iter().for_each(|factor| self.set_factor(turn, factor));
         }
         let held = self.inside.iter().find(|(_, inside)| inside.order.as_ref() == Some(&wish.order));
         if let Some((compartment, inside)) = held.map(|(compartment, inside)| (*compartment, inside.clone())) {
@@ -109,8 +110,8 @@ impl Cabinet {
         self.tell_order(turn, When::heard_at(turn.now), &order, compartment, fact);
     }
 
-    pub(super) fn book(&mut self, turn: &Turn<'_>, wish: Reserve) {
-        let Reserve { order, size, category, wants, hold, staff_release, deposit, part } = wish;
+    pub(super) fn book(&mut self, turn: &mut Turn<'_>, wish: Reserve) {
+        let Reserve { order, size, category, wants, hold, staff_release, deposit, part, factor } = wish;
         let booked = Booked {
             order: order.clone(),
             size,
@@ -130,9 +131,11 @@ impl Cabinet {
             staff_release,
             bundled: None,
             opened_by: None,
+            factor: None,
             deposit: deposit.map(|kind| ForDeposit { kind, invitation: None, last: None, over: None }),
         };
         self.booked.insert(order, booked);
+        factor.into_iter().for_each(|factor| self.set_factor(turn, factor));
     }
 
     fn find_room(&mut self, turn: &mut Turn<'_>, config: &Config, wish: &Reserve) -> Option<Compartment> {

@@ -114,8 +114,11 @@ impl Cabinet {
     /// The cabinet has another pepper: no verifier fits it any more. The secrets stay.
     pub(super) fn forget_verifiers(&mut self, turn: &mut Turn<'_>) {
         for booked in self.booked.values_mut() {
-            if booked.codes().next().is_none() {
+            if booked.codes().next().is_none() && booked.factor.is_none() {
                 continue;
+            }
+            if let Some(factor) = &mut booked.factor {
+                factor.verifier = None;
             }
             for grant in booked.codes_mut() {
                 grant.credentials.iter_mut().for_each(|credential| credential.verifier = None);
@@ -198,12 +201,19 @@ impl Cabinet {
                 CredentialKind::Letters => letters,
                 CredentialKind::Qr => 0,
             };
-            SecretItem { id: one.id, kind: one.kind, digits, sealed: one.sealed.clone() }
+            SecretItem { id: one.id, kind: one.kind, digits, sealed: one.sealed.clone(), answers: None }
         });
+        let answers = self.answers_wanted().filter(|item| open(&item.id));
         let staff = self.staff.values().flat_map(StaffAt::underived).filter(|(id, ..)| open(id));
-        let staff = staff.map(|(id, kind, sealed)| SecretItem { id, kind, digits: 0, sealed: Some(sealed.clone()) });
+        let staff = staff.map(|(id, kind, sealed)| SecretItem {
+            id,
+            kind,
+            digits: 0,
+            sealed: Some(sealed.clone()),
+            answers: None,
+        });
         let glass = self.break_glass_wanted().filter(|item| open(&item.id));
-        let items: Vec<_> = codes.chain(staff).chain(glass).take(ITEMS_MAX).collect();
+        let items: Vec<_> = codes.chain(answers).chain(staff).chain(glass).take(ITEMS_MAX).collect();
         let (tenant, cabinet) = (self.at.tenant.clone(), self.at.cabinet.clone());
         let instance = self.registration.instance;
         (!items.is_empty()).then(|| MakeSecrets { tenant, cabinet, instance, pepper, items }.into())
@@ -214,7 +224,8 @@ impl Cabinet {
         let credentials = self.secrets().filter(|one| one.verifier.is_none());
         let staff = self.staff.values().flat_map(StaffAt::underived).map(|(id, ..)| id);
         let glass = self.break_glass_wanted().map(|item| item.id);
-        let mut all = credentials.map(|one| one.id).chain(staff).chain(glass);
+        let answers = self.answers_wanted().map(|item| item.id);
+        let mut all = credentials.map(|one| one.id).chain(answers).chain(staff).chain(glass);
         all.any(|id| !self.unreadable.contains(&id))
     }
 
@@ -233,6 +244,8 @@ impl Cabinet {
                     changes.push(rules);
                 } else if self.bundle_derived(turn, &one, asked.pepper.version) {
                     continue;
+                } else if let Some(answered) = self.answer_derived(turn, &one, asked.pepper.version) {
+                    grants.extend(answered);
                 } else if let Some(grant) = self.credential_made(turn, &one, asked.pepper.version) {
                     grants.push(grant);
                 } else {
@@ -265,6 +278,9 @@ impl Cabinet {
             }
             drop(credentials);
             return self.put_booked(turn, &order);
+        }
+        if self.answer_lost(turn, id) {
+            return;
         }
         let of = |staff: &&StaffAt| staff.id == id || staff.badge.as_ref().is_some_and(|badge| badge.id == id);
         if let Some(staff) = self.staff.values().find(of) {
@@ -360,6 +376,10 @@ impl Cabinet {
         let version = self.append(turn, changes);
         for (order, id) in made {
             let Some(booked) = self.booked.get_mut(order) else { continue };
+            let invites = booked.invitation().is_some_and(|grant| grant.has(*id));
+            if !(invites || booked.may_be_opened()) {
+                continue;
+            }
             let complete = |grant: &&mut Grant| grant.has(*id) && grant.is_complete();
             booked.codes_mut().filter(complete).for_each(|grant| grant.version = version);
             self.put_booked(turn, order);

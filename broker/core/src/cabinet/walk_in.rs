@@ -34,6 +34,7 @@ impl Cabinet {
                     staff_release: None,
                     deposit: None,
                     part: None,
+                    factor: None,
                 },
             );
             self.put_booked(turn, &order);

@@ -298,6 +298,7 @@ impl Orders {
             _ if order.part.is_some() => Err(RejectReason::SeveralCompartments),
             Some(_) => Err(RejectReason::InBundle),
             None if order.is_dropped_off() => Err(RejectReason::NotCollected),
+            None if order.prompt().is_some() => Err(RejectReason::HasSecondFactor),
             None if !order.may_be_bundled() => Err(RejectReason::TooLate),
             None if order.asked() >= config.wishes_per_order => Err(RejectReason::TooOften),
             None => Ok(()),

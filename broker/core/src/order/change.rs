@@ -3,7 +3,7 @@
 use schemas::api::{ContentHash, HoldMinutes, OrderContent, OrderPut, OrderState, OrderUpdate, RejectReason, parse};
 use schemas::cbor_map;
 use schemas::ids::{Name, TenantId};
-use schemas::messages::{Attributes, Category, Compartment, OrderKey, Size};
+use schemas::messages::{Attributes, Category, Compartment, OrderKey, Prompt, Size};
 
 use crate::config::Config;
 use crate::intents::{Alter, Intent, Release};
@@ -28,14 +28,14 @@ cbor_map! {
 }
 
 impl Pending {
-    fn of(put: &OrderPut) -> Self {
+    fn of(put: &OrderPut, prompt: Option<Prompt>) -> Self {
         Self {
             size: put.size,
             category: put.category,
             wants: put.wants.into(),
             recipient: put.recipient.clone().into(),
             hold: put.hold_minutes.map(HoldMinutes::millis),
-            content: content_hash(put),
+            content: content_hash(put, prompt),
         }
     }
 
@@ -52,8 +52,8 @@ impl Pending {
 }
 
 impl Order {
-    /// The order as its backend would put it now.
-    fn as_put(&self) -> OrderPut {
+    /// The order as its backend would put it now, but for the answer of a second factor.
+    pub(super) fn as_put(&self) -> OrderPut {
         let minutes = |hold: u64| HoldMinutes::try_from(u32::try_from(hold / 60_000).ok()?).ok();
         let (cabinet, site) = self.put_for();
         OrderPut {
@@ -69,24 +69,30 @@ impl Order {
             hold_minutes: self.hold.and_then(minutes),
             deposit: self.deposit.map(|brought| brought.kind),
             staff_release: self.staff_release == Some(true),
+            second_factor: None,
         }
     }
 
     fn with(&self, change: &OrderContent) -> Pending {
-        let OrderContent { size, category, wants, recipient, ready: _, hold_minutes } = change.clone();
+        let OrderContent { size, category, wants, recipient, ready: _, hold_minutes, second_factor: _ } =
+            change.clone();
         let mut put = self.as_put();
         put.size = size.unwrap_or(put.size);
         put.category = category.unwrap_or(put.category);
         put.wants = wants.unwrap_or(put.wants);
         put.recipient = recipient.unwrap_or(put.recipient);
         put.hold_minutes = hold_minutes.or(put.hold_minutes);
-        Pending::of(&put)
+        Pending::of(&put, self.prompt())
     }
 
     fn apply(&mut self, next: Pending) {
         let Pending { size, category, wants, recipient, hold, content } = next;
         (self.size, self.category, self.wants, self.hold) = (size, category, wants, hold);
         (self.recipient, self.content) = (Some(recipient), content);
+        if self.factor.is_some() {
+            // It may ask for something else by now.
+            self.content = content_hash(&self.as_put(), self.prompt());
+        }
     }
 
     /// Whether this much may be another in its state.
@@ -154,6 +160,9 @@ impl Orders {
         replaces: Option<&ContentHash>,
         change: &OrderContent,
     ) -> Result<String, RejectReason> {
+        if let Some(came) = &change.second_factor {
+            return self.change_factor(turn, config, at, replaces, came);
+        }
         let Some(order) = self.named(at) else {
             self.reject(turn, at, RejectReason::UnknownOrder, None);
             return Err(RejectReason::UnknownOrder);
@@ -261,7 +270,7 @@ impl Orders {
         }
     }
 
-    fn tell_content(
+    pub(super) fn tell_content(
         &mut self,
         turn: &mut Turn<'_>,
         at: &OrderRef,
@@ -289,6 +298,13 @@ pub(crate) fn check_content(change: &OrderContent) -> Result<(), String> {
     }
     if change.recipient.as_ref().is_some_and(|recipient| !recipient.fits()) {
         return Err(too_long());
+    }
+    if let Some(factor) = &change.second_factor {
+        factor.check()?;
+        let alone = OrderContent { second_factor: Some(factor.clone()), ..OrderContent::default() };
+        if *change != alone {
+            return Err("change: nothing else is changed together with second_factor".into());
+        }
     }
     Ok(())
 }

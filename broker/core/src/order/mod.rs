@@ -5,6 +5,7 @@ mod bundle;
 mod change;
 mod deposit;
 mod due;
+mod factor;
 mod open;
 mod parts;
 mod pause;
@@ -20,6 +21,7 @@ mod wishes;
 
 pub(crate) use bundle::Bundle;
 pub(crate) use change::check_content;
+pub(crate) use factor::sealing_key;
 pub(crate) use open::Asked;
 pub(crate) use put::{check_put, too_long};
 pub(crate) use wishes::Wish;
@@ -40,6 +42,7 @@ use crate::intents::Reserve;
 use crate::order::bundle::{Bundles, InBundle};
 use crate::order::change::Pending;
 use crate::order::deposit::Brought;
+use crate::order::factor::{SealedFactor, SealingKeys};
 use crate::order::open::Opening;
 use crate::order::parts::Part;
 use crate::order::place::Route;
@@ -114,6 +117,8 @@ cbor_map! {
         27 opt => opening: Option<Box<Opening>>,
         /// It is one of several compartments of an order. Boxed: few are.
         28 opt => part: Option<Box<Part>>,
+        /// What its recipient is asked for behind the code. Left out once the order is over. Boxed: few have one.
+        50 opt => factor: Option<Box<SealedFactor>>,
     }
 }
 
@@ -135,9 +140,9 @@ impl Order {
     fn reserve(&self) -> Reserve {
         let Self { order, size, category, wants, hold, staff_release, deposit, .. } = self;
         let (size, category, wants, deposit) = (*size, *category, *wants, deposit.map(|brought| brought.kind));
-        let staff_release = *staff_release;
+        let (staff_release, factor) = (*staff_release, self.factor_set());
         let part = self.part.as_ref().map(|part| part.of.clone());
-        Reserve { order: order.clone(), size, category, wants, hold: *hold, staff_release, deposit, part }
+        Reserve { order: order.clone(), size, category, wants, hold: *hold, staff_release, deposit, part, factor }
     }
 
     fn pass(&mut self, state: OrderState, now: FleetMillis, when: Happened) {
@@ -149,7 +154,7 @@ impl Order {
         }
         if state.is_final() {
             // Personal data of an order that is over. A rejected one that is put again brings its recipient again.
-            (self.recipient, self.pending) = (None, None);
+            (self.recipient, self.pending, self.factor) = (None, None, None);
         }
         if state.is_final() || matches!(state, OrderState::Ready | OrderState::Recalled) {
             self.window = None;
@@ -173,6 +178,7 @@ pub(crate) struct Orders {
     pub(crate) policies: PolicyBook,
     pub(crate) sites: Sites,
     pub(crate) bundles: Bundles,
+    sealing_keys: SealingKeys,
     pub(crate) streams: Streams,
     pub(crate) quotas: Quotas,
     /// Something is being done to all parts of an order: its integration hears of the whole behind that. Never between two steps.
@@ -362,6 +368,7 @@ impl Orders {
             bundle: None,
             doors: None,
             walk_in: order.walk_in.is_some().then_some(true),
+            second_factor: order.prompt(),
             until_local: None,
             zone: None,
         }

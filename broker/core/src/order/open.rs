@@ -106,7 +106,7 @@ impl Orders {
 impl Order {
     /// Whether the door of the order may be asked for. What its cabinet knows better it says itself.
     fn may_be_opened(&self, config: &Config, now: FleetMillis) -> Result<(), RejectReason> {
-        if !config.open_by_app || self.staff_release == Some(true) {
+        if !config.open_by_app || self.is_restricted() {
             return Err(RejectReason::NotEnabled);
         }
         match self.state {

@@ -61,7 +61,7 @@ impl Order {
         self.route.get_or_insert_with(|| Route { cabinet: Some(cabinet), ..Route::default() }.into())
     }
 
-    fn moves_to(&self) -> Option<&CabinetId> {
+    pub(super) fn moves_to(&self) -> Option<&CabinetId> {
         self.route.as_ref()?.moves_to.as_ref()
     }
 }

@@ -2,12 +2,13 @@
 
 use schemas::api::{HoldMinutes, OrderCancel, OrderPut, OrderState, PHONE_MAX, RejectReason, parse};
 use schemas::ids::{Name, OrderId, TenantId};
-use schemas::messages::{OrderKey, TakeBack};
+use schemas::messages::{DepositKind, OrderKey, Prompt, TakeBack};
 use sha2::{Digest as _, Sha256};
 
 use crate::cabinet::Cabinets;
 use crate::config::Config;
 use crate::intents::{Find, Intent, Release, Revoke, Unwant};
+use crate::jobs::Job;
 use crate::order::deposit::Brought;
 use crate::order::parts::{check_parts, parts_of};
 use crate::order::place::first_of;
@@ -48,13 +49,15 @@ impl Orders {
         cabinets: &Cabinets<'_>,
     ) -> Result<(), RejectReason> {
         let at = OrderRef { tenant, order: OrderKey { integration, order: put.order.clone() } };
-        let content = content_hash(&put);
+        let content = content_hash(&put, put.second_factor.as_ref().map(|factor| factor.prompt));
         if let Some(order) = self.rows.get(&at) {
             if order.content != content || order.is_further_part() {
                 let content = Some([order.content.clone(), content]);
                 self.reject(turn, &at, RejectReason::OtherContent, content);
                 return Err(RejectReason::OtherContent);
             }
+            self.compare_answer(turn, config, &at, &put)?;
+            let Some(order) = self.rows.get(&at) else { return Err(RejectReason::UnknownOrder) };
             // A rejected order is tried anew; one that waits for its backend may be ready now.
             match self.whole(&at).map_or(order.state, |(state, _)| state) {
                 OrderState::Rejected => self.check_quota(turn, config, &at)?,
@@ -116,6 +119,19 @@ impl Orders {
             self.reject(turn, &at, RejectReason::OtherContent, None);
             return Err(RejectReason::OtherContent);
         }
+        let factor = match &put.second_factor {
+            None => None,
+            Some(came) => match self.seal_factor(turn, &at, came) {
+                Ok(sealed) => Some(sealed.into()),
+                Err(reason) => {
+                    self.reject(turn, &at, reason, None);
+                    return Err(reason);
+                }
+            },
+        };
+        if factor.is_some() {
+            turn.want(Job::Answer(at.clone()));
+        }
         let order = Order {
             order: at.order.clone(),
             cabinet: cabinet.clone(),
@@ -140,6 +156,7 @@ impl Orders {
             walk_in: None,
             opening: None,
             staff_release: put.staff_release.then_some(true),
+            factor,
             deposit: put.deposit.map(Brought::awaited),
             route,
             part: None,
@@ -333,6 +350,15 @@ pub(crate) fn check_put(put: &OrderPut) -> Result<(), String> {
     if put.cabinet.is_some() == put.site.is_some() {
         return Err("an order is put for a cabinet or for a site: name one of them".into());
     }
+    if let Some(factor) = &put.second_factor {
+        factor.check()?;
+        if put.deposit == Some(DepositKind::DropOff) {
+            return Err("second_factor: nobody collects what a customer drops off".into());
+        }
+        if !put.more.is_empty() {
+            return Err("second_factor: an order that asks for something fills one compartment".into());
+        }
+    }
     check_parts(put)
 }
 
@@ -340,9 +366,20 @@ pub(crate) fn too_long() -> String {
     format!("recipient: a field is longer than {PHONE_MAX} bytes")
 }
 
-/// SHA-256 of what the order is. `ready` is no part of it: putting the same order again with `ready` marks it ready.
-pub(super) fn content_hash(put: &OrderPut) -> String {
-    hash(&OrderPut { ready: true, ..put.clone() })
+/// SHA-256 of what the order is. `ready` is no part of it: putting the same order again with `ready` marks it ready. Of a second
+/// factor only what is asked for is: whoever knows the hash could try every answer.
+pub(super) fn content_hash(put: &OrderPut, prompt: Option<Prompt>) -> String {
+    #[derive(serde::Serialize)]
+    struct Asking {
+        #[serde(flatten)]
+        put: OrderPut,
+        second_factor: Prompt,
+    }
+    let put = OrderPut { ready: true, second_factor: None, ..put.clone() };
+    match prompt {
+        None => hash(&put),
+        Some(second_factor) => hash(&Asking { put, second_factor }),
+    }
 }
 
 /// SHA-256 of a content in hexadecimal.

@@ -44,6 +44,7 @@ impl Orders {
             notified: order.notified,
             content: Some(order.content.clone()),
             revoke_pending: false,
+            second_factor: order.prompt(),
             intervened: order.closed.as_ref().or(order.quarantine.as_ref()).map(|one| one.shown()),
         })
     }

@@ -294,6 +294,7 @@ fn new_order(turn: &Turn<'_>, at: &OrderRef, from: &CabinetRef, began: WalkedIn,
         bundle: None,
         walk_in: Some(Box::new(walk_in)),
         staff_release: None,
+        factor: None,
         deposit: None,
         part: None,
     }

@@ -280,6 +280,16 @@ pub(crate) fn way_out(reason: RejectReason) -> (RequestErrorCode, &'static str) 
         }
         RejectReason::NotInside => (RequestErrorCode::Conflict, "`fleet order show` tells how far it is"),
         RejectReason::NotOpened => (RequestErrorCode::Refused, "`fleet unlocks` tells what became of it; codes work"),
+        RejectReason::OtherAnswer => {
+            (RequestErrorCode::Conflict, "`fleet order change --second-factor` gives it another answer")
+        }
+        RejectReason::HasSecondFactor => {
+            (RequestErrorCode::Refused, "leave it out of the bundle: its recipient is asked for something at its door")
+        }
+        RejectReason::NoSealingKey => (
+            RequestErrorCode::Refused,
+            "`fleet keys push` gives the fleet its keyset, with the key that answers are sealed to",
+        ),
         RejectReason::NoCodeYet => {
             (RequestErrorCode::Conflict, "an order has a code once it is stored and its cabinet holds the code")
         }

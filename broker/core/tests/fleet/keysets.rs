@@ -3,15 +3,15 @@
 use ed25519_dalek::SigningKey;
 use fleet_core::{Effect, Input, KEYSETS, ROOT_CHANGES_MAX};
 use schemas::api::{HexBytes, KeysetList, Reply, Request, RequestErrorCode};
-use schemas::cbor;
-use schemas::crypto::envelope::{Scope, public_entry, sign, unverified_payload};
+use schemas::cbor::{self, Blob};
+use schemas::crypto::envelope::{Scope, key_id, public_entry, sign, unverified_payload};
 use schemas::messages::{
     Down, Key, KeyId, KeyPurpose, Keyset, KeysetApplied, KeysetRefused, RefusalReason, Roots, Size,
 };
 use schemas::step::{RESTORED, Store as _, Write};
 use schemas::topics::Up;
 
-use crate::world::{FakeCabinet, START, World, c1, tenant};
+use crate::world::{FakeCabinet, START, World, c1, pepper_key, tenant};
 
 const EVE: &str = "operator:acme:eve";
 
@@ -32,6 +32,16 @@ fn by(root: u8, keyset: &Keyset) -> Vec<u8> {
 fn keyset(version: u64, pair: [u8; 2], root: u8) -> Vec<u8> {
     let keys = vec![key(100, KeyPurpose::Unlock)];
     by(root, &Keyset { roots: Some(roots(pair)), ..Keyset::new(tenant(), version, START, keys) })
+}
+
+/// Gives the fleet a keyset with a key to which peppers and answers are sealed.
+pub(crate) fn with_pepper_key(world: &mut World) {
+    let point = p256::elliptic_curve::sec1::ToSec1Point::to_sec1_point(&pepper_key().public_key(), false);
+    let public = Blob(point.as_bytes().to_vec());
+    let pepper = Key { id: key_id(point.as_bytes()), purpose: KeyPurpose::Pepper, public };
+    let keys = vec![key(100, KeyPurpose::Unlock), pepper];
+    let keyset = Keyset { roots: Some(roots([1, 2])), ..Keyset::new(tenant(), 1, START, keys) };
+    taken(world, &by(1, &keyset));
 }
 
 fn put(world: &mut World, envelope: &[u8]) -> Reply {

@@ -14,6 +14,7 @@ mod crashes;
 mod deposits;
 mod enrolment;
 mod errands;
+mod factor;
 mod handover;
 mod history;
 mod identities;

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use fleet_core::signing::{
-    Certificate, Envelope, Failed, PhoneOpened, Sealed, SecretMade, Secrets, SignerReply, SignerRequest,
+    AnswerKept, Certificate, Envelope, Failed, PhoneOpened, Sealed, SecretMade, Secrets, SignerReply, SignerRequest,
 };
 use fleet_core::{Config, Effect, FleetCore, INTENTS, Input, Moment, STREAM, render_row, stream_key};
 use schemas::api::{Notification, Reply, Request, Status};
 use schemas::cbor::{self, Blob};
 use schemas::crypto::codes::{NotASecret, Secret};
+use schemas::crypto::seal;
 use schemas::ids::{CabinetId, Identity, Name, TenantId};
 use schemas::messages::{
     Attributes, Book, BootId, Challenge, Command, CommandId, Compartment, CompartmentInfo, ConfigCommand,
@@ -17,6 +18,7 @@ use schemas::messages::{
 };
 use schemas::step::{Row, Step, Store, StoreError, Table, Write};
 use schemas::topics::{Stream, Up};
+use sha2::{Digest as _, Sha256};
 
 #[derive(Default, Clone, PartialEq)]
 pub(crate) struct MemStore {
@@ -38,6 +40,13 @@ impl Store for MemStore {
     fn scan(&self, table: Table, from: &[u8], limit: usize) -> Result<Vec<Row>, StoreError> {
         let rows = self.tables.get(table.0).into_iter().flat_map(|rows| rows.range(from.to_vec()..));
         Ok(rows.take(limit).map(|(key, value)| (key.clone(), value.clone())).collect())
+    }
+}
+
+impl MemStore {
+    /// Each row, with the name of its table.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&'static str, &Vec<u8>, &Vec<u8>)> {
+        self.tables.iter().flat_map(|(table, rows)| rows.iter().map(|(key, value)| (*table, key, value)))
     }
 }
 
@@ -63,6 +72,20 @@ pub(crate) fn door(number: u16) -> Compartment {
 
 pub(crate) fn who(text: &str) -> Identity {
     text.parse().unwrap()
+}
+
+/// To which answers are sealed, and peppers would be.
+pub(crate) fn pepper_key() -> p256::SecretKey {
+    p256::SecretKey::from_slice(&[13; 32]).unwrap()
+}
+
+fn kept_prefix(order: &OrderKey) -> Vec<u8> {
+    Sha256::digest(order.to_string())[..10].to_vec()
+}
+
+/// What the signer of the tests keeps of an answer: no two have the same, and nobody reads it.
+pub(crate) fn kept_answer(order: &OrderKey, answer: &str) -> Vec<u8> {
+    [kept_prefix(order), Sha256::digest(answer.trim_end()).to_vec()].concat()
 }
 
 pub(crate) const START: u64 = 1_795_378_500_000;
@@ -405,6 +428,10 @@ impl World {
                     let sealed = item.sealed.clone().unwrap_or_else(|| self.make(item.kind));
                     // Different for each secret and each pepper, the same for the same.
                     let mut verifier = [sealed.0[1]; 32];
+                    if let Some(order) = &item.answers {
+                        assert_eq!(sealed.0[..10], kept_prefix(order), "an answer is for its order only");
+                        verifier[1..].copy_from_slice(&sealed.0[1..32]);
+                    }
                     verifier[0] = u8::try_from(asked.pepper.version).unwrap();
                     SecretMade { id: item.id, verifier: Verifier(verifier), sealed }
                 });
@@ -420,6 +447,12 @@ impl World {
             SignerRequest::OpenPhone(asked) => {
                 let text = String::from_utf8(asked.sealed.0.clone()).ok();
                 PhoneOpened { phone: text.filter(|text| text.starts_with('+')) }.into()
+            }
+            SignerRequest::KeepAnswer(asked) => {
+                let aad = seal::answer_aad(&asked.tenant, &asked.order);
+                let plain = seal::open(&asked.sealed.0, &pepper_key(), &aad).expect("it is sealed to the pepper's key");
+                let hash = kept_answer(&asked.order, std::str::from_utf8(&plain).unwrap());
+                AnswerKept { sealed: Blob(hash.clone()), tag: Blob(hash) }.into()
             }
             SignerRequest::Reveal(_) => panic!("the core never reveals"),
         }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use schemas::api::{AttributeFlags, ClosedAs, ContentHash, HoldMinutes, Rfc3339};
 use schemas::ids::{CabinetId, Name, OrderId, SiteId};
-use schemas::messages::{Category, Compartment, DepositKind, OrderKey, PresenceToken, Size};
+use schemas::messages::{Category, Compartment, DepositKind, OrderKey, PresenceToken, Prompt, Size};
 
 use super::moments::parse_end;
 
@@ -183,7 +183,8 @@ when the door is closed, say what is true: fleet order retrieved shop/A17")]
 Example:
   fleet order put shop/A17 --cabinet berlin-01 --size M --phone +491701234567
 
-Categories are retail, food, laundry, pharmacy, repair, courier.")]
+Categories are retail, food, laundry, pharmacy, repair, courier. With - for a
+file, the answer is read from standard input; a birth_date is DDMMYYYY.")]
 pub(in crate::cli) struct OrderPutArgs {
     /// <integration>/<order>
     pub(in crate::cli) order: OrderKey,
@@ -232,6 +233,18 @@ pub(in crate::cli) struct OrderPutArgs {
     /// Its code opens only when staff there release it
     #[arg(long)]
     pub(in crate::cli) staff_release: bool,
+    #[command(flatten)]
+    pub(in crate::cli) second_factor: SecondFactorArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct SecondFactorArgs {
+    /// File with the answer asked for behind its code
+    #[arg(long, value_name = "F")]
+    pub(in crate::cli) second_factor: Option<PathBuf>,
+    /// pin, birth_date, document_number, postcode
+    #[arg(long, value_name = "WHAT", requires = "second_factor")]
+    pub(in crate::cli) asks_for: Option<Prompt>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -279,6 +292,7 @@ pub(in crate::cli) struct BundlePutArgs {
 Examples:
   fleet order change shop/A17 --size L --hold 120
   fleet order change shop/A17 --phone +491701234567 --language de
+  fleet order change shop/A17 --second-factor ./pin
 
 Once it is loaded, only its recipient can be another one. Another number or
 address after the code went out brings another code; the old one then dies.")]
@@ -312,6 +326,8 @@ pub(in crate::cli) struct OrderChangeArgs {
     /// Keep its compartment so long until it is loaded
     #[arg(long, value_name = "MINUTES")]
     pub(in crate::cli) hold: Option<HoldMinutes>,
+    #[command(flatten)]
+    pub(in crate::cli) second_factor: SecondFactorArgs,
     /// Only if this is still its content
     #[arg(long, value_name = "HASH")]
     pub(in crate::cli) replaces: Option<ContentHash>,
