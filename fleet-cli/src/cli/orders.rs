@@ -337,6 +337,7 @@ mod tests {
             content: None,
             revoke_pending: false,
             intervened: None,
+            second_factor: None,
         };
         insta::assert_snapshot!(order_text(&detail), @r"
         Order    shop/A17

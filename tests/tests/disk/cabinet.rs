@@ -270,6 +270,7 @@ impl<S: Store> Cabinet<S> {
                     reserved: None,
                     take_back: None,
                     deposit: None,
+                    part: None,
                 }
                 .into(),
             );
