@@ -15,7 +15,7 @@ use cabinet_core::{
 };
 use reqwest::header::{CONTENT_TYPE, HOST, ORIGIN};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
-use schemas::messages::{Category, Compartment, DoorState, Finding, Occupancy, Prompt, Size, TakeBack};
+use schemas::messages::{Category, Compartment, DoorState, Finding, Occupancy, PartOf, Prompt, Size, TakeBack};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
@@ -153,8 +153,10 @@ fn screen_view() -> ScreenView {
         missing: false,
         walk_in: false,
         deposit: None,
+        part: Some(PartOf { whole: "pos/A17".parse().unwrap(), number: 1, of: 2 }.into()),
     };
-    let unwanted = UnwantedOrder { order: "pos/A3".parse().unwrap(), compartment: door(7), why: TakeBack::Overdue };
+    let (order_out, why) = ("pos/A3".parse().unwrap(), TakeBack::Overdue);
+    let unwanted = UnwantedOrder { order: order_out, compartment: door(7), why, part: None };
     let release = AskedRelease { order: "pos/A4".parse().unwrap(), compartment: door(8) };
     ScreenView { view, waiting: vec![order], unwanted: vec![unwanted], releases: vec![release] }
 }
@@ -580,6 +582,7 @@ async fn orders_and_contents_are_shown_to_staff_only() {
         assert!(!view.to_string().contains("A17"));
     }
     assert_eq!(seen[2]["staff"]["waiting"][0]["order"], "pos/A17");
+    assert_eq!(seen[2]["staff"]["waiting"][0]["part"], json!({ "whole": "pos/A17", "number": 1, "of": 2 }));
     assert_eq!(seen[2]["staff"]["unwanted"][0]["why"], "overdue");
     assert_eq!(seen[2]["staff"]["releases"][0]["order"], "pos/A4");
     assert_eq!(seen[2]["staff"]["compartments"][0]["allocated"], true);
