@@ -197,7 +197,7 @@ pub(in crate::cli) struct OrderPutArgs {
     /// Smallest size that it fits into: S, M, L or XL
     #[arg(long)]
     pub(in crate::cli) size: Size,
-    /// Sizes of further compartments that it fills, such as M,L
+    /// Sizes of further compartments, such as M,L
     #[arg(long, value_name = "SIZES", value_delimiter = ',')]
     pub(in crate::cli) more: Vec<Size>,
     /// What kind of goods it is [default: retail]
