@@ -47,6 +47,9 @@ const OF_A_COMMAND: &str = "said of a command";
 const OF_A_BOOK: &str = "said of a book";
 const OF_A_PERSON: &str = "said of a command by a person's own key, which no schedule has";
 const OF_AN_APP: &str = "no backend of a schedule has an app";
+const OF_A_FACTOR: &str = "no order of a schedule has a second factor";
+const OF_PARTS: &str =
+    "every order of a schedule is in one compartment; tests of the fleet's core break others off everywhere";
 const OF_AN_ERRAND: &str = "nobody in a schedule loads or takes out from afar";
 const NOBODY: &str = "no rule says it";
 
@@ -68,7 +71,7 @@ pub const REACH: &[Reach] = &[
             "recalled",
         ],
         seldom: &["collected_unconfirmed", "disputed", "overdue", "quarantined"],
-        never: &[],
+        never: &[("partly_collected", OF_PARTS)],
         all: || OrderState::ALL.iter().map(|state| state.as_str()).collect(),
     },
     Reach {
@@ -180,6 +183,7 @@ pub const REACH: &[Reach] = &[
             ("not_enabled", OF_AN_APP),
             ("no_such_token", OF_AN_APP),
             ("too_often", OF_AN_APP),
+            ("wrong_answer", OF_A_FACTOR),
             ("not_here", OF_AN_ERRAND),
             ("already_inside", OF_AN_ERRAND),
             ("not_to_be_retrieved", OF_AN_ERRAND),
@@ -208,6 +212,7 @@ pub const REACH: &[Reach] = &[
             ("not_enabled", OF_AN_APP),
             ("no_such_token", OF_AN_APP),
             ("too_often", OF_AN_APP),
+            ("wrong_answer", OF_A_FACTOR),
             ("not_here", OF_AN_ERRAND),
             ("already_inside", OF_AN_ERRAND),
             ("not_to_be_retrieved", OF_AN_ERRAND),
@@ -237,6 +242,7 @@ pub const REACH: &[Reach] = &[
             ("not_enabled", OF_AN_APP),
             ("no_such_token", OF_AN_APP),
             ("too_often", OF_AN_APP),
+            ("wrong_answer", OF_A_FACTOR),
             ("not_here", OF_AN_ERRAND),
             ("already_inside", OF_AN_ERRAND),
             ("not_to_be_retrieved", OF_AN_ERRAND),
@@ -258,6 +264,10 @@ pub const REACH: &[Reach] = &[
             ("cabinet_offline", OF_AN_APP),
             ("not_inside", OF_AN_APP),
             ("not_opened", OF_AN_APP),
+            ("several_compartments", OF_PARTS),
+            ("other_answer", OF_A_FACTOR),
+            ("has_second_factor", OF_A_FACTOR),
+            ("no_sealing_key", OF_A_FACTOR),
             ("not_collected", "no order of a schedule is dropped off and bundled"),
             ("quota", "no backend here has so many orders"),
             ("too_often", "no backend here has so many wishes for one order"),
