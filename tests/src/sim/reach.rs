@@ -15,6 +15,8 @@ pub struct Reach {
     /// Only some thousand schedules reach them.
     pub seldom: &'static [&'static str],
     pub never: &'static [(&'static str, &'static str)],
+    /// More of these, where several groups have the same.
+    nor: &'static [(&'static str, &'static str)],
     /// Every name that the code has for it, where it has a list.
     all: fn() -> Vec<&'static str>,
 }
@@ -22,7 +24,7 @@ pub struct Reach {
 impl Reach {
     /// Names of the code that this list has forgotten, and names that were seen and are not in it or should not be.
     pub fn mistakes(&self, seen: &Coverage) -> Vec<String> {
-        let never = |name: &str| self.never.iter().any(|(unreached, _)| *unreached == name);
+        let never = |name: &str| self.never.iter().chain(self.nor).any(|(unreached, _)| *unreached == name);
         let listed = |name: &str| self.often.contains(&name) || self.seldom.contains(&name);
         let forgotten = (self.all)().into_iter().filter(|name| !listed(name) && !never(name));
         let forgotten = forgotten.map(|name| format!("{}: {name} is in no list", self.group));
@@ -53,6 +55,22 @@ const OF_PARTS: &str =
 const OF_AN_ERRAND: &str = "nobody in a schedule loads or takes out from afar";
 const NOBODY: &str = "no rule says it";
 
+/// Of what no schedule has, whoever is refused.
+const REFUSALS_OF_NOTHING_HERE: &[(&str, &str)] = &[
+    ("storage_failed", NOBODY),
+    ("already_open", NOBODY),
+    ("out_of_scope", OF_A_PERSON),
+    ("not_enabled", OF_AN_APP),
+    ("no_such_token", OF_AN_APP),
+    ("too_often", OF_AN_APP),
+    ("wrong_answer", OF_A_FACTOR),
+    ("not_here", OF_AN_ERRAND),
+    ("already_inside", OF_AN_ERRAND),
+    ("not_to_be_retrieved", OF_AN_ERRAND),
+    ("not_asked", OF_AN_ERRAND),
+    ("door_open", OF_AN_ERRAND),
+];
+
 /// All groups in which every name is accounted for.
 pub const REACH: &[Reach] = &[
     Reach {
@@ -72,6 +90,7 @@ pub const REACH: &[Reach] = &[
         ],
         seldom: &["collected_unconfirmed", "disputed", "overdue", "quarantined"],
         never: &[("partly_collected", OF_PARTS)],
+        nor: &[],
         all: || OrderState::ALL.iter().map(|state| state.as_str()).collect(),
     },
     Reach {
@@ -79,6 +98,7 @@ pub const REACH: &[Reach] = &[
         often: &["opened", "not_opened", "not_sent", "outcome_unknown"],
         seldom: &[],
         never: &[],
+        nor: &[],
         all: || UnlockOutcome::ALL.iter().map(|outcome| outcome.as_str()).collect(),
     },
     Reach {
@@ -123,6 +143,7 @@ pub const REACH: &[Reach] = &[
             ("AppClosed", OF_AN_APP),
             ("ErrandTaken", OF_AN_ERRAND),
         ],
+        nor: &[],
         all: || names::FACTS.to_vec(),
     },
     Reach {
@@ -141,6 +162,7 @@ pub const REACH: &[Reach] = &[
         ],
         seldom: &["Expired", "TimeUnknown", "SecondPartNeeded", "ReleaseNeeded", "Missing", "NoRoom"],
         never: &[],
+        nor: &[],
         all: || {
             let refusals = [
                 EntryRefusal::Wrong,
@@ -162,6 +184,7 @@ pub const REACH: &[Reach] = &[
         often: &["AlreadyHere", "Busy", "DiskFull", "DoorOpen", "NoFittingCompartment", "NoSession", "UnknownOrder"],
         seldom: &["NobodyAsks", "NotJustStored", "Over"],
         never: &[],
+        nor: &[],
         all: Vec::new,
     },
     Reach {
@@ -177,19 +200,8 @@ pub const REACH: &[Reach] = &[
             ("time_unknown", OF_A_CREDENTIAL),
             ("out_of_service", OF_A_CREDENTIAL),
             ("no_fitting_compartment", OF_A_CREDENTIAL),
-            ("storage_failed", NOBODY),
-            ("already_open", NOBODY),
-            ("out_of_scope", OF_A_PERSON),
-            ("not_enabled", OF_AN_APP),
-            ("no_such_token", OF_AN_APP),
-            ("too_often", OF_AN_APP),
-            ("wrong_answer", OF_A_FACTOR),
-            ("not_here", OF_AN_ERRAND),
-            ("already_inside", OF_AN_ERRAND),
-            ("not_to_be_retrieved", OF_AN_ERRAND),
-            ("not_asked", OF_AN_ERRAND),
-            ("door_open", OF_AN_ERRAND),
         ],
+        nor: REFUSALS_OF_NOTHING_HERE,
         all: refusals,
     },
     Reach {
@@ -206,19 +218,8 @@ pub const REACH: &[Reach] = &[
             ("time_unknown", OF_A_CREDENTIAL),
             ("out_of_service", OF_A_CREDENTIAL),
             ("no_fitting_compartment", OF_A_CREDENTIAL),
-            ("storage_failed", NOBODY),
-            ("already_open", NOBODY),
-            ("out_of_scope", OF_A_PERSON),
-            ("not_enabled", OF_AN_APP),
-            ("no_such_token", OF_AN_APP),
-            ("too_often", OF_AN_APP),
-            ("wrong_answer", OF_A_FACTOR),
-            ("not_here", OF_AN_ERRAND),
-            ("already_inside", OF_AN_ERRAND),
-            ("not_to_be_retrieved", OF_AN_ERRAND),
-            ("not_asked", OF_AN_ERRAND),
-            ("door_open", OF_AN_ERRAND),
         ],
+        nor: REFUSALS_OF_NOTHING_HERE,
         all: refusals,
     },
     Reach {
@@ -236,19 +237,8 @@ pub const REACH: &[Reach] = &[
             ("busy", "a door that is just being opened is no offence"),
             ("old_version", OF_A_BOOK),
             ("wrong_base", OF_A_BOOK),
-            ("storage_failed", NOBODY),
-            ("already_open", NOBODY),
-            ("out_of_scope", OF_A_PERSON),
-            ("not_enabled", OF_AN_APP),
-            ("no_such_token", OF_AN_APP),
-            ("too_often", OF_AN_APP),
-            ("wrong_answer", OF_A_FACTOR),
-            ("not_here", OF_AN_ERRAND),
-            ("already_inside", OF_AN_ERRAND),
-            ("not_to_be_retrieved", OF_AN_ERRAND),
-            ("not_asked", OF_AN_ERRAND),
-            ("door_open", OF_AN_ERRAND),
         ],
+        nor: REFUSALS_OF_NOTHING_HERE,
         all: refusals,
     },
     Reach {
@@ -272,6 +262,7 @@ pub const REACH: &[Reach] = &[
             ("quota", "no backend here has so many orders"),
             ("too_often", "no backend here has so many wishes for one order"),
         ],
+        nor: &[],
         all: || RejectReason::ALL.iter().map(|reason| reason.as_str()).collect(),
     },
     Reach {
@@ -279,6 +270,7 @@ pub const REACH: &[Reach] = &[
         often: &["malformed", "forbidden", "unknown", "cabinet_offline", "timeout"],
         seldom: &["conflict", "refused", "unavailable"],
         never: &[],
+        nor: &[],
         all: || RequestErrorCode::ALL.iter().map(|code| code.as_str()).collect(),
     },
     Reach {
@@ -296,6 +288,7 @@ pub const REACH: &[Reach] = &[
         ],
         seldom: &[],
         never: &[],
+        nor: &[],
         all: Vec::new,
     },
     Reach {
@@ -318,6 +311,7 @@ pub const REACH: &[Reach] = &[
         ],
         seldom: &[],
         never: &[],
+        nor: &[],
         all: Vec::new,
     },
     Reach {
@@ -362,6 +356,7 @@ pub const REACH: &[Reach] = &[
         ],
         seldom: &["pulse in the last moment", "pulse too late"],
         never: &[],
+        nor: &[],
         all: Vec::new,
     },
     Reach {
@@ -469,6 +464,7 @@ pub const REACH: &[Reach] = &[
             ("collected>stored", "what is stored though it is over for its backend is recalled"),
             ("retrieved>loading", "an order that is over is not loaded for the fleet"),
         ],
+        nor: &[],
         all: Vec::new,
     },
 ];

@@ -1,6 +1,6 @@
 //! Openings by the app: a backend asks for its order's door, for a person who has read the token of the cabinet's screen.
 
-use schemas::api::{OrderOpen, OrderState, RejectReason, parse};
+use schemas::api::{OrderOpen, RejectReason, parse};
 use schemas::cbor::Blob;
 use schemas::cbor_map;
 use schemas::ids::{Identity, Name, Role, TenantId};
@@ -109,22 +109,7 @@ impl Order {
         if !config.open_by_app || self.is_restricted() {
             return Err(RejectReason::NotEnabled);
         }
-        match self.state {
-            OrderState::Stored | OrderState::Overdue => {}
-            OrderState::Created | OrderState::Ready | OrderState::Reserved | OrderState::Loading => {
-                return Err(RejectReason::NotInside);
-            }
-            OrderState::Collecting
-            | OrderState::Collected
-            | OrderState::CollectedUnconfirmed
-            | OrderState::Cancelled
-            | OrderState::Rejected
-            | OrderState::Retrieved
-            | OrderState::Recalled
-            | OrderState::PartlyCollected
-            | OrderState::Disputed => return Err(RejectReason::TooLate),
-            OrderState::Quarantined => return Err(RejectReason::Quarantined),
-        }
+        self.has_to_be_inside(RejectReason::NotInside)?;
         if self.part.is_some() {
             return Err(RejectReason::SeveralCompartments);
         }

@@ -65,7 +65,7 @@ impl Orders {
             return Ok(());
         }
         let inside = |order: &Order| matches!(order.state, OrderState::Stored | OrderState::Overdue);
-        let may = |_: &Self, _: &OrderRef, order: &Order| order.may_be_quarantined();
+        let may = |_: &Self, _: &OrderRef, order: &Order| order.has_to_be_inside(RejectReason::NoCodeYet);
         self.each_part(turn, at, inside, may, |orders, turn, part| {
             orders.quarantine_part(turn, config, part, by.clone(), reason.clone());
         })
@@ -185,25 +185,6 @@ fn end_of(closed_as: ClosedAs) -> OrderState {
 }
 
 impl Order {
-    fn may_be_quarantined(&self) -> Result<(), RejectReason> {
-        match self.state {
-            OrderState::Stored | OrderState::Overdue => Ok(()),
-            OrderState::Created | OrderState::Ready | OrderState::Reserved | OrderState::Loading => {
-                Err(RejectReason::NoCodeYet)
-            }
-            OrderState::Collecting
-            | OrderState::Collected
-            | OrderState::CollectedUnconfirmed
-            | OrderState::Cancelled
-            | OrderState::Rejected
-            | OrderState::Retrieved
-            | OrderState::Recalled
-            | OrderState::Quarantined
-            | OrderState::PartlyCollected
-            | OrderState::Disputed => Err(RejectReason::TooLate),
-        }
-    }
-
     /// Whether somebody could still come for it in time.
     fn may_be_released(&self, now: FleetMillis) -> bool {
         let expires = self.window.as_ref().map(|window| window.expires());

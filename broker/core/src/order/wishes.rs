@@ -187,16 +187,11 @@ impl Order {
         self.asked.unwrap_or(0)
     }
 
-    /// Whether the order is where something can be done for it.
-    fn may_be_asked(&self, config: &Config, now: FleetMillis, wish: Wish) -> Result<(), RejectReason> {
+    /// Whether the order is inside for its recipient. Nobody has stored it yet: `not_yet`.
+    pub(super) fn has_to_be_inside(&self, not_yet: RejectReason) -> Result<(), RejectReason> {
         match self.state {
-            OrderState::Stored | OrderState::Overdue => {}
-            OrderState::Ready | OrderState::Reserved if self.waits_for_deposit() && wish.is_for_a_code() => {
-                return if self.asked() < config.wishes_per_order { Ok(()) } else { Err(RejectReason::TooOften) };
-            }
-            OrderState::Created | OrderState::Ready | OrderState::Reserved | OrderState::Loading => {
-                return Err(RejectReason::NoCodeYet);
-            }
+            OrderState::Stored | OrderState::Overdue => Ok(()),
+            OrderState::Created | OrderState::Ready | OrderState::Reserved | OrderState::Loading => Err(not_yet),
             OrderState::Collecting
             | OrderState::Collected
             | OrderState::CollectedUnconfirmed
@@ -205,9 +200,17 @@ impl Order {
             | OrderState::Retrieved
             | OrderState::Recalled
             | OrderState::PartlyCollected
-            | OrderState::Disputed => return Err(RejectReason::TooLate),
-            OrderState::Quarantined => return Err(RejectReason::Quarantined),
+            | OrderState::Disputed => Err(RejectReason::TooLate),
+            OrderState::Quarantined => Err(RejectReason::Quarantined),
         }
+    }
+
+    /// Whether the order is where something can be done for it.
+    fn may_be_asked(&self, config: &Config, now: FleetMillis, wish: Wish) -> Result<(), RejectReason> {
+        if self.waits_for_deposit() && wish.is_for_a_code() {
+            return if self.asked() < config.wishes_per_order { Ok(()) } else { Err(RejectReason::TooOften) };
+        }
+        self.has_to_be_inside(RejectReason::NoCodeYet)?;
         if self.asked() >= config.wishes_per_order {
             return Err(RejectReason::TooOften);
         }
