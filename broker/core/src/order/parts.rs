@@ -179,13 +179,13 @@ impl Orders {
         if self.together {
             return None;
         }
-        let first = self.parts(at).into_iter().next()?;
-        let (state, until) = self.whole(at)?;
-        let parts = Some(self.part_rows(at));
         // Of a wish that was not done.
         if row.cabinet.is_none() {
             return Some(row);
         }
+        let first = self.parts(at).into_iter().next()?;
+        let (state, until) = self.whole(at)?;
+        let parts = Some(self.part_rows(at));
         let timed = matches!(state, OrderState::Stored | OrderState::Overdue | OrderState::PartlyCollected);
         let told = ToldWhole { state, until: until.filter(|_| timed) };
         let says_more = row.reason.is_some() || row.content.is_some();
