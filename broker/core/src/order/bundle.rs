@@ -68,6 +68,29 @@ cbor_map! {
 }
 
 impl Bundle {
+    fn new(turn: &Turn<'_>, at: &OrderRef, orders: Vec<OrderId>, recipient: RecipientRow, content: String) -> Self {
+        Self {
+            bundle: at.order.clone(),
+            orders,
+            recipient: Some(recipient),
+            deliver_to: None,
+            content,
+            code: None,
+            qr: None,
+            messages: 0,
+            told: Vec::new(),
+            letters: (turn.code_form == CodeForm::Letters).then_some(true),
+            whole: None,
+            anew: None,
+        }
+    }
+
+    /// Writes it, and has the secrets made that it lacks.
+    fn begin(&self, turn: &mut Turn<'_>, at: &OrderRef) {
+        turn.put(BUNDLES, at.key(), self);
+        self.wanted(at).into_iter().for_each(|job| turn.want(job));
+    }
+
     fn secrets(&self) -> Option<BundleSecrets> {
         let (code, qr) = (self.code.clone()?, self.qr.clone()?);
         Some(BundleSecrets { bundle: self.bundle.clone(), code, qr, letters: self.letters })
@@ -264,22 +287,9 @@ impl Orders {
             }
         }
         let BundlePut { orders, recipient, deliver_to, .. } = put;
-        let bundle = Bundle {
-            bundle: at.order.clone(),
-            orders: orders.iter().cloned().collect(),
-            recipient: Some(recipient.into()),
-            deliver_to,
-            content,
-            code: None,
-            qr: None,
-            messages: 0,
-            told: Vec::new(),
-            letters: (turn.code_form == CodeForm::Letters).then_some(true),
-            whole: None,
-            anew: None,
-        };
-        turn.put(BUNDLES, at.key(), &bundle);
-        bundle.wanted(&at).into_iter().for_each(|job| turn.want(job));
+        let made = Bundle::new(turn, &at, orders.iter().cloned().collect(), recipient.into(), content);
+        let bundle = Bundle { deliver_to, ..made };
+        bundle.begin(turn, &at);
         for member in bundle.members(&at) {
             if let Some(order) = self.rows.get_mut(&member) {
                 order.bundle = Some(InBundle { bundle: at.order.order.clone(), ready: None }.into());
@@ -479,22 +489,10 @@ impl Orders {
         content: String,
         recipient: RecipientRow,
     ) {
-        let bundle = Bundle {
-            bundle: at.order.clone(),
-            orders: parts.iter().filter_map(Part::id).collect(),
-            recipient: Some(recipient),
-            deliver_to: None,
-            content,
-            code: None,
-            qr: None,
-            messages: 0,
-            told: Vec::new(),
-            letters: (turn.code_form == CodeForm::Letters).then_some(true),
-            whole: Some(true),
-            anew: None,
-        };
-        turn.put(BUNDLES, at.key(), &bundle);
-        bundle.wanted(at).into_iter().for_each(|job| turn.want(job));
+        let orders = parts.iter().filter_map(Part::id).collect();
+        let made = Bundle::new(turn, at, orders, recipient, content);
+        let bundle = Bundle { whole: Some(true), ..made };
+        bundle.begin(turn, at);
         self.bundles.0.insert(at.clone(), bundle);
     }
 
@@ -523,8 +521,7 @@ impl Orders {
         let Some(bundle) = self.bundles.0.get_mut(at) else { return };
         (bundle.code, bundle.qr, bundle.anew) = (None, None, Some(true));
         bundle.letters = (turn.code_form == CodeForm::Letters).then_some(true);
-        turn.put(BUNDLES, at.key(), bundle);
-        bundle.wanted(at).into_iter().for_each(|job| turn.want(job));
+        bundle.begin(turn, at);
         for part in bundle.members(at) {
             if let Some(bundled) = self.rows.get_mut(&part).and_then(|order| order.bundle.as_mut()) {
                 bundled.ready = None;
@@ -533,7 +530,7 @@ impl Orders {
         }
     }
 
-    /// One more message with the code that there is. False while there is none.
+    /// One more message with the code that there is; none while another one is on its way.
     pub(super) fn tell_whole_again(&mut self, turn: &mut Turn<'_>, at: &OrderRef, kind: NotificationKind) {
         if !self.is_announced(at) {
             return;

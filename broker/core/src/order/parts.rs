@@ -14,7 +14,7 @@ use crate::intents::{Intent, Release};
 use crate::order::change::Pending;
 use crate::order::window::Window;
 use crate::order::{Happened, Order, Orders};
-use crate::rows::{PartRow, RecipientRow, StatusRow};
+use crate::rows::{PartRow, StatusRow};
 use crate::tables::{CabinetRef, OrderRef};
 use crate::turn::Turn;
 
@@ -150,14 +150,8 @@ impl Orders {
     }
 
     /// Takes a new order in several compartments, or the new try of one.
-    pub(super) fn begin_parts(
-        &mut self,
-        turn: &mut Turn<'_>,
-        at: &OrderRef,
-        order: Order,
-        parts: Vec<Part>,
-        recipient: RecipientRow,
-    ) {
+    pub(super) fn begin_parts(&mut self, turn: &mut Turn<'_>, at: &OrderRef, order: Order, parts: Vec<Part>) {
+        let recipient = order.recipient.clone().unwrap_or_default();
         self.begin_whole_bundle(turn, at, &parts, order.content.clone(), recipient);
         for part in parts {
             let (Some(id), Some(size)) = (part.id(), part.size()) else { continue };

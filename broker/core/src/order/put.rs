@@ -161,11 +161,10 @@ impl Orders {
             route,
             part: None,
         };
-        let recipient = order.recipient.clone();
         if parts.is_empty() {
             self.replace(&at, order);
         } else {
-            self.begin_parts(turn, &at, order, parts, recipient.unwrap_or_default());
+            self.begin_parts(turn, &at, order, parts);
         }
         if !cabinets.has(&CabinetRef::new(at.tenant.clone(), cabinet.clone())) {
             self.enter_rejected(turn, config, &at, RejectReason::UnknownCabinet);
