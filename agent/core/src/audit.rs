@@ -4,7 +4,7 @@ use schemas::ids::Name;
 use schemas::messages::{Audited, Cleaning, Compartment, Finding, Occupancy};
 
 use crate::core::CabinetCore;
-use crate::records::{Content, Fault, Free, LookUse};
+use crate::records::{Content, Fault, LookUse};
 use crate::turn::Turn;
 use crate::uses::PERSON_MILLIS;
 use crate::{DoorSeen, ScreenNote, SessionId, StaffRefusal};
@@ -70,8 +70,20 @@ impl CabinetCore {
     }
 
     fn ask_found(&self, turn: &mut Turn, compartment: Compartment) {
-        let order = self.bays.get(&compartment).and_then(|bay| bay.content.order().cloned());
+        let Some(bay) = self.bays.get(&compartment) else { return };
+        let order = bay.content.order().cloned();
+        if let Some(order) = &order {
+            self.name_others(turn, order, bay.beside.clone());
+        }
         turn.note(ScreenNote::AskFound { compartment, order });
+    }
+
+    /// One of several orders is missing: whoever looked says of each whether it is there.
+    fn look_for_the_others(&mut self, turn: &mut Turn, compartment: Compartment, staff: Name) {
+        let Some(bay) = self.bays.get_mut(&compartment).filter(|bay| !bay.is_free()) else { return };
+        bay.looker = Some(staff);
+        self.save_bay(turn, compartment);
+        self.ask_found(turn, compartment);
     }
 
     /// The word of staff. A doubt may end by it alone, unless a sensor contradicts; who says that the book is wrong must
@@ -114,22 +126,17 @@ impl CabinetCore {
         if found != Finding::Occupied {
             bay.fault = bay.fault.filter(|fault| *fault != Fault::PutBack);
         }
-        self.record(turn, Audited { compartment, staff, found, order: order.clone() });
+        self.record(turn, Audited { compartment, staff: staff.clone(), found, order: order.clone() });
         turn.note(ScreenNote::Audited { compartment, found });
         match order.filter(|_| found == Finding::Missing) {
             Some(order) => {
                 self.book.set_missing(turn, &order, true);
-                self.set_content(turn, compartment, Free {});
-                self.doubt_what_the_sensor_sees(turn, compartment);
+                let content = self.left_behind(compartment);
+                self.set_content(turn, compartment, content);
+                self.doubt_what_is_left(turn, compartment, None);
+                self.look_for_the_others(turn, compartment, staff);
             }
             None => self.save_bay(turn, compartment),
-        }
-    }
-
-    /// Staff say that nothing is there, and the sensor says otherwise.
-    fn doubt_what_the_sensor_sees(&mut self, turn: &mut Turn, compartment: Compartment) {
-        if self.bays.get(&compartment).is_some_and(|bay| bay.occupancy == Occupancy::Occupied) {
-            self.require_audit(turn, compartment, None);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! One compartment: what it holds, what its door does, and who is opening it.
 
 use schemas::ids::Name;
-use schemas::messages::{Attributes, Compartment, CompartmentInfo, DoorState, Occupancy, Size};
+use schemas::messages::{Attributes, Compartment, CompartmentInfo, DoorState, Occupancy, OrderKey, Size};
 
 use crate::records::{BayRow, Content, Fault, Free, Purpose, UseRow};
 use crate::uses::ATTEMPTS_MAX;
@@ -78,6 +78,8 @@ pub(crate) struct LastPulse {
 pub(crate) struct Bay {
     config: CompartmentConfig,
     pub(crate) content: Content,
+    /// Orders that are stored here besides the one that the content is about.
+    pub(crate) beside: Vec<OrderKey>,
     /// What the sensor last said for certain, kept while it is silent.
     pub(crate) was_open: Option<bool>,
     pub(crate) fault: Option<Fault>,
@@ -105,6 +107,7 @@ impl Bay {
             audit: false,
             looker: None,
             needs_cleaning: None,
+            beside: None,
         });
         Self {
             config,
@@ -114,6 +117,7 @@ impl Bay {
             audit: row.audit,
             looker: row.looker,
             needs_cleaning: row.needs_cleaning == Some(true),
+            beside: row.beside.unwrap_or_default(),
             seen: DoorSeen::Unknown,
             occupancy: Occupancy::Unknown,
             open_door: None,
@@ -132,6 +136,7 @@ impl Bay {
             audit: self.audit,
             looker: self.looker.clone(),
             needs_cleaning: self.needs_cleaning.then_some(true),
+            beside: Some(self.beside.clone()).filter(|beside| !beside.is_empty()),
         }
     }
 
@@ -168,17 +173,22 @@ impl Bay {
 
     /// Free, closed, in service, sound, not known occupied, and made for such an order.
     pub(crate) fn takes(&self, size: Size, wants: Attributes) -> bool {
-        self.is_free()
-            && self.active.is_none()
+        self.is_free() && self.is_sound() && self.occupancy != Occupancy::Occupied && self.is_made_for(size, wants)
+    }
+
+    /// Closed, in service, nobody at its door, and nothing against it.
+    pub(crate) fn is_sound(&self) -> bool {
+        self.active.is_none()
             && self.is_closed()
             && self.info().in_service
             && self.fault.is_none()
             && !self.audit
             && self.looker.is_none()
             && !self.needs_cleaning
-            && self.occupancy != Occupancy::Occupied
-            && self.size() >= size
-            && self.info().attributes.satisfies(wants)
+    }
+
+    pub(crate) fn is_made_for(&self, size: Size, wants: Attributes) -> bool {
+        self.size() >= size && self.info().attributes.satisfies(wants)
     }
 
     /// A door whose sensor is silent counts as closed unless it was open when the silence began.

@@ -259,6 +259,7 @@ impl HeldBook {
             deposit: put.deposit,
             part: put.part,
             wrong_answers: held.and_then(|held| held.wrong_answers.clone()),
+            shares: put.shares,
         };
         self.orders.insert(put.order, row);
         Ok(())

@@ -4,6 +4,7 @@
 use schemas::messages::{Compartment, NotTaken, Occupancy, OrderKey};
 
 use crate::EntryRefusal;
+use crate::bay::Bay;
 use crate::core::CabinetCore;
 use crate::records::{Collecting, Content, CredentialRow, Stored};
 use crate::turn::Turn;
@@ -16,30 +17,33 @@ impl CabinetCore {
         self.in_time(right.expires, right.needs_time, now)
     }
 
-    /// The holder of a bundle, whose door stands open, does not take what is inside.
+    /// The holder of a bundle, or of one of several orders, whose door stands open, does not take what is inside.
     pub(crate) fn handle_not_taken(&mut self, turn: &mut Turn, compartment: Compartment) {
-        let content = self.bays.get(&compartment).filter(|bay| self.may_stay(&bay.content)).map(|bay| &bay.content);
+        let content = self.bays.get(&compartment).filter(|bay| self.may_stay(bay)).map(|bay| &bay.content);
         if let Some(Content::Collecting(content)) = content.cloned() {
             self.set_content(turn, compartment, Collecting { stays: Some(true), ..content });
         }
     }
 
     /// Whether whoever opened the door may say that the order stays inside.
-    pub(crate) fn may_stay(&self, content: &Content) -> bool {
-        matches!(content, Content::Collecting(content) if content.stays != Some(true) && self.is_of_bundle(content))
+    pub(crate) fn may_stay(&self, bay: &Bay) -> bool {
+        let Content::Collecting(content) = &bay.content else { return false };
+        content.stays != Some(true) && self.comes_again(bay, content)
     }
 
-    fn is_of_bundle(&self, content: &Collecting) -> bool {
-        self.book.credential(&content.credential).is_some_and(|row| row.rights.is_some())
+    /// What is left of a bundle, or of several orders in one compartment, is there for the next time.
+    fn comes_again(&self, bay: &Bay, content: &Collecting) -> bool {
+        let bundle = self.book.credential(&content.credential).is_some_and(|row| row.rights.is_some());
+        bundle || bay.is_shared()
     }
 
     /// Whether the order is still inside now that its door is closed: by the sensor, or where there is none by the word of
     /// whoever opened it.
-    pub(crate) fn has_stayed(&self, content: &Collecting, occupancy: Occupancy) -> bool {
+    pub(crate) fn has_stayed(&self, bay: &Bay, content: &Collecting) -> bool {
         let said = content.stays == Some(true);
-        match occupancy {
-            Occupancy::Occupied => self.is_of_bundle(content),
-            Occupancy::Unknown => said && self.is_of_bundle(content),
+        match bay.occupancy {
+            Occupancy::Occupied => self.comes_again(bay, content),
+            Occupancy::Unknown => said && self.comes_again(bay, content),
             Occupancy::Empty => false,
         }
     }

@@ -31,7 +31,7 @@ impl CabinetCore {
             // Delivered again: it is in force, and the fleet has been told.
             return;
         }
-        let inside = self.bays.values().filter_map(|bay| bay.content.order().cloned()).collect();
+        let inside = self.orders_inside();
         let binding = Binding { device_key: &self.config.device_key, pepper: self.identity.pepper_version, inside };
         match self.book.apply(turn, book, &binding) {
             Ok(()) => self.record(turn, BookApplied { version }),

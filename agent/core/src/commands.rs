@@ -127,7 +127,11 @@ impl CabinetCore {
         let bay = self.bays.get(&unlock.compartment).ok_or(RefusalReason::UnknownCompartment)?;
         // An order that its recipient has not closed the door on is out for the fleet.
         let left = matches!(bay.content, Content::Leaving(_)) && unlock.expects == Expect::empty();
-        if !left && unlock.expects != Expect::of(bay.content.order()) {
+        let expected = match bay.content.order() {
+            None => unlock.expects == Expect::empty(),
+            Some(_) => bay.orders().any(|order| unlock.expects == Expect::of(Some(order))),
+        };
+        if !left && !expected {
             return Err(RefusalReason::WrongContent);
         }
         // Whoever may still press "try again" holds the order in their hands: it must not end up in a door that the

@@ -9,7 +9,7 @@ use schemas::messages::{
 use crate::core::CabinetCore;
 use crate::deposit::DEPOSIT_ANSWER_MILLIS;
 use crate::records::{
-    CollectUse, Collecting, Content, Depositing, Free, Leaving, Life, Loading, Purpose, Retrieving, Stored, Swapping,
+    CollectUse, Collecting, Content, Depositing, Leaving, Life, Loading, Purpose, Retrieving, Stored, Swapping,
 };
 use crate::tables::{BAYS, bay_key};
 use crate::turn::Turn;
@@ -61,11 +61,14 @@ impl CabinetCore {
 
     /// Where an order is, if it is anywhere here.
     pub(crate) fn compartment_of(&self, order: &OrderKey) -> Option<Compartment> {
-        self.bays.iter().find(|(_, bay)| bay.content.order() == Some(order)).map(|(compartment, _)| *compartment)
+        self.bays.iter().find(|(_, bay)| bay.holds(order)).map(|(compartment, _)| *compartment)
     }
 
     /// The door was unlocked by this right; `seen` by the sensor, or at least pulsed.
     pub(crate) fn unlocked(&mut self, turn: &mut Turn, compartment: Compartment, purpose: &Purpose, seen: bool) {
+        if let Purpose::Collect(by) = purpose {
+            self.bring_forward(compartment, &by.order);
+        }
         let Some(bay) = self.bays.get(&compartment) else { return };
         let blind = bay.seen == DoorSeen::Unknown;
         match (purpose, bay.content.clone()) {
@@ -131,12 +134,13 @@ impl CabinetCore {
     pub(crate) fn still_entitled(&self, compartment: Compartment, purpose: &Purpose) -> bool {
         let Some(bay) = self.bays.get(&compartment) else { return false };
         match (purpose, &bay.content) {
-            (Purpose::Collect(by @ CollectUse { app: Some(_), .. }), Content::Stored(content)) => {
-                content.order == by.order && self.app_may_collect(&by.order, self.now).is_ok()
+            (Purpose::Collect(by), Content::Stored(_)) if !bay.holds(&by.order) => false,
+            (Purpose::Collect(by), Content::Stored(_)) if !self.others_may_go(bay, &by.order) => false,
+            (Purpose::Collect(by @ CollectUse { app: Some(_), .. }), Content::Stored(_)) => {
+                self.app_may_collect(&by.order, self.now).is_ok()
             }
-            (Purpose::Collect(by), Content::Stored(content)) => {
-                let live = self.book.credential(&by.credential).is_some_and(|row| row.life == Life::Live);
-                live && content.order == by.order
+            (Purpose::Collect(by), Content::Stored(_)) => {
+                self.book.credential(&by.credential).is_some_and(|row| row.life == Life::Live)
             }
             (Purpose::Load(by), Content::Loading(content)) => content.order == by.order,
             (Purpose::Retrieve(by), Content::Retrieving(content)) => content.order == by.order,
@@ -151,6 +155,8 @@ impl CabinetCore {
     pub(crate) fn settle_content(&mut self, turn: &mut Turn, compartment: Compartment, just_closed: bool) {
         let Some(bay) = self.bays.get(&compartment) else { return };
         let occupancy = bay.occupancy;
+        // What is stored beside it hides from the sensor whether this one is there.
+        let seen = if bay.is_shared() && occupancy == Occupancy::Occupied { Occupancy::Unknown } else { occupancy };
         match bay.content.clone() {
             Content::Free(_) | Content::Stored(_) if just_closed && bay.looker.is_some() => {
                 self.looked(turn, compartment);
@@ -161,7 +167,7 @@ impl CabinetCore {
                 }
             }
             Content::Loading(content) if content.opened => {
-                if occupancy == Occupancy::Occupied {
+                if seen == Occupancy::Occupied {
                     self.store(turn, compartment, content.order, StoredBy::Sensor, content.staff);
                 } else if just_closed {
                     let empty = occupancy == Occupancy::Empty;
@@ -175,17 +181,17 @@ impl CabinetCore {
                     self.ask_deposited(turn, compartment);
                 }
             }
-            Content::Collecting(content) if self.has_stayed(&content, occupancy) => {
+            Content::Collecting(content) if self.has_stayed(bay, &content) => {
                 self.not_taken(turn, compartment, content);
             }
             Content::Collecting(content) => {
                 let confirmed = content.seen && occupancy != Occupancy::Occupied;
-                self.collected(turn, compartment, &content.order, content.credential, confirmed);
+                self.all_collected(turn, compartment, &content.order, content.credential, confirmed);
                 self.free(turn, compartment, content.order);
             }
             Content::Leaving(content) => self.free(turn, compartment, content.order),
             Content::Retrieving(content) if content.opened && just_closed => {
-                if occupancy == Occupancy::Occupied {
+                if seen == Occupancy::Occupied {
                     turn.note(ScreenNote::AskLoaded { order: content.order, compartment, empty: false });
                 } else {
                     let staff = content.staff.clone();
@@ -212,8 +218,23 @@ impl CabinetCore {
             return;
         }
         if let Content::Collecting(content) = bay.content.clone() {
-            self.collected(turn, compartment, &content.order, content.credential, false);
+            self.all_collected(turn, compartment, &content.order, content.credential, false);
             self.set_content(turn, compartment, Leaving { order: content.order });
+        }
+    }
+
+    /// With it whatever lay beside it.
+    fn all_collected(
+        &mut self,
+        turn: &mut Turn,
+        compartment: Compartment,
+        order: &OrderKey,
+        credential: CredentialId,
+        confirmed: bool,
+    ) {
+        let beside = self.bays.get_mut(&compartment).map(|bay| std::mem::take(&mut bay.beside)).unwrap_or_default();
+        for order in beside.iter().chain([order]) {
+            self.collected(turn, compartment, order, credential, confirmed);
         }
     }
 
@@ -232,9 +253,21 @@ impl CabinetCore {
 
     /// Whoever took the order has closed the door.
     fn free(&mut self, turn: &mut Turn, compartment: Compartment, order: OrderKey) {
-        self.set_content(turn, compartment, Free {});
-        if self.bays.get(&compartment).is_some_and(|bay| bay.occupancy == Occupancy::Occupied) {
-            self.require_audit(turn, compartment, Some(order));
+        let content = self.left_behind(compartment);
+        self.set_content(turn, compartment, content);
+        self.doubt_what_is_left(turn, compartment, Some(order));
+    }
+
+    /// The sensor sees something where `order` was, or misses what is to be there still.
+    pub(crate) fn doubt_what_is_left(&mut self, turn: &mut Turn, compartment: Compartment, order: Option<OrderKey>) {
+        let Some(bay) = self.bays.get(&compartment) else { return };
+        match bay.occupancy {
+            Occupancy::Occupied if bay.is_free() => self.require_audit(turn, compartment, order),
+            Occupancy::Empty if !bay.is_free() => {
+                let missed = bay.content.order().cloned();
+                self.require_audit(turn, compartment, missed);
+            }
+            Occupancy::Occupied | Occupancy::Empty | Occupancy::Unknown => {}
         }
     }
 
@@ -255,13 +288,12 @@ impl CabinetCore {
     }
 
     pub(crate) fn abort_load(&mut self, turn: &mut Turn, compartment: Compartment, order: OrderKey) {
-        self.set_content(turn, compartment, Free {});
+        let content = self.left_behind(compartment);
+        self.set_content(turn, compartment, content);
         self.record(turn, LoadAborted { order: order.clone(), compartment });
         self.end_deposit_session(turn, compartment, &order, false);
         // The contact may have missed the door, the sensor has not missed the goods.
-        if self.bays.get(&compartment).is_some_and(|bay| bay.occupancy == Occupancy::Occupied) {
-            self.require_audit(turn, compartment, Some(order.clone()));
-        }
+        self.doubt_what_is_left(turn, compartment, Some(order.clone()));
         turn.note(ScreenNote::LoadAborted { order, compartment });
     }
 

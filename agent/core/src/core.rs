@@ -235,7 +235,7 @@ impl CabinetCore {
             asks: bay.asks(),
             swaps_with: bay.swaps_with(),
             try_again: bay.offer.is_some(),
-            may_stay: self.may_stay(&bay.content),
+            may_stay: self.may_stay(bay),
         }
     }
 }

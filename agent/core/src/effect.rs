@@ -161,6 +161,8 @@ pub enum StaffRefusal {
     DoorOpen,
     /// Look into it first.
     InDoubt,
+    /// Several orders are in that compartment.
+    Shared,
     /// The sensor says otherwise.
     SensorDisagrees,
     /// What is left of the disk is for pickups.
@@ -217,6 +219,11 @@ pub enum ScreenNote {
         session: SessionId,
         order: OrderKey,
         compartment: Compartment,
+    },
+    /// What is stored already where `order` is, or is about to be.
+    Beside {
+        order: OrderKey,
+        others: Vec<OrderKey>,
     },
     Retrieving {
         session: SessionId,

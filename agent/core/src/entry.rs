@@ -148,6 +148,8 @@ impl CabinetCore {
         if row.is_deposit() {
             return self.use_deposit(turn, id, &row);
         }
+        let live = row.orders.iter().filter(|order| self.right_to(&row, order, turn.now).is_ok());
+        live.cloned().collect::<Vec<_>>().iter().for_each(|order| self.end_forgotten_load(turn, order));
         let behind = match valid(&row).and_then(|()| self.behind(turn, &row)) {
             Ok(behind) => behind,
             Err(refusal) => return self.refuse_credential(turn, id, refusal),
@@ -203,6 +205,8 @@ impl CabinetCore {
         for order in &row.orders {
             let right = self.right_to(row, order, turn.now).map_err(|why| (why, None));
             match right.and_then(|()| self.behind_one(order)) {
+                // One use opens it for all that lie there.
+                Ok(compartment) if opening.iter().any(|(open, _)| *open == compartment) => {}
                 Ok(compartment) => opening.push((compartment, order.clone())),
                 Err((why, stuck)) => {
                     refusal = why;
@@ -226,7 +230,15 @@ impl CabinetCore {
             Content::Stored(_) if matches!(bay.fault, Some(Fault::WrongDoor | Fault::PutBack)) => {
                 Err((EntryRefusal::OutOfService, Some(bay.number())))
             }
+            // Something beside it is not to be handed out.
+            Content::Stored(_) if !self.others_may_go(bay, order) => {
+                Err((EntryRefusal::OutOfService, Some(bay.number())))
+            }
             Content::Stored(_) => Ok(bay.number()),
+            // Staff are about to put something beside it, or to take something out.
+            Content::Loading(_) | Content::Retrieving(_) if bay.beside.contains(order) => {
+                Err((EntryRefusal::Busy, None))
+            }
             Content::Free(_) | Content::Loading(_) | Content::Depositing(_) => Err((EntryRefusal::NotHere, None)),
             Content::Collecting(_) | Content::Leaving(_) => Err((EntryRefusal::Used, None)),
             Content::Retrieving(_) => Err((EntryRefusal::Revoked, None)),

@@ -105,8 +105,11 @@ impl CabinetCore {
         }
         if let Some(wanted) = load.compartment {
             let bay = self.bays.get(&wanted).ok_or(RefusalReason::UnknownCompartment)?;
-            let fits = bay.takes(row.size, row.wants);
+            let fits = bay.takes(row.size, row.wants) || self.takes_beside(bay, &load.order, row);
             return fits.then_some(wanted).ok_or(RefusalReason::NoFittingCompartment);
+        }
+        if let Some(shared) = self.shared_place(&load.order, row).filter(|_| load.size.is_none()) {
+            return Ok(shared);
         }
         let size = load.size.map_or(row.size, |wanted| wanted.max(row.size));
         let place = self.place(&load.order, &OrderRow { size, ..row.clone() }, None);

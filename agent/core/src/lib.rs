@@ -54,6 +54,7 @@ mod records;
 mod refusals;
 mod release;
 mod report;
+mod shared;
 mod staff;
 mod swap;
 mod tables;

@@ -139,6 +139,7 @@ impl CabinetCore {
             open_commands: self.open_commands(),
             app: self.config.app_token.then_some(true),
             errands: Some(true),
+            shares: Some(true),
         }
     }
 

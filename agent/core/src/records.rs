@@ -1,7 +1,7 @@
 //! Rows of the cabinet's store. Their keys in CBOR stay as they are for ever; new fields are added as `opt`.
 
 use schemas::cbor::Blob;
-use schemas::ids::Name;
+use schemas::ids::{Name, OrderId};
 use schemas::messages::{
     Actor, ActorApp, ActorCommand, ActorCredential, ActorStaff, Attributes, BundleRight, Category, CommandId,
     Compartment, CredentialId, CredentialKind, DepositKind, Epoch, FleetMillis, Instance, OrderKey, PartOf, Prompt,
@@ -102,6 +102,8 @@ rows! {
         28 opt => part: Option<PartOf>,
         /// Wrong answers to what is asked for behind its code.
         50 opt => wrong_answers: Option<WrongAnswersRow>,
+        /// It may lie with others that have the same word.
+        80 opt => shares: Option<OrderId>,
     }
     /// `at_rest`: of the answer that was asked for. To another one nobody has given a wrong answer yet.
     WrongAnswersRow { 1 => at_rest: Blob, 2 => count: u32 }
@@ -191,6 +193,8 @@ rows! {
         /// Who has opened the door to look inside, until it is known what they found.
         5 opt => looker: Option<Name>,
         6 opt => needs_cleaning: Option<bool>,
+        /// Orders that are stored there besides the one that `content` is about.
+        80 opt => beside: Option<Vec<OrderKey>>,
     }
 }
 
@@ -363,6 +367,7 @@ mod tests {
             audit: false,
             looker: None,
             needs_cleaning: None,
+            beside: None,
         };
         let bytes = [&[0xa3, 0x01, 0x82, 0x03, 0xa1, 0x01, 0x67][..], b"shop/A1", &[0x02, 0xf4, 0x04, 0xf4]].concat();
         assert_eq!(encode(&bay), bytes);

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use schemas::ids::Name;
 use schemas::messages::{
-    Attributes, Compartment, CredentialId, FleetMillis, Loading as LoadingFact, OrderKey, Size, StaffLoggedIn, StoredBy,
+    Attributes, Compartment, CredentialId, FleetMillis, Loading as LoadingFact, LoadingBeside, OrderKey, Size,
+    StaffLoggedIn, StoredBy,
 };
 
 use crate::bay::Bay;
@@ -144,9 +145,15 @@ impl CabinetCore {
     }
 
     pub(crate) fn take_for_load(&mut self, turn: &mut Turn, compartment: Compartment, load: &LoadUse) {
-        let LoadUse { staff, order, .. } = load;
+        let LoadUse { staff, order, .. } = load.clone();
+        let others = self.set_aside(compartment);
         self.set_content(turn, compartment, Loading { order: order.clone(), staff: staff.clone(), opened: false });
-        self.record(turn, LoadingFact { order: order.clone(), compartment, staff: staff.clone() });
+        if others.is_empty() {
+            self.record(turn, LoadingFact { order, compartment, staff });
+        } else {
+            self.name_others(turn, &order, others.clone());
+            self.record(turn, LoadingBeside { order, compartment, staff, others });
+        }
     }
 
     /// The order goes elsewhere: its compartment is free, and nobody tries its door again for this loading. An offer that
@@ -165,7 +172,10 @@ impl CabinetCore {
         let mut above = larger.then_some(row.size);
         if let Some(bay) = self.compartment_of(order).and_then(|compartment| self.bays.get(&compartment)) {
             match &bay.content {
+                _ if bay.beside.contains(order) => return Err(StaffRefusal::AlreadyHere),
                 Content::Loading(_) if bay.active.is_some() => return Err(StaffRefusal::Busy),
+                // It is large enough, and there is something in it.
+                Content::Loading(_) if larger && bay.is_shared() => above = None,
                 // It turned out to be too small.
                 Content::Loading(_) if larger => above = Some(bay.size()),
                 Content::Free(_)
@@ -181,7 +191,10 @@ impl CabinetCore {
         if row.over {
             return Err(StaffRefusal::Over);
         }
-        self.place(order, row, above)
+        match self.shared_place(order, row).filter(|_| !larger) {
+            Some(shared) => Ok(shared),
+            None => self.place(order, row, above),
+        }
     }
 
     /// Where an order goes that is nowhere yet, or that needs a larger compartment than one of size `above`.
@@ -255,6 +268,7 @@ impl CabinetCore {
         undo: bool,
     ) {
         self.end_offer(turn, compartment);
+        self.bring_forward(compartment, &retrieve.order);
         // Asked for again: what the door let out before does not come back when it sticks now.
         let content = self.bays.get(&compartment).map(|bay| &bay.content);
         let (opened, left) = match content {
@@ -279,10 +293,13 @@ impl CabinetCore {
         let bay = bay.ok_or(StaffRefusal::UnknownOrder)?;
         match &bay.content {
             _ if bay.active.is_some() => Err(StaffRefusal::Busy),
-            Content::Stored(_) | Content::Leaving(_) | Content::Retrieving(_) => Ok(bay.number()),
+            Content::Stored(_) => Ok(bay.number()),
+            Content::Leaving(_) | Content::Retrieving(_) if bay.content.order() == Some(order) => Ok(bay.number()),
             Content::Free(_)
             | Content::Loading(_)
             | Content::Collecting(_)
+            | Content::Leaving(_)
+            | Content::Retrieving(_)
             | Content::Swapping(_)
             | Content::Depositing(_) => Err(StaffRefusal::Busy),
         }
@@ -352,13 +369,13 @@ impl CabinetCore {
             return Vec::new();
         }
         let stored = self.bays.values().filter(|bay| matches!(bay.content, Content::Stored(_)));
-        let unwanted = |bay: &Bay| {
-            let order = bay.content.order()?.clone();
-            let row = self.book.orders.get(&order)?;
+        let inside = stored.flat_map(|bay| bay.orders().map(|order| (bay.number(), order)));
+        let unwanted = |(compartment, order): (Compartment, &OrderKey)| {
+            let row = self.book.orders.get(order)?;
             let (why, part) = (row.take_back?, row.part.clone().map(PartView::from));
-            Some(UnwantedOrder { order, compartment: bay.number(), why, part })
+            Some(UnwantedOrder { order: order.clone(), compartment, why, part })
         };
-        stored.filter_map(unwanted).collect()
+        inside.filter_map(unwanted).collect()
     }
 
     /// Orders that staff of this session can load now. Nothing for anyone else.
@@ -369,12 +386,14 @@ impl CabinetCore {
         let open = self.book.orders.iter().filter(|(_, row)| !row.over);
         open.filter_map(|(order, row)| {
             let held = self.compartment_of(order);
-            let loading = held.and_then(|at| self.bays.get(&at)).map(|bay| matches!(bay.content, Content::Loading(_)));
+            let is_loading = |bay: &Bay| matches!(&bay.content, Content::Loading(held) if held.order == *order);
+            let loading = held.and_then(|at| self.bays.get(&at)).map(is_loading);
+            let shared = if loading.is_none() { self.shared_place(order, row) } else { None };
             (loading != Some(false)).then(|| WaitingOrder {
                 order: order.clone(),
                 size: row.size,
                 category: row.category,
-                compartment: held.or(row.reserved),
+                compartment: held.or(shared).or(row.reserved),
                 loading: loading == Some(true),
                 missing: row.missing == Some(true),
                 walk_in: order.is_walk_in(),

@@ -43,6 +43,9 @@ impl CabinetCore {
         if bay.is_in_doubt() {
             return Err(StaffRefusal::InDoubt);
         }
+        if bay.is_shared() {
+            return Err(StaffRefusal::Shared);
+        }
         let row = self.book.orders.get(&held.order).ok_or(StaffRefusal::UnknownOrder)?;
         let fits = room.size() >= row.size && room.info().attributes.satisfies(row.wants);
         if fits { Ok(held.order.clone()) } else { Err(StaffRefusal::NoFittingCompartment) }

@@ -64,6 +64,7 @@ impl CabinetCore {
             take_back: None,
             walk_in: Some(own),
             wrong_answers: None,
+            shares: None,
         };
         let compartment = self.place(&order, &row, None)?;
         let fact = self.walk_in_fact(turn, &order, &row, &phone, staff.clone()).ok_or(StaffRefusal::NeverOnline)?;

@@ -3,7 +3,7 @@
 //! A book is a signed chain of changes. A change set applies to exactly its `base` version, or to none (`base` 0: it
 //! replaces everything); versions only grow. It holds verifiers, never codes.
 
-use crate::ids::Name;
+use crate::ids::{Name, OrderId};
 use crate::{cbor_code, cbor_map, cbor_union};
 
 use super::{
@@ -60,8 +60,13 @@ cbor_map! {
         9 opt => deposit: Option<DepositKind>,
         /// It is one of several that staff and recipient know as one order.
         28 opt => part: Option<PartOf>,
+        /// It may lie in one compartment with others of its integration that have the same word here.
+        80 opt => shares: Option<OrderId>,
     }
 }
+
+/// Most orders in one compartment.
+pub const SHARED_MAX: usize = 8;
 
 /// Most compartments of one order.
 pub const PARTS_MAX: usize = 8;

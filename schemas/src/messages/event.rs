@@ -186,6 +186,8 @@ facts! {
     WrongDoor { 1 => pulsed: Compartment, 2 => opened: Compartment, 3 opt => by: Option<Actor> }
     /// Staff took a compartment for an order; its door was unlocked.
     Loading { 1 => order: OrderKey, 2 => compartment: Compartment, 3 => staff: Name }
+    /// As [`Loading`], where other orders are stored already, and stay.
+    LoadingBeside { 1 => order: OrderKey, 2 => compartment: Compartment, 3 => staff: Name, 4 => others: Vec<OrderKey> }
     /// The order is in the compartment and its door is closed.
     Stored { 1 => order: OrderKey, 2 => compartment: Compartment, 3 => by: StoredBy, 4 => staff: Name }
     /// Loading ended without the order in the compartment; it is free again.
@@ -335,5 +337,6 @@ cbor_union! {
         40 => AppClosed(AppClosed),
         33 => Released(Released),
         60 => ErrandTaken(ErrandTaken),
+        80 => LoadingBeside(LoadingBeside),
     }
 }

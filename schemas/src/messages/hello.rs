@@ -55,5 +55,7 @@ cbor_map! {
         20 opt => app: Option<bool>,
         /// True: it takes commands to load an order and to take it out ([`Action`](super::Action)).
         60 opt => errands: Option<bool>,
+        /// True: it puts orders that share beside one another ([`PutOrder`](super::PutOrder)).
+        80 opt => shares: Option<bool>,
     }
 }

@@ -16,7 +16,7 @@ pub use app::{NotAToken, OpenOrder, PresenceToken};
 pub use book::{
     BREAK_GLASS_NAME, BUNDLE_ORDERS_MAX, Book, BookChange, BreakGlass, BundleRight, CodesMessage, CredentialKind,
     DropCredential, DropOrder, DropStaff, EventMark, Factor, FleetTime, PARTS_MAX, PartOf, PutCredential, PutDeposit,
-    PutGuarded, PutOrder, PutStaff, Rules, TakeBack,
+    PutGuarded, PutOrder, PutStaff, Rules, SHARED_MAX, TakeBack,
 };
 pub use command::{
     Action, COMMAND_AGE_MAX_MILLIS, Command, ConfigAction, ConfigCommand, ConfirmOrder, Expect, LoadOrder,
@@ -35,8 +35,8 @@ pub use event::{
     BY_COMMAND_NAME, BoardHealth, BookApplied, BookRefused, BreakGlassUsed, Cleaning, Collected, CommandRefused,
     CredentialRefused, Deposited, Depositing, DoorClosed, DoorFault, DoorForced, DoorHeldOpen, DoorOpened,
     EmergencyOpened, Errand, ErrandTaken, Event, Fact, Finding, HeldStage, KeysetApplied, KeysetRefused, LoadAborted,
-    Loading, NotTaken, RefusalReason, Released, Reported, Retrieved, StaffLoggedIn, Started, Stored, StoredBy, Swapped,
-    TypingLocked, UnlockDone, UnlockOutcome, Uplink, WalkIn, WalkInDropped, Wiped, WrongDoor,
+    Loading, LoadingBeside, NotTaken, RefusalReason, Released, Reported, Retrieved, StaffLoggedIn, Started, Stored,
+    StoredBy, Swapped, TypingLocked, UnlockDone, UnlockOutcome, Uplink, WalkIn, WalkInDropped, Wiped, WrongDoor,
 };
 pub use hello::{CompartmentInfo, Hello, PepperOffer};
 pub use keyset::{KEYS_MAX, Key, KeyId, KeyPurpose, Keyset, KeysetError, Roots};

@@ -267,6 +267,7 @@ fn book_changes() -> Vec<BookChange> {
         take_back: None,
         deposit: None,
         part: None,
+        shares: None,
     };
     let put_credential = |kind, expires| PutCredential {
         id: CREDENTIAL,
@@ -327,6 +328,7 @@ fn orders_put(why: &[TakeBack]) -> Vec<BookChange> {
         take_back: Some(why),
         deposit: None,
         part: None,
+        shares: None,
     };
     why.iter().map(|why| order(*why).into()).collect()
 }
@@ -341,6 +343,7 @@ fn deposits() -> Vec<BookChange> {
         take_back,
         deposit: Some(deposit),
         part: None,
+        shares: None,
     };
     let put_deposit = |kind, expires| PutDeposit {
         id: CREDENTIAL,
@@ -364,7 +367,18 @@ fn part_of_an_order() -> Vec<BookChange> {
     let part = Some(PartOf { whole: "shop/A17".parse().unwrap(), number: 2, of: 3 });
     let order: OrderKey = "shop/A17.2".parse().unwrap();
     vec![
-        PutOrder { order, size: Size::M, category, wants, reserved: None, take_back: None, deposit: None, part }.into(),
+        PutOrder {
+            order,
+            size: Size::M,
+            category,
+            wants,
+            reserved: None,
+            take_back: None,
+            deposit: None,
+            part,
+            shares: None,
+        }
+        .into(),
     ]
 }
 

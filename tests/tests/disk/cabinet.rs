@@ -271,6 +271,7 @@ impl<S: Store> Cabinet<S> {
                     take_back: None,
                     deposit: None,
                     part: None,
+                    shares: None,
                 }
                 .into(),
             );

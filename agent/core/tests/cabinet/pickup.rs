@@ -192,6 +192,7 @@ pub(crate) fn without_sensor() -> Rig {
         take_back: None,
         deposit: None,
         part: None,
+        shares: None,
     });
     rig.book(vec![put_staff("ann", "111111"), kept, credential(1, "12345678", &["A1"]).into()]);
     let session = rig.log_in("111111");

@@ -173,8 +173,18 @@ pub(crate) fn verifier(text: &str) -> Verifier {
 
 pub(crate) fn put_order(id: &str, size: Size) -> BookChange {
     let (category, wants) = (Category::Retail, Attributes::default());
-    PutOrder { order: order(id), size, category, wants, reserved: None, take_back: None, deposit: None, part: None }
-        .into()
+    PutOrder {
+        order: order(id),
+        size,
+        category,
+        wants,
+        reserved: None,
+        take_back: None,
+        deposit: None,
+        part: None,
+        shares: None,
+    }
+    .into()
 }
 
 pub(crate) fn credential(id: u8, code: &str, orders: &[&str]) -> PutCredential {

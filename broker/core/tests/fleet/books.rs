@@ -73,6 +73,7 @@ fn one_book_is_outstanding_and_what_gathers_meanwhile_goes_together() {
             take_back: None,
             deposit: None,
             part: None,
+            shares: None,
         })
     };
     assert_eq!(book.changes, [reserved("A2", 2), reserved("A3", 3)]);
