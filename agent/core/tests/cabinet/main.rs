@@ -25,6 +25,7 @@ mod release;
 mod report;
 mod restarts;
 mod rig;
+mod shared;
 mod staff;
 mod swapping;
 mod undoing;
