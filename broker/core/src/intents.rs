@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 
 use schemas::api::{NotificationKind, RejectReason};
 use schemas::cbor::Blob;
-use schemas::ids::{CabinetId, Identity, Name, TenantId};
+use schemas::ids::{CabinetId, Identity, Name, OrderId, TenantId};
 use schemas::messages::{
     Attributes, Category, CommandId, Compartment, CredentialKind, DepositKind, FleetMillis, Instance, OrderKey, PartOf,
     PresenceToken, Prompt, Size, TakeBack,
@@ -37,6 +37,8 @@ cbor_map! {
         23 opt => deposit: Option<DepositKind>,
         28 opt => part: Option<PartOf>,
         50 opt => factor: Option<SetFactor>,
+        /// It may lie with others of its integration that have the same word.
+        80 opt => shares: Option<OrderId>,
     }
 }
 cbor_map! {

@@ -106,6 +106,10 @@ pub struct OrderPut {
     /// Restricted goods: behind its code the screen asks for this. No hash of the content holds the answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub second_factor: Option<SecondFactor>,
+    /// It may lie in one compartment with other orders of this integration and category that have the same word here; the code
+    /// of any of them opens it, and whoever does takes all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shares: Option<OrderId>,
 }
 
 fn pin() -> Prompt {

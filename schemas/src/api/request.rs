@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cbor_code;
 use crate::enrolment::SecretHash;
-use crate::ids::{CabinetId, Identity, Name, Role, SiteId};
+use crate::ids::{CabinetId, Identity, Name, OrderId, Role, SiteId};
 use crate::messages::{
     CommandId, Compartment, DoorState, Instance, Occupancy, OrderKey, PresenceToken, Prompt, RefusalReason, Size,
     UnlockOutcome,
@@ -324,6 +324,9 @@ pub struct CompartmentDetail {
     pub occupancy: Occupancy,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order: Option<OrderKey>,
+    /// Orders that are stored there besides `order`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub beside: Vec<OrderKey>,
     pub audit_required: bool,
     /// It takes no order until staff say that it is clean.
     #[serde(default)]
@@ -397,6 +400,9 @@ pub struct OrderDetail {
     /// What the screen asks for behind its code. The answer is never shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub second_factor: Option<Prompt>,
+    /// It may lie with other orders of its integration that have the same word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shares: Option<OrderId>,
 }
 
 /// What a person or a backend has done with an order out of turn.

@@ -118,6 +118,8 @@ cbor_code! {
         51 => HasSecondFactor = "has_second_factor",
         /// The fleet has no key yet to which it could seal the answer to a second factor.
         52 => NoSealingKey = "no_sealing_key",
+        /// It may lie with other orders: what opens one of them opens all.
+        80 => SharesCompartment = "shares_compartment",
     }
 }
 

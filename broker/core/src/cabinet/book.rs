@@ -194,7 +194,7 @@ impl Cabinet {
     /// went missing meanwhile.
     fn may_be_announced(&self, booked: &Booked, version: u64) -> bool {
         let inside = booked.loaded.and_then(|at| self.inside.get(&at));
-        let stored = inside.is_some_and(|inside| inside.stored && inside.order.as_ref() == Some(&booked.order));
+        let stored = inside.is_some_and(|inside| inside.has_stored(&booked.order));
         stored && booked.grants().any(|grant| !grant.announced && (1..=version).contains(&grant.version))
     }
 

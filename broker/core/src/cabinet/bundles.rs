@@ -173,7 +173,7 @@ impl Cabinet {
     /// An order that is over is no longer in the book. What is out is opened by nothing, whatever the book says of it.
     pub(super) fn left_bundle(&mut self, turn: &mut Turn<'_>, booked: &Booked) {
         let Some(left) = &booked.bundled else { return };
-        let inside = booked.loaded.is_some_and(|at| self.inside(at) == Some(&booked.order));
+        let inside = self.holder_of(&booked.order).is_some_and(|(at, _)| booked.loaded == Some(at));
         if inside || self.members(&left.bundle).next().is_none() {
             self.book_bundle(turn, &left.bundle);
         }

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use schemas::ids::{CabinetId, SiteId, TenantId};
+use schemas::ids::{CabinetId, Name, OrderId, SiteId, TenantId};
 
 use crate::cabinet::Cabinet;
 use crate::tables::CabinetRef;
@@ -19,6 +19,17 @@ impl Cabinets<'_> {
 
     pub(crate) fn is_at(&self, at: &CabinetRef, site: &SiteId) -> bool {
         self.0.get(at).is_some_and(|cabinet| cabinet.registration.site == *site)
+    }
+
+    /// The first of these where orders of a group are that lie together.
+    pub(crate) fn with_group(
+        &self,
+        tenant: &TenantId,
+        among: &[CabinetId],
+        (integration, word): (&Name, &OrderId),
+    ) -> Option<CabinetId> {
+        let at = |cabinet: &CabinetId| self.0.get(&CabinetRef::new(tenant.clone(), cabinet.clone()));
+        among.iter().find(|one| at(one).is_some_and(|held| held.has_of_group(integration, word))).cloned()
     }
 
     /// Cabinets of a site in the order in which they are asked for room: the connected ones first, then whoever has the most.

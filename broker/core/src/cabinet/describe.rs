@@ -16,7 +16,7 @@ pub(super) fn kind(fact: &Fact) -> &'static str {
         Fact::DoorHeldOpen(_) => "door_held_open",
         Fact::DoorFault(_) => "door_fault",
         Fact::WrongDoor(_) => "wrong_door",
-        Fact::Loading(_) => "loading",
+        Fact::Loading(_) | Fact::LoadingBeside(_) => "loading",
         Fact::Stored(_) => "stored",
         Fact::LoadAborted(_) => "load_aborted",
         Fact::Collected(_) => "collected",
@@ -61,6 +61,7 @@ pub(super) fn subject(fact: &Fact) -> (Option<Compartment>, Option<&OrderKey>) {
         Fact::WrongDoor(f) => (Some(f.opened), None),
         Fact::UnlockDone(f) => (Some(f.compartment), None),
         Fact::Loading(f) => (Some(f.compartment), Some(&f.order)),
+        Fact::LoadingBeside(f) => (Some(f.compartment), Some(&f.order)),
         Fact::Stored(f) => (Some(f.compartment), Some(&f.order)),
         Fact::LoadAborted(f) => (Some(f.compartment), Some(&f.order)),
         Fact::Collected(f) => (Some(f.compartment), Some(&f.order)),
@@ -111,6 +112,11 @@ pub(super) fn text(fact: &Fact) -> String {
         }
         Fact::Loading(f) => {
             format!("{} loads order {} into compartment {}", hand(&f.staff), f.order, f.compartment)
+        }
+        Fact::LoadingBeside(f) => {
+            let others: Vec<String> = f.others.iter().map(OrderKey::to_string).collect();
+            let (who, others) = (hand(&f.staff), others.join(", "));
+            format!("{who} loads order {} into compartment {}, beside {others}", f.order, f.compartment)
         }
         Fact::Stored(f) => {
             let by = match f.by {

@@ -69,13 +69,13 @@ impl Cabinet {
         let size = load.size.map_or(booked.size, |wanted| wanted.max(booked.size));
         let large = |compartment: &Compartment| self.info(*compartment).is_some_and(|info| info.size >= size);
         let reserved = booked.reserved.as_ref().map(|kept| kept.compartment).filter(large);
-        let place = booked.loaded.or(reserved).or_else(|| self.fitting(size, booked.wants));
+        let beside = self.room_beside(size, booked.wants, booked.sharing()).filter(|_| load.size.is_none());
+        let place = booked.loaded.or(beside).or(reserved).or_else(|| self.fitting(size, booked.wants));
         place.ok_or_else(|| refused(RejectReason::NoFittingCompartment))
     }
 
     fn where_is(&self, order: &OrderKey) -> Result<Compartment, ReplyError> {
-        let found = self.inside.iter().find(|(_, inside)| inside.order.as_ref() == Some(order));
-        found.map(|(compartment, _)| *compartment).ok_or_else(|| refused(RejectReason::NotInside))
+        self.holder_of(order).map(|(compartment, _)| compartment).ok_or_else(|| refused(RejectReason::NotInside))
     }
 
     /// Who asks for what is on disk before the command goes out. A word opens nothing, so it is in no record of openings.

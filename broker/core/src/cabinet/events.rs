@@ -104,8 +104,9 @@ impl Cabinet {
         match fact {
             Fact::DoorOpened(seen) => {
                 self.seen_door(seen.compartment, DoorState::Open, None);
-                let inside = self.inside(seen.compartment).cloned();
-                if let Some(order) = inside.filter(|order| self.is_collected_by(&seen.by, order)) {
+                let inside = self.inside.get(&seen.compartment).into_iter().flat_map(Inside::orders);
+                let collected = inside.filter(|order| self.is_collected_by(&seen.by, order));
+                for order in collected.cloned().collect::<Vec<_>>() {
                     self.tell_order(turn, when, &order, seen.compartment, OrderFact::Opened);
                 }
             }
@@ -117,6 +118,13 @@ impl Cabinet {
                 self.loaded(turn, when, &load.order, load.compartment, OrderFact::Loading);
                 if load.staff.as_str() == BY_COMMAND_NAME {
                     self.loaded_by_command(turn, load.compartment);
+                }
+            }
+            Fact::LoadingBeside(load) => {
+                let (by_command, at) = (load.staff.as_str() == BY_COMMAND_NAME, load.compartment);
+                self.loaded_beside(turn, when, load);
+                if by_command {
+                    self.loaded_by_command(turn, at);
                 }
             }
             Fact::ErrandTaken(taken) => self.errand_taken(turn, &taken),
@@ -136,7 +144,8 @@ impl Cabinet {
                 self.fill_waiting(turn);
             }
             Fact::Retrieved(taken) => {
-                self.set_inside(turn, taken.compartment, Inside::default());
+                let left = self.left_without(&taken.order, taken.compartment);
+                self.set_inside(turn, taken.compartment, left);
                 self.tell_order(turn, when, &taken.order, taken.compartment, OrderFact::Retrieved);
                 self.fill_waiting(turn);
             }
@@ -152,7 +161,14 @@ impl Cabinet {
                 self.drop_lost_reservations(turn);
             }
             Fact::Swapped(swapped) => self.swapped(turn, when, swapped),
-            Fact::NotTaken(left) => self.tell_order(turn, when, &left.order, left.compartment, OrderFact::NotTaken),
+            Fact::NotTaken(left) => {
+                // What lies together was opened together.
+                let others = self.inside.get(&left.compartment).into_iter().flat_map(Inside::orders);
+                let others: Vec<_> = others.filter(|order| **order != left.order).cloned().collect();
+                for order in std::iter::once(left.order).chain(others) {
+                    self.tell_order(turn, when, &order, left.compartment, OrderFact::NotTaken);
+                }
+            }
             Fact::WalkIn(began) => self.walked_in(turn, when, began),
             Fact::Reported(ref said) => {
                 self.tell_reported(turn, when, said);
@@ -193,22 +209,31 @@ impl Cabinet {
         }
     }
 
-    fn loaded(&mut self, turn: &mut Turn<'_>, when: When, order: &OrderKey, compartment: Compartment, fact: OrderFact) {
+    pub(super) fn loaded(
+        &mut self,
+        turn: &mut Turn<'_>,
+        when: When,
+        order: &OrderKey,
+        compartment: Compartment,
+        fact: OrderFact,
+    ) {
         // That it was taken out of there first is among what was lost or not understood.
         let elsewhere: Vec<_> = self
             .inside
             .iter()
-            .filter(|(at, inside)| **at != compartment && inside.order.as_ref() == Some(order))
-            .map(|(at, _)| *at)
+            .filter(|(at, inside)| **at != compartment && inside.holds(order))
+            .map(|(at, inside)| (*at, inside.without(order)))
             .collect();
-        for at in elsewhere {
-            self.set_inside(turn, at, Inside { audit_required: true, ..Inside::default() });
+        for (at, left) in elsewhere {
+            self.set_inside(turn, at, Inside { audit_required: true, ..left });
         }
-        self.set_inside(
-            turn,
-            compartment,
-            Inside { order: Some(order.clone()), stored: fact == OrderFact::Stored, ..Inside::default() },
-        );
+        let others = self
+            .inside
+            .get(&compartment)
+            .filter(|inside| inside.holds(order))
+            .map(|inside| inside.orders().filter(|held| *held != order).cloned().collect());
+        let inside = Inside { order: Some(order.clone()), stored: fact == OrderFact::Stored, ..Inside::default() };
+        self.set_inside(turn, compartment, inside.beside(others.unwrap_or_default()));
         self.occupied(turn, order, compartment);
         if fact == OrderFact::Stored {
             self.uninvite(turn, order);
@@ -227,11 +252,17 @@ impl Cabinet {
         match (found, audited.order) {
             (Finding::AsBooked, order) => {
                 // What the cabinet's book says is what this one should say.
-                let audit_required = inside.order != order;
+                let audit_required = match &order {
+                    Some(order) => !inside.holds(order),
+                    None => inside.order.is_some(),
+                };
                 self.set_inside(turn, compartment, Inside { audit_required, ..inside });
             }
             (Finding::Missing, Some(order)) => {
-                self.set_inside(turn, compartment, Inside::default());
+                let left = self.left_without(&order, compartment);
+                // They say of each whether it is there.
+                let audit_required = left.order.is_some();
+                self.set_inside(turn, compartment, Inside { audit_required, ..left });
                 self.missing(turn, &order);
                 self.tell_order(turn, when, &order, compartment, OrderFact::Missing);
                 turn.alarm_of(
@@ -260,10 +291,16 @@ impl Cabinet {
 
     /// The order is out, by the cabinet's word. A doubt about the compartment stays.
     fn emptied(&mut self, turn: &mut Turn<'_>, order: &OrderKey, compartment: Compartment) {
-        if self.inside(compartment) == Some(order) {
-            let audit_required = self.inside.get(&compartment).is_some_and(|inside| inside.audit_required);
-            self.set_inside(turn, compartment, Inside { audit_required, ..Inside::default() });
+        if let Some(left) = self.inside.get(&compartment).filter(|inside| inside.holds(order)) {
+            let left = left.without(order);
+            self.set_inside(turn, compartment, left);
         }
+    }
+
+    /// What is in the compartment behind whoever has looked after this order there, and so has ended a doubt.
+    fn left_without(&self, order: &OrderKey, compartment: Compartment) -> Inside {
+        let held = self.inside.get(&compartment).filter(|inside| inside.holds(order));
+        Inside { audit_required: false, ..held.map(|inside| inside.without(order)).unwrap_or_default() }
     }
 
     /// What an event says about a door holds until the next sample of telemetry.

@@ -217,6 +217,7 @@ impl Cabinet {
             keyset: hello.keyset,
             pepper: hello.pepper.clone(),
             compartments: hello.compartments.items.clone(),
+            shares: hello.shares,
         };
         if said == self.said {
             return;

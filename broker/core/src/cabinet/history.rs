@@ -171,6 +171,7 @@ impl Cabinet {
             | Fact::DoorHeldOpen(_)
             | Fact::DoorFault(_)
             | Fact::Loading(_)
+            | Fact::LoadingBeside(_)
             | Fact::UnlockDone(_)
             | Fact::CommandRefused(_)
             | Fact::CredentialRefused(_)

@@ -21,6 +21,7 @@ mod people;
 mod records;
 mod reservations;
 mod secrets;
+mod shared;
 mod view;
 mod walk_in;
 mod wipe;

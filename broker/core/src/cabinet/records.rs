@@ -2,7 +2,7 @@
 
 use schemas::cbor::Blob;
 use schemas::cbor_map;
-use schemas::ids::{Name, SiteId};
+use schemas::ids::{Name, OrderId, SiteId};
 use schemas::messages::{
     Attributes, BookChange, Category, CommandId, Compartment, CompartmentInfo, CredentialId, CredentialKind,
     DepositKind, DropCredential, Epoch, EventMark, FleetMillis, Instance, OrderKey, PartOf, PepperOffer, PutCredential,
@@ -30,6 +30,8 @@ cbor_map! {
         2 => keyset: u64,
         3 opt => pepper: Option<PepperOffer>,
         4 => compartments: Vec<CompartmentInfo>,
+        /// True: it puts orders that share beside one another.
+        80 opt => shares: Option<bool>,
     }
 }
 
@@ -91,6 +93,8 @@ cbor_map! {
         4 opt => needs_cleaning: Option<bool>,
         /// True: the order is being loaded by command.
         60 opt => by_command: Option<bool>,
+        /// What is stored there besides `order`.
+        80 opt => beside: Option<Vec<OrderKey>>,
     }
 }
 
@@ -99,9 +103,9 @@ impl Inside {
         self.order.is_none() && !self.audit_required && self.needs_cleaning != Some(true)
     }
 
-    /// What the order that is inside would hear of it.
-    pub(super) fn fact(&self) -> OrderFact {
-        if self.stored { OrderFact::Stored } else { OrderFact::Loading }
+    /// What an order that is inside would hear of it.
+    pub(super) fn fact(&self, order: &OrderKey) -> OrderFact {
+        if self.has_stored(order) { OrderFact::Stored } else { OrderFact::Loading }
     }
 }
 
@@ -235,6 +239,8 @@ cbor_map! {
         40 opt => bundled: Option<Box<Bundled>>,
         /// What its recipient is asked for behind the code. Boxed: few orders have it.
         50 opt => factor: Option<Box<BookedFactor>>,
+        /// It may lie with others of its integration that have the same word.
+        80 opt => shares: Option<OrderId>,
     }
 }
 
@@ -259,6 +265,7 @@ impl Booked {
             take_back: self.take_back,
             deposit: self.deposit.as_ref().map(|deposit| deposit.kind),
             part: self.part.clone(),
+            shares: self.shares.clone(),
         }
         .into()
     }

@@ -13,6 +13,7 @@ use schemas::messages::{
 use crate::cabinet::Cabinet;
 use crate::cabinet::events::When;
 use crate::cabinet::records::{Booked, ForDeposit, Inside, Reservation};
+use crate::cabinet::shared::Sharing;
 use crate::config::Config;
 use crate::intents::{Alter, Altered, Displaced, Intent, NoRoom, Reserve, Reserved, Unaltered};
 use crate::tables::BOOKED;
@@ -28,8 +29,8 @@ impl Cabinet {
             // It may ask for something else than when it was booked.
             return wish.factor.into_iter().for_each(|factor| self.set_factor(turn, factor));
         }
-        let held = self.inside.iter().find(|(_, inside)| inside.order.as_ref() == Some(&wish.order));
-        if let Some((compartment, inside)) = held.map(|(compartment, inside)| (*compartment, inside.clone())) {
+        let held = self.holder_of(&wish.order);
+        if let Some((compartment, inside)) = held.map(|(compartment, inside)| (compartment, inside.clone())) {
             return self.adopt(turn, wish, compartment, inside);
         }
         let Some(compartment) = self.find_room(turn, config, &wish) else {
@@ -92,16 +93,15 @@ impl Cabinet {
 
     /// Tells an order that is here by the cabinet's word, and that the fleet has in no book.
     pub(super) fn find(&mut self, turn: &mut Turn<'_>, order: &OrderKey) {
-        let held = self.inside.iter().find(|(_, inside)| inside.order.as_ref() == Some(order));
-        if let (Some((compartment, inside)), None) = (held, self.booked.get(order)) {
-            self.tell_order(turn, When::heard_at(turn.now), order, *compartment, inside.fact());
+        if let (Some((compartment, inside)), None) = (self.holder_of(order), self.booked.get(order)) {
+            self.tell_order(turn, When::heard_at(turn.now), order, compartment, inside.fact(order));
         }
     }
 
     /// The order is here already, by the cabinet's word: the fleet was restored, and its backend has put it again.
     fn adopt(&mut self, turn: &mut Turn<'_>, wish: Reserve, compartment: Compartment, inside: Inside) {
         let order = wish.order.clone();
-        let fact = inside.fact();
+        let fact = inside.fact(&order);
         self.book(turn, wish);
         self.occupied(turn, &order, compartment);
         self.set_inside(turn, compartment, Inside { audit_required: false, ..inside });
@@ -111,7 +111,7 @@ impl Cabinet {
     }
 
     pub(super) fn book(&mut self, turn: &mut Turn<'_>, wish: Reserve) {
-        let Reserve { order, size, category, wants, hold, staff_release, deposit, part, factor } = wish;
+        let Reserve { order, size, category, wants, hold, staff_release, deposit, part, factor, shares } = wish;
         let booked = Booked {
             order: order.clone(),
             size,
@@ -132,6 +132,7 @@ impl Cabinet {
             bundled: None,
             opened_by: None,
             factor: None,
+            shares,
             deposit: deposit.map(|kind| ForDeposit { kind, invitation: None, last: None, over: None }),
         };
         self.booked.insert(order, booked);
@@ -142,7 +143,10 @@ impl Cabinet {
         if self.booked.len() >= BOOKED_MAX {
             return None;
         }
-        self.fitting(wish.size, wish.wants).or_else(|| self.displace_for(turn, config, wish.size, wish.wants))
+        let Reserve { size, wants, .. } = *wish;
+        let sharing = Sharing::of(&wish.order, wish.category, wish.shares.as_ref());
+        let found = self.fitting(size, wants).or_else(|| self.room_beside(size, wants, sharing));
+        found.or_else(|| self.displace_for(turn, config, size, wants))
     }
 
     /// Says whether staff are to take an order out, and why.
@@ -156,8 +160,7 @@ impl Cabinet {
 
     /// A person has ended an order, whatever the cabinet says of it: staff have to look where it was last.
     pub(super) fn close_order(&mut self, turn: &mut Turn<'_>, order: &OrderKey) {
-        let holds = |inside: &Inside| inside.order.as_ref() == Some(order);
-        let held: Vec<_> = self.inside.iter().filter(|(_, inside)| holds(inside)).map(|(at, _)| *at).collect();
+        let held: Vec<_> = self.inside.iter().filter(|(_, inside)| inside.holds(order)).map(|(at, _)| *at).collect();
         for compartment in held {
             let inside = self.inside.get(&compartment).cloned().unwrap_or_default();
             self.set_inside(turn, compartment, Inside { audit_required: true, ..inside });
@@ -196,7 +199,10 @@ impl Cabinet {
             self.booked.values().filter(|booked| booked.waits()).map(|one| (one.since, one.order.clone())).collect();
         waiting.sort();
         for (_, order) in waiting {
-            let found = self.booked.get(&order).and_then(|booked| self.fitting(booked.size, booked.wants));
+            let found = self.booked.get(&order).and_then(|booked| {
+                let Booked { size, wants, .. } = *booked;
+                self.fitting(size, wants).or_else(|| self.room_beside(size, wants, booked.sharing()))
+            });
             if let Some(compartment) = found {
                 self.keep(turn, &order, compartment);
             }
@@ -209,10 +215,10 @@ impl Cabinet {
             .booked
             .values()
             .filter(|booked| {
-                booked
-                    .reserved
-                    .as_ref()
-                    .is_some_and(|kept| !self.info(kept.compartment).is_some_and(|info| self.usable(info)))
+                booked.reserved.as_ref().is_some_and(|kept| {
+                    let usable = self.info(kept.compartment).is_some_and(|info| self.usable(info));
+                    !usable && !self.stays_beside(booked, kept.compartment)
+                })
             })
             .map(|booked| booked.order.clone())
             .collect();
@@ -230,8 +236,10 @@ impl Cabinet {
             booked.grants_mut().for_each(|grant| grant.compartment = compartment);
             self.put_booked(turn, order);
         }
-        if let Some(other) = self.kept_for(compartment) {
-            self.displace(turn, &other);
+        for other in self.all_kept_for(compartment) {
+            if !self.booked.get(&other).is_some_and(|booked| self.stays_beside(booked, compartment)) {
+                self.displace(turn, &other);
+            }
         }
         self.fill_waiting(turn);
     }
@@ -258,8 +266,7 @@ impl Cabinet {
     }
 
     pub(super) fn kept_for(&self, compartment: Compartment) -> Option<OrderKey> {
-        let kept = |booked: &&Booked| booked.reserved.as_ref().is_some_and(|kept| kept.compartment == compartment);
-        self.booked.values().find(kept).map(|booked| booked.order.clone())
+        self.all_kept_for(compartment).into_iter().next()
     }
 
     fn keep(&mut self, turn: &mut Turn<'_>, order: &OrderKey, compartment: Compartment) {
@@ -293,7 +300,7 @@ impl Cabinet {
         wants: Attributes,
     ) -> Option<Compartment> {
         let safe = |booked: &Booked| booked.hold.unwrap_or(config.reservation_millis);
-        let (_, order, compartment) = self
+        let (_, _, compartment) = self
             .booked
             .values()
             .filter_map(|booked| Some((booked.reserved.as_ref()?, booked)))
@@ -302,7 +309,7 @@ impl Cabinet {
             })
             .map(|(kept, booked)| (kept.since, booked.order.clone(), kept.compartment))
             .min()?;
-        self.displace(turn, &order);
+        self.all_kept_for(compartment).iter().for_each(|order| self.displace(turn, order));
         Some(compartment)
     }
 

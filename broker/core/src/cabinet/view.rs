@@ -64,6 +64,7 @@ impl Cabinet {
             door,
             occupancy,
             order: self.inside(info.number).cloned().or_else(|| self.kept_for(info.number)),
+            beside: self.inside.get(&info.number).and_then(|inside| inside.beside.clone()).unwrap_or_default(),
             audit_required: self.inside.get(&info.number).is_some_and(|inside| inside.audit_required),
             needs_cleaning: self.inside.get(&info.number).is_some_and(|inside| inside.needs_cleaning == Some(true)),
         }

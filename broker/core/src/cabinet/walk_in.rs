@@ -35,6 +35,7 @@ impl Cabinet {
                     deposit: None,
                     part: None,
                     factor: None,
+                    shares: None,
                 },
             );
             self.put_booked(turn, &order);

@@ -10,6 +10,7 @@ use schemas::messages::{
 };
 
 use crate::cabinet::Cabinet;
+use crate::cabinet::records::Inside;
 use crate::deadlines::Deadline;
 use crate::jobs::Job;
 use crate::requests::error;
@@ -52,7 +53,7 @@ impl Cabinet {
         if self.wipe.is_some() {
             return Ok(Reply::Done);
         }
-        let inside = self.inside.values().filter(|inside| inside.order.is_some()).count();
+        let inside = self.inside.values().flat_map(Inside::orders).count();
         if inside > 0 && !with_orders {
             let text = format!("{inside} orders are in cabinet {}, and nobody could open their doors", self.at.cabinet);
             let hint = "have them collected or taken back first; or say --with-orders";

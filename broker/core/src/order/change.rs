@@ -70,6 +70,7 @@ impl Order {
             deposit: self.deposit.map(|brought| brought.kind),
             staff_release: self.staff_release == Some(true),
             second_factor: None,
+            shares: self.shares.as_deref().cloned(),
         }
     }
 

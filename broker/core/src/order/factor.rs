@@ -86,6 +86,9 @@ impl Order {
         if self.bundle.is_some() {
             return Err(RejectReason::InBundle);
         }
+        if self.shares.is_some() {
+            return Err(RejectReason::SharesCompartment);
+        }
         if self.walk_in.is_some() || brought == Some(DepositKind::DropOff) {
             return Err(RejectReason::NotCollected);
         }

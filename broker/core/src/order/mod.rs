@@ -32,7 +32,7 @@ use std::sync::Arc;
 use schemas::api::{OrderState, RejectReason};
 use schemas::cbor::Blob;
 use schemas::cbor_map;
-use schemas::ids::{CabinetId, Name, TenantId};
+use schemas::ids::{CabinetId, Name, OrderId, TenantId};
 use schemas::messages::{Attributes, Category, Compartment, FleetMillis, OrderKey, Size};
 use schemas::topics::Stream;
 
@@ -119,6 +119,8 @@ cbor_map! {
         28 opt => part: Option<Box<Part>>,
         /// What its recipient is asked for behind the code. Left out once the order is over. Boxed: few have one.
         50 opt => factor: Option<Box<SealedFactor>>,
+        /// It may lie with others of its integration that have the same word. Boxed: few may.
+        80 opt => shares: Option<Box<OrderId>>,
     }
 }
 
@@ -142,7 +144,8 @@ impl Order {
         let (size, category, wants, deposit) = (*size, *category, *wants, deposit.map(|brought| brought.kind));
         let (staff_release, factor) = (*staff_release, self.factor_set());
         let part = self.part.as_ref().map(|part| part.of.clone());
-        Reserve { order: order.clone(), size, category, wants, hold: *hold, staff_release, deposit, part, factor }
+        let (order, hold, shares) = (order.clone(), *hold, self.shares.as_deref().cloned());
+        Reserve { order, size, category, wants, hold, staff_release, deposit, part, factor, shares }
     }
 
     fn pass(&mut self, state: OrderState, now: FleetMillis, when: Happened) {

@@ -33,13 +33,15 @@ cbor_map! {
 /// Where a new order begins, and what has to be remembered for going on. None where there is nobody to ask.
 pub(super) fn first_of(
     put: &OrderPut,
-    tenant: &TenantId,
+    (tenant, integration): (&TenantId, &Name),
     cabinets: &Cabinets<'_>,
 ) -> Option<(CabinetId, Option<Box<Route>>)> {
     match (&put.cabinet, &put.site) {
         (Some(cabinet), _) => Some((cabinet.clone(), None)),
         (None, Some(site)) => {
-            let first = cabinets.offers(tenant, site).into_iter().next()?;
+            let offers = cabinets.offers(tenant, site);
+            let beside = put.shares.as_ref().and_then(|word| cabinets.with_group(tenant, &offers, (integration, word)));
+            let first = beside.or_else(|| offers.into_iter().next())?;
             Some((first, Some(Route { site: Some(site.clone()), ..Route::default() }.into())))
         }
         (None, None) => None,

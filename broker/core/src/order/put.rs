@@ -109,7 +109,7 @@ impl Orders {
         content: String,
         cabinets: &Cabinets<'_>,
     ) -> Result<(), RejectReason> {
-        let Some((cabinet, route)) = first_of(&put, &at.tenant, cabinets) else {
+        let Some((cabinet, route)) = first_of(&put, (&at.tenant, &at.order.integration), cabinets) else {
             self.reject(turn, &at, RejectReason::UnknownSite, None);
             return Err(RejectReason::UnknownSite);
         };
@@ -160,6 +160,7 @@ impl Orders {
             deposit: put.deposit.map(Brought::awaited),
             route,
             part: None,
+            shares: put.shares.clone().map(Box::new),
         };
         if parts.is_empty() {
             self.replace(&at, order);
@@ -358,7 +359,17 @@ pub(crate) fn check_put(put: &OrderPut) -> Result<(), String> {
             return Err("second_factor: an order that asks for something fills one compartment".into());
         }
     }
+    check_shares(put)?;
     check_parts(put)
+}
+
+/// What is handed out with something more than its code, or brought by a stranger, lies alone.
+fn check_shares(put: &OrderPut) -> Result<(), String> {
+    let alone = put.staff_release || put.second_factor.is_some() || put.deposit.is_some() || !put.more.is_empty();
+    if put.shares.is_some() && alone {
+        return Err("shares: not with staff_release, second_factor, deposit or more".into());
+    }
+    Ok(())
 }
 
 pub(crate) fn too_long() -> String {

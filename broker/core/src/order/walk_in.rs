@@ -297,5 +297,6 @@ fn new_order(turn: &Turn<'_>, at: &OrderRef, from: &CabinetRef, began: WalkedIn,
         factor: None,
         deposit: None,
         part: None,
+        shares: None,
     }
 }

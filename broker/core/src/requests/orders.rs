@@ -260,6 +260,10 @@ pub(crate) fn way_out(reason: RejectReason) -> (RequestErrorCode, &'static str) 
             (RequestErrorCode::Refused, "`fleet policy show` tells how long an order of its category may be kept")
         }
         RejectReason::InBundle => (RequestErrorCode::Conflict, "release its bundle first: `fleet bundle release`"),
+        RejectReason::SharesCompartment => (
+            RequestErrorCode::Conflict,
+            "what opens one of the orders in a compartment opens all: put it without `shares`",
+        ),
         RejectReason::SeveralCompartments => (
             RequestErrorCode::Refused,
             "it is for orders in one compartment only: cancel the order, and put it anew, under another id",

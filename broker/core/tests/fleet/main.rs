@@ -35,6 +35,7 @@ mod requests;
 mod restore;
 mod roles;
 mod secrets;
+mod shared;
 mod sites;
 mod staff;
 mod status;

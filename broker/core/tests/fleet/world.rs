@@ -121,6 +121,7 @@ pub(crate) struct FakeCabinet {
     pub(crate) app: bool,
     /// It takes commands about orders.
     pub(crate) errands: bool,
+    pub(crate) shares: bool,
     pub(crate) opens: Vec<OpenOrder>,
     pub(crate) wipes: Vec<ConfigCommand>,
     pub(crate) asks: usize,
@@ -152,6 +153,7 @@ impl FakeCabinet {
             commands: Vec::new(),
             app: false,
             errands: true,
+            shares: true,
             opens: Vec::new(),
             wipes: Vec::new(),
             asks: 0,
@@ -186,6 +188,7 @@ impl FakeCabinet {
             open_commands: Vec::new(),
             app: self.app.then_some(true),
             errands: self.errands.then_some(true),
+            shares: self.shares.then_some(true),
         }
     }
 
