@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use schemas::ids::Name;
 use schemas::messages::{
     Attributes, Compartment, CredentialId, FleetMillis, Loading as LoadingFact, LoadingBeside, OrderKey, Size,
-    StaffLoggedIn, StoredBy,
+    StaffLoggedIn, StoredBy, TakeBack,
 };
 
 use crate::bay::Bay;
@@ -371,8 +371,10 @@ impl CabinetCore {
         let stored = self.bays.values().filter(|bay| matches!(bay.content, Content::Stored(_)));
         let inside = stored.flat_map(|bay| bay.orders().map(|order| (bay.number(), order)));
         let unwanted = |(compartment, order): (Compartment, &OrderKey)| {
-            let row = self.book.orders.get(order)?;
-            let (why, part) = (row.take_back?, row.part.clone().map(PartView::from));
+            let row = self.book.orders.get(order);
+            // One that the fleet has ended while it was inside is in the book no more.
+            let why = row.map_or(Some(TakeBack::Recalled), |row| row.take_back)?;
+            let part = row.and_then(|row| row.part.clone()).map(PartView::from);
             Some(UnwantedOrder { order: order.clone(), compartment, why, part })
         };
         inside.filter_map(unwanted).collect()

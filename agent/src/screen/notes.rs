@@ -163,6 +163,7 @@ impl Ring {
             | ScreenNote::DepositRefused { session, .. }
             | ScreenNote::SessionEnded { session } => Audience::Sessions(vec![*session]),
             ScreenNote::AskLoaded { .. }
+            | ScreenNote::Beside { .. }
             | ScreenNote::AskFound { .. }
             | ScreenNote::Audited { .. }
             | ScreenNote::AskSwapped { .. }

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
 use fast_qr::QRBuilder;
-use schemas::api::{CabinetDetail, CabinetSummary, Reply, Request, Rfc3339, UnlockResult};
+use schemas::api::{CabinetDetail, CabinetSummary, CompartmentDetail, Reply, Request, Rfc3339, UnlockResult};
 use schemas::enrolment::Token;
 use schemas::ids::CabinetId;
 use schemas::messages::UnlockOutcome;
@@ -327,11 +327,17 @@ fn compartment_table(detail: &CabinetDetail) -> comfy_table::Table {
             compartment.size.to_string(),
             compartment.door.to_string().replace('_', " "),
             compartment.occupancy.to_string(),
-            compartment.order.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string),
+            orders_text(compartment),
             notes.join(", "),
         ]);
     }
     table
+}
+
+/// All that lies together, one under the other.
+fn orders_text(compartment: &CompartmentDetail) -> String {
+    let orders: Vec<String> = compartment.order.iter().chain(&compartment.beside).map(ToString::to_string).collect();
+    if orders.is_empty() { "-".to_owned() } else { orders.join("\n") }
 }
 
 pub(super) fn unlock(context: &Context, args: UnlockArgs) -> anyhow::Result<ExitCode> {
@@ -380,7 +386,7 @@ fn name(result: &UnlockResult) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use schemas::api::{AttributeFlags, CompartmentDetail, Rfc3339};
+    use schemas::api::{AttributeFlags, Rfc3339};
     use schemas::messages::{Compartment, DoorState, Instance, Occupancy, Size};
 
     fn summary(cabinet: &str, online: bool, last_seen: Option<u64>, place: &str) -> CabinetSummary {
@@ -425,6 +431,7 @@ mod tests {
             door,
             occupancy: Occupancy::Unknown,
             order: order.map(|order| order.parse().unwrap()),
+            beside: order.iter().map(|_| "shop/A18".parse().unwrap()).collect(),
             audit_required,
             needs_cleaning: number == 9,
         };
@@ -455,6 +462,7 @@ mod tests {
         DOOR  SIZE  STATE      INSIDE   ORDER     NOTES
         1     S     closed     unknown  -
         4     S     held open  unknown  shop/A17
+                                        shop/A18
         9     L     unknown    unknown  -         out of service, audit required,
                                                   needs cleaning, refrigerated
         ");

@@ -184,6 +184,7 @@ fn content(args: OrderPutArgs) -> anyhow::Result<OrderPut> {
         deposit: args.deposit,
         staff_release: args.staff_release,
         second_factor: second_factor_of(args.second_factor)?,
+        shares: args.shares,
     })
 }
 
@@ -283,6 +284,9 @@ fn order_text(detail: &OrderDetail) -> String {
     if let Some(prompt) = detail.second_factor {
         text.push_str(&format!("Asks     for {prompt}, behind its code\n"));
     }
+    if let Some(word) = &detail.shares {
+        text.push_str(&format!("Shares   its door with others of {word}\n"));
+    }
     if let Some(until) = until {
         let local = until_local.as_ref().map(|local| format!(" ({local} at the cabinet)")).unwrap_or_default();
         text.push_str(&format!("Until    {}{local}\n", output::time(*until)));
@@ -338,6 +342,7 @@ mod tests {
             revoke_pending: false,
             intervened: None,
             second_factor: None,
+            shares: None,
         };
         insta::assert_snapshot!(order_text(&detail), @r"
         Order    shop/A17
@@ -370,6 +375,7 @@ mod tests {
                 at: Rfc3339(1_795_378_500_007),
             }),
             second_factor: Some(Prompt::BirthDate),
+            shares: Some("house-7".parse().unwrap()),
         };
         insta::assert_snapshot!(order_text(&detail), @r"
         Order    shop/A17
@@ -379,6 +385,7 @@ mod tests {
         Code     withdrawn, but its cabinet has not heard of it: there it may still open
         Content  0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef
         Asks     for birth_date, behind its code
+        Shares   its door with others of house-7
         Until    2026-11-25 20:15:00Z (2026-11-25 21:15 CET at the cabinet)
         By       support:acme:sue, 2026-11-22 20:15:00Z
         Reason   it was not cooled

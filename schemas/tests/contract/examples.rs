@@ -91,6 +91,7 @@ fn hello() -> Hello {
         open_commands: vec![COMMAND],
         app: None,
         errands: None,
+        shares: None,
     }
 }
 
@@ -123,6 +124,7 @@ fn uplinks() -> Vec<Example> {
         Example::new("hello", &hello()),
         Example::new("hello/with-tokens", &Hello { app: Some(true), ..hello() }),
         Example::new("hello/with-errands", &Hello { errands: Some(true), ..hello() }),
+        Example::new("hello/with-shares", &Hello { shares: Some(true), ..hello() }),
         Example::new("hello/new-cabinet", &empty),
         Example::new("uplink", &uplink),
         Example::new("challenge", &CHALLENGE),
@@ -219,6 +221,7 @@ fn signed() -> Vec<Example> {
         Example::new("codes-message/book-with-a-second-factor", &book(9, 8, second_factor())),
         Example::new("codes-message/book-with-codes-of-letters", &book(8, 7, codes_of_letters())),
         Example::new("codes-message/book-with-a-part-of-an-order", &book(9, 8, part_of_an_order())),
+        Example::new("codes-message/book-with-an-order-that-shares", &book(9, 8, sharing())),
         Example::new("codes-message/staff-book", &book(6, 5, vec![put_staff(Some(NOW), Some(VERIFIER)).into()])),
         Example::new("codes-message/empty-book", &book(1, 0, vec![])),
         Example::new(
@@ -362,6 +365,15 @@ fn deposits() -> Vec<BookChange> {
     ]
 }
 
+fn sharing() -> Vec<BookChange> {
+    let shares = Some("customer-4711".parse().unwrap());
+    let puts = orders_put(&[TakeBack::Recalled]);
+    puts.into_iter()
+        .filter_map(|put| if let BookChange::PutOrder(put) = put { Some(put) } else { None })
+        .map(|put| PutOrder { shares: shares.clone(), take_back: None, ..put }.into())
+        .collect()
+}
+
 fn part_of_an_order() -> Vec<BookChange> {
     let (category, wants) = (Category::Retail, Attributes::default());
     let part = Some(PartOf { whole: "shop/A17".parse().unwrap(), number: 2, of: 3 });
@@ -446,6 +458,16 @@ fn events() -> Vec<Example> {
         fact("event/wrong-door", WrongDoor { pulsed: c, opened: compartment(13), by: None }.into()),
         fact("event/wrong-door-by", WrongDoor { pulsed: c, opened: compartment(13), by: Some(command()) }.into()),
         fact("event/loading", Loading { order: order(), compartment: c, staff: staff() }.into()),
+        fact(
+            "event/loading-beside",
+            LoadingBeside {
+                order: order(),
+                compartment: c,
+                staff: staff(),
+                others: vec!["shop/A18".parse().unwrap(), "shop/A19".parse().unwrap()],
+            }
+            .into(),
+        ),
         fact("event/stored", Stored { order: order(), compartment: c, by: StoredBy::Staff, staff: staff() }.into()),
         fact("event/load-aborted", LoadAborted { order: order(), compartment: c }.into()),
         fact(

@@ -259,5 +259,6 @@ fn hello(n: u32) -> anyhow::Result<Hello> {
         open_commands: Vec::new(),
         app: None,
         errands: None,
+        shares: None,
     })
 }

@@ -124,6 +124,7 @@ fn hello(n: u64) -> anyhow::Result<Hello> {
         open_commands: Vec::new(),
         app: None,
         errands: None,
+        shares: None,
     })
 }
 

@@ -852,6 +852,7 @@ impl Ledger {
             | Fact::AppClosed(_)
             | Fact::Released(_)
             | Fact::ErrandTaken(_)
+            | Fact::LoadingBeside(_)
             | Fact::Swapped(_) => {}
         }
     }

@@ -13,6 +13,7 @@ pub(super) fn of_fact(fact: &Fact) -> &'static str {
         Fact::DoorFault(_) => "DoorFault",
         Fact::WrongDoor(_) => "WrongDoor",
         Fact::Loading(_) => "Loading",
+        Fact::LoadingBeside(_) => "LoadingBeside",
         Fact::Stored(_) => "Stored",
         Fact::LoadAborted(_) => "LoadAborted",
         Fact::Collected(_) => "Collected",
@@ -99,6 +100,7 @@ pub(super) fn of_staff_refusal(refusal: StaffRefusal) -> &'static str {
         StaffRefusal::DiskFull => "DiskFull",
         StaffRefusal::NeverOnline => "NeverOnline",
         StaffRefusal::TooMany => "TooMany",
+        StaffRefusal::Shared => "Shared",
     }
 }
 
@@ -141,4 +143,5 @@ pub(super) const FACTS: &[&str] = &[
     "AppClosed",
     "Released",
     "ErrandTaken",
+    "LoadingBeside",
 ];

@@ -52,6 +52,7 @@ const OF_AN_APP: &str = "no backend of a schedule has an app";
 const OF_A_FACTOR: &str = "no order of a schedule has a second factor";
 const OF_PARTS: &str =
     "every order of a schedule is in one compartment; tests of the fleet's core break others off everywhere";
+const OF_SHARING: &str = "no order of a schedule shares its compartment; random histories of the cabinet's core do";
 const OF_AN_ERRAND: &str = "nobody in a schedule loads or takes out from afar";
 const NOBODY: &str = "no rule says it";
 
@@ -142,6 +143,7 @@ pub const REACH: &[Reach] = &[
             ("WalkInDropped", "no staff of a schedule begin an order"),
             ("AppClosed", OF_AN_APP),
             ("ErrandTaken", OF_AN_ERRAND),
+            ("LoadingBeside", OF_SHARING),
         ],
         nor: &[],
         all: || names::FACTS.to_vec(),
@@ -255,6 +257,7 @@ pub const REACH: &[Reach] = &[
             ("not_inside", OF_AN_APP),
             ("not_opened", OF_AN_APP),
             ("several_compartments", OF_PARTS),
+            ("shares_compartment", OF_SHARING),
             ("other_answer", OF_A_FACTOR),
             ("has_second_factor", OF_A_FACTOR),
             ("no_sealing_key", OF_A_FACTOR),

@@ -169,6 +169,7 @@ impl World {
             | ScreenNote::AskSwapped { .. }
             | ScreenNote::SwapOver { .. }
             | ScreenNote::Stored { .. }
+            | ScreenNote::Beside { .. }
             | ScreenNote::LoadAborted { .. } => {}
         }
     }

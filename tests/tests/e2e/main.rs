@@ -44,6 +44,7 @@ mod rounds;
 mod runbooks;
 mod secrets;
 mod security;
+mod shared;
 mod shell;
 mod signer_over_tls;
 mod signer_talk;

@@ -226,6 +226,26 @@ fn nothing_opens_while_something_beside_it_must_not_be_handed_out() {
     }
 }
 
+/// A person has ended it in the fleet, which knows nothing of it any more.
+#[test]
+fn one_that_is_in_no_book_any_more_is_taken_out_before_the_other_goes() {
+    let (mut rig, _) = together();
+    rig.book(vec![DropOrder { order: order("A2") }.into(), DropCredential { id: CredentialId([2; 8]) }.into()]);
+    assert_eq!(refusal(&rig.enter("11111112")), EntryRefusal::OutOfService);
+    let session = rig.log_in("111111");
+    let unwanted: Vec<_> = rig.core.unwanted(session).into_iter().map(|one| (one.order, one.why)).collect();
+    assert_eq!(unwanted, [(order("A2"), TakeBack::Recalled)]);
+    let pulse = only_pulse(&rig.send(Input::Retrieve { session, order: order("A2") }));
+    rig.sent(pulse);
+    rig.open_door(1);
+    rig.door(1, DoorSeen::Closed, OCCUPIED);
+    assert!(rig.core.unwanted(session).is_empty());
+    rig.wait(20_000);
+    open(&mut rig, "11111112");
+    rig.close_door(1);
+    assert!(rig.has(collected("A1", 1)));
+}
+
 #[test]
 fn one_that_is_overdue_goes_along_until_its_own_code_has_ended() {
     let (mut rig, _) = together();

@@ -298,6 +298,9 @@ function note(news) {
       state.beeping.add(number);
       return beep();
     case "loading": return job({ kind: "load", order: news.order, number, phase: "opening" });
+    case "beside":
+      state.beside = news;
+      return;
     case "retrieving": return job({ kind: "retrieve", order: news.order, number, phase: "opening" });
     case "looking": return job({ kind: "look", order: news.order, number, phase: "opening" });
     case "ask_release":

@@ -137,10 +137,12 @@ export function jobPage(state, tell, show) {
       job.phase === "stored" && button(TEXTS.job.undo, () => tell("/api/undo", { order: job.order })), list(TEXTS[back].next, { class: "primary" })]);
   }
   const refused = state.message && el("p", { class: "refusal", role: "alert" }, state.message);
+  const others = state.beside && state.beside.order === job.order ? state.beside.others.map((other) => other.split("/")[1]) : [];
+  const beside = others.length > 0 && el("p", {}, TEXTS.job.beside(others));
   if (job.phase === "asking") {
     const answer = (inside) => tell("/api/confirm", { compartment: job.number, inside });
     return layout("push", reference, job.number, reference ? TEXTS.job.ask(reference) : TEXTS.staff.asks(job.number), [
-      job.empty && el("p", {}, TEXTS.job.askEmpty), refused,
+      job.empty && el("p", {}, TEXTS.job.askEmpty), beside, refused,
       button(TEXTS.job.yes, () => answer(true), { class: "primary" }), button(TEXTS.job.no, () => answer(false))]);
   }
   if (job.phase === "push" || job.phase === "silent") {
@@ -155,7 +157,7 @@ export function jobPage(state, tell, show) {
   const larger = () => tell("/api/load", { order: job.order, larger: true });
   const what = job.phase === "open" ? TEXTS.job.open[job.kind] : TEXTS.job[job.phase];
   return layout(job.phase, TEXTS.job[job.kind](reference), job.number, "", [
-    el("p", {}, what), refused,
+    el("p", {}, what), beside, refused,
     job.kind === "load" && job.phase !== "opening" && button(TEXTS.job.larger, larger),
     job.kind !== "load" && job.phase === "open" && !marked && button(TEXTS.round.markDirty, dirty), list(TEXTS[back].back)]);
 }

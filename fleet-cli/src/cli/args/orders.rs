@@ -233,6 +233,9 @@ pub(in crate::cli) struct OrderPutArgs {
     /// Its code opens only when staff there release it
     #[arg(long)]
     pub(in crate::cli) staff_release: bool,
+    /// May lie in one door with others of this word
+    #[arg(long, value_name = "WORD")]
+    pub(in crate::cli) shares: Option<OrderId>,
     #[command(flatten)]
     pub(in crate::cli) second_factor: SecondFactorArgs,
 }
