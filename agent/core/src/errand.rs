@@ -23,6 +23,11 @@ impl CabinetCore {
         not_after: u64,
     ) -> Result<(), RefusalReason> {
         let staff = self.hand_of(&by)?;
+        let order = self.part_meant(&load.order, |part| {
+            let over = self.book.orders.get(part).is_none_or(|row| row.over);
+            !over && self.compartment_of(part).is_none()
+        });
+        let load = LoadOrder { order, ..load };
         let compartment = self.choose_by_command(&load)?;
         self.accept_errand(turn, &by, &load.order, compartment, Errand::Load);
         let load = LoadUse { staff, order: load.order, by: Some(by) };
@@ -39,6 +44,9 @@ impl CabinetCore {
         not_after: u64,
     ) -> Result<(), RefusalReason> {
         let staff = self.hand_of(&by)?;
+        let order = self.part_meant(&order, |part| {
+            self.compartment_of(part).is_some_and(|at| self.may_be_retrieved(at, part).is_ok())
+        });
         self.compartment_of(&order).ok_or(RefusalReason::NotHere)?;
         let compartment = self.held(&order).map_err(|_| RefusalReason::Busy)?;
         self.may_be_retrieved(compartment, &order)?;
@@ -57,6 +65,10 @@ impl CabinetCore {
         word: &ConfirmOrder,
     ) -> Result<(), RefusalReason> {
         let staff = self.hand_of(by)?;
+        let order = self.part_meant(&word.order, |part| {
+            self.asked_about(&ConfirmOrder { order: part.clone(), ..word.clone() }).is_ok()
+        });
+        let word = &ConfirmOrder { order, ..word.clone() };
         let compartment = self.asked_about(word)?;
         let errand = if word.inside { Errand::Inside } else { Errand::NotInside };
         self.accept_errand(turn, by, &word.order, compartment, errand);
@@ -72,6 +84,16 @@ impl CabinetCore {
             return Err(RefusalReason::OutOfScope);
         }
         BY_COMMAND_NAME.parse().map_err(|_| RefusalReason::Malformed)
+    }
+
+    /// Whoever is not here names an order as its label does. Of one in several compartments they mean the next part that this can
+    /// be done to.
+    fn part_meant(&self, order: &OrderKey, fits: impl Fn(&OrderKey) -> bool) -> OrderKey {
+        let of = |row: &OrderRow| row.part.as_ref().filter(|part| part.whole == *order).map(|part| part.number);
+        let mut parts: Vec<_> = self.book.orders.iter().filter_map(|(part, row)| Some((of(row)?, part))).collect();
+        parts.sort();
+        let found = parts.into_iter().map(|(_, part)| part).find(|part| fits(part));
+        found.unwrap_or(order).clone()
     }
 
     /// The id, who asked, and what is done about it are in one step.
@@ -128,6 +150,7 @@ impl CabinetCore {
         let bay = self.compartment_of(&word.order).and_then(|compartment| self.bays.get(&compartment));
         let bay = bay.ok_or(RefusalReason::NotHere)?;
         let asked = match &bay.content {
+            _ if bay.content.order() != Some(&word.order) => false,
             Content::Loading(held) => held.opened && !word.retrieving,
             Content::Retrieving(held) => held.opened && word.retrieving,
             Content::Free(_)

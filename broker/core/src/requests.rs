@@ -296,8 +296,16 @@ impl FleetCore {
         let signed = Signed { who: &who, at: &at, instance, now };
         let command = signed.judge(&keyset, &envelope, &delegation)?;
         let message = PersonalCommand { envelope: Blob(envelope), delegation: Blob(delegation) };
+        // The cabinet finds the part by itself; what is said and written down here names its door.
+        let meant = match command.action.order() {
+            None => command.action.clone(),
+            Some(order) => {
+                let order = OrderRef { tenant: at.tenant.clone(), order: order.clone() };
+                self.about_a_part(&order, command.action.clone())
+            }
+        };
         let cabinet = self.cabinet(&at)?;
-        let compartment = cabinet.expected(&command.action)?;
+        let compartment = cabinet.expected(&meant)?;
         let wish = UnlockWish { ticket: Some(ticket), who, compartment, reason };
         cabinet.unlock_signed(turn, wish, command, message)
     }

@@ -284,6 +284,9 @@ fn order_text(detail: &OrderDetail) -> String {
     if let Some(prompt) = detail.second_factor {
         text.push_str(&format!("Asks     for {prompt}, behind its code\n"));
     }
+    if detail.staff_release {
+        text.push_str("Release  by staff, behind its code\n");
+    }
     if let Some(word) = &detail.shares {
         text.push_str(&format!("Shares   its door with others of {word}\n"));
     }
@@ -342,6 +345,7 @@ mod tests {
             revoke_pending: false,
             intervened: None,
             second_factor: None,
+            staff_release: false,
             shares: None,
         };
         insta::assert_snapshot!(order_text(&detail), @r"
@@ -375,6 +379,7 @@ mod tests {
                 at: Rfc3339(1_795_378_500_007),
             }),
             second_factor: Some(Prompt::BirthDate),
+            staff_release: true,
             shares: Some("house-7".parse().unwrap()),
         };
         insta::assert_snapshot!(order_text(&detail), @r"
@@ -385,6 +390,7 @@ mod tests {
         Code     withdrawn, but its cabinet has not heard of it: there it may still open
         Content  0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef
         Asks     for birth_date, behind its code
+        Release  by staff, behind its code
         Shares   its door with others of house-7
         Until    2026-11-25 20:15:00Z (2026-11-25 21:15 CET at the cabinet)
         By       support:acme:sue, 2026-11-22 20:15:00Z

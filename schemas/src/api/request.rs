@@ -400,6 +400,9 @@ pub struct OrderDetail {
     /// What the screen asks for behind its code. The answer is never shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub second_factor: Option<Prompt>,
+    /// Its code opens only when staff release it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub staff_release: bool,
     /// It may lie with other orders of its integration that have the same word.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shares: Option<OrderId>,

@@ -95,6 +95,57 @@ fn an_order_is_loaded_by_command_into_the_smallest_that_fits_and_stored_when_its
     assert_eq!(rig.count(|fact| matches!(fact, Fact::UnlockDone(_))), 1);
 }
 
+/// Its parts are loaded, and taken out, one behind the other; the command names it as its label does.
+#[test]
+fn an_order_in_two_compartments_is_meant_part_by_part() {
+    let part = |number: u32, why| {
+        let id = if number == 1 { "A17".to_owned() } else { format!("A17.{number}") };
+        let BookChange::PutOrder(put) = put_order(&id, Size::S) else { unreachable!() };
+        let part = Some(PartOf { whole: order("A17"), number, of: 2 });
+        BookChange::from(PutOrder { part, take_back: why, ..put })
+    };
+    let mut rig = with_orders(vec![part(2, None), part(1, None)]);
+    for (id, at) in [("A17", 3), ("A17.2", 1)] {
+        let (command, pulse) = pulsed(&mut rig, load("A17"));
+        assert_eq!(pulse.compartment, at);
+        assert!(rig.has(taken(&command, id, at, Errand::Load)));
+        rig.open_door(at);
+        rig.door(at, DoorSeen::Closed, UNKNOWN);
+        let (command, _) = send(&mut rig, word("A17", true, false));
+        assert!(rig.has(taken(&command, id, at, Errand::Inside)));
+        assert!(rig.has(stored(id, at, StoredBy::Staff)));
+    }
+    assert_eq!(refusal(&mut rig, load("A17")), RefusalReason::AlreadyInside);
+    assert_eq!(refusal(&mut rig, retrieve("A17")), RefusalReason::NotToBeRetrieved);
+    rig.book(vec![part(1, Some(TakeBack::Recalled)), part(2, Some(TakeBack::Recalled))]);
+    for (id, at) in [("A17", 3), ("A17.2", 1)] {
+        let (command, pulse) = pulsed(&mut rig, retrieve("A17"));
+        assert!(rig.has(taken(&command, id, at, Errand::Retrieve)) && pulse.compartment == at);
+        rig.open_door(at);
+        rig.close_door(at);
+    }
+    assert_eq!(rig.count(|fact| matches!(fact, Fact::Retrieved(_))), 2);
+    assert_eq!(refusal(&mut rig, retrieve("A17")), RefusalReason::NotHere);
+}
+
+/// What lies beside it was not asked about.
+#[test]
+fn a_word_about_another_order_in_the_same_compartment_is_no_answer() {
+    let both = ["A1", "A2"].map(|id| crate::shared::sharing(id, Size::M, "house-7").into());
+    let mut rig = with_orders(both.to_vec());
+    pulsed(&mut rig, load("A1"));
+    rig.open_door(1);
+    rig.door(1, DoorSeen::Closed, OCCUPIED);
+    let (command, pulse) = pulsed(&mut rig, load("A2"));
+    assert_eq!(pulse.compartment, 1);
+    assert!(rig.has(taken(&command, "A2", 1, Errand::Load)));
+    rig.open_door(1);
+    rig.door(1, DoorSeen::Closed, OCCUPIED);
+    assert_eq!(refusal(&mut rig, word("A1", false, false)), RefusalReason::NotAsked);
+    send(&mut rig, word("A2", true, false));
+    assert_eq!(rig.last(), stored("A2", 1, StoredBy::Staff).into());
+}
+
 #[test]
 fn the_command_and_all_that_it_changes_are_in_the_step_of_its_pulse() {
     let mut rig = with_orders(vec![put_order("A1", Size::S)]);

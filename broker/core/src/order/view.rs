@@ -45,6 +45,7 @@ impl Orders {
             content: Some(order.content.clone()),
             revoke_pending: false,
             second_factor: order.prompt(),
+            staff_release: order.staff_release == Some(true),
             shares: order.shares.as_deref().cloned(),
             intervened: order.closed.as_ref().or(order.quarantine.as_ref()).map(|one| one.shown()),
         })

@@ -190,14 +190,19 @@ impl FleetCore {
         let at = self.known_order(&asker, order)?;
         let cabinet = self.orders.find(&at).map(|order| asker.cabinet(order.cabinet.clone()));
         let cabinet = cabinet.ok_or_else(|| unknown_order(&at.order))?;
-        let part = self.orders.part_for(&at, &action).order;
-        let action = match action {
+        let action = self.about_a_part(&at, action);
+        self.cabinet(&cabinet)?.errand(turn, (asker.ticket, asker.who), action)
+    }
+
+    /// The same, about the part of the order that is meant.
+    pub(super) fn about_a_part(&self, at: &OrderRef, action: Action) -> Action {
+        let part = self.orders.part_for(at, &action).order;
+        match action {
             Action::Unlock(unlock) => unlock.into(),
             Action::Load(load) => LoadOrder { order: part, ..load }.into(),
             Action::Confirm(word) => ConfirmOrder { order: part, ..word }.into(),
             Action::Retrieve(_) => RetrieveOrder { order: part }.into(),
-        };
-        self.cabinet(&cabinet)?.errand(turn, (asker.ticket, asker.who), action)
+        }
     }
 
     pub(super) fn wish_for(

@@ -224,3 +224,24 @@ fn a_signed_load_is_carried_and_an_agent_that_knows_none_is_spared() {
     world.connect(&c1());
     refused(&mut world, "an older agent", &asked(7), RequestErrorCode::Refused);
 }
+
+/// The command names the order as its label does; which of its doors is next is on record.
+#[test]
+fn a_signed_command_about_an_order_in_two_compartments_means_the_next_one() {
+    let mut world = world();
+    world.put(r#"{"order":"A1","cabinet":"c1","size":"S","more":["S"],"category":"retail"}"#);
+    crate::handover::load(&mut world, "A1", 1);
+    let reply = world.ask(EVE, &Request::Challenge { cabinet: c1(), compartment: None });
+    let Some(Reply::Challenge(issued)) = reply else { panic!("{reply:?}") };
+    let command = Command {
+        id: CommandId([5; 16]),
+        challenge: issued.challenge.into(),
+        issued: START,
+        action: LoadOrder { order: order("A1"), compartment: None, size: None }.into(),
+        requester: EVE.into(),
+    };
+    let asked = request(signed(&command, issued.instance, 30), vouched(&delegation(), 20));
+    assert_eq!(world.ask(EVE, &asked), None);
+    let unlocks = crate::history::list(&mut world);
+    assert_eq!(unlocks[0].compartment, door(2), "{unlocks:?}");
+}

@@ -1,6 +1,7 @@
 //! Restricted goods: what the cabinets are told of orders that staff have to release.
 
 use fleet_core::Input;
+use schemas::api::{Reply, Request};
 use schemas::messages::*;
 use schemas::topics::OrderChange;
 
@@ -105,4 +106,17 @@ fn a_release_is_in_the_record_of_events_and_changes_nothing_by_itself() {
     let (credential, staff) = (CredentialId([9; 8]), "sam".parse().unwrap());
     world.fact(&c1(), Released { order: order("A1"), compartment: door(1), credential, staff });
     assert_eq!(world.statuses("shop").len(), rows);
+}
+
+#[test]
+fn who_looks_at_an_order_sees_that_staff_release_it() {
+    let mut world = World::new(&[Size::S; 2]);
+    put(&mut world, "A1", true);
+    put(&mut world, "A2", false);
+    let seen =
+        |world: &mut World, id: &str| match world.ask("support:acme:sue", &Request::OrderShow { order: order(id) }) {
+            Some(Reply::Order(detail)) => detail.staff_release,
+            other => panic!("{other:?}"),
+        };
+    assert!(seen(&mut world, "A1") && !seen(&mut world, "A2"));
 }
