@@ -266,6 +266,7 @@ impl<S: Store> Fleet<S> {
             open_commands: Vec::new(),
             app: None,
             errands: None,
+            shares: None,
         };
         self.up(Up::Hello, cbor::encode(&hello)).map(drop)
     }

@@ -58,7 +58,7 @@ fn code_of(world: &World, id: &str) -> CredentialId {
         BookChange::PutCredential(put) if put.orders == [order(id)] => Some(put.id),
         _ => None,
     };
-    changes.filter_map(code).last().unwrap()
+    changes.filter_map(code).next_back().unwrap()
 }
 
 fn inside(world: &mut World) -> (Vec<String>, bool) {
