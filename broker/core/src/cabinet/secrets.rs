@@ -91,6 +91,10 @@ impl Cabinet {
         }
         let grant = self.booked.get(&order).and_then(|booked| booked.grant.as_ref());
         let Some(grant) = grant.filter(|grant| grant.announced) else { return };
+        if self.progress.forgotten.is_some_and(|forgotten| grant.generation() <= forgotten) {
+            // The fleet was restored, and may have replaced this code since its backup. A new one is good in any case.
+            return self.reissue(turn, &order);
+        }
         let Some([code, qr]) = grant.sealed() else { return };
         let place = self.registration.place.clone();
         let shown = Shown { kind, id, compartment: grant.compartment, place, code, qr };
