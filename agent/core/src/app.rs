@@ -106,6 +106,7 @@ impl CabinetCore {
                 let app = CommandRight { id, requester, told: false };
                 let purpose =
                     CollectUse { credential: OpenOrder::credential(id), order, app: Some(app), released: None }.into();
+                self.end_forgotten_load(turn, compartment);
                 self.start_use(turn, compartment, purpose, not_after, 1);
             }
         }

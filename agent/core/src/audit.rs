@@ -43,7 +43,7 @@ impl CabinetCore {
     /// The door was unlocked for somebody who looks inside. Until it is known what they found, nothing is loaded there.
     pub(crate) fn looks(&mut self, turn: &mut Turn, compartment: Compartment, staff: Name) {
         let Some(bay) = self.bays.get_mut(&compartment) else { return };
-        bay.looker = Some(staff);
+        (bay.looker, bay.found) = (Some(staff), 0);
         let blind = bay.seen == DoorSeen::Unknown;
         self.save_bay(turn, compartment);
         if blind {
@@ -72,17 +72,21 @@ impl CabinetCore {
     fn ask_found(&self, turn: &mut Turn, compartment: Compartment) {
         let Some(bay) = self.bays.get(&compartment) else { return };
         let order = bay.content.order().cloned();
-        if let Some(order) = &order {
-            self.name_others(turn, order, bay.beside.clone());
-        }
+        self.name_others(turn, compartment);
         turn.note(ScreenNote::AskFound { compartment, order });
     }
 
-    /// One of several orders is missing: whoever looked says of each whether it is there.
-    fn look_for_the_others(&mut self, turn: &mut Turn, compartment: Compartment, staff: Name) {
+    /// One of several orders is missing: whoever looked says of each of the others whether it is there.
+    fn look_for_the_others(&mut self, turn: &mut Turn, compartment: Compartment, staff: Name, found: u32) {
         let Some(bay) = self.bays.get_mut(&compartment).filter(|bay| !bay.is_free()) else { return };
-        bay.looker = Some(staff);
+        if usize::try_from(found).is_ok_and(|found| found >= bay.orders().count()) {
+            // They have said so of all that are left.
+            return self.audited_as_booked(turn, compartment, staff);
+        }
+        (bay.looker, bay.found) = (Some(staff), found);
+        let order = bay.content.order().cloned();
         self.save_bay(turn, compartment);
+        self.require_audit(turn, compartment, order);
         self.ask_found(turn, compartment);
     }
 
@@ -113,17 +117,36 @@ impl CabinetCore {
         Ok(())
     }
 
-    /// Staff have said what is inside, and the book says the same by now.
+    /// What is inside is what the book says, all of it.
     pub(crate) fn audited_as_booked(&mut self, turn: &mut Turn, compartment: Compartment, staff: Name) {
-        self.audited(turn, compartment, Finding::AsBooked, staff);
+        let Some(bay) = self.bays.get_mut(&compartment) else { return };
+        let orders: Vec<_> = if bay.is_free() { vec![None] } else { bay.orders().cloned().map(Some).collect() };
+        (bay.looker, bay.found, bay.audit) = (None, 0, false);
+        bay.fault = bay.fault.filter(|fault| *fault != Fault::PutBack);
+        self.save_bay(turn, compartment);
+        for order in orders {
+            self.record(turn, Audited { compartment, staff: staff.clone(), found: Finding::AsBooked, order });
+        }
+        turn.note(ScreenNote::Audited { compartment, found: Finding::AsBooked });
     }
 
     fn audited(&mut self, turn: &mut Turn, compartment: Compartment, found: Finding, staff: Name) {
+        match found {
+            // Of several orders they say it one by one.
+            Finding::AsBooked => match self.ask_about_next(turn, compartment, &staff) {
+                Some(_) => self.ask_found(turn, compartment),
+                None => self.audited_as_booked(turn, compartment, staff),
+            },
+            Finding::Occupied | Finding::Missing => self.audited_otherwise(turn, compartment, found, staff),
+        }
+    }
+
+    fn audited_otherwise(&mut self, turn: &mut Turn, compartment: Compartment, found: Finding, staff: Name) {
         let Some(bay) = self.bays.get_mut(&compartment) else { return };
-        let order = bay.content.order().cloned();
+        let (order, before) = (bay.content.order().cloned(), bay.found);
         bay.looker = None;
         bay.audit = found == Finding::Occupied;
-        if found != Finding::Occupied {
+        if found != Finding::Occupied && !bay.is_shared() {
             bay.fault = bay.fault.filter(|fault| *fault != Fault::PutBack);
         }
         self.record(turn, Audited { compartment, staff: staff.clone(), found, order: order.clone() });
@@ -134,7 +157,7 @@ impl CabinetCore {
                 let content = self.left_behind(compartment);
                 self.set_content(turn, compartment, content);
                 self.doubt_what_is_left(turn, compartment, None);
-                self.look_for_the_others(turn, compartment, staff);
+                self.look_for_the_others(turn, compartment, staff, before);
             }
             None => self.save_bay(turn, compartment),
         }

@@ -86,6 +86,8 @@ pub(crate) struct Bay {
     pub(crate) audit: bool,
     /// Who has opened the door to look inside, until it is known what they found.
     pub(crate) looker: Option<Name>,
+    /// Of so many orders they have said that they are there.
+    pub(crate) found: u32,
     pub(crate) needs_cleaning: bool,
     pub(crate) seen: DoorSeen,
     pub(crate) occupancy: Occupancy,
@@ -108,6 +110,7 @@ impl Bay {
             looker: None,
             needs_cleaning: None,
             beside: None,
+            found: None,
         });
         Self {
             config,
@@ -118,6 +121,7 @@ impl Bay {
             looker: row.looker,
             needs_cleaning: row.needs_cleaning == Some(true),
             beside: row.beside.unwrap_or_default(),
+            found: row.found.unwrap_or_default(),
             seen: DoorSeen::Unknown,
             occupancy: Occupancy::Unknown,
             open_door: None,
@@ -137,6 +141,7 @@ impl Bay {
             looker: self.looker.clone(),
             needs_cleaning: self.needs_cleaning.then_some(true),
             beside: Some(self.beside.clone()).filter(|beside| !beside.is_empty()),
+            found: Some(self.found).filter(|found| *found > 0),
         }
     }
 

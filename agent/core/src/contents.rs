@@ -44,7 +44,7 @@ impl CabinetCore {
     pub(crate) fn set_content(&mut self, turn: &mut Turn, compartment: Compartment, content: impl Into<Content>) {
         if let Some(bay) = self.bays.get_mut(&compartment) {
             bay.content = content.into();
-            bay.looker = None;
+            (bay.looker, bay.found) = (None, 0);
             bay.unconfirmed_at = bay.content.unconfirmed_at(turn.now);
         }
         self.drop_offer_that_is_over(turn, compartment);
@@ -191,7 +191,7 @@ impl CabinetCore {
             }
             Content::Leaving(content) => self.free(turn, compartment, content.order),
             Content::Retrieving(content) if content.opened && just_closed => {
-                if seen == Occupancy::Occupied {
+                if occupancy == Occupancy::Occupied || bay.is_shared() && occupancy != Occupancy::Empty {
                     turn.note(ScreenNote::AskLoaded { order: content.order, compartment, empty: false });
                 } else {
                     let staff = content.staff.clone();

@@ -223,6 +223,7 @@ pub enum ScreenNote {
     /// What is stored already where `order` is, or is about to be.
     Beside {
         order: OrderKey,
+        compartment: Compartment,
         others: Vec<OrderKey>,
     },
     Retrieving {

@@ -148,8 +148,6 @@ impl CabinetCore {
         if row.is_deposit() {
             return self.use_deposit(turn, id, &row);
         }
-        let live = row.orders.iter().filter(|order| self.right_to(&row, order, turn.now).is_ok());
-        live.cloned().collect::<Vec<_>>().iter().for_each(|order| self.end_forgotten_load(turn, order));
         let behind = match valid(&row).and_then(|()| self.behind(turn, &row)) {
             Ok(behind) => behind,
             Err(refusal) => return self.refuse_credential(turn, id, refusal),
@@ -163,6 +161,7 @@ impl CabinetCore {
             return EntryResult::ReleaseNeeded;
         }
         for (ahead, (compartment, order)) in (0..).zip(&opening) {
+            self.end_forgotten_load(turn, *compartment);
             let purpose = CollectUse { credential: id, order: order.clone(), app: None, released: None }.into();
             let not_after = turn.now + PERSON_MILLIS + ahead * DOOR_MILLIS;
             self.start_use(turn, *compartment, purpose, not_after, 1);
@@ -235,9 +234,11 @@ impl CabinetCore {
                 Err((EntryRefusal::OutOfService, Some(bay.number())))
             }
             Content::Stored(_) => Ok(bay.number()),
-            // Staff are about to put something beside it, or to take something out.
             Content::Loading(_) | Content::Retrieving(_) if bay.beside.contains(order) => {
-                Err((EntryRefusal::Busy, None))
+                match self.past_staff(bay, order) {
+                    Ok(()) => Ok(bay.number()),
+                    Err(why) => Err((why, (why == EntryRefusal::OutOfService).then(|| bay.number()))),
+                }
             }
             Content::Free(_) | Content::Loading(_) | Content::Depositing(_) => Err((EntryRefusal::NotHere, None)),
             Content::Collecting(_) | Content::Leaving(_) => Err((EntryRefusal::Used, None)),

@@ -195,6 +195,8 @@ rows! {
         6 opt => needs_cleaning: Option<bool>,
         /// Orders that are stored there besides the one that `content` is about.
         80 opt => beside: Option<Vec<OrderKey>>,
+        /// Of so many of them `looker` has said that they are there.
+        81 opt => found: Option<u32>,
     }
 }
 
@@ -368,6 +370,7 @@ mod tests {
             looker: None,
             needs_cleaning: None,
             beside: None,
+            found: None,
         };
         let bytes = [&[0xa3, 0x01, 0x82, 0x03, 0xa1, 0x01, 0x67][..], b"shop/A1", &[0x02, 0xf4, 0x04, 0xf4]].concat();
         assert_eq!(encode(&bay), bytes);

@@ -5,13 +5,14 @@
 
 use std::collections::BTreeSet;
 
-use schemas::messages::{Compartment, OrderKey, SHARED_MAX, TakeBack};
+use schemas::ids::Name;
+use schemas::messages::{BY_COMMAND_NAME, Compartment, OrderKey, SHARED_MAX, TakeBack};
 
 use crate::bay::Bay;
 use crate::core::CabinetCore;
-use crate::records::{Content, Free, Life, Loading, OrderRow, Stored};
+use crate::records::{Content, CredentialRow, Free, Life, Loading, OrderRow, Stored};
 use crate::turn::Turn;
-use crate::{DoorSeen, ScreenNote};
+use crate::{DoorSeen, EntryRefusal, ScreenNote};
 
 impl Bay {
     /// All orders that it holds, or is being loaded with.
@@ -55,6 +56,7 @@ impl CabinetCore {
             && row.shares == held.shares
             && order.integration == other.integration
             && row.category == held.category
+            && row.take_back.is_none()
             && held.take_back.is_none()
             && !guarded(order)
             && !guarded(other)
@@ -93,7 +95,7 @@ impl CabinetCore {
         bay.orders().filter(|other| *other != order).all(|other| self.may_go_along(other))
     }
 
-    /// One that has no code yet goes along: its backend has said that it may.
+    /// One that has no code yet goes along: its backend has said that it may. One that needs more than its code does not.
     fn may_go_along(&self, order: &OrderKey) -> bool {
         let Some(row) = self.book.orders.get(order) else { return false };
         let wanted = match row.take_back {
@@ -102,32 +104,75 @@ impl CabinetCore {
             Some(TakeBack::Recalled | TakeBack::Quarantined | TakeBack::DroppedOff) => false,
         };
         let mut held = self.book.credentials_of(order).filter(|held| held.life == Life::Live).peekable();
-        let in_time = held.peek().is_none() || held.any(|held| self.right_to(held, order, self.now).is_ok());
+        let opens = |held: &CredentialRow| !held.is_guarded(order) && self.right_to(held, order, self.now).is_ok();
+        let in_time = held.peek().is_none() || held.any(opens);
         wanted && !row.over && in_time
     }
 
-    /// Staff have begun to put something beside an order, and have left without a word. Whoever comes for that order does not
-    /// wait for them; whether the other thing is inside, somebody has to look.
-    pub(crate) fn end_forgotten_load(&mut self, turn: &mut Turn, order: &OrderKey) {
-        let Some(bay) = self.compartment_of(order).and_then(|compartment| self.bays.get(&compartment)) else { return };
+    /// Whether whoever comes for an order that is stored here need not wait for staff, who are at work with another one in the
+    /// same compartment: those who have left without a word are not waited for.
+    pub(crate) fn past_staff(&self, bay: &Bay, order: &OrderKey) -> Result<(), EntryRefusal> {
+        let (staff, inside) = match &bay.content {
+            Content::Loading(held) => (&held.staff, held.opened.then_some(&held.order)),
+            // Nobody knows whether it is out.
+            Content::Retrieving(held) => (&held.staff, None),
+            Content::Free(_)
+            | Content::Stored(_)
+            | Content::Collecting(_)
+            | Content::Leaving(_)
+            | Content::Swapping(_)
+            | Content::Depositing(_) => return Err(EntryRefusal::Busy),
+        };
         let idle = bay.active.is_none() && bay.offer.is_none() && bay.seen != DoorSeen::Open;
-        let (compartment, beside) = (bay.number(), bay.beside.contains(order));
-        if let Content::Loading(Loading { order: other, opened, .. }) = bay.content.clone()
-            && beside
-            && idle
-        {
-            self.abort_load(turn, compartment, other.clone());
+        if !idle || self.sessions.is_of(staff) {
+            return Err(EntryRefusal::Busy);
+        }
+        // Whoever has asked from afar answers from afar.
+        let answers = staff.as_str() == BY_COMMAND_NAME || matches!(bay.content, Content::Retrieving(_));
+        let others = bay.beside.iter().filter(|other| *other != order).chain(inside);
+        let may_go = !answers && others.into_iter().all(|other| self.may_go_along(other));
+        if may_go { Ok(()) } else { Err(EntryRefusal::OutOfService) }
+    }
+
+    /// A door is about to be opened for an order that lies beside what staff have left without a word. Whether that is inside,
+    /// somebody has to look.
+    pub(crate) fn end_forgotten_load(&mut self, turn: &mut Turn, compartment: Compartment) {
+        let content = self.bays.get(&compartment).filter(|bay| bay.is_shared()).map(|bay| bay.content.clone());
+        if let Some(Content::Loading(Loading { order, opened, .. })) = content {
+            self.abort_load(turn, compartment, order.clone());
             if opened {
-                self.require_audit(turn, compartment, Some(other));
+                self.require_audit(turn, compartment, Some(order));
             }
         }
     }
 
     /// Staff hear what is in there already.
-    pub(crate) fn name_others(&self, turn: &mut Turn, order: &OrderKey, others: Vec<OrderKey>) {
-        if !others.is_empty() {
-            turn.note(ScreenNote::Beside { order: order.clone(), others });
+    pub(crate) fn name_others(&self, turn: &mut Turn, compartment: Compartment) {
+        let Some(bay) = self.bays.get(&compartment).filter(|bay| bay.is_shared()) else { return };
+        if let Some(order) = bay.content.order().cloned() {
+            turn.note(ScreenNote::Beside { order, compartment, others: bay.beside.clone() });
         }
+    }
+
+    /// The next order that whoever has looked inside is asked about. None: they were asked about each of them.
+    pub(crate) fn ask_about_next(
+        &mut self,
+        turn: &mut Turn,
+        compartment: Compartment,
+        staff: &Name,
+    ) -> Option<OrderKey> {
+        let bay = self.bays.get_mut(&compartment)?;
+        let Content::Stored(Stored { order: answered }) = bay.content.clone() else { return None };
+        let answers = bay.found + 1;
+        if usize::try_from(answers).is_ok_and(|answers| answers > bay.beside.len()) {
+            return None;
+        }
+        let next = bay.beside.remove(0);
+        bay.beside.push(answered);
+        (bay.looker, bay.found) = (Some(staff.clone()), answers);
+        bay.content = Stored { order: next.clone() }.into();
+        self.save_bay(turn, compartment);
+        Some(next)
     }
 
     /// Orders that are in a compartment, or being put into one.

@@ -41,6 +41,11 @@ impl Sessions {
         self.by_id.values().map(|session| session.until).min()
     }
 
+    /// Somebody of that name is logged in.
+    pub(crate) fn is_of(&self, name: &Name) -> bool {
+        self.by_id.values().any(|session| session.name == *name)
+    }
+
     fn oldest(&self) -> Option<SessionId> {
         self.by_id.iter().min_by_key(|(_, session)| session.until).map(|(id, _)| *id)
     }
@@ -151,7 +156,7 @@ impl CabinetCore {
         if others.is_empty() {
             self.record(turn, LoadingFact { order, compartment, staff });
         } else {
-            self.name_others(turn, &order, others.clone());
+            self.name_others(turn, compartment);
             self.record(turn, LoadingBeside { order, compartment, staff, others });
         }
     }
@@ -286,6 +291,7 @@ impl CabinetCore {
         };
         let RetrieveUse { staff, order, .. } = retrieve.clone();
         self.set_content(turn, compartment, Retrieving { order, staff, opened, left, undo: undo.then_some(true) });
+        self.name_others(turn, compartment);
     }
 
     pub(crate) fn held(&self, order: &OrderKey) -> Result<Compartment, StaffRefusal> {

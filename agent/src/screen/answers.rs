@@ -226,7 +226,7 @@ enum NoteAnswer {
     Released { order: OrderKey, compartment: Compartment },
     Beep { compartment: Compartment },
     Loading { order: OrderKey, compartment: Compartment },
-    Beside { order: OrderKey, others: Vec<OrderKey> },
+    Beside { order: OrderKey, compartment: Compartment, others: Vec<OrderKey> },
     Retrieving { order: OrderKey, compartment: Compartment },
     Looking { compartment: Compartment, order: Option<OrderKey> },
     OpeningAll { compartments: Vec<Compartment>, passed_over: Vec<Compartment> },
@@ -259,7 +259,7 @@ impl From<ScreenNote> for NoteAnswer {
             ScreenNote::Released { session: _, order, compartment } => Self::Released { order, compartment },
             ScreenNote::Beep { compartment } => Self::Beep { compartment },
             ScreenNote::Loading { session: _, order, compartment } => Self::Loading { order, compartment },
-            ScreenNote::Beside { order, others } => Self::Beside { order, others },
+            ScreenNote::Beside { order, compartment, others } => Self::Beside { order, compartment, others },
             ScreenNote::Retrieving { session: _, order, compartment } => Self::Retrieving { order, compartment },
             ScreenNote::Looking { session: _, compartment, order } => Self::Looking { compartment, order },
             ScreenNote::OpeningAll { session: _, compartments, passed_over } => {

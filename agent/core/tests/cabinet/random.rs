@@ -379,7 +379,9 @@ impl History {
             2 => drop(self.rig.send(Input::EventsAcked { up_to: newest })),
             _ => {
                 let at = self.dice.roll(6) as usize;
-                let take_back = self.dice.one_in(3).then_some(TakeBack::Overdue);
+                let why = [TakeBack::Overdue, TakeBack::Overdue, TakeBack::Recalled, TakeBack::Quarantined];
+                let why = why[self.dice.roll(4) as usize];
+                let take_back = self.dice.one_in(3).then_some(why);
                 self.rig.book(vec![put(self.seed, at, take_back)]);
             }
         }

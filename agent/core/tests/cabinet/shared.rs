@@ -63,7 +63,7 @@ fn a_second_order_that_says_so_goes_into_the_compartment_of_the_first() {
     let effects = load(&mut rig, session, "A2", false);
     let pulse = only_pulse(&effects);
     assert_eq!(pulse.compartment, 1);
-    let beside = ScreenNote::Beside { order: order("A2"), others: vec![order("A1")] };
+    let beside = ScreenNote::Beside { order: order("A2"), compartment: number(1), others: vec![order("A1")] };
     assert!(effects.iter().any(|effect| matches!(effect, Effect::Screen(note) if *note == beside)));
     let others = vec![order("A1")];
     let staff = "ann".parse().unwrap();
@@ -188,7 +188,9 @@ fn whoever_comes_does_not_wait_for_staff_who_have_left_without_a_word() {
     rig.open_door(1);
     assert_eq!(refusal(&rig.enter("11111112")), EntryRefusal::Busy, "staff stand there");
     rig.door(1, DoorSeen::Closed, OCCUPIED);
-    rig.wait(70_000);
+    rig.wait(30_000);
+    assert_eq!(refusal(&rig.enter("11111112")), EntryRefusal::Busy, "they are about to say whether it is inside");
+    rig.wait(40_000);
     open(&mut rig, "11111112");
     assert!(rig.has(LoadAborted { order: order("A2"), compartment: number(1) }));
     rig.close_door(1);
@@ -216,6 +218,14 @@ fn nothing_opens_while_something_beside_it_must_not_be_handed_out() {
         rig.sent(pulse);
         rig.open_door(1);
         rig.door(1, DoorSeen::Closed, OCCUPIED);
+        assert!(rig.view(1).asks, "the sensor sees the other one in any case");
+        rig.send(Input::ConfirmLoaded { session, compartment: number(1), inside: true });
+        assert_eq!(refusal(&rig.enter("11111112")), EntryRefusal::OutOfService, "it is still inside");
+        let pulse = only_pulse(&rig.send(Input::Retrieve { session, order: order("A2") }));
+        rig.sent(pulse);
+        rig.open_door(1);
+        rig.door(1, DoorSeen::Closed, OCCUPIED);
+        rig.send(Input::ConfirmLoaded { session, compartment: number(1), inside: false });
         let staff = "ann".parse().unwrap();
         assert_eq!(rig.last(), Retrieved { order: order("A2"), compartment: number(1), staff }.into());
         assert!(rig.view(1).allocated && !rig.view(1).audit_required);
@@ -239,6 +249,7 @@ fn one_that_is_in_no_book_any_more_is_taken_out_before_the_other_goes() {
     rig.sent(pulse);
     rig.open_door(1);
     rig.door(1, DoorSeen::Closed, OCCUPIED);
+    rig.send(Input::ConfirmLoaded { session, compartment: number(1), inside: false });
     assert!(rig.core.unwanted(session).is_empty());
     rig.wait(20_000);
     open(&mut rig, "11111112");
@@ -308,15 +319,122 @@ fn staff_find_one_of_them_missing() {
         let (compartment, staff) = (number(1), "ann".parse().unwrap());
         Audited { compartment, staff, found, order: Some(order(id)) }.into()
     };
-    assert_eq!(rig.last(), missing("A2", Finding::Missing));
-    assert!(rig.view(1).asks && rig.view(1).allocated);
+    assert!(rig.has(missing("A2", Finding::Missing)));
+    assert!(rig.view(1).asks && rig.view(1).allocated && rig.view(1).audit_required);
     rig.send(Input::ConfirmLoaded { session, compartment: number(1), inside: true });
     assert_eq!(rig.last(), missing("A1", Finding::AsBooked));
-    assert!(!rig.view(1).asks);
+    assert!(!rig.view(1).asks && !rig.view(1).audit_required);
     assert_eq!(refusal(&rig.enter("22222223")), EntryRefusal::Missing);
     open(&mut rig, "11111112");
     rig.close_door(1);
     assert!(rig.has(collected("A1", 1)));
+}
+
+/// The one that is there was asked about first.
+#[test]
+fn staff_are_asked_about_each_of_them_before_a_doubt_ends() {
+    for cut in [false, true] {
+        let (mut rig, _) = together();
+        let mut session = rig.log_in("111111");
+        let pulse = only_pulse(&rig.send(Input::Look { session, compartment: number(1) }));
+        rig.sent(pulse);
+        rig.open_door(1);
+        rig.door(1, DoorSeen::Closed, OCCUPIED);
+        rig.send(Input::ConfirmLoaded { session, compartment: number(1), inside: true });
+        assert_eq!(rig.count(|fact| matches!(fact, Fact::Audited(_))), 0, "the other one was not asked about yet");
+        if cut {
+            rig.restart();
+            rig.doors_closed();
+            rig.door(1, DoorSeen::Closed, OCCUPIED);
+            session = rig.log_in("111111");
+        }
+        assert!(rig.view(1).asks);
+        rig.send(Input::ConfirmLoaded { session, compartment: number(1), inside: false });
+        let told: Vec<_> = rig
+            .events()
+            .into_iter()
+            .filter_map(
+                |fact| if let Fact::Audited(told) = fact { Some((told.order.unwrap(), told.found)) } else { None },
+            )
+            .collect();
+        assert_eq!(told, [(order("A1"), Finding::Missing), (order("A2"), Finding::AsBooked)]);
+        assert!(!rig.view(1).asks && rig.view(1).allocated && !rig.view(1).audit_required);
+        assert_eq!(refusal(&rig.enter("11111112")), EntryRefusal::Missing);
+    }
+}
+
+#[test]
+fn staff_who_find_all_of_them_say_so_of_each() {
+    let (mut rig, _) = together();
+    let session = rig.log_in("111111");
+    let pulse = only_pulse(&rig.send(Input::Look { session, compartment: number(1) }));
+    rig.sent(pulse);
+    rig.open_door(1);
+    rig.door(1, DoorSeen::Closed, OCCUPIED);
+    for _ in 0..2 {
+        rig.send(Input::ConfirmLoaded { session, compartment: number(1), inside: true });
+    }
+    let booked = |fact: &Fact| matches!(fact, Fact::Audited(told) if told.found == Finding::AsBooked);
+    assert_eq!(rig.count(booked), 2);
+    assert!(!rig.view(1).asks);
+    let effects = rig.send(Input::ConfirmLoaded { session, compartment: number(1), inside: true });
+    assert_eq!(refused(&effects), StaffRefusal::UnknownOrder, "nobody asks any more");
+}
+
+/// Staff have gone in the middle of it, and nobody knows whether it is out.
+#[test]
+fn whoever_comes_behind_a_forgotten_retrieval_is_sent_to_staff() {
+    let (mut rig, _) = together();
+    let session = rig.log_in("111111");
+    let pulse = only_pulse(&rig.send(Input::Retrieve { session, order: order("A2") }));
+    rig.sent(pulse);
+    rig.open_door(1);
+    rig.door(1, DoorSeen::Closed, OCCUPIED);
+    assert_eq!(refusal(&rig.enter("11111112")), EntryRefusal::Busy);
+    rig.restart();
+    rig.doors_closed();
+    rig.door(1, DoorSeen::Closed, OCCUPIED);
+    rig.wait(20_000);
+    let effects = rig.enter("11111112");
+    assert_eq!(refusal(&effects), EntryRefusal::OutOfService);
+    assert!(told(&effects).iter().any(|note| note.contains("CallStaff")));
+    let session = rig.log_in("111111");
+    rig.send(Input::ConfirmLoaded { session, compartment: number(1), inside: false });
+    open(&mut rig, "11111112");
+    rig.close_door(1);
+    assert!(
+        rig.has(collected("A1", 1))
+            && rig.has(Retrieved { order: order("A2"), compartment: number(1), staff: "ann".parse().unwrap() })
+    );
+}
+
+/// It may be inside, and nobody is to get it.
+#[test]
+fn what_was_half_loaded_and_must_not_be_handed_out_closes_the_door() {
+    let (mut rig, session) = waiting();
+    rig.load(session, "A2");
+    rig.open_door(1);
+    rig.door(1, DoorSeen::Closed, OCCUPIED);
+    rig.send(Input::StaffLogout { session });
+    rig.book(vec![DropOrder { order: order("A2") }.into()]);
+    assert_eq!(refusal(&rig.enter("11111112")), EntryRefusal::OutOfService);
+    assert_eq!(rig.count(|fact| matches!(fact, Fact::LoadAborted(_))), 0, "nothing was ended for nothing");
+}
+
+#[test]
+fn nothing_opens_by_the_code_of_another_what_needs_more_than_its_own() {
+    let (mut rig, _) = together();
+    let own = PutCredential { generation: 2, ..credential(3, "33333334", &["A2"]) };
+    rig.book(vec![PutGuarded { credential: own, guarded: vec![order("A2")], factor: None }.into()]);
+    assert_eq!(refusal(&rig.enter("11111112")), EntryRefusal::OutOfService);
+}
+
+/// It was undone, and nobody has said that it is wanted here again.
+#[test]
+fn what_is_to_be_taken_out_is_not_put_beside_another() {
+    let (mut rig, session) = waiting();
+    rig.book(vec![PutOrder { take_back: Some(TakeBack::Recalled), ..sharing("A2", Size::M, "house-7") }.into()]);
+    assert_eq!(only_pulse(&load(&mut rig, session, "A2", false)).compartment, 2);
 }
 
 #[test]

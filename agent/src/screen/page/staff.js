@@ -137,7 +137,8 @@ export function jobPage(state, tell, show) {
       job.phase === "stored" && button(TEXTS.job.undo, () => tell("/api/undo", { order: job.order })), list(TEXTS[back].next, { class: "primary" })]);
   }
   const refused = state.message && el("p", { class: "refusal", role: "alert" }, state.message);
-  const others = state.beside && state.beside.order === job.order ? state.beside.others.map((other) => other.split("/")[1]) : [];
+  const isHere = state.beside?.order === job.order && state.beside.compartment === job.number;
+  const others = isHere ? state.beside.others.map((other) => other.split("/")[1]) : [];
   const beside = others.length > 0 && el("p", {}, TEXTS.job.beside(others));
   if (job.phase === "asking") {
     const answer = (inside) => tell("/api/confirm", { compartment: job.number, inside });

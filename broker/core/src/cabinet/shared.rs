@@ -4,7 +4,9 @@
 //! none, it is booked for the compartment of the others.
 
 use schemas::ids::{Name, OrderId};
-use schemas::messages::{Category, Compartment, CompartmentInfo, LoadingBeside, OrderKey, SHARED_MAX, Size};
+use schemas::messages::{
+    Attributes, Category, Compartment, CompartmentInfo, LoadingBeside, OrderKey, SHARED_MAX, Size,
+};
 
 use crate::cabinet::Cabinet;
 use crate::cabinet::events::When;
@@ -81,7 +83,7 @@ impl Cabinet {
     pub(super) fn room_beside(
         &self,
         size: Size,
-        wants: schemas::messages::Attributes,
+        wants: Attributes,
         sharing: Option<Sharing<'_>>,
     ) -> Option<Compartment> {
         let sharing = sharing.filter(|_| self.said.shares == Some(true))?;
