@@ -5,13 +5,14 @@
 
 use schemas::api::{RejectReason, Reply};
 use schemas::messages::{
-    CommandId, Compartment, CredentialId, FleetMillis, OpenOrder, OrderKey, PresenceToken, RefusalReason, UnlockDone,
+    Collected, CommandId, Compartment, CredentialId, FleetMillis, OpenOrder, OrderKey, PresenceToken, RefusalReason,
+    UnlockDone,
 };
 
 use crate::cabinet::commands::{COMMANDS_MAX, OUTCOME_WITHIN_MILLIS, Unlock, UnlockWish};
 use crate::cabinet::hello::CHALLENGE_FRESH_MILLIS;
 use crate::cabinet::history::End;
-use crate::cabinet::records::CommandRow;
+use crate::cabinet::records::{CommandRow, Inside};
 use crate::cabinet::{Cabinet, Link};
 use crate::deadlines::Deadline;
 use crate::effect::Effect;
@@ -114,6 +115,12 @@ impl Cabinet {
     pub(super) fn was_opened_by_app(&self, order: &OrderKey, credential: CredentialId) -> bool {
         let by = self.booked.get(order).and_then(|booked| booked.opened_by);
         by.is_some_and(|id| OpenOrder::credential(id) == credential)
+    }
+
+    /// The same of what lay beside the order that was asked for.
+    pub(super) fn was_opened_for_app(&self, taken: &Collected) -> bool {
+        let beside = self.inside.get(&taken.compartment).into_iter().flat_map(Inside::orders);
+        beside.chain([&taken.order]).any(|order| self.was_opened_by_app(order, taken.credential))
     }
 
     /// It will not be sent.

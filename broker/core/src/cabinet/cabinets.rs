@@ -3,9 +3,10 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use schemas::ids::{CabinetId, Name, OrderId, SiteId, TenantId};
+use schemas::ids::{CabinetId, SiteId, TenantId};
 
 use crate::cabinet::Cabinet;
+use crate::intents::Reserve;
 use crate::tables::CabinetRef;
 
 /// A look at all of them.
@@ -21,15 +22,10 @@ impl Cabinets<'_> {
         self.0.get(at).is_some_and(|cabinet| cabinet.registration.site == *site)
     }
 
-    /// The first of these where orders of a group are that lie together.
-    pub(crate) fn with_group(
-        &self,
-        tenant: &TenantId,
-        among: &[CabinetId],
-        (integration, word): (&Name, &OrderId),
-    ) -> Option<CabinetId> {
+    /// The first of these where the order finds others that it may lie with, and a place.
+    pub(crate) fn with_group(&self, tenant: &TenantId, among: &[CabinetId], wish: &Reserve) -> Option<CabinetId> {
         let at = |cabinet: &CabinetId| self.0.get(&CabinetRef::new(tenant.clone(), cabinet.clone()));
-        among.iter().find(|one| at(one).is_some_and(|held| held.has_of_group(integration, word))).cloned()
+        among.iter().find(|one| at(one).is_some_and(|held| held.has_of_group(wish))).cloned()
     }
 
     /// Cabinets of a site in the order in which they are asked for room: the connected ones first, then whoever has the most.

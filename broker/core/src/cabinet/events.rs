@@ -209,15 +209,28 @@ impl Cabinet {
         }
     }
 
-    pub(super) fn loaded(
+    fn loaded(&mut self, turn: &mut Turn<'_>, when: When, order: &OrderKey, compartment: Compartment, fact: OrderFact) {
+        let stored = fact == OrderFact::Stored;
+        let (others, audit_required) = self.left_beside(order, compartment, stored);
+        let inside = Inside { order: Some(order.clone()), stored, audit_required, ..Inside::default() }.beside(others);
+        self.is_in(turn, when, order, compartment, (inside, fact));
+    }
+
+    pub(super) fn is_in(
         &mut self,
         turn: &mut Turn<'_>,
         when: When,
         order: &OrderKey,
         compartment: Compartment,
-        fact: OrderFact,
+        (inside, fact): (Inside, OrderFact),
     ) {
-        // That it was taken out of there first is among what was lost or not understood.
+        self.took_from_elsewhere(turn, order, compartment);
+        self.set_inside(turn, compartment, inside);
+        self.is_known_in(turn, when, order, compartment, fact);
+    }
+
+    /// That it was taken out of there first is among what was lost or not understood.
+    pub(super) fn took_from_elsewhere(&mut self, turn: &mut Turn<'_>, order: &OrderKey, compartment: Compartment) {
         let elsewhere: Vec<_> = self
             .inside
             .iter()
@@ -227,13 +240,16 @@ impl Cabinet {
         for (at, left) in elsewhere {
             self.set_inside(turn, at, Inside { audit_required: true, ..left });
         }
-        let others = self
-            .inside
-            .get(&compartment)
-            .filter(|inside| inside.holds(order))
-            .map(|inside| inside.orders().filter(|held| *held != order).cloned().collect());
-        let inside = Inside { order: Some(order.clone()), stored: fact == OrderFact::Stored, ..Inside::default() };
-        self.set_inside(turn, compartment, inside.beside(others.unwrap_or_default()));
+    }
+
+    pub(super) fn is_known_in(
+        &mut self,
+        turn: &mut Turn<'_>,
+        when: When,
+        order: &OrderKey,
+        compartment: Compartment,
+        fact: OrderFact,
+    ) {
         self.occupied(turn, order, compartment);
         if fact == OrderFact::Stored {
             self.uninvite(turn, order);

@@ -229,8 +229,12 @@ impl Cabinet {
             ));
         }
         let other_pepper = pepper(&said) != pepper(&self.said);
+        let shares_no_more = self.said.shares == Some(true) && said.shares != Some(true);
         turn.put(SAID, self.at.key(), &said);
         self.said = said;
+        if shares_no_more {
+            self.doubt_what_shares(turn);
+        }
         if other_pepper {
             self.forget_verifiers(turn);
         }

@@ -143,13 +143,17 @@ impl Cabinet {
             Fact::LoadAborted(load) if self.is_loaded_by_command(load.compartment) => {}
             Fact::LoadAborted(load) => self.note_blind_staff(turn, when, load.compartment, None),
             Fact::Retrieved(taken) => self.note_blind_staff(turn, when, taken.compartment, Some(&taken.staff)),
+            // One look, whatever is said of how many orders.
+            Fact::Audited(audited) if audited.order.as_ref() != self.inside(audited.compartment) => {}
             Fact::Audited(audited) => self.note_blind_staff(turn, when, audited.compartment, Some(&audited.staff)),
             Fact::Swapped(swapped) => {
                 self.note_blind_staff(turn, when, swapped.one_in, Some(&swapped.staff));
                 self.note_blind_staff(turn, when, swapped.other_in, Some(&swapped.staff));
             }
             // On record with its command.
-            Fact::Collected(taken) if self.was_opened_by_app(&taken.order, taken.credential) => {}
+            Fact::Collected(taken) if self.was_opened_for_app(taken) => {}
+            // What lay together went through one door; the last one of it tells.
+            Fact::Collected(taken) if self.holds_more_than(&taken.order, taken.compartment) => {}
             Fact::Collected(taken) if self.is_blind(taken.compartment) => {
                 let by = ActorCredential { id: taken.credential }.into();
                 self.note_opened(turn, when, taken.compartment, &by, UnlockOutcome::OutcomeUnknown);

@@ -65,8 +65,8 @@ impl Cabinet {
             self.append(turn, vec![put]);
         }
         turn.send(Intent::to_order(&self.at, &order, Altered { compartment }));
-        if compartment != before.reserved.map(|kept| kept.compartment) {
-            self.fill_waiting(turn);
+        if change || compartment != before.reserved.map(|kept| kept.compartment) {
+            self.drop_lost_reservations(turn);
         }
     }
 
@@ -74,6 +74,7 @@ impl Cabinet {
     /// is smaller would do.
     fn room_for_other(&mut self, turn: &mut Turn<'_>, config: &Config, alter: &Alter) -> Option<Reservation> {
         let own = self.booked.get_mut(&alter.order)?.reserved.take();
+        let before = self.booked.get(&alter.order).map(|booked| Booked { category: alter.category, ..booked.clone() });
         let found = self.fitting(alter.size, alter.wants);
         let size = |compartment| self.info(compartment).map(|info| info.size);
         let stays = |own: &&Reservation| {
@@ -82,6 +83,7 @@ impl Cabinet {
         let kept = match own.as_ref().filter(stays) {
             Some(own) => Some(own.clone()),
             None => found
+                .or_else(|| self.room_beside(alter.size, alter.wants, before.as_ref().and_then(Booked::sharing)))
                 .or_else(|| self.displace_for(turn, config, alter.size, alter.wants))
                 .map(|compartment| Reservation { compartment, since: turn.now }),
         };
@@ -156,6 +158,8 @@ impl Cabinet {
         let change = booked.change();
         self.put_booked(turn, order);
         self.append(turn, vec![change]);
+        // What was to lie beside it may not any more.
+        self.drop_lost_reservations(turn);
     }
 
     /// A person has ended an order, whatever the cabinet says of it: staff have to look where it was last.
@@ -166,6 +170,7 @@ impl Cabinet {
             self.set_inside(turn, compartment, Inside { audit_required: true, ..inside });
         }
         self.release(turn, order);
+        self.drop_lost_reservations(turn);
     }
 
     /// Whether codes of the order are withdrawn that the cabinet may still hold.
@@ -299,14 +304,19 @@ impl Cabinet {
         size: Size,
         wants: Attributes,
     ) -> Option<Compartment> {
-        let safe = |booked: &Booked| booked.hold.unwrap_or(config.reservation_millis);
+        let over = |kept: &Reservation, booked: &Booked| {
+            kept.since.saturating_add(booked.hold.unwrap_or(config.reservation_millis)) <= turn.now
+        };
+        // One that is safe keeps the compartment for all that are booked there beside one another.
+        let all_over = |compartment: Compartment| {
+            let kept = self.booked.values().filter_map(|booked| Some((booked.reserved.as_ref()?, booked)));
+            kept.filter(|(kept, _)| kept.compartment == compartment).all(|(kept, booked)| over(kept, booked))
+        };
         let (_, _, compartment) = self
             .booked
             .values()
             .filter_map(|booked| Some((booked.reserved.as_ref()?, booked)))
-            .filter(|(kept, booked)| {
-                kept.since.saturating_add(safe(booked)) <= turn.now && self.fits(kept.compartment, size, wants)
-            })
+            .filter(|(kept, _)| all_over(kept.compartment) && self.fits(kept.compartment, size, wants))
             .map(|(kept, booked)| (kept.since, booked.order.clone(), kept.compartment))
             .min()?;
         self.all_kept_for(compartment).iter().for_each(|order| self.displace(turn, order));

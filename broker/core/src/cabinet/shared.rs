@@ -3,7 +3,7 @@
 //! An order gets a compartment of its own while there is one: whether two fit into one door only staff can see. Where there is
 //! none, it is booked for the compartment of the others.
 
-use schemas::ids::{Name, OrderId};
+use schemas::ids::OrderId;
 use schemas::messages::{
     Attributes, Category, Compartment, CompartmentInfo, LoadingBeside, OrderKey, SHARED_MAX, Size,
 };
@@ -11,7 +11,7 @@ use schemas::messages::{
 use crate::cabinet::Cabinet;
 use crate::cabinet::events::When;
 use crate::cabinet::records::{Booked, Inside};
-use crate::intents::OrderFact;
+use crate::intents::{OrderFact, Reserve};
 use crate::turn::Turn;
 
 impl Inside {
@@ -35,8 +35,10 @@ impl Inside {
             return Self { audit_required: self.audit_required, ..Self::default() };
         };
         left.retain(|held| *held != main);
-        let stored = self.stored || self.order.as_ref() == Some(order);
-        Self { order: Some(main), stored, ..self.clone() }.beside(left)
+        if self.order.as_ref() == Some(order) {
+            return Self { order: Some(main), stored: true, by_command: None, ..self.clone() }.beside(left);
+        }
+        self.clone().beside(left)
     }
 
     pub(super) fn beside(self, others: Vec<OrderKey>) -> Self {
@@ -47,7 +49,7 @@ impl Inside {
 /// What an order says of itself to lie with others.
 #[derive(Clone, Copy)]
 pub(super) struct Sharing<'a> {
-    integration: &'a Name,
+    order: &'a OrderKey,
     word: &'a OrderId,
     category: Category,
 }
@@ -55,11 +57,11 @@ pub(super) struct Sharing<'a> {
 impl<'a> Sharing<'a> {
     /// None for one that lies alone.
     pub(super) fn of(order: &'a OrderKey, category: Category, shares: Option<&'a OrderId>) -> Option<Self> {
-        Some(Self { integration: &order.integration, word: shares?, category })
+        Some(Self { order, word: shares?, category })
     }
 
     fn is_of(&self, booked: &Booked) -> bool {
-        booked.order.integration == *self.integration
+        booked.order.integration == self.order.integration
             && booked.shares.as_ref() == Some(self.word)
             && booked.category == self.category
             && booked.guarded().is_none()
@@ -69,7 +71,8 @@ impl<'a> Sharing<'a> {
 
 impl Booked {
     pub(super) fn sharing(&self) -> Option<Sharing<'_>> {
-        Sharing::of(&self.order, self.category, self.shares.as_ref()).filter(|_| self.guarded().is_none())
+        let alone = self.guarded().is_some() || self.take_back.is_some();
+        Sharing::of(&self.order, self.category, self.shares.as_ref()).filter(|_| !alone)
     }
 }
 
@@ -86,32 +89,32 @@ impl Cabinet {
         wants: Attributes,
         sharing: Option<Sharing<'_>>,
     ) -> Option<Compartment> {
-        let sharing = sharing.filter(|_| self.said.shares == Some(true))?;
-        let fits = |info: &&CompartmentInfo| info.size >= size && info.attributes.satisfies(wants) && info.in_service;
-        let open = self.said.compartments.iter().filter(fits);
-        let open = open.filter(|info| self.is_of_such_orders(info.number, sharing));
+        let sharing = sharing.filter(|_| self.takes_orders())?;
+        let open = self.said.compartments.iter().filter(|info| self.takes_beside(info, size, wants, sharing));
         open.min_by_key(|info| (info.size, info.number)).map(|info| info.number)
     }
 
-    /// Something is in it or kept for it, all of that may lie with such an order, and there is no doubt about it.
-    fn is_of_such_orders(&self, compartment: Compartment, sharing: Sharing<'_>) -> bool {
-        let inside = self.inside.get(&compartment);
+    /// It is made for such an order, something is in it or kept for it, all of that may lie with the order, and there is no doubt
+    /// about it.
+    fn takes_beside(&self, info: &CompartmentInfo, size: Size, wants: Attributes, sharing: Sharing<'_>) -> bool {
+        let inside = self.inside.get(&info.number);
         let sound = inside.is_none_or(|inside| !inside.audit_required && inside.needs_cleaning != Some(true));
-        let kept = self.all_kept_for(compartment);
-        let held = inside.into_iter().flat_map(Inside::orders).chain(kept.iter());
+        let kept = self.all_kept_for(info.number);
+        let held = inside.into_iter().flat_map(Inside::orders).chain(&kept).filter(|held| *held != sharing.order);
         let mut count = 0;
         let alike = held.map(|order| self.booked.get(order)).all(|booked| {
             count += 1;
             booked.is_some_and(|booked| sharing.is_of(booked))
         });
-        sound && alike && (1..SHARED_MAX).contains(&count)
+        let made = info.size >= size && info.attributes.satisfies(wants) && info.in_service;
+        self.said.shares == Some(true) && made && sound && alike && (1..SHARED_MAX).contains(&count)
     }
 
     /// Whether the order may stay booked for a compartment in which others are.
     pub(super) fn stays_beside(&self, booked: &Booked, compartment: Compartment) -> bool {
-        let of = |order: &OrderKey| self.booked.get(order).zip(booked.sharing()).is_some_and(|(one, by)| by.is_of(one));
-        let inside = self.inside.get(&compartment).filter(|inside| inside.order.is_some());
-        inside.is_some_and(|inside| !inside.audit_required && inside.orders().all(of))
+        let info = self.info(compartment);
+        let open = |sharing| info.is_some_and(|info| self.takes_beside(info, booked.size, booked.wants, sharing));
+        booked.sharing().is_some_and(open)
     }
 
     pub(super) fn all_kept_for(&self, compartment: Compartment) -> Vec<OrderKey> {
@@ -119,17 +122,57 @@ impl Cabinet {
         self.booked.values().filter(kept).map(|booked| booked.order.clone()).collect()
     }
 
-    /// Staff put an order beside others, which stay.
+    /// Staff put an order beside others, which stay. Of those that the fleet does not know there it has missed the news.
     pub(super) fn loaded_beside(&mut self, turn: &mut Turn<'_>, when: When, load: LoadingBeside) {
         let LoadingBeside { order, compartment, others, .. } = load;
-        self.loaded(turn, when, &order, compartment, OrderFact::Loading);
-        let inside = self.inside.get(&compartment).cloned().unwrap_or_default();
-        self.set_inside(turn, compartment, inside.beside(others));
+        let known = |order: &OrderKey| self.holder_of(order).is_some_and(|(at, _)| at == compartment);
+        let unknown: Vec<OrderKey> = others.iter().filter(|other| !known(other)).cloned().collect();
+        for other in &unknown {
+            self.took_from_elsewhere(turn, other, compartment);
+        }
+        let inside = Inside { order: Some(order.clone()), ..Inside::default() }.beside(others);
+        self.is_in(turn, when, &order, compartment, (inside, OrderFact::Loading));
+        for other in unknown {
+            self.is_known_in(turn, when, &other, compartment, OrderFact::Stored);
+        }
     }
 
-    /// Whether an order of this group is here, or is to come.
-    pub(super) fn has_of_group(&self, integration: &Name, word: &OrderId) -> bool {
-        let of = |booked: &Booked| booked.order.integration == *integration && booked.shares.as_ref() == Some(word);
-        self.said.shares == Some(true) && self.booked.values().any(of)
+    /// What is there besides an order that is stored: what was there with it before. Where the fleet has missed that it was put
+    /// beside others that it may lie with, they are taken to be there still, until somebody has looked.
+    pub(super) fn left_beside(
+        &self,
+        order: &OrderKey,
+        compartment: Compartment,
+        stored: bool,
+    ) -> (Vec<OrderKey>, bool) {
+        let Some(inside) = self.inside.get(&compartment) else { return (Vec::new(), false) };
+        let others = || inside.orders().filter(|held| *held != order).cloned().collect::<Vec<_>>();
+        if inside.holds(order) {
+            return (others(), false);
+        }
+        let alike = stored && self.booked.get(order).is_some_and(|booked| self.stays_beside(booked, compartment));
+        if alike && inside.order.is_some() { (others(), true) } else { (Vec::new(), false) }
+    }
+
+    pub(super) fn holds_more_than(&self, order: &OrderKey, compartment: Compartment) -> bool {
+        self.inside.get(&compartment).is_some_and(|inside| inside.orders().any(|held| held != order))
+    }
+
+    /// The agent is of a version again that knows nothing of orders beside one another: its disk may name one of them only.
+    pub(super) fn doubt_what_shares(&mut self, turn: &mut Turn<'_>) {
+        let doubtful = self.inside.iter().filter(|(_, inside)| inside.beside.is_some() && !inside.audit_required);
+        for (at, inside) in doubtful.map(|(at, inside)| (*at, inside.clone())).collect::<Vec<_>>() {
+            self.set_inside(turn, at, Inside { audit_required: true, ..inside });
+            let text = "holds several orders, of which its agent knows only one now";
+            turn.alarm_of(&self.at, format!("cabinet {}: compartment {at} {text}", self.at));
+        }
+    }
+
+    /// Whether an order would find others of its group here, and a place.
+    pub(super) fn has_of_group(&self, wish: &Reserve) -> bool {
+        let Some(sharing) = Sharing::of(&wish.order, wish.category, wish.shares.as_ref()) else { return false };
+        let Reserve { size, wants, .. } = *wish;
+        let room = || self.fitting(size, wants).or_else(|| self.room_beside(size, wants, Some(sharing)));
+        self.said.shares == Some(true) && self.booked.values().any(|booked| sharing.is_of(booked)) && room().is_some()
     }
 }

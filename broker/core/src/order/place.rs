@@ -11,7 +11,7 @@ use schemas::messages::OrderKey;
 
 use crate::cabinet::Cabinets;
 use crate::config::Config;
-use crate::intents::{Intent, OrderFact, OrderIntent, Release};
+use crate::intents::{Intent, OrderFact, OrderIntent, Release, Reserve};
 use crate::order::{Happened, Order, Orders};
 use crate::tables::{CabinetRef, OrderRef};
 use crate::turn::Turn;
@@ -40,12 +40,21 @@ pub(super) fn first_of(
         (Some(cabinet), _) => Some((cabinet.clone(), None)),
         (None, Some(site)) => {
             let offers = cabinets.offers(tenant, site);
-            let beside = put.shares.as_ref().and_then(|word| cabinets.with_group(tenant, &offers, (integration, word)));
+            let beside = put.shares.is_some().then(|| cabinets.with_group(tenant, &offers, &wish_of(put, integration)));
+            let beside = beside.flatten();
             let first = beside.or_else(|| offers.into_iter().next())?;
             Some((first, Some(Route { site: Some(site.clone()), ..Route::default() }.into())))
         }
         (None, None) => None,
     }
+}
+
+/// What a cabinet would be asked.
+fn wish_of(put: &OrderPut, integration: &Name) -> Reserve {
+    let order = OrderKey { integration: integration.clone(), order: put.order.clone() };
+    let (hold, staff_release, deposit, part, factor) = (None, None, None, None, None);
+    let OrderPut { size, category, wants, shares, .. } = put.clone();
+    Reserve { order, size, category, wants: wants.into(), hold, staff_release, deposit, part, factor, shares }
 }
 
 impl Order {

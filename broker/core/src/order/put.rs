@@ -261,8 +261,9 @@ impl Orders {
         let when = Happened::now(turn);
         if matches!(order.state, OrderState::Stored | OrderState::Overdue | OrderState::Quarantined) {
             self.enter(turn, config, at, OrderState::Recalled, when);
-            turn.send(Intent::to_cabinet(&cabinet, Revoke { order: at.order.clone() }));
+            // In this order: beside others, one without a code goes along unless the book says that it must not.
             turn.send(Intent::to_cabinet(&cabinet, Unwant { order: at.order.clone(), why: TakeBack::Recalled }));
+            turn.send(Intent::to_cabinet(&cabinet, Revoke { order: at.order.clone() }));
         } else if order.state != OrderState::Recalled {
             let booked = order.state != OrderState::Created && order.state != OrderState::Rejected;
             self.clear_compartment(at);

@@ -79,8 +79,9 @@ impl Orders {
             order.quarantine = Some(Box::new(Intervention { by, reason, at: now }));
         });
         self.enter(turn, config, at, OrderState::Quarantined, Happened::now(turn));
-        turn.send(Intent::to_cabinet(&cabinet, Revoke { order: at.order.clone() }));
+        // In this order: see `cancel_part`.
         turn.send(Intent::to_cabinet(&cabinet, Unwant { order: at.order.clone(), why: TakeBack::Quarantined }));
+        turn.send(Intent::to_cabinet(&cabinet, Revoke { order: at.order.clone() }));
     }
 
     /// An order in quarantine may be handed out after all: with another code, and with the end that it had.

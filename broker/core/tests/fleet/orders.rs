@@ -198,7 +198,7 @@ fn cancelling_depends_on_how_far_the_order_is() {
     let dropped = world.cabinet(&c1()).books.last().unwrap().changes.clone();
     assert!(matches!(
         dropped.as_slice(),
-        [BookChange::DropCredential(_), BookChange::DropCredential(_), BookChange::PutOrder(_)]
+        [BookChange::PutOrder(_), BookChange::DropCredential(_), BookChange::DropCredential(_)]
     ));
 }
 

@@ -282,6 +282,153 @@ fn a_restored_fleet_learns_from_the_cabinet_what_lies_together() {
     assert_eq!(stored.into_iter().collect::<Vec<_>>(), ["A1", "A2"]);
 }
 
+/// One opening, whatever came out by it.
+#[test]
+fn a_door_without_a_sensor_that_opened_for_both_is_on_record_once() {
+    let mut world = both_inside();
+    let before = crate::history::list(&mut world).len();
+    let credential = code_of(&world, "A2");
+    for id in ["A1", "A2"] {
+        world.fact(&c1(), Collected { order: order(id), compartment: door(1), credential, confirmed: true });
+    }
+    let list = crate::history::list(&mut world);
+    assert_eq!(list.len(), before + 1, "{list:?}");
+    assert_eq!(list[0].order.as_deref(), Some("shop/A2"), "{list:?}");
+}
+
+#[test]
+fn what_lay_together_needs_a_look_where_the_agent_is_an_older_one_again() {
+    let mut world = both_inside();
+    let alarms = world.alarms();
+    world.disconnect(&c1());
+    world.cabinet(&c1()).shares = false;
+    world.connect(&c1());
+    assert_eq!((inside(&mut world).1, world.alarms()), (true, alarms + 1));
+    world.disconnect(&c1());
+    world.connect(&c1());
+    assert_eq!(world.alarms(), alarms + 1, "told once");
+}
+
+#[test]
+fn a_reservation_that_is_safe_keeps_the_compartment_for_all_that_share_it() {
+    let mut world = World::new(&[Size::M]);
+    world.put(&put_of("A1", "house-7"));
+    world.pass(HOUR);
+    world.put(&put_of("A2", "house-7").replace(r#""shares""#, r#""hold_minutes":1440,"shares""#));
+    world.put(r#"{"order":"B1","cabinet":"c1","size":"M","category":"retail"}"#);
+    assert_eq!(last(&world), "B1 rejected no_fitting_compartment");
+    world.pass(25 * HOUR);
+    world.put(r#"{"order":"B1","cabinet":"c1","size":"M","category":"retail"}"#);
+    assert_eq!(last(&world), "B1 reserved");
+}
+
+/// It is where the cabinet would never put the other one now.
+#[test]
+fn who_was_booked_beside_an_order_that_is_not_to_be_had_any_more_waits_for_another_compartment() {
+    for spoil in [
+        |world: &mut World| drop(world.cancel(r#"{"order":"A1"}"#)),
+        |world: &mut World| {
+            let quarantine = r#"{"order":"A1","reason":"warm"}"#;
+            change(world, OrderChange::Quarantine, quarantine);
+        },
+        |world: &mut World| drop(world.fact(&c1(), AuditRequired { compartment: door(1), order: Some(order("A1")) })),
+        |world: &mut World| {
+            change(world, OrderChange::Content, r#"{"order":"A2","change":{"category":"laundry"}}"#);
+        },
+    ] {
+        let mut world = World::new(&[Size::M, Size::M]);
+        world.put(&put_of("A1", "house-7"));
+        world.put(r#"{"order":"B1","cabinet":"c1","size":"M","category":"retail"}"#);
+        world.put(&put_of("A2", "house-7"));
+        load(&mut world, "A1", 1);
+        assert_eq!(world.reserved(), [door(1), door(1), door(2)]);
+        spoil(&mut world);
+        assert!(world.told("shop").contains(&"A2 ready".into()), "{:?}", world.told("shop"));
+        world.cancel(r#"{"order":"B1"}"#);
+        let at = world.statuses("shop").into_iter().rfind(|row| row.order.as_str() == "A2").unwrap().compartment;
+        assert_eq!(at, Some(door(2)), "it gets what comes free");
+    }
+}
+
+#[test]
+fn a_smaller_one_stays_where_the_others_are() {
+    let mut world = two();
+    change(&mut world, OrderChange::Content, r#"{"order":"A2","change":{"size":"S"}}"#);
+    assert_eq!(last(&world), "A2 reserved");
+    assert_eq!(world.reserved(), [door(1), door(1)]);
+}
+
+#[test]
+fn nothing_is_booked_beside_others_at_a_cabinet_that_is_about_to_be_wiped() {
+    let mut world = World::new(&[Size::M]);
+    world.put(&put_of("A1", "house-7"));
+    load(&mut world, "A1", 1);
+    let wipe = Request::CabinetWipe { cabinet: c1(), reason: "stolen".into(), with_orders: true };
+    assert_eq!(world.ask("operator:acme:eve", &wipe), Some(Reply::Done));
+    world.put(&put_of("A2", "house-7"));
+    assert_eq!(last(&world), "A2 rejected no_fitting_compartment");
+}
+
+#[test]
+fn at_a_site_nobody_loses_a_compartment_to_whom_another_cabinet_has_room_for() {
+    let mut world = World::empty();
+    for (id, sizes) in [("c1", &[Size::M, Size::L][..]), ("c2", &[Size::L, Size::L])] {
+        world.add(FakeCabinet::new(id, sizes));
+        world.connect(&id.parse().unwrap());
+    }
+    world.put(&put_of("A1", "house-7"));
+    world.put(r#"{"order":"B1","cabinet":"c1","size":"L","category":"retail"}"#);
+    world.pass(HOUR);
+    world.put(&put_of("A2", "house-7").replace(r#""cabinet":"c1""#, r#""site":"mall""#).replace(r#""M""#, r#""L""#));
+    assert_eq!(world.statuses("shop").last().unwrap().cabinet, Some("c2".parse().unwrap()));
+    assert!(!world.told("shop").contains(&"B1 ready".into()));
+}
+
+/// Events are lost, and the cabinet's word about what lies there is all that there is.
+#[test]
+fn what_the_cabinet_names_beside_another_is_known_to_be_there() {
+    let mut world = World::new(&[Size::M, Size::M]);
+    ["A1", "A2"].iter().for_each(|id| drop(world.put(&put_of(id, "house-7"))));
+    beside(&mut world, "A2", 1, &["A1"]);
+    let told: BTreeSet<String> = world.told("shop").into_iter().collect();
+    assert!(told.contains("A1 stored") && told.contains("A2 stored"), "{told:?}");
+    assert_eq!(world.notifications().len(), 2, "each has its code");
+    assert_eq!(inside(&mut world), (vec!["A2".into(), "A1".into()], false));
+    world.put(r#"{"order":"B1","cabinet":"c1","size":"M","category":"retail"}"#);
+    assert_eq!(last(&world), "B1 reserved", "the compartment that was kept for A1 is free");
+}
+
+#[test]
+fn what_was_inside_is_not_forgotten_where_only_the_end_of_a_loading_beside_it_is_heard() {
+    let mut world = two();
+    load(&mut world, "A1", 1);
+    let staff: schemas::ids::Name = "sam".parse().unwrap();
+    let stored = Stored { order: order("A2"), compartment: door(1), by: StoredBy::Staff, staff: staff.clone() };
+    world.fact(&c1(), stored);
+    assert_eq!(inside(&mut world), (vec!["A2".into(), "A1".into()], true), "somebody has to look");
+    world.fact(&c1(), Retrieved { order: order("A2"), compartment: door(1), staff });
+    assert_eq!(inside(&mut world).0, ["A1"]);
+}
+
+#[test]
+fn eight_lie_together_and_a_ninth_is_not_booked_there() {
+    let mut world = World::new(&[Size::M]);
+    for n in 1..=9 {
+        world.put(&put_of(&format!("A{n}"), "house-7"));
+    }
+    assert_eq!(last(&world), "A9 rejected no_fitting_compartment");
+    load(&mut world, "A1", 1);
+    let mut held = vec!["A1".to_owned()];
+    for n in 2..=8 {
+        let others: Vec<&str> = held.iter().map(String::as_str).collect();
+        beside(&mut world, &format!("A{n}"), 1, &others);
+        held.push(format!("A{n}"));
+    }
+    world.put(&put_of("A9", "house-7"));
+    assert_eq!(last(&world), "A9 rejected no_fitting_compartment");
+    assert_eq!(inside(&mut world).0.len(), 8);
+}
+
 /// Two orders, loaded one beside the other, and collected by one code: broken off everywhere.
 #[test]
 fn a_crash_anywhere_loses_none_of_them() {
