@@ -309,7 +309,7 @@ impl HeldBook {
             at_rest: held(&factor.verifier),
             release: factor.release,
         });
-        let row = CredentialRow {
+        let mut row = CredentialRow {
             kind: put.kind,
             at_rest: held(&put.verifier),
             orders,
@@ -324,8 +324,35 @@ impl HeldBook {
             guarded,
             factor,
         };
+        self.succeed(&put.id, &mut row);
         self.credentials.insert(put.id, row);
         Ok(())
+    }
+
+    /// The credential of a bundle that comes under another id takes the place of the one with its secret, and opens what only
+    /// that one opens: a restored fleet makes the old secret known anew, for those of its orders that it has heard of.
+    fn succeed(&mut self, id: &CredentialId, row: &mut CredentialRow) {
+        let is_of_bundle = |row: &CredentialRow| row.life == Life::Live && row.rights.is_some();
+        if !is_of_bundle(row) {
+            return;
+        }
+        let is_same = |(other, held): &(&CredentialId, &mut CredentialRow)| {
+            *other != id && is_of_bundle(held) && held.at_rest == row.at_rest
+        };
+        let Some((_, held)) = self.credentials.iter_mut().find(is_same) else { return };
+        let orders = std::mem::take(&mut held.orders);
+        (held.life, held.book) = (Life::Revoked, self.version);
+        for order in orders.into_iter().filter(|order| !row.orders.contains(order)).collect::<Vec<_>>() {
+            let right = held.rights.iter().flatten().find(|right| right.order == order).cloned();
+            let rights = row.rights.get_or_insert_default();
+            rights.retain(|right| right.order != order);
+            rights.extend(right);
+            if held.is_guarded(&order) && !row.is_guarded(&order) {
+                row.guarded.get_or_insert_default().push(order.clone());
+            }
+            row.orders.push(order);
+        }
+        row.generation = row.generation.max(held.generation);
     }
 
     fn newest_generation(&self, order: &OrderKey, deposit: bool) -> Option<u32> {

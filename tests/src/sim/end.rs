@@ -127,6 +127,7 @@ impl World {
             self.check_cabinet(cab, &detail);
         }
         self.check_orders();
+        self.check_wholes();
     }
 
     fn check_outboxes(&mut self) {
@@ -219,7 +220,8 @@ impl World {
                 let text = format!("{order} is {:?} for the fleet, and {held:?} for the cabinet", told.state);
                 self.break_off("no_order_lost", text);
             }
-            if told.state == Some(OrderState::Stored) && told.notified == 0 && !unknown {
+            let complete = self.ledger.is_complete(&order);
+            if told.state == Some(OrderState::Stored) && told.notified == 0 && !unknown && complete {
                 self.break_off("stored_orders_are_collectable", format!("{order} is stored and no code was sent"));
             }
         }
@@ -244,6 +246,7 @@ impl World {
                 return self.break_off("stored_orders_are_collectable", text);
             }
         }
+        self.check_wholes();
     }
 
     fn collectable(&self) -> Vec<OrderKey> {
@@ -256,7 +259,7 @@ impl World {
             let lasting =
                 !matches!(truth.category, schemas::messages::Category::Food | schemas::messages::Category::Pharmacy);
             let inside = matches!(truth.told.state, Some(OrderState::Stored | OrderState::Overdue));
-            inside && sound && lasting && !truth.astray && !truth.unheard
+            inside && sound && lasting && !truth.astray && !truth.unheard && self.ledger.is_complete(order)
         });
         stored.map(|(order, _)| order.clone()).collect()
     }
@@ -269,7 +272,7 @@ fn fits(state: Option<OrderState>, held: Option<&Content>, collected: bool) -> b
     match state {
         Some(OrderState::Stored | OrderState::Collecting | OrderState::Overdue) => stored && !collected,
         Some(OrderState::Recalled | OrderState::Quarantined) => stored || collected,
-        // Of an order in several compartments, which no schedule has.
+        // Of an order in several compartments, and of none of its parts.
         Some(OrderState::PartlyCollected) => false,
         Some(OrderState::Loading) => held.is_some(),
         Some(OrderState::Disputed) | None => true,

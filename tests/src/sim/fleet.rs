@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use fleet_core::signing::{SignerReply, SignerRequest};
 use fleet_core::{CodeForm, Config, EVENTS, Effect, FleetCore, Input, Moment, ORDERS, STREAM, render_row, stream_key};
-use schemas::api::{Notification, NotificationKind, Reply, Rfc3339, Status};
+use schemas::api::{Notification, NotificationKind, OrderState, Reply, Rfc3339, Status};
 use schemas::cbor_map;
 use schemas::ids::{Identity, Name};
 use schemas::messages::{Compartment, Down, OrderKey};
@@ -12,7 +12,7 @@ use schemas::step::{Store as _, Write, number_of_key};
 use schemas::topics::{OrderChange, Stream, Up};
 
 use super::crash::Place;
-use super::ledger::{Cab, Seen, moves};
+use super::ledger::{Cab, OrderTruth, Seen, moves};
 use super::sabotage::Sabotage;
 use super::store::MemStore;
 use super::time::FleetTime;
@@ -298,6 +298,7 @@ impl World {
                         self.see(Seen::OrderRemoved { order });
                     }
                 }
+                (ORDERS, Some(row)) => self.see_part(row),
                 (STREAM, Some(row)) => self.see_row(&write.key, row),
                 _ => {}
             }
@@ -335,6 +336,11 @@ impl World {
                     if self.sabotage == Some(Sabotage::OneCompartment) {
                         status.compartment = status.compartment.and(Compartment::new(1));
                     }
+                    if self.sabotage == Some(Sabotage::WholeTooSoon)
+                        && status.parts.iter().any(|part| part.state == OrderState::Stored)
+                    {
+                        status.state = OrderState::Stored;
+                    }
                     self.count_state(&integration, &status);
                     if let Some(reason) = status.reason {
                         self.coverage.count("rejections", reason.as_str());
@@ -353,6 +359,9 @@ impl World {
                     let first_deposit = self.signer.deposit_books.get(&at).copied();
                     let cab = self.cab_of(&told.cabinet).unwrap_or(CABS);
                     self.coverage.count("notifications", told.kind.as_str());
+                    if told.kind == NotificationKind::PickupCode && self.ledger.is_whole(&order) {
+                        return self.see_whole_announced(order, cab, &told.doors);
+                    }
                     match told.kind {
                         NotificationKind::PickupCode => {
                             self.see(Seen::NotificationWritten { order, cab, first_book });
@@ -599,7 +608,7 @@ impl World {
         self.change_orders(order.integration.clone(), change, payload);
     }
 
-    fn change_orders(&mut self, integration: Name, change: OrderChange, payload: String) {
+    pub(super) fn change_orders(&mut self, integration: Name, change: OrderChange, payload: String) {
         let (tenant, payload) = (self.tenant.clone(), payload.into_bytes());
         self.take_fleet(Input::OrderChange { tenant, integration, change, payload }, None);
     }
@@ -685,9 +694,14 @@ impl World {
             let single = told.doors.is_empty().then_some(told.order);
             for order in told.doors.into_iter().map(|door| door.order).chain(single) {
                 let order = OrderKey { integration: integration.clone(), order };
-                if let Some(order) = self.ledger.orders.get_mut(&order) {
-                    order.codes.push([told.code.clone(), told.qr.clone()]);
-                }
+                let codes = [told.code.clone(), told.qr.clone()];
+                // The doors of an order in several compartments all name it.
+                let again = |truth: &OrderTruth| truth.whole.is_some() && truth.codes.last() == Some(&codes);
+                self.ledger.each_part(&order, |truth| {
+                    if !again(truth) {
+                        truth.codes.push(codes.clone());
+                    }
+                });
             }
         }
         self.later(20, Happening::RowAcked { conn, shop, stream, n });

@@ -9,6 +9,7 @@ use schemas::messages::{
 use super::ledger::{At, Cab, Cause, Content, Guesses, Ledger, Seen, moves};
 use super::people::is_restricted;
 use super::store::contains;
+use super::wholes::{invariant_whole_announced_once_when_all_is_inside, invariant_whole_told_as_its_parts};
 
 /// A person's right waits for the bus at most this long.
 const PERSON_MILLIS: u64 = cabinet_core::PERSON_MILLIS;
@@ -32,7 +33,7 @@ pub enum Holds {
 }
 
 /// All that are judged at each fact, by name.
-pub(super) const INVARIANTS: [(&str, Holds, Invariant); 19] = [
+pub(super) const INVARIANTS: [(&str, Holds, Invariant); 21] = [
     ("no_door_without_authority", Holds::Always, invariant_no_door_without_authority),
     ("at_most_one_pulse_per_command", Holds::Always, invariant_at_most_one_pulse_per_command),
     ("at_most_three_pulses_per_use", Holds::Always, invariant_at_most_three_pulses_per_use),
@@ -60,6 +61,12 @@ pub(super) const INVARIANTS: [(&str, Holds, Invariant); 19] = [
     ("early_tick_is_empty", Holds::Always, invariant_early_tick_is_empty),
     ("code_works_offline", Holds::WithoutAnAdversary, invariant_code_works_offline),
     ("store_opens", Holds::Always, invariant_store_opens),
+    ("whole_told_as_its_parts", Holds::WithoutAnAdversary, invariant_whole_told_as_its_parts),
+    (
+        "whole_announced_once_when_all_is_inside",
+        Holds::WithoutAnAdversary,
+        invariant_whole_announced_once_when_all_is_inside,
+    ),
 ];
 
 /// A lock is pulsed only for an order of the core that is on disk, in time, at its own door, and for somebody's right.
@@ -252,9 +259,15 @@ fn invariant_no_compartment_with_two_orders(ledger: &Ledger, seen: &Seen) -> Ver
 }
 
 fn invariant_fleet_puts_one_order_in_a_compartment(ledger: &Ledger, seen: &Seen) -> Verdict {
-    let Seen::StatusWritten { integration, status, cab } = seen else { return Ok(()) };
-    let Some(compartment) = status.compartment.filter(|_| moves(status) && inside(status.state)) else { return Ok(()) };
-    let key = OrderKey { integration: integration.clone(), order: status.order.clone() };
+    let (key, state, compartment, cab) = match seen {
+        Seen::StatusWritten { integration, status, cab } if moves(status) => {
+            let key = OrderKey { integration: integration.clone(), order: status.order.clone() };
+            (key, status.state, status.compartment, cab)
+        }
+        Seen::PartWritten { order, state, cab, compartment } => (order.clone(), *state, *compartment, cab),
+        _ => return Ok(()),
+    };
+    let Some(compartment) = compartment.filter(|_| inside(state)) else { return Ok(()) };
     if !ledger.orders.contains_key(&key) || ledger.is_beyond_knowing(&key) {
         return Ok(());
     }
@@ -305,11 +318,20 @@ fn invariant_collected_once(ledger: &Ledger, seen: &Seen) -> Verdict {
 
 /// A cabinet that has lost what it knew may have handed an order out twice: its facts win.
 fn invariant_collection_told_once(ledger: &Ledger, seen: &Seen) -> Verdict {
-    let Seen::StatusWritten { integration, status, .. } = seen else { return Ok(()) };
-    if !matches!(status.state, OrderState::Collected | OrderState::CollectedUnconfirmed) || !moves(status) {
-        return Ok(());
-    }
-    let key = OrderKey { integration: integration.clone(), order: status.order.clone() };
+    let collected = |state: OrderState| matches!(state, OrderState::Collected | OrderState::CollectedUnconfirmed);
+    let key = match seen {
+        Seen::StatusWritten { integration, status, .. } if moves(status) && collected(status.state) => {
+            OrderKey { integration: integration.clone(), order: status.order.clone() }
+        }
+        Seen::PartWritten { order, state, .. } if collected(*state) => {
+            let before = ledger.orders.get(order).and_then(|truth| truth.told.state);
+            if before.is_some_and(collected) {
+                return Ok(());
+            }
+            order.clone()
+        }
+        _ => return Ok(()),
+    };
     let told = ledger.orders.get(&key).filter(|_| !ledger.is_beyond_knowing(&key));
     ensure(told.is_none_or(|order| order.told.collected == 0), || {
         format!("the backend hears twice that {key} is collected")
@@ -318,9 +340,11 @@ fn invariant_collection_told_once(ledger: &Ledger, seen: &Seen) -> Verdict {
 
 fn invariant_notification_only_after_stored_and_book_held(ledger: &Ledger, seen: &Seen) -> Verdict {
     if let Seen::ReminderWritten { order } = seen {
-        let told = ledger.orders.get(order).map(|truth| &truth.told);
-        let waits = told.is_some_and(|told| told.state == Some(OrderState::Stored) && told.notified > 0);
-        return ensure(waits, || format!("a reminder of {order}, which is {:?}", told.map(|told| told.state)));
+        let told: Vec<_> =
+            ledger.parts_of(order).iter().filter_map(|part| Some(&ledger.orders.get(part)?.told)).collect();
+        let waits = told.iter().any(|told| told.state == Some(OrderState::Stored) && told.notified > 0);
+        let states: Vec<_> = told.iter().map(|told| told.state).collect();
+        return ensure(waits, || format!("a reminder of {order}, which is {states:?}"));
     }
     if let Seen::DepositCodeWritten { order, cab, first_book } = seen {
         return deposit_code_only_with_book_held_and_before_stored(ledger, order, *cab, *first_book);
@@ -435,7 +459,13 @@ fn invariant_code_works_offline(ledger: &Ledger, seen: &Seen) -> Verdict {
         return Ok(());
     }
     let fine = match result {
-        EntryResult::Opening { compartments } => compartments == &[*compartment],
+        EntryResult::Opening { compartments } => {
+            let theirs = |at: &schemas::messages::Compartment| {
+                let inside = ledger.contents.get(&(*cab, *at)).map(Content::order);
+                inside.is_some_and(|inside| ledger.parts_of(order).contains(inside))
+            };
+            compartments.contains(compartment) && compartments.iter().all(theirs)
+        }
         EntryResult::ReleaseNeeded => is_restricted(order),
         // Whether wrong codes explain it is judged by `guess_budget_holds`.
         EntryResult::Locked { .. } | EntryResult::SecondPartNeeded => *typed,
@@ -456,7 +486,7 @@ fn invariant_store_opens(_: &Ledger, seen: &Seen) -> Verdict {
     opened.clone()
 }
 
-fn ensure(holds: bool, otherwise: impl FnOnce() -> String) -> Verdict {
+pub(super) fn ensure(holds: bool, otherwise: impl FnOnce() -> String) -> Verdict {
     if holds { Ok(()) } else { Err(otherwise()) }
 }
 

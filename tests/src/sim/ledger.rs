@@ -11,6 +11,8 @@ use schemas::messages::{
 };
 use schemas::topics::Stream;
 
+use super::wholes::Whole;
+
 /// Number of a cabinet in the simulation.
 pub(super) type Cab = usize;
 /// A door of a cabinet.
@@ -133,6 +135,13 @@ pub(super) enum Seen {
         /// Where it says that the order is.
         cab: Option<Cab>,
     },
+    /// The fleet has written how far one compartment of an order in several is.
+    PartWritten {
+        order: OrderKey,
+        state: OrderState,
+        cab: Option<Cab>,
+        compartment: Option<Compartment>,
+    },
     OrderRemoved {
         order: OrderKey,
     },
@@ -143,6 +152,13 @@ pub(super) enum Seen {
     },
     ReminderWritten {
         order: OrderKey,
+    },
+    /// A message with the code of an order in several compartments: each door, and the first book that has the code for what is
+    /// behind it.
+    WholeAnnounced {
+        order: OrderKey,
+        cab: Cab,
+        doors: BTreeMap<Compartment, Option<u64>>,
     },
     /// A message says that the credential of a bundle opens the door of this order.
     BundleWritten {
@@ -188,6 +204,8 @@ impl Seen {
             | Self::DownAcked { .. }
             | Self::StatusWritten { .. }
             | Self::OrderRemoved { .. }
+            | Self::PartWritten { .. }
+            | Self::WholeAnnounced { .. }
             | Self::NotificationWritten { .. }
             | Self::ReminderWritten { .. }
             | Self::BundleWritten { .. }
@@ -299,6 +317,8 @@ pub(super) struct OrderTruth {
     pub(super) moved: bool,
     /// With which others its backend has ever asked for one credential.
     pub(super) bundle: Option<Vec<OrderKey>>,
+    /// All parts of the order in several compartments that it is one of, the first one first.
+    pub(super) whole: Option<Vec<OrderKey>>,
     /// How often it was put in by a deposit code.
     pub(super) deposited: u32,
     /// Digits and QR code, each time that whoever brings it was told.
@@ -310,6 +330,29 @@ pub(super) struct OrderTruth {
 }
 
 impl OrderTruth {
+    /// That it is put for this cabinet.
+    pub(super) fn new(cab: Cab, category: Category) -> Self {
+        Self {
+            cab,
+            category,
+            cancelled: false,
+            gone: false,
+            retrieved: false,
+            opened: false,
+            released: false,
+            renewed: false,
+            moved: false,
+            astray: false,
+            unheard: false,
+            deposited: 0,
+            codes: Vec::new(),
+            bundle: None,
+            whole: None,
+            deposit_codes: Vec::new(),
+            told: Told::default(),
+        }
+    }
+
     /// At which cabinet it is, or is to be.
     pub(super) fn at(&self) -> Cab {
         self.told.cab.unwrap_or(self.cab)
@@ -334,6 +377,7 @@ pub(super) struct Told {
 #[derive(Debug, Clone, Default)]
 pub(super) struct FleetPart {
     told: BTreeMap<OrderKey, Told>,
+    wholes: BTreeMap<OrderKey, Whole>,
     stored: BTreeMap<(Cab, String), u64>,
     statuses: BTreeMap<Name, (u64, bool)>,
     streams: BTreeMap<(Name, Stream), StreamPart>,
@@ -384,6 +428,8 @@ pub(super) struct CabinetPart {
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     pub(super) orders: BTreeMap<OrderKey, OrderTruth>,
+    /// What backends were told of orders in several compartments, by their first part.
+    pub(super) wholes: BTreeMap<OrderKey, Whole>,
     pub(super) challenges: BTreeMap<(Cab, Challenge), u64>,
     pub(super) uses: Vec<Use>,
     pub(super) pulses: BTreeMap<(Cab, BootId, u64), Ordered>,
@@ -403,6 +449,8 @@ pub(super) struct Ledger {
     /// Cabinets that may have lost codes which the fleet has lost, too: their book was put back, or their salt and pepper are
     /// not those of the first one.
     pub(super) unsure: BTreeSet<Cab>,
+    /// Orders whose code a cabinet holds by a book of a life of the fleet's store that is lost.
+    pub(super) held_before: BTreeSet<(Cab, OrderKey)>,
     pub(super) guesses: BTreeMap<Cab, Guesses>,
     /// Orders that were collected there last.
     pub(super) left: BTreeMap<At, OrderKey>,
@@ -491,11 +539,9 @@ impl Ledger {
                     order.told = Told::default();
                 }
             }
-            Seen::PutAcked { order, .. } => {
-                if let Some(order) = self.orders.get_mut(&order) {
-                    order.told.accepted = true;
-                }
-            }
+            Seen::PutAcked { order, .. } => self.each_part(&order, |truth| truth.told.accepted = true),
+            Seen::PartWritten { order, state, cab, compartment } => self.part_told(&order, state, cab, compartment),
+            Seen::WholeAnnounced { order, doors, .. } => self.whole_announced(&order, doors),
             Seen::StatusWritten { integration, status, cab } => self.told(integration, &status, cab),
             Seen::DepositCodeWritten { .. } => {}
             Seen::NotificationWritten { order, .. } => {
@@ -574,6 +620,7 @@ impl Ledger {
     pub(super) fn fleet_part(&self, pin: Option<String>) -> FleetPart {
         FleetPart {
             told: self.orders.iter().map(|(order, truth)| (order.clone(), truth.told.clone())).collect(),
+            wholes: self.wholes.clone(),
             stored: self.stored.clone(),
             statuses: self.statuses.clone(),
             streams: self.streams.clone(),
@@ -590,6 +637,7 @@ impl Ledger {
             // It looks for the order where it was put (ARCHITECTURE.md, Known limits).
             truth.astray |= truth.at() != before;
         }
+        self.wholes = part.wholes;
         self.stored = part.stored;
         self.lose_former_epochs();
         self.restores = part.restores + 1;
@@ -860,6 +908,9 @@ impl Ledger {
     fn told(&mut self, integration: Name, status: &Status, cab: Option<Cab>) {
         self.statuses.insert(integration.clone(), (status.n, false));
         let key = OrderKey { integration, order: status.order.clone() };
+        if !status.parts.is_empty() {
+            return self.whole_told(key, status);
+        }
         let Some(order) = self.orders.get_mut(&key).filter(|_| moves(status)) else { return };
         let order = &mut order.told;
         (order.state, order.cab) = (Some(status.state), cab);
@@ -870,9 +921,11 @@ impl Ledger {
     }
 }
 
-/// Whether a row tells a state of the order, and not only that a wish was not done.
+/// Whether a row tells a state of an order in one compartment, and not only that a wish was not done.
 pub(super) fn moves(status: &Status) -> bool {
-    status.cabinet.is_some() && (status.reason.is_none() || status.state == OrderState::Rejected)
+    status.parts.is_empty()
+        && status.cabinet.is_some()
+        && (status.reason.is_none() || status.state == OrderState::Rejected)
 }
 
 /// The order whose place a fact changes.

@@ -20,6 +20,7 @@ mod forger;
 mod invariants;
 mod ledger;
 mod names;
+mod others;
 mod people;
 mod reach;
 mod restore;
@@ -30,6 +31,7 @@ mod shrink;
 mod signer;
 mod store;
 mod time;
+mod wholes;
 mod wire;
 mod world;
 

@@ -6,9 +6,10 @@ use schemas::crypto::codes::Secret;
 use schemas::messages::{Category, Compartment, OrderKey};
 use schemas::topics::OrderChange;
 
-use super::ledger::{Cab, Content, OrderTruth, Told};
+use super::ledger::{Cab, Content, OrderTruth};
 use super::schedule::Pace;
 use super::screen::Entry;
+use super::wholes::whole_name;
 use super::world::{CABS, Happening, SHOPS, World, constant};
 
 /// Orders of one backend in a schedule.
@@ -100,24 +101,7 @@ impl World {
                 2 => Category::Laundry,
                 _ => Category::Retail,
             };
-            let truth = OrderTruth {
-                cab: self.dice.index(CABS),
-                category,
-                cancelled: false,
-                gone: false,
-                retrieved: false,
-                opened: false,
-                released: false,
-                renewed: false,
-                moved: false,
-                astray: false,
-                unheard: false,
-                deposited: 0,
-                codes: Vec::new(),
-                bundle: None,
-                deposit_codes: Vec::new(),
-                told: Told::default(),
-            };
+            let truth = OrderTruth::new(self.dice.index(CABS), category);
             self.ledger.orders.insert(order, truth);
         }
         let orders = self.shops[shop].orders.clone();
@@ -133,8 +117,9 @@ impl World {
         let (cabinet, category) = (self.name_of(truth.cab), truth.category);
         let restricted = if is_restricted(order) { r#","staff_release":true"# } else { "" };
         let deposit = if is_brought(order) { r#","deposit":"courier""# } else { "" };
+        let more = self.more_of(order);
         let payload = format!(
-            r#"{{"order":"{}","cabinet":"{cabinet}","size":"{size}","category":"{category}","ready":{ready}{deposit}{restricted}}}"#,
+            r#"{{"order":"{}","cabinet":"{cabinet}","size":"{size}"{more},"category":"{category}","ready":{ready}{deposit}{restricted}}}"#,
             order.order
         );
         self.tell(|| format!("backend puts {order}"));
@@ -147,9 +132,8 @@ impl World {
         if !self.fleet.is_up() {
             return;
         }
-        if let Some(truth) = self.ledger.orders.get_mut(&order) {
-            truth.cancelled = true;
-        }
+        let order = self.ledger.named(&order);
+        self.ledger.each_part(&order, |truth| truth.cancelled = true);
         self.tell(|| format!("backend cancels {order}"));
         self.cancel_order(&order);
     }
@@ -158,7 +142,8 @@ impl World {
     fn backend_bundles(&mut self) {
         let may = |order: &&OrderKey| {
             let truth = self.ledger.orders.get(*order);
-            truth.is_some_and(|truth| truth.told.accepted && !truth.cancelled && !truth.gone && truth.bundle.is_none())
+            let free = |truth: &OrderTruth| truth.bundle.is_none() && truth.whole.is_none();
+            truth.is_some_and(|truth| truth.told.accepted && !truth.cancelled && !truth.gone && free(truth))
         };
         let shop = self.dice.index(SHOPS.len());
         let mut free: Vec<OrderKey> = self.shops[shop].orders.iter().filter(may).cloned().collect();
@@ -197,9 +182,8 @@ impl World {
         let any = self.dice.pick(&orders).cloned();
         let order = if self.dice.one_in(4) { any } else { self.some_stored() };
         let Some(order) = order.filter(|_| self.fleet.is_up()) else { return };
-        if let Some(truth) = self.ledger.orders.get_mut(&order) {
-            truth.renewed = true;
-        }
+        let order = self.ledger.named(&order);
+        self.ledger.each_part(&order, |truth| truth.renewed = true);
         let change = match self.dice.below(4) {
             0 => OrderChange::Extend,
             1 => OrderChange::Resend,
@@ -217,9 +201,8 @@ impl World {
         let any = self.some_stored();
         let order = self.dice.pick(&waiting).cloned().filter(|_| self.now % 16 != 2).or(any);
         let Some(order) = order.filter(|_| self.fleet.is_up()) else { return };
-        if let Some(truth) = self.ledger.orders.get_mut(&order) {
-            (truth.renewed, truth.moved) = (true, true);
-        }
+        let order = self.ledger.named(&order);
+        self.ledger.each_part(&order, |truth| (truth.renewed, truth.moved) = (true, true));
         self.tell(|| format!("backend wants {order} at another cabinet"));
         self.wish(&order, OrderChange::Move);
     }
@@ -235,14 +218,14 @@ impl World {
             return self.hands_out_again(&order);
         }
         let Some(order) = self.some_stored().filter(|_| self.fleet.is_up()) else { return };
-        if let Some(truth) = self.ledger.orders.get_mut(&order) {
-            truth.renewed = true;
-        }
+        let order = self.ledger.named(&order);
+        self.ledger.each_part(&order, |truth| truth.renewed = true);
         self.tell(|| format!("{order} is held back"));
         self.wish(&order, OrderChange::Quarantine);
     }
 
     fn hands_out_again(&mut self, order: &OrderKey) {
+        let order = self.ledger.named(order);
         self.ask(format!(r#"{{"op":"order.release","order":"{order}","reason":"it is good"}}"#));
     }
 
@@ -251,7 +234,10 @@ impl World {
     pub(super) fn codes_are_made_anew(&mut self) {
         let of = |world: &Self, state: fn(OrderState) -> bool| -> Vec<OrderKey> {
             let renewed = |truth: &OrderTruth| truth.renewed && truth.told.state.is_some_and(state);
-            world.ledger.orders.iter().filter(|(_, truth)| renewed(truth)).map(|(order, _)| order.clone()).collect()
+            let found = world.ledger.orders.iter().filter(|(_, truth)| renewed(truth));
+            let mut named: Vec<OrderKey> = found.map(|(order, _)| world.ledger.named(order)).collect();
+            named.dedup();
+            named
         };
         for order in of(self, |state| state == OrderState::Quarantined) {
             self.hands_out_again(&order);
@@ -330,9 +316,7 @@ impl World {
         });
         let stored: Vec<OrderKey> = stored.map(|(_, held)| held.order().clone()).collect();
         for order in stored {
-            if let Some(truth) = self.ledger.orders.get_mut(&order) {
-                truth.renewed = true;
-            }
+            self.ledger.each_part(&order, |truth| truth.renewed = true);
             self.tell(|| format!("staff undo the loading of {order} at cabinet {cab}"));
             self.take_cabinet(cab, Input::Undo { session, order }, None);
         }
@@ -500,7 +484,7 @@ impl World {
         self.later(wait, Happening::DepositorSays { cab, at, wish });
     }
 
-    fn goods_are_somewhere(&self, order: &OrderKey) -> bool {
+    pub(super) fn goods_are_somewhere(&self, order: &OrderKey) -> bool {
         let taken = self.ledger.orders.get(order).is_some_and(|truth| truth.gone);
         taken
             || self
@@ -528,7 +512,8 @@ impl World {
     pub(super) fn collect(&mut self, order: &OrderKey, typed: bool, other_cabinet: bool) {
         let Some(truth) = self.ledger.orders.get(order) else { return };
         let cab = if other_cabinet { (truth.at() + 1) % CABS } else { truth.at() };
-        let (bundle, renewed) = (truth.bundle.clone(), truth.renewed || truth.codes.len() > 1);
+        let bundle = truth.bundle.clone().or_else(|| truth.whole.clone());
+        let renewed = truth.renewed || truth.codes.len() > 1;
         // Whoever was told twice has two codes, and takes any; at the end that of the last word.
         let told = if self.rough { self.dice.pick(&truth.codes) } else { truth.codes.last() };
         let Some([code, qr]) = told else { return };
@@ -537,12 +522,7 @@ impl World {
         if found.is_some_and(|at| self.cabs[cab].doors[&at].open) {
             return;
         }
-        // Whoever else only looks, or is the same customer, makes room.
-        let free = found.filter(|at| match &self.cabs[cab].doors[at].attendant {
-            None | Some(Attendant::Looker) => true,
-            Some(Attendant::Collector { order: same }) => same == order,
-            Some(Attendant::Loader { .. } | Attendant::Retriever { .. }) => false,
-        });
+        let free = found.filter(|at| self.is_free_for(order, cab, *at));
         if found.is_some() && free.is_none() {
             // Staff work at this door: the customer waits, and comes again.
             return;
@@ -558,24 +538,42 @@ impl World {
             self.stand_at(cab, at, Attendant::Collector { order: order.clone() });
         }
         for other in orders.into_iter().filter(|other| other != order) {
-            let doors = &self.cabs[cab].doors;
-            let found = doors.iter().find(|(_, door)| door.goods.as_ref() == Some(&other) && door.attendant.is_none());
-            if let Some(at) = found.map(|(at, _)| *at) {
+            let mut doors = self.cabs[cab].doors.iter();
+            let found = doors.find(|(_, door)| door.goods.as_ref() == Some(&other) && !door.open).map(|(at, _)| *at);
+            if let Some(at) = found.filter(|at| self.is_free_for(&other, cab, *at)) {
                 self.stand_at(cab, at, Attendant::Collector { order: other });
             }
         }
     }
 
+    /// Whoever only looks at this door, or is the same customer, makes room.
+    fn is_free_for(&self, order: &OrderKey, cab: Cab, at: Compartment) -> bool {
+        match &self.cabs[cab].doors[&at].attendant {
+            None | Some(Attendant::Looker) => true,
+            Some(Attendant::Collector { order: same }) => same == order,
+            Some(Attendant::Loader { .. } | Attendant::Retriever { .. }) => false,
+        }
+    }
+
     /// The holder of a bundle leaves something for the next time.
     fn leaves(&mut self, cab: Cab, at: Compartment) -> bool {
-        let view = self.cabs[cab].core().map(|core| core.view());
-        let offered = view.is_some_and(|view| view.compartments.iter().any(|one| one.number == at && one.may_stay));
-        let leaves = offered && self.dice.one_in(3);
-        if leaves {
-            self.tell(|| format!("what is in {at} of cabinet {cab} stays"));
-            self.take_cabinet(cab, Input::NotTaken { compartment: at }, None);
+        // At the end everybody takes what is theirs.
+        let leaves = self.may_stay(cab, at) && self.dice.one_in(3) && self.rough;
+        if !leaves || self.cabs[cab].asleep_until > self.now {
+            return false;
         }
-        leaves
+        self.tell(|| format!("what is in {at} of cabinet {cab} stays"));
+        self.take_cabinet(cab, Input::NotTaken { compartment: at }, None);
+        if !self.cabs[cab].is_up() {
+            // Whether it was heard nobody knows.
+            self.ledger.unnoticed.insert((cab, at));
+        }
+        true
+    }
+
+    fn may_stay(&self, cab: Cab, at: Compartment) -> bool {
+        let view = self.cabs[cab].core().map(|core| core.view());
+        view.is_some_and(|view| view.compartments.iter().any(|one| one.number == at && one.may_stay))
     }
 
     pub(super) fn guesses(&mut self, cab: Cab, tries: u64) {
@@ -741,10 +739,10 @@ impl World {
 
 /// Orders that staff have to release; always the same ones, too.
 pub(super) fn is_restricted(order: &OrderKey) -> bool {
-    order.order.as_str().ends_with('5')
+    whole_name(order).ends_with('5')
 }
 
 /// Orders that couriers bring: always the same ones, so that no other draw of a schedule changes.
 fn is_brought(order: &OrderKey) -> bool {
-    order.order.as_str().ends_with('4')
+    order.order.as_str().starts_with('A') && order.order.as_str().ends_with('4')
 }

@@ -50,8 +50,6 @@ const OF_A_BOOK: &str = "said of a book";
 const OF_A_PERSON: &str = "said of a command by a person's own key, which no schedule has";
 const OF_AN_APP: &str = "no backend of a schedule has an app";
 const OF_A_FACTOR: &str = "no order of a schedule has a second factor";
-const OF_PARTS: &str =
-    "every order of a schedule is in one compartment; tests of the fleet's core break others off everywhere";
 const OF_SHARING: &str = "no order of a schedule shares its compartment; random histories of the cabinet's core do";
 const OF_AN_ERRAND: &str = "nobody in a schedule loads or takes out from afar";
 const NOBODY: &str = "no rule says it";
@@ -88,9 +86,10 @@ pub const REACH: &[Reach] = &[
             "rejected",
             "retrieved",
             "recalled",
+            "partly_collected",
         ],
         seldom: &["collected_unconfirmed", "disputed", "overdue", "quarantined"],
-        never: &[("partly_collected", OF_PARTS)],
+        never: &[],
         nor: &[],
         all: || OrderState::ALL.iter().map(|state| state.as_str()).collect(),
     },
@@ -245,7 +244,14 @@ pub const REACH: &[Reach] = &[
     },
     Reach {
         group: "rejections",
-        often: &["no_fitting_compartment", "unknown_cabinet", "other_content", "unknown_order", "too_late"],
+        often: &[
+            "no_fitting_compartment",
+            "unknown_cabinet",
+            "other_content",
+            "unknown_order",
+            "too_late",
+            "several_compartments",
+        ],
         seldom: &["deadline_not_later", "deadline_too_far", "in_bundle", "no_code_yet", "quarantined"],
         never: &[
             ("malformed", "a put that cannot be read is refused as a packet"),
@@ -256,7 +262,6 @@ pub const REACH: &[Reach] = &[
             ("cabinet_offline", OF_AN_APP),
             ("not_inside", OF_AN_APP),
             ("not_opened", OF_AN_APP),
-            ("several_compartments", OF_PARTS),
             ("shares_compartment", OF_SHARING),
             ("other_answer", OF_A_FACTOR),
             ("has_second_factor", OF_A_FACTOR),

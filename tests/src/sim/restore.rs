@@ -91,8 +91,20 @@ impl World {
             self.later(wait, Happening::StaffAreAddedAgain);
         }
         self.ledger.fleet_put_back(part);
-        // A code may be told again only once the cabinet holds it by a book of this life.
+        // A code may be told again only once the cabinet holds it by a book of this life; that of several compartments may be
+        // known since before.
+        self.note_held();
         self.signer.forget_books(None);
+    }
+
+    fn note_held(&mut self) {
+        for ((cabinet, order), first) in &self.signer.books {
+            let cab = self.cab_of(cabinet);
+            let holds = |cab: &Cab| self.ledger.applied.get(cab).is_some_and(|held| first <= held);
+            if let Some(cab) = cab.filter(holds) {
+                self.ledger.held_before.insert((cab, order.clone()));
+            }
+        }
     }
 
     /// The old disk is gone: an empty store, and the same settings.
@@ -117,6 +129,7 @@ impl World {
     fn rekey(&mut self, cab: Cab) {
         let name = self.name_of(cab);
         self.signer.forget_books(Some(&name));
+        self.ledger.held_before.retain(|(of, _)| *of != cab);
         self.ledger.unsure.insert(cab);
     }
 
@@ -139,6 +152,7 @@ impl World {
         if part.epoch != epoch {
             self.rekey(cab);
         } else if self.ledger.has_applied_since(cab, &part) {
+            self.ledger.held_before.retain(|(of, _)| *of != cab);
             self.ledger.unsure.insert(cab);
         }
         self.ledger.cabinet_put_back(cab, part);

@@ -48,6 +48,10 @@ pub enum Sabotage {
     HastyTimer,
     /// Backends are told of one compartment only, wherever an order is.
     OneCompartment,
+    /// Backends are told of all doors but one of an order in several compartments.
+    HalfAWhole,
+    /// They are told that all of it is stored when a part is.
+    WholeTooSoon,
     /// A backup is put back, and the fleet is not told.
     RestoreUntold,
     /// A cabinet tells its whole history again, under another epoch.
@@ -87,5 +91,7 @@ pub const SABOTAGES: &[(Sabotage, &str)] = &[
     (Sabotage::RestoreUntold, "rows_in_order_without_gaps"),
     (Sabotage::HistoryAgain, "collection_told_once"),
     (Sabotage::OneCompartment, "fleet_puts_one_order_in_a_compartment"),
+    (Sabotage::HalfAWhole, "whole_announced_once_when_all_is_inside"),
+    (Sabotage::WholeTooSoon, "whole_told_as_its_parts"),
     (Sabotage::Undetermined, "same_seed_same_history"),
 ];

@@ -171,6 +171,11 @@ impl World {
         self.run_until(30_000);
     }
 
+    /// Most schedules have them; the others stay those of before there were any.
+    fn others_come(&self) -> bool {
+        !Dice::at(self.seed(), 0, u64::MAX - 3).one_in(4)
+    }
+
     fn be_rough(&mut self, millis: Option<u64>) {
         self.rough = true;
         self.rough_millis = millis.unwrap_or_else(|| self.pace.rough_millis(&mut Dice::at(self.seed(), 0, u64::MAX)));
@@ -178,6 +183,9 @@ impl World {
             [Happening::SomebodyActs, Happening::FaultStrikes, Happening::AdversaryActs, Happening::CopiesAreMade]
         {
             self.later(0, happening);
+        }
+        if self.others_come() {
+            self.later(0, Happening::OthersAct);
         }
         if self.sabotage == Some(Sabotage::Undetermined) {
             self.mix(&UNDETERMINED.fetch_add(1, std::sync::atomic::Ordering::Relaxed).to_be_bytes());

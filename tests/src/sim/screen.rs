@@ -129,7 +129,13 @@ impl World {
             ScreenNote::Retrieving { order, compartment, .. } => {
                 self.stand_at(cab, compartment, Attendant::Retriever { order });
             }
-            ScreenNote::Looking { compartment, .. } => self.stand_at(cab, compartment, Attendant::Looker),
+            ScreenNote::Looking { compartment, .. } => {
+                // Whoever is at work there goes on with what they came for.
+                let door = &self.cabs[cab].doors[&compartment];
+                if !matches!(door.attendant, Some(Attendant::Loader { .. } | Attendant::Retriever { .. })) {
+                    self.stand_at(cab, compartment, Attendant::Looker);
+                }
+            }
             ScreenNote::AskLoaded { compartment, .. } | ScreenNote::AskFound { compartment, .. } => {
                 self.coverage.count("screen", "asks");
                 let wait = self.dice.between(1_000, 30_000);

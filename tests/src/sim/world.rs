@@ -77,6 +77,7 @@ pub(super) enum Happening {
     RowArrives { conn: u64, shop: usize, stream: Stream, n: u64, payload: Vec<u8> },
     RowAcked { conn: u64, shop: usize, stream: Stream, n: u64 },
     SomebodyActs,
+    OthersAct,
     AdversaryActs,
     FaultStrikes,
     CopiesAreMade,
@@ -100,8 +101,14 @@ impl Happening {
             Self::AdversaryActs => Some(u64::MAX - 1),
             Self::FaultStrikes => Some(u64::MAX - 2),
             Self::CopiesAreMade => Some(u64::MAX - 3),
+            Self::OthersAct => Some(u64::MAX - 4),
             _ => None,
         }
+    }
+
+    /// What came later than the first schedules that are kept as files leaves the chance of all else as it was there.
+    fn counts(&self) -> bool {
+        !matches!(self, Self::OthersAct)
     }
 }
 
@@ -119,8 +126,9 @@ pub(super) struct World {
     pub(super) rough_millis: u64,
     /// The chance of what happens just now.
     pub(super) dice: Dice,
-    /// Happenings of this moment so far.
+    /// Happenings of the moment `counted_at` so far.
     at_once: u64,
+    counted_at: u64,
     pub(super) decisions: Decisions,
     queue: BTreeMap<(u64, u64), Happening>,
     queued: u64,
@@ -160,6 +168,8 @@ pub(super) struct World {
 pub(super) struct Shop {
     pub(super) name: Name,
     pub(super) put: u64,
+    /// The same of orders in several compartments.
+    pub(super) put_wholes: u64,
     pub(super) orders: Vec<OrderKey>,
 }
 
@@ -169,7 +179,7 @@ impl World {
         let tenant: TenantId = constant("acme");
         let signer = Signer::new(tenant.clone(), &mut dice);
         let cabs = (0..CABS).map(|cab| Cabinet::new(cab, &mut dice)).collect();
-        let shops = SHOPS.map(|name| Shop { name: constant(name), put: 0, orders: Vec::new() });
+        let shops = SHOPS.map(|name| Shop { name: constant(name), put: 0, put_wholes: 0, orders: Vec::new() });
         Self {
             now: 0,
             seed,
@@ -177,6 +187,7 @@ impl World {
             rough_millis: 0,
             dice,
             at_once: 0,
+            counted_at: 0,
             decisions: Decisions::new(kept, &options.without),
             queue: BTreeMap::new(),
             queued: 0,
@@ -328,10 +339,14 @@ impl World {
             let cab = (0..CABS).filter_map(|cab| Some((self.cabs[cab].deadline()?, cab))).min();
             let next = [queued, fleet, cab.map(|(at, _)| at)].into_iter().flatten().min();
             let Some(next) = next.filter(|next| *next <= end) else { break };
-            self.at_once = if next > self.now { 0 } else { self.at_once + 1 };
+            let counts = queued != Some(next) || self.queue.first_key_value().is_none_or(|(_, first)| first.counts());
+            if counts {
+                self.at_once = if next > self.counted_at { 0 } else { self.at_once + 1 };
+                self.counted_at = self.now.max(next);
+                self.steps += 1;
+            }
             self.now = self.now.max(next);
             self.dice = Dice::at(self.seed, self.now, self.at_once);
-            self.steps += 1;
             if queued == Some(next) {
                 if let Some((_, happening)) = self.queue.pop_first() {
                     if let Some(actor) = happening.actor() {
@@ -346,6 +361,7 @@ impl World {
             }
         }
         self.now = self.now.max(end);
+        self.counted_at = self.now;
     }
 
     fn happen(&mut self, happening: Happening) {
@@ -395,6 +411,7 @@ impl World {
             }
             Happening::RowAcked { conn, shop, stream, n } => self.row_acked(conn, shop, stream, n),
             Happening::SomebodyActs => self.somebody_acts(),
+            Happening::OthersAct => self.others_act(),
             Happening::AdversaryActs => self.adversary_acts(),
             Happening::FaultStrikes => self.fault_strikes(),
             Happening::CopiesAreMade => self.copies_are_made(),

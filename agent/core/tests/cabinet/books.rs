@@ -9,7 +9,7 @@ fn refused(version: u64, reason: RefusalReason) -> BookRefused {
     BookRefused { version: Some(version), reason }
 }
 
-fn book(version: u64, base: u64, changes: Vec<BookChange>) -> Book {
+pub(crate) fn book(version: u64, base: u64, changes: Vec<BookChange>) -> Book {
     Book { version, base, issued: 0, changes }
 }
 

@@ -1,8 +1,9 @@
 //! One credential for several orders: each door completes alone, and what is left inside stays for the next time.
 
-use cabinet_core::{DoorSeen, EntryRefusal, EntryResult, Input};
+use cabinet_core::{DoorSeen, Effect, EntryRefusal, EntryResult, Input, ScreenNote};
 use schemas::messages::*;
 
+use crate::books::book;
 use crate::pickup::refusal;
 use crate::rig::*;
 
@@ -227,4 +228,31 @@ fn staff_see_which_part_of_which_order_they_load() {
         assert!(rig.core.waiting(ann).len() == 2, "{number} of {of}: {refused:?}");
         rig.book -= 1;
     }
+}
+
+/// A fleet that was restored to before the first credential of a bundle makes its secret known under another id.
+#[test]
+fn a_restored_fleet_puts_a_bundle_under_another_id_and_nothing_that_is_inside_loses_its_right() {
+    let mut rig = Rig::holding(&[(3, "A1", "11111112"), (4, "A2", "22222223")]);
+    let guarded = vec![order("A2")];
+    rig.book(vec![PutGuarded { credential: bundle(2, &["A1", "A2"]), guarded, factor: None }.into()]);
+    let again = |generation| PutCredential { id: CredentialId([8; 8]), ..bundle(generation, &["A1"]) };
+    let version = rig.book + 1;
+    rig.send_book(book(version, 0, vec![put_order("A1", Size::S), again(7).into()]));
+    assert_eq!(rig.last(), BookApplied { version }.into());
+    rig.restart();
+    let effects = rig.scan(token(5));
+    assert_eq!(only_pulse(&effects).compartment, 3);
+    let asks = |effect: &Effect| matches!(effect, Effect::Screen(ScreenNote::AskRelease { compartments }) if *compartments == [number(4)]);
+    assert!(effects.iter().any(asks), "what staff have to release they still have to");
+}
+
+#[test]
+fn two_bundles_with_one_typed_code_are_refused_as_long_as_one_of_them_is_a_single_order() {
+    let mut rig = Rig::holding(&[(3, "A1", "11111112"), (4, "A2", "22222223")]);
+    let put = PutCredential { kind: CredentialKind::Digits, ..credential(9, "11111112", &["A2"]) };
+    let rights = Some(vec![BundleRight { order: order("A2"), expires: None, needs_time: false }]);
+    rig.book(vec![PutCredential { rights, generation: 2, ..put }.into()]);
+    assert_eq!(rig.last(), BookRefused { version: Some(rig.book), reason: RefusalReason::Malformed }.into());
+    assert_eq!(only_pulse(&rig.enter("11111112")).compartment, 3);
 }

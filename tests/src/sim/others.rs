@@ -1,0 +1,38 @@
+//! What people do beside the everyday: they have a chance of their own, so that schedules which are kept as files stay what
+//! they are.
+
+use super::ledger::Cab;
+use super::schedule::Pace;
+use super::world::{CABS, Happening, World};
+
+/// How often it is drawn, its name, and what is done, perhaps at this cabinet.
+type Deed = (u64, &'static str, fn(&mut World, Cab));
+
+const DEEDS: &[Deed] = &[
+    (3, "backend puts a whole", |world, _| world.backend_puts_whole()),
+    (1, "backend changes a whole", |world, _| world.backend_changes_whole()),
+    (2, "customer of a whole comes", |world, _| world.customer_of_whole_comes()),
+    (4, "staff load a whole", World::staff_load_wholes),
+];
+
+impl World {
+    pub(super) fn others_act(&mut self) {
+        if !self.rough {
+            return;
+        }
+        let rest = if self.pace == Pace::Busy { 25 } else { 6 };
+        let wait = if self.dice.one_in(rest) { self.draw_wait(20_000, 900_000) } else { self.draw_wait(500, 30_000) };
+        self.later(wait, Happening::OthersAct);
+        let cab = self.dice.index(CABS);
+        let mut drawn = self.dice.below(DEEDS.iter().map(|(often, _, _)| often).sum());
+        for (often, what, act) in DEEDS {
+            if drawn < *often {
+                if self.decides(what) {
+                    act(self, cab);
+                }
+                return;
+            }
+            drawn -= often;
+        }
+    }
+}
