@@ -25,6 +25,7 @@ use super::sabotage::Sabotage;
 use super::screen::Entry;
 use super::signer::derive;
 use super::store::MemStore;
+use super::walk_ins::begun_in;
 use super::world::{Happening, Mark, World, constant};
 
 /// Sizes of the compartments, and whether a sensor sees what is inside.
@@ -369,7 +370,8 @@ impl World {
                 Cause::Look
             }
             Input::Look { .. } | Input::Swap { .. } | Input::OpenAll { .. } => Cause::Nobody("a session of nobody"),
-            Input::WalkIn { .. } | Input::DropWalkIn { .. } => Cause::Nobody("a walk-in, which no schedule has"),
+            Input::WalkIn { session, .. } if self.cabs[cab].session == Some(*session) => Cause::Begins,
+            Input::WalkIn { .. } => Cause::Nobody("a session of nobody"),
             Input::Deposit { session, .. } => match &self.cabs[cab].depositor {
                 Some((held, order)) if held == session => Cause::Deposit(order.clone()),
                 Some(_) | None => Cause::Nobody("a session of nobody"),
@@ -392,6 +394,7 @@ impl World {
             | Input::ConfirmLoaded { .. }
             | Input::ConfirmSwap { .. }
             | Input::Cleaning { .. }
+            | Input::DropWalkIn { .. }
             | Input::NotTaken { .. } => Cause::Nobody("an input that opens nothing"),
         }
     }
@@ -460,7 +463,8 @@ impl World {
         self.ledger.cabinet_stepped(cab, self.now);
         self.see_epoch(cab, writes);
         self.see_cabinet_writes(cab, writes);
-        self.see_pulses(cab, effects, &of.cause);
+        let begun = (of.cause == Cause::Begins).then(|| begun_in(writes));
+        self.see_pulses(cab, effects, begun.as_ref().unwrap_or(&of.cause));
         self.see_typed(cab, effects, of);
     }
 

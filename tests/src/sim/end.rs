@@ -216,6 +216,12 @@ impl World {
             }
             let held = self.ledger.contents.iter().find(|(_, content)| *content.order() == order);
             let unknown = self.ledger.is_beyond_knowing(&order);
+            // Its backend has ended the dispute with it, and staff have still to look whether it is there.
+            let to_be_looked_for = truth.missed
+                && told.state == Some(OrderState::Cancelled)
+                && held.is_some_and(|(at, _)| self.ledger.audits.contains(at));
+            // Of what an operator has ended the cabinet may know better.
+            let unknown = unknown || truth.ended || to_be_looked_for;
             if !unknown && !fits(told.state, held.map(|(_, content)| content), self.ledger.has_collected(&order)) {
                 let text = format!("{order} is {:?} for the fleet, and {held:?} for the cabinet", told.state);
                 self.break_off("no_order_lost", text);

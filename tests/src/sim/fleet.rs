@@ -16,6 +16,7 @@ use super::ledger::{Cab, OrderTruth, Seen, moves};
 use super::sabotage::Sabotage;
 use super::store::MemStore;
 use super::time::FleetTime;
+use super::walk_ins::{key_of, key_of_status};
 use super::world::{CABS, Happening, Mark, SHOPS, World, constant};
 
 /// Rows on their way to one consumer.
@@ -109,7 +110,9 @@ impl World {
         self.ledger.misled |= self.fleet.time.is_misled();
         // The setting is changed with each start; what is out keeps its form.
         let code_form = if self.fleet.run.is_multiple_of(2) { CodeForm::Letters } else { CodeForm::Digits };
-        match FleetCore::open(Config { break_glass: false, code_form, ..Config::default() }, &self.fleet.store) {
+        // Walk-ins are told to the first backend.
+        let config = Config { break_glass: false, code_form, walk_in: Some(constant(SHOPS[0])), ..Config::default() };
+        match FleetCore::open(config, &self.fleet.store) {
             Ok(core) => self.fleet.core = Some(core),
             Err(error) => return self.see(Seen::Opened(Err(format!("the fleet's store does not open: {error:?}")))),
         }
@@ -353,7 +356,7 @@ impl World {
             Stream::Notifications => {
                 if let Ok(told) = schemas::api::parse::<Notification>(&json) {
                     self.ledger.grown(integration.clone(), stream, told.n);
-                    let order = OrderKey { integration, order: told.order };
+                    let order = key_of(&integration, told.order, told.walk_in);
                     let at = (told.cabinet.clone(), order.clone());
                     let first_book = self.signer.books.get(&at).copied();
                     let first_deposit = self.signer.deposit_books.get(&at).copied();
@@ -386,7 +389,7 @@ impl World {
 
     fn count_state(&mut self, integration: &Name, status: &Status) {
         self.coverage.count("order states", status.state.as_str());
-        let key = OrderKey { integration: integration.clone(), order: status.order.clone() };
+        let key = key_of_status(integration, status);
         let truth = self.ledger.orders.get(&key);
         let before = truth.and_then(|truth| truth.told.state);
         // A row may only tell of its bundle.
@@ -605,7 +608,22 @@ impl World {
             OrderChange::Quarantine => format!(r#"{{"order":"{id}","reason":"a spoilt smell"}}"#),
             _ => format!(r#"{{"order":"{id}"}}"#),
         };
+        if order.is_walk_in() {
+            return self.operator_wishes(order, change, until);
+        }
         self.change_orders(order.integration.clone(), change, payload);
+    }
+
+    /// The same of an order that staff began: no backend can name it.
+    fn operator_wishes(&mut self, order: &OrderKey, change: OrderChange, until: Rfc3339) {
+        let to = self.name_of(self.ledger.orders.get(order).map_or(0, |truth| (truth.at() + 1) % CABS));
+        let more = match change {
+            OrderChange::Extend => format!(r#","until":"{until}""#),
+            OrderChange::Move => format!(r#","to":"{to}""#),
+            OrderChange::Quarantine => r#","reason":"a spoilt smell""#.to_owned(),
+            _ => String::new(),
+        };
+        self.ask(format!(r#"{{"op":"order.{}","order":"{order}"{more}}}"#, change.as_str()));
     }
 
     pub(super) fn change_orders(&mut self, integration: Name, change: OrderChange, payload: String) {
@@ -614,6 +632,10 @@ impl World {
     }
 
     pub(super) fn cancel_order(&mut self, order: &OrderKey) {
+        if order.is_walk_in() {
+            self.ask(format!(r#"{{"op":"order.cancel","order":"{order}"}}"#));
+            return;
+        }
         let payload = format!(r#"{{"order":"{}"}}"#, order.order).into_bytes();
         let input = Input::OrderCancel { tenant: self.tenant.clone(), integration: order.integration.clone(), payload };
         self.take_fleet(input, None);
@@ -693,7 +715,7 @@ impl World {
             }
             let single = told.doors.is_empty().then_some(told.order);
             for order in told.doors.into_iter().map(|door| door.order).chain(single) {
-                let order = OrderKey { integration: integration.clone(), order };
+                let order = key_of(&integration, order, told.walk_in);
                 let codes = [told.code.clone(), told.qr.clone()];
                 // The doors of an order in several compartments all name it.
                 let again = |truth: &OrderTruth| truth.whole.is_some() && truth.codes.last() == Some(&codes);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cabinet_core::EntryResult;
-use schemas::api::{OrderState, Status};
+use schemas::api::{OrderState, RejectReason, Status};
 use schemas::ids::Name;
 use schemas::messages::{
     BootId, Category, Challenge, Command, CommandId, Compartment, Epoch, Event, Fact, Finding, Loading, OrderKey,
@@ -11,6 +11,7 @@ use schemas::messages::{
 };
 use schemas::topics::Stream;
 
+use super::walk_ins::key_of_status;
 use super::wholes::Whole;
 
 /// Number of a cabinet in the simulation.
@@ -27,6 +28,8 @@ pub(super) enum Cause {
     Entry { entry: u64, orders: Vec<OrderKey> },
     /// Staff with a session pressed "load" or "take back".
     Staff(OrderKey),
+    /// Staff with a session begin an order; which one its step says.
+    Begins,
     /// Staff with a session let the holder of this order's code in.
     Release(OrderKey),
     /// A deposit code of this order was entered, or whoever has entered it pressed something.
@@ -299,6 +302,10 @@ pub(super) struct OrderTruth {
     pub(super) category: Category,
     /// The backend has asked to cancel it.
     pub(super) cancelled: bool,
+    /// Somebody has said that it is not there.
+    pub(super) missed: bool,
+    /// An operator wanted to end it, wherever it is.
+    pub(super) ended: bool,
     /// Somebody has it, or had it: it does not come again.
     pub(super) gone: bool,
     /// Where staff pressed "take back".
@@ -336,6 +343,8 @@ impl OrderTruth {
             cab,
             category,
             cancelled: false,
+            ended: false,
+            missed: false,
             gone: false,
             retrieved: false,
             opened: false,
@@ -443,6 +452,8 @@ pub(super) struct Ledger {
     newest: BTreeMap<Cab, u64>,
     /// Up to which number of its epoch the fleet had heard a cabinet that was put back.
     heard_before: BTreeMap<Cab, u64>,
+    /// Up to which number of its epoch a cabinet tells what it had counted under a former one.
+    told_again: BTreeMap<Cab, u64>,
     /// Under which epoch a cabinet counts.
     pub(super) epochs: BTreeMap<Cab, Epoch>,
     pub(super) stored: BTreeMap<(Cab, String), u64>,
@@ -590,7 +601,14 @@ impl Ledger {
     pub(super) fn begin_epoch(&mut self, cab: Cab, epoch: Epoch, held: BTreeMap<u64, Vec<u8>>) {
         self.epochs.insert(cab, epoch);
         self.heard_before.remove(&cab);
+        self.told_again.insert(cab, held.keys().next_back().copied().unwrap_or(0));
         self.written.insert((cab, self.epoch(cab)), held);
+    }
+
+    /// The fleet hears of this cabinet what was, and may have heard it before.
+    pub(super) fn hears_history(&self, cab: Cab) -> bool {
+        let heard = self.stored.get(&(cab, self.epoch(cab))).copied().unwrap_or(0);
+        self.told_again.get(&cab).is_some_and(|last| heard <= *last)
     }
 
     /// A row of a stream was written.
@@ -810,7 +828,7 @@ impl Ledger {
             }
             Cause::Entry { orders, .. } => (None, orders),
             Cause::Staff(order) | Cause::Release(order) | Cause::Deposit(order) => (None, vec![order]),
-            Cause::Look | Cause::Nobody(_) => (None, Vec::new()),
+            Cause::Look | Cause::Begins | Cause::Nobody(_) => (None, Vec::new()),
         };
         self.uses.push(Use { command, orders, looks, boot, pulses: 0, offered: None, over: false });
         self.uses.len() - 1
@@ -864,6 +882,20 @@ impl Ledger {
                     order.gone = true;
                 }
             }
+            Fact::WalkIn(begun) => {
+                let truth = || OrderTruth::new(cab, begun.category);
+                self.orders.entry(begun.order.clone()).or_insert_with(truth);
+            }
+            Fact::Reported(said) => {
+                if let Some(order) = self.orders.get_mut(&said.order) {
+                    order.missed = true;
+                }
+            }
+            Fact::WalkInDropped(dropped) => {
+                if let Some(order) = self.orders.get_mut(&dropped.order) {
+                    order.gone = true;
+                }
+            }
             Fact::UnlockDone(done) => {
                 self.outcomes.insert(done.id, done.outcome);
             }
@@ -894,9 +926,6 @@ impl Ledger {
             | Fact::Cleaning(_)
             | Fact::EmergencyOpened(_)
             | Fact::NotTaken(_)
-            | Fact::WalkIn(_)
-            | Fact::WalkInDropped(_)
-            | Fact::Reported(_)
             | Fact::AppClosed(_)
             | Fact::Released(_)
             | Fact::ErrandTaken(_)
@@ -907,7 +936,7 @@ impl Ledger {
 
     fn told(&mut self, integration: Name, status: &Status, cab: Option<Cab>) {
         self.statuses.insert(integration.clone(), (status.n, false));
-        let key = OrderKey { integration, order: status.order.clone() };
+        let key = key_of_status(&integration, status);
         if !status.parts.is_empty() {
             return self.whole_told(key, status);
         }
@@ -923,9 +952,9 @@ impl Ledger {
 
 /// Whether a row tells a state of an order in one compartment, and not only that a wish was not done.
 pub(super) fn moves(status: &Status) -> bool {
-    status.parts.is_empty()
-        && status.cabinet.is_some()
-        && (status.reason.is_none() || status.state == OrderState::Rejected)
+    let closed = status.reason == Some(RejectReason::ForceClosed);
+    let moved = status.reason.is_none() || status.state == OrderState::Rejected || closed;
+    status.parts.is_empty() && status.cabinet.is_some() && moved
 }
 
 /// The order whose place a fact changes.
@@ -938,6 +967,8 @@ fn order_of(fact: &Fact) -> Option<&OrderKey> {
         Fact::LoadAborted(load) => Some(&load.order),
         Fact::Collected(taken) => Some(&taken.order),
         Fact::Retrieved(taken) => Some(&taken.order),
+        Fact::WalkIn(begun) => Some(&begun.order),
+        Fact::WalkInDropped(dropped) => Some(&dropped.order),
         Fact::Audited(found) => found.order.as_ref().filter(|_| found.found == Finding::Missing),
         _ => None,
     }

@@ -31,6 +31,7 @@ mod shrink;
 mod signer;
 mod store;
 mod time;
+mod walk_ins;
 mod wholes;
 mod wire;
 mod world;

@@ -13,6 +13,9 @@ const DEEDS: &[Deed] = &[
     (1, "backend changes a whole", |world, _| world.backend_changes_whole()),
     (2, "customer of a whole comes", |world, _| world.customer_of_whole_comes()),
     (4, "staff load a whole", World::staff_load_wholes),
+    (2, "staff begin an order", World::staff_begin_walk_in),
+    (1, "staff give an order up", World::staff_drop_walk_in),
+    (1, "operator ends an order", |world, _| world.operator_closes()),
 ];
 
 impl World {

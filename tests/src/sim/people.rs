@@ -6,6 +6,7 @@ use schemas::crypto::codes::Secret;
 use schemas::messages::{Category, Compartment, OrderKey};
 use schemas::topics::OrderChange;
 
+use super::cabinet::Door;
 use super::ledger::{Cab, Content, OrderTruth};
 use super::schedule::Pace;
 use super::screen::Entry;
@@ -518,31 +519,24 @@ impl World {
         let told = if self.rough { self.dice.pick(&truth.codes) } else { truth.codes.last() };
         let Some([code, qr]) = told else { return };
         let Ok(secret) = Secret::parse(if typed { code } else { qr }) else { return };
-        let found = self.cabs[cab].doors.iter().find(|(_, door)| door.goods.as_ref() == Some(order)).map(|(at, _)| *at);
-        if found.is_some_and(|at| self.cabs[cab].doors[&at].open) {
-            return;
-        }
-        let free = found.filter(|at| self.is_free_for(order, cab, *at));
-        if found.is_some() && free.is_none() {
-            // Staff work at this door: the customer waits, and comes again.
+        let orders = bundle.clone().unwrap_or_else(|| vec![order.clone()]);
+        let theirs = |(at, door): (&Compartment, &Door)| {
+            let goods = door.goods.as_ref().filter(|goods| orders.contains(goods))?;
+            Some((*at, goods.clone(), !door.open && self.is_free_for(goods, cab, *at)))
+        };
+        let doors: Vec<_> = self.cabs[cab].doors.iter().filter_map(theirs).collect();
+        if doors.iter().any(|(_, _, free)| !free) {
+            // It is open, or staff work at it: the customer waits, and comes again.
             return;
         }
         self.tell(|| format!("customer of {order} at cabinet {cab} (typed: {typed})"));
         // Which of several rights is good just now nobody outside can tell.
         let several = bundle.is_some() || renewed;
         let right = (!other_cabinet && (!several || !self.rough)).then(|| (order.clone(), typed));
-        let orders = bundle.unwrap_or_else(|| vec![order.clone()]);
-        let entry = Entry { orders: orders.clone(), right, ..Entry::of(&secret, false) };
+        let entry = Entry { orders, right, ..Entry::of(&secret, false) };
         self.enter(cab, secret, entry);
-        if let Some(at) = free {
-            self.stand_at(cab, at, Attendant::Collector { order: order.clone() });
-        }
-        for other in orders.into_iter().filter(|other| other != order) {
-            let mut doors = self.cabs[cab].doors.iter();
-            let found = doors.find(|(_, door)| door.goods.as_ref() == Some(&other) && !door.open).map(|(at, _)| *at);
-            if let Some(at) = found.filter(|at| self.is_free_for(&other, cab, *at)) {
-                self.stand_at(cab, at, Attendant::Collector { order: other });
-            }
+        for (at, order, _) in doors {
+            self.stand_at(cab, at, Attendant::Collector { order });
         }
     }
 
@@ -739,7 +733,7 @@ impl World {
 
 /// Orders that staff have to release; always the same ones, too.
 pub(super) fn is_restricted(order: &OrderKey) -> bool {
-    whole_name(order).ends_with('5')
+    !order.is_walk_in() && whole_name(order).ends_with('5')
 }
 
 /// Orders that couriers bring: always the same ones, so that no other draw of a schedule changes.

@@ -130,6 +130,8 @@ pub const REACH: &[Reach] = &[
             "Audited",
             "Depositing",
             "Deposited",
+            "WalkIn",
+            "WalkInDropped",
         ],
         seldom: &["NotTaken", "Released", "Reported"],
         never: &[
@@ -138,8 +140,6 @@ pub const REACH: &[Reach] = &[
             ("Cleaning", "no staff of a schedule clean"),
             ("Swapped", "no staff of a schedule exchange orders"),
             ("EmergencyOpened", "no schedule has an emergency"),
-            ("WalkIn", "no staff of a schedule begin an order; random histories of the cabinet's core do"),
-            ("WalkInDropped", "no staff of a schedule begin an order"),
             ("AppClosed", OF_AN_APP),
             ("ErrandTaken", OF_AN_ERRAND),
             ("LoadingBeside", OF_SHARING),
@@ -183,7 +183,7 @@ pub const REACH: &[Reach] = &[
     Reach {
         group: "staff refused",
         often: &["AlreadyHere", "Busy", "DiskFull", "DoorOpen", "NoFittingCompartment", "NoSession", "UnknownOrder"],
-        seldom: &["NobodyAsks", "NotJustStored", "Over"],
+        seldom: &["NobodyAsks", "NotJustStored", "Over", "SensorDisagrees"],
         never: &[],
         nor: &[],
         all: Vec::new,
@@ -251,12 +251,12 @@ pub const REACH: &[Reach] = &[
             "unknown_order",
             "too_late",
             "several_compartments",
+            "force_closed",
         ],
         seldom: &["deadline_not_later", "deadline_too_far", "in_bundle", "no_code_yet", "quarantined"],
         never: &[
             ("malformed", "a put that cannot be read is refused as a packet"),
             ("unknown_site", "every order here is put for a cabinet"),
-            ("force_closed", "no operator of a schedule ends an order"),
             ("not_enabled", OF_AN_APP),
             ("no_such_token", OF_AN_APP),
             ("cabinet_offline", OF_AN_APP),
@@ -373,6 +373,7 @@ pub const REACH: &[Reach] = &[
             "new>created",
             "new>reserved",
             "new>rejected",
+            "new>ready",
             "created>reserved",
             "created>cancelled",
             "ready>reserved",
@@ -388,6 +389,12 @@ pub const REACH: &[Reach] = &[
         // Mostly behind a restore, a put-back disk or a cancelling that comes too late.
         seldom: &[
             "cancelled>collected",
+            // An operator has ended it.
+            "collecting>cancelled",
+            "loading>cancelled",
+            "quarantined>cancelled",
+            "recalled>cancelled",
+            "overdue>cancelled",
             "cancelled>collected_unconfirmed",
             "cancelled>recalled",
             "cancelled>retrieved",

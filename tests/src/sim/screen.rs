@@ -127,6 +127,7 @@ impl World {
                 self.stand_at(cab, compartment, Attendant::Loader { order })
             }
             ScreenNote::Retrieving { order, compartment, .. } => {
+                self.doubt_if_just_closed(cab, compartment);
                 self.stand_at(cab, compartment, Attendant::Retriever { order });
             }
             ScreenNote::Looking { compartment, .. } => {

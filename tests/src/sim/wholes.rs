@@ -13,6 +13,7 @@ use schemas::topics::OrderChange;
 use super::invariants::{Verdict, ensure};
 use super::ledger::{Cab, Ledger, OrderTruth, Seen};
 use super::sabotage::Sabotage;
+use super::walk_ins::key_of_status;
 use super::world::{CABS, SHOPS, Shop, World, constant};
 
 /// Orders in several compartments of one backend in a schedule.
@@ -117,7 +118,7 @@ pub(super) fn invariant_whole_told_as_its_parts(ledger: &Ledger, seen: &Seen) ->
     if status.parts.is_empty() {
         return Ok(());
     }
-    let key = OrderKey { integration: integration.clone(), order: status.order.clone() };
+    let key = key_of_status(integration, status);
     let states: Vec<OrderState> = status.parts.iter().map(|part| part.state).collect();
     ensure(states.len() == ledger.parts_of(&key).len(), || format!("{key} has the parts {states:?}"))?;
     ensure(agrees(status.state, &states), || format!("{key} is {} with the parts {states:?}", status.state))?;
