@@ -140,7 +140,7 @@ impl World {
         self.see(Seen::Pulsed { cab, boot, boot_millis, pulse, at });
         self.coverage.count("doors", "pulsed");
         let by = self.ledger.pulses.get(&(cab, boot, pulse)).and_then(|ordered| self.ledger.uses.get(ordered.by));
-        let remote = by.is_some_and(|by| by.command.is_some());
+        let remote = by.is_some_and(|by| by.command.is_some() && by.orders.is_empty());
         let doubtful = self.cabs[cab].bus.is_doubtful(at);
         let moved = match self.cabs[cab].bus.wiring.get(&at) {
             Some(Wiring::LockOf(other)) => *other,

@@ -572,8 +572,12 @@ impl World {
             if let Effect::Pulse { pulse, compartment, not_after } = effect {
                 let cabinet = &self.cabs[cab];
                 let (boot, boot_millis) = (cabinet.boot, cabinet.boot_millis(self.now));
-                let (pulse, at, not_after, cause) = (*pulse, *compartment, *not_after, cause.clone());
-                self.see(Seen::PulseOrdered { cab, boot, boot_millis, pulse, at, not_after, cause });
+                let (pulse, at, not_after) = (*pulse, *compartment, *not_after);
+                let seen = Seen::PulseOrdered { cab, boot, boot_millis, pulse, at, not_after, cause: cause.clone() };
+                self.see(seen);
+                if let Cause::Command(command) = cause {
+                    self.somebody_was_sent(cab, at, command);
+                }
             }
         }
     }

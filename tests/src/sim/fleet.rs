@@ -494,6 +494,11 @@ impl World {
         {
             self.ledger.signed_books.insert((cab, asked.book.version));
         }
+        if let (SignerRequest::SignCommand(asked), SignerReply::Envelope(_)) = (request, reply)
+            && let Some(cab) = self.cab_of(&asked.cabinet)
+        {
+            self.ledger.signed_commands.insert(asked.command.id, (cab, asked.command.clone()));
+        }
     }
 
     fn send_down(&mut self, cab: Cab, payload: Vec<u8>) {

@@ -3,7 +3,7 @@
 use cabinet_core::{EntryRefusal, EntryResult, RELEASE_MILLIS};
 use schemas::api::OrderState;
 use schemas::messages::{
-    Action, BootId, COMMAND_AGE_MAX_MILLIS, Category, Command, CommandId, Event, Expect, Fact, OrderKey,
+    Action, BootId, COMMAND_AGE_MAX_MILLIS, Category, Command, CommandId, Errand, Event, Expect, Fact, OrderKey,
 };
 
 use super::ledger::{At, Cab, Cause, Content, Guesses, Ledger, Seen, moves};
@@ -139,13 +139,25 @@ fn invariant_no_door_without_authority(ledger: &Ledger, seen: &Seen) -> Verdict 
 
 /// A command is for this run, this door, what is behind it, and young. `until`: when it may be carried out at last.
 fn commanded(ledger: &Ledger, (cab, at): At, boot: BootId, until: u64, command: &Command) -> Verdict {
-    let Action::Unlock(unlock) = &command.action else { return Err("a command that nobody gives here".into()) };
     let made = ledger.challenges.get(&(cab, command.challenge));
     let Some(made) = made else { return Err("a command with a challenge that was never made".into()) };
     ensure(command.challenge.boot == boot, || "a command with a challenge of another run".into())?;
-    ensure(unlock.compartment == at, || format!("a command for door {} opens {at}", unlock.compartment))?;
     ensure(until <= made + COMMAND_AGE_MAX_MILLIS, || format!("a command of {made} until {until}"))?;
     let content = ledger.contents.get(&(cab, at)).map(Content::order);
+    let unlock = match &command.action {
+        Action::Unlock(unlock) => unlock,
+        Action::Load(load) => {
+            let loading = ledger.contents.get(&(cab, at)) == Some(&Content::Loading(load.order.clone()));
+            let there = load.compartment.is_none_or(|wanted| wanted == at);
+            return ensure(loading && there, || format!("{load:?} opens {at} with {content:?}"));
+        }
+        Action::Retrieve(retrieve) => {
+            let inside = content == Some(&retrieve.order);
+            return ensure(inside, || format!("{retrieve:?} opens {at} with {content:?}"));
+        }
+        Action::Confirm(word) => return Err(format!("{word:?} opens {at}")),
+    };
+    ensure(unlock.compartment == at, || format!("a command for door {} opens {at}", unlock.compartment))?;
     // Whoever has collected may not have closed the door yet, and the fleet may not have heard of it.
     let left = content.is_none().then(|| ledger.left.get(&(cab, at))).flatten();
     let expected = [content, left].into_iter().any(|inside| unlock.expects == Expect::of(inside));
@@ -189,10 +201,26 @@ fn invariant_nothing_unsigned_takes_effect(ledger: &Ledger, seen: &Seen) -> Verd
         Ok(Fact::BookApplied(applied)) => ensure(ledger.signed_books.contains(&(*cab, applied.version)), || {
             format!("cabinet {cab} takes up book {}, which was not signed for it", applied.version)
         }),
+        Ok(Fact::ErrandTaken(taken)) => {
+            let signed = ledger.signed_commands.get(&taken.id);
+            let asked = signed.is_some_and(|(to, command)| {
+                to == cab && command.action.order() == Some(&taken.order) && is_errand(&command.action, taken.errand)
+            });
+            ensure(asked, || format!("cabinet {cab} does {:?} of {}, as nobody asked it to", taken.errand, taken.order))
+        }
         Ok(Fact::KeysetApplied(applied)) => {
             ensure(applied.version == 1, || format!("cabinet {cab} takes up keyset {}", applied.version))
         }
         _ => Ok(()),
+    }
+}
+
+fn is_errand(action: &Action, errand: Errand) -> bool {
+    match action {
+        Action::Unlock(_) => false,
+        Action::Load(_) => errand == Errand::Load,
+        Action::Retrieve(_) => errand == Errand::Retrieve,
+        Action::Confirm(word) => errand == if word.inside { Errand::Inside } else { Errand::NotInside },
     }
 }
 

@@ -6,8 +6,8 @@ use cabinet_core::EntryResult;
 use schemas::api::{OrderState, RejectReason, Status};
 use schemas::ids::Name;
 use schemas::messages::{
-    BootId, Category, Challenge, Command, CommandId, Compartment, Epoch, Event, Fact, Finding, Loading, OrderKey,
-    Stored, UnlockOutcome,
+    BootId, Category, Challenge, Command, CommandId, Compartment, Epoch, Errand, Event, Fact, Finding, Loading,
+    OrderKey, Stored, UnlockOutcome,
 };
 use schemas::topics::Stream;
 
@@ -471,6 +471,8 @@ pub(super) struct Ledger {
     pub(super) applied: BTreeMap<Cab, u64>,
     /// Versions of books that the signer signed for a cabinet.
     pub(super) signed_books: BTreeSet<(Cab, u64)>,
+    /// Commands that the signer signed for a cabinet.
+    pub(super) signed_commands: BTreeMap<CommandId, (Cab, Command)>,
     pub(super) accepted: BTreeMap<CommandId, Cab>,
     pub(super) outcomes: BTreeMap<CommandId, UnlockOutcome>,
     /// Rows that consumers have, also of a life of the fleet's store that is lost.
@@ -514,7 +516,12 @@ impl Ledger {
                         order.opened = true;
                     }
                 }
-                if let (Cause::Staff(order), Some(Content::Stored(held))) = (&cause, self.contents.get(&(cab, at)))
+                let taken_out = match &cause {
+                    Cause::Staff(order) => Some(order),
+                    Cause::Command(command) => command.action.order(),
+                    _ => None,
+                };
+                if let (Some(order), Some(Content::Stored(held))) = (taken_out, self.contents.get(&(cab, at)))
                     && order == held
                     && let Some(order) = self.orders.get_mut(order)
                 {
@@ -824,7 +831,8 @@ impl Ledger {
             }
             Cause::Command(command) => {
                 self.accepted.insert(command.id, at.0);
-                (Some((command.id, command.challenge)), Vec::new())
+                let orders = command.action.order().cloned().into_iter().collect();
+                (Some((command.id, command.challenge)), orders)
             }
             Cause::Entry { orders, .. } => (None, orders),
             Cause::Staff(order) | Cause::Release(order) | Cause::Deposit(order) => (None, vec![order]),
@@ -886,6 +894,11 @@ impl Ledger {
                 let truth = || OrderTruth::new(cab, begun.category);
                 self.orders.entry(begun.order.clone()).or_insert_with(truth);
             }
+            Fact::ErrandTaken(taken) => {
+                if matches!(taken.errand, Errand::Load | Errand::Retrieve) {
+                    self.accepted.insert(taken.id, cab);
+                }
+            }
             Fact::Reported(said) => {
                 if let Some(order) = self.orders.get_mut(&said.order) {
                     order.missed = true;
@@ -928,7 +941,6 @@ impl Ledger {
             | Fact::NotTaken(_)
             | Fact::AppClosed(_)
             | Fact::Released(_)
-            | Fact::ErrandTaken(_)
             | Fact::LoadingBeside(_)
             | Fact::Swapped(_) => {}
         }

@@ -14,6 +14,7 @@ mod crash;
 mod decisions;
 mod dice;
 mod end;
+mod errands;
 mod faults;
 mod fleet;
 mod forger;

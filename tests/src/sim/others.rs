@@ -16,7 +16,11 @@ const DEEDS: &[Deed] = &[
     (2, "staff begin an order", World::staff_begin_walk_in),
     (1, "staff give an order up", World::staff_drop_walk_in),
     (1, "operator ends an order", |world, _| world.operator_closes()),
+    (4, "operator sends somebody", World::operator_sends_somebody),
 ];
+
+/// What of this the deeds leave over is for those to come: one more changes no schedule that is kept.
+const DRAWN: u64 = 32;
 
 impl World {
     pub(super) fn others_act(&mut self) {
@@ -24,10 +28,10 @@ impl World {
             return;
         }
         let rest = if self.pace == Pace::Busy { 25 } else { 6 };
-        let wait = if self.dice.one_in(rest) { self.draw_wait(20_000, 900_000) } else { self.draw_wait(500, 30_000) };
+        let wait = if self.dice.one_in(rest) { self.draw_wait(20_000, 900_000) } else { self.draw_wait(250, 18_000) };
         self.later(wait, Happening::OthersAct);
         let cab = self.dice.index(CABS);
-        let mut drawn = self.dice.below(DEEDS.iter().map(|(often, _, _)| often).sum());
+        let mut drawn = self.dice.below(DRAWN);
         for (often, what, act) in DEEDS {
             if drawn < *often {
                 if self.decides(what) {

@@ -51,12 +51,21 @@ const OF_A_PERSON: &str = "said of a command by a person's own key, which no sch
 const OF_AN_APP: &str = "no backend of a schedule has an app";
 const OF_A_FACTOR: &str = "no order of a schedule has a second factor";
 const OF_SHARING: &str = "no order of a schedule shares its compartment; random histories of the cabinet's core do";
-const OF_AN_ERRAND: &str = "nobody in a schedule loads or takes out from afar";
+const OF_AN_ERRAND: &str = "said of a command by which somebody loads or takes out from afar";
 const NOBODY: &str = "no rule says it";
 
 /// Of what no schedule has, whoever is refused.
 const REFUSALS_OF_NOTHING_HERE: &[(&str, &str)] = &[
-    ("storage_failed", NOBODY),
+    ("already_open", NOBODY),
+    ("out_of_scope", OF_A_PERSON),
+    ("not_enabled", OF_AN_APP),
+    ("no_such_token", OF_AN_APP),
+    ("too_often", OF_AN_APP),
+    ("wrong_answer", OF_A_FACTOR),
+];
+
+/// The same, and what only commands are refused for.
+const REFUSALS_OF_COMMANDS: &[(&str, &str)] = &[
     ("already_open", NOBODY),
     ("out_of_scope", OF_A_PERSON),
     ("not_enabled", OF_AN_APP),
@@ -68,6 +77,7 @@ const REFUSALS_OF_NOTHING_HERE: &[(&str, &str)] = &[
     ("not_to_be_retrieved", OF_AN_ERRAND),
     ("not_asked", OF_AN_ERRAND),
     ("door_open", OF_AN_ERRAND),
+    ("storage_failed", OF_AN_ERRAND),
 ];
 
 /// All groups in which every name is accounted for.
@@ -132,6 +142,7 @@ pub const REACH: &[Reach] = &[
             "Deposited",
             "WalkIn",
             "WalkInDropped",
+            "ErrandTaken",
         ],
         seldom: &["NotTaken", "Released", "Reported"],
         never: &[
@@ -141,7 +152,6 @@ pub const REACH: &[Reach] = &[
             ("Swapped", "no staff of a schedule exchange orders"),
             ("EmergencyOpened", "no schedule has an emergency"),
             ("AppClosed", OF_AN_APP),
-            ("ErrandTaken", OF_AN_ERRAND),
             ("LoadingBeside", OF_SHARING),
         ],
         nor: &[],
@@ -191,16 +201,26 @@ pub const REACH: &[Reach] = &[
     Reach {
         group: "commands refused",
         often: &["malformed", "bad_signature", "unknown_key", "replayed", "unknown_challenge"],
-        seldom: &["expired", "busy", "wrong_content"],
+        seldom: &[
+            "expired",
+            "busy",
+            "wrong_content",
+            "not_here",
+            "already_inside",
+            "not_to_be_retrieved",
+            "not_asked",
+            "door_open",
+            "no_fitting_compartment",
+            "used",
+            "storage_failed",
+            "unknown_compartment",
+        ],
         never: &[
-            ("unknown_compartment", "the fleet knows the compartments from hello, and asks for no other"),
             ("old_version", "the tenant has one keyset"),
             ("wrong_base", OF_A_BOOK),
-            ("used", OF_A_CREDENTIAL),
             ("revoked", OF_A_CREDENTIAL),
             ("time_unknown", OF_A_CREDENTIAL),
             ("out_of_service", OF_A_CREDENTIAL),
-            ("no_fitting_compartment", OF_A_CREDENTIAL),
         ],
         nor: REFUSALS_OF_NOTHING_HERE,
         all: refusals,
@@ -220,7 +240,7 @@ pub const REACH: &[Reach] = &[
             ("out_of_service", OF_A_CREDENTIAL),
             ("no_fitting_compartment", OF_A_CREDENTIAL),
         ],
-        nor: REFUSALS_OF_NOTHING_HERE,
+        nor: REFUSALS_OF_COMMANDS,
         all: refusals,
     },
     Reach {
@@ -239,7 +259,7 @@ pub const REACH: &[Reach] = &[
             ("old_version", OF_A_BOOK),
             ("wrong_base", OF_A_BOOK),
         ],
-        nor: REFUSALS_OF_NOTHING_HERE,
+        nor: REFUSALS_OF_COMMANDS,
         all: refusals,
     },
     Reach {

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use schemas::api::OrderState;
 use schemas::cbor::Blob;
 use schemas::cbor_map;
-use schemas::ids::{Name, TenantId};
+use schemas::ids::{CabinetId, Name, TenantId};
 use schemas::messages::{FleetMillis, Instance};
 use schemas::phone::Phone;
 
@@ -40,6 +40,15 @@ cbor_map! {
         4 opt => teller: Option<Name>,
         /// When it was decided that its recipient is told.
         5 opt => told: Option<FleetMillis>,
+        /// Where staff began it and its number was sealed; it may have been moved since. Left out by rows of before this was kept.
+        90 opt => from: Option<CabinetId>,
+    }
+}
+
+impl Order {
+    /// The cabinet at which staff began it.
+    fn begun_at(&self) -> CabinetId {
+        self.walk_in.as_ref().and_then(|walk_in| walk_in.from.clone()).unwrap_or_else(|| self.cabinet.clone())
     }
 }
 
@@ -81,7 +90,7 @@ impl WalkIns {
     }
 
     fn days_of(&mut self, at: &OrderRef, order: &Order) -> &mut Days {
-        self.days.entry(CabinetRef::new(at.tenant.clone(), order.cabinet.clone())).or_default()
+        self.days.entry(CabinetRef::new(at.tenant.clone(), order.begun_at())).or_default()
     }
 }
 
@@ -96,8 +105,9 @@ impl Orders {
         began: WalkedIn,
     ) {
         if let Some(order) = self.rows.get_mut(at) {
+            let begun_here = order.begun_at() == from.cabinet;
             match &mut order.walk_in {
-                Some(walk_in) if order.cabinet == from.cabinet => {
+                Some(walk_in) if begun_here => {
                     if order.recipient.is_none() && !order.state.is_final() {
                         (walk_in.sealed, walk_in.instance) = (Some(began.sealed), began.instance);
                         self.put_row(turn, at);
@@ -155,7 +165,7 @@ impl Orders {
     pub(crate) fn next_phone(&self, at: &OrderRef) -> Option<SignerRequest> {
         let order = self.rows.get(at).filter(|order| !order.state.is_final())?;
         let WalkIn { sealed, instance, .. } = order.walk_in.as_deref()?;
-        let (tenant, cabinet) = (at.tenant.clone(), order.cabinet.clone());
+        let (tenant, cabinet) = (at.tenant.clone(), order.begun_at());
         let (instance, sealed) = (*instance, sealed.clone()?);
         Some(OpenPhone { tenant, cabinet, instance, order: at.order.clone(), sealed }.into())
     }
@@ -195,6 +205,7 @@ impl Orders {
         let teller = self.teller(config, at);
         let Some(order) = self.rows.get_mut(at) else { return false };
         let reachable = order.recipient.as_ref().is_some_and(|recipient| recipient.phone.is_some());
+        let begun_at = order.begun_at();
         let Some(walk_in) = &mut order.walk_in else { return true };
         if walk_in.told.is_some() {
             return true;
@@ -203,7 +214,7 @@ impl Orders {
         if !reachable || walk_in.teller.is_none() {
             return false;
         }
-        let from = CabinetRef::new(at.tenant.clone(), order.cabinet.clone());
+        let from = CabinetRef::new(at.tenant.clone(), begun_at);
         let days = self.walk_ins.days.entry(from.clone()).or_default();
         days.forget_before(turn.now);
         if days.told.len() >= config.walk_ins_per_day as usize {
@@ -268,7 +279,8 @@ impl Orders {
 
 fn new_order(turn: &Turn<'_>, at: &OrderRef, from: &CabinetRef, began: WalkedIn, teller: Option<Name>) -> Order {
     let WalkedIn { size, category, wants, sealed, instance, at: _, time_unverified: _ } = began;
-    let walk_in = WalkIn { taken: turn.now, sealed: Some(sealed), instance, teller, told: None };
+    let begun_at = Some(from.cabinet.clone());
+    let walk_in = WalkIn { taken: turn.now, sealed: Some(sealed), instance, teller, told: None, from: begun_at };
     Order {
         route: None,
         opening: None,

@@ -4,6 +4,7 @@ use fleet_core::signing::SignerRequest;
 use fleet_core::{CertificateSeen, Config, INTENTS, Input};
 use schemas::api::{CertificateId, OrderState};
 use schemas::cbor::Blob;
+use schemas::ids::CabinetId;
 use schemas::messages::{
     Attributes, Category, Epoch, LoadAborted, Loading, OrderKey, Size, Stored, StoredBy, WalkIn, WalkInDropped,
 };
@@ -153,6 +154,33 @@ fn a_number_that_cannot_be_opened_stops_nothing_and_comes_sealed_to_another_key_
 fn check_last(world: &World) {
     let told = world.notifications();
     assert_eq!(told.last().and_then(|one| one.recipient.phone.clone()).as_deref(), Some(PHONE));
+}
+
+/// What sealed the number is where it was begun, whatever cabinet the order goes to since.
+#[test]
+fn the_number_of_a_walk_in_that_was_moved_meanwhile_is_opened_all_the_same() {
+    let mut world = world();
+    world.add(FakeCabinet::new("c2", &[Size::M]));
+    let c2: CabinetId = "c2".parse().unwrap();
+    world.connect(&c2);
+    world.signer_works = false;
+    world.fact(&c1(), began("A17-X", PHONE));
+    world.ask_raw("operator:acme:eve", br#"{"op":"order.move","order":"walk-in/A17-X","to":"c2"}"#);
+    assert_eq!(world.statuses("shop").last().and_then(|row| row.cabinet.clone()), Some(c2.clone()));
+    world.restart();
+    [c1(), c2.clone()].iter().for_each(|cabinet| world.connect(cabinet));
+    world.signer_works = true;
+    world.pass(120_000);
+    let asked = world.signer_asked.iter().rev().find_map(|asked| match asked {
+        SignerRequest::OpenPhone(asked) => Some(asked.cabinet.clone()),
+        _ => None,
+    });
+    assert_eq!(asked, Some(c1()));
+    // Nor is its number another cabinet's to tell.
+    world.fact(&c1(), began("A17-X", PHONE));
+    world.fact(&c2, Loading { order: key("A17-X"), compartment: door(1), staff: staff() });
+    world.fact(&c2, Stored { order: key("A17-X"), compartment: door(1), by: StoredBy::Sensor, staff: staff() });
+    check_last(&world);
 }
 
 #[test]
