@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use cabinet_core::{CompartmentView, DoorSeen, Input};
-use schemas::messages::{Compartment, DoorState, Occupancy};
+use cabinet_core::{DoorSeen, Input};
+use schemas::messages::{Compartment, Occupancy};
 
 use super::ledger::{Cab, Seen};
 use super::sabotage::Sabotage;
@@ -356,10 +356,7 @@ impl World {
 
     /// Somebody comes to a door of which the cabinet has still to hear that it was closed: it takes that for their closing.
     pub(super) fn doubt_if_just_closed(&mut self, cab: Cab, at: Compartment) {
-        let view = self.cabs[cab].core().map(|core| core.view());
-        let is_open = |one: &CompartmentView| one.number == at && one.door == DoorState::Open;
-        let heard_open = view.is_some_and(|view| view.compartments.iter().any(is_open));
-        if heard_open && self.cabs[cab].doors.get(&at).is_some_and(|door| !door.open) {
+        if self.is_heard_open(cab, at) && self.cabs[cab].doors.get(&at).is_some_and(|door| !door.open) {
             self.ledger.unnoticed.insert((cab, at));
         }
     }

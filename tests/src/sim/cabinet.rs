@@ -102,6 +102,10 @@ pub(super) struct Cabinet {
     pub(super) bus: Bus,
     /// Doors of which this run has heard.
     heard: BTreeSet<Compartment>,
+    /// Doors that an emergency has still to open.
+    pub(super) emergency: BTreeSet<Compartment>,
+    /// What lay in these was exchanged, and staff have still to say so.
+    pub(super) exchanged: BTreeSet<Compartment>,
     /// A lock may stick for a while.
     pub(super) stuck: BTreeMap<Compartment, u64>,
 }
@@ -134,6 +138,8 @@ impl Cabinet {
             session: None,
             bus: Bus::default(),
             heard: BTreeSet::new(),
+            emergency: BTreeSet::new(),
+            exchanged: BTreeSet::new(),
             stuck: BTreeMap::new(),
         }
     }
@@ -257,6 +263,7 @@ impl World {
         cabinet.tokens.clear();
         cabinet.entries.clear();
         cabinet.depositor = None;
+        cabinet.emergency.clear();
         let under_way = cabinet.bus.abandon();
         // The last bytes to the bus may have left just before the end.
         for (pulse, at, not_after) in under_way {
@@ -364,10 +371,11 @@ impl World {
                 Cause::Release(order.clone())
             }
             Input::Release { .. } => Cause::Nobody("a session of nobody"),
-            Input::Look { session, .. } | Input::Swap { session, .. } | Input::OpenAll { session }
-                if self.cabs[cab].session == Some(*session) =>
-            {
+            Input::Look { session, .. } | Input::OpenAll { session } if self.cabs[cab].session == Some(*session) => {
                 Cause::Look
+            }
+            Input::Swap { session, one, other } if self.cabs[cab].session == Some(*session) => {
+                self.swapped_by(cab, [*one, *other])
             }
             Input::Look { .. } | Input::Swap { .. } | Input::OpenAll { .. } => Cause::Nobody("a session of nobody"),
             Input::WalkIn { session, .. } if self.cabs[cab].session == Some(*session) => Cause::Begins,
@@ -573,9 +581,10 @@ impl World {
                 let cabinet = &self.cabs[cab];
                 let (boot, boot_millis) = (cabinet.boot, cabinet.boot_millis(self.now));
                 let (pulse, at, not_after) = (*pulse, *compartment, *not_after);
+                let cause = self.cause_of_pulse(cab, at, cause);
                 let seen = Seen::PulseOrdered { cab, boot, boot_millis, pulse, at, not_after, cause: cause.clone() };
                 self.see(seen);
-                if let Cause::Command(command) = cause {
+                if let Cause::Command(command) = &cause {
                     self.somebody_was_sent(cab, at, command);
                 }
             }

@@ -97,6 +97,15 @@ impl World {
     /// Staff answer what the screens ask.
     fn staff_finish(&mut self) {
         for cab in 0..CABS {
+            let doors: Vec<Compartment> = self.cabs[cab].doors.keys().copied().collect();
+            for at in doors {
+                if self.swaps_with(cab, at).is_some() {
+                    self.log_in(cab);
+                    self.pass(2_000);
+                    self.staff_answer_swap(cab, at);
+                    self.settle();
+                }
+            }
             let asked: Vec<Compartment> =
                 self.cabs[cab].doors.keys().copied().filter(|at| self.asks(cab, *at)).collect();
             if asked.is_empty() {
@@ -259,7 +268,9 @@ impl World {
         let stored = self.ledger.orders.iter().filter(|(order, truth)| {
             let doubtful = |at: &(Cab, Compartment)| {
                 let ledger = &self.ledger;
-                [&ledger.audits, &ledger.unnoticed, &ledger.wrong_doors].iter().any(|doubts| doubts.contains(at))
+                [&ledger.audits, &ledger.unnoticed, &ledger.wrong_doors, &ledger.swapping]
+                    .iter()
+                    .any(|doubts| doubts.contains(at))
             };
             let sound = self.ledger.contents.iter().any(|(at, held)| held.order() == *order && !doubtful(at));
             let lasting =

@@ -111,6 +111,11 @@ fn invariant_no_door_without_authority(ledger: &Ledger, seen: &Seen) -> Verdict 
                     ensure(waits <= PERSON_MILLIS, || format!("a deposit that may wait {waits} ms"))
                 }
                 Cause::Begins => Err(format!("door {at} of cabinet {cab} is to open for an order that nobody named")),
+                Cause::Swap(orders) => {
+                    let both = orders.len() == 2 && content.is_some_and(|order| orders.contains(order));
+                    ensure(both, || format!("staff exchange {orders:?}, door {at} has {content:?}"))?;
+                    ensure(waits <= PERSON_MILLIS + 1_000, || format!("an exchange that may wait {waits} ms"))
+                }
                 Cause::Look => ensure(waits <= PERSON_MILLIS, || format!("a look that may wait {waits} ms")),
                 Cause::Again => {
                     ensure(waits <= PERSON_MILLIS, || format!("another try that may wait {waits} ms"))?;
@@ -307,6 +312,7 @@ fn invariant_fleet_puts_one_order_in_a_compartment(ledger: &Ledger, seen: &Seen)
     let other = ledger.orders.iter().find(|(other, order)| {
         **other != key
             && !ledger.is_beyond_knowing(other)
+            && !ledger.swapped.contains(&[key.clone(), (*other).clone()])
             && Some(order.at()) == *cab
             && order.told.compartment == Some(compartment)
             && order.told.state.is_some_and(inside)
@@ -503,6 +509,11 @@ fn invariant_code_works_offline(ledger: &Ledger, seen: &Seen) -> Verdict {
         EntryResult::ReleaseNeeded => is_restricted(order),
         // Whether wrong codes explain it is judged by `guess_budget_holds`.
         EntryResult::Locked { .. } | EntryResult::SecondPartNeeded => *typed,
+        EntryResult::Refused(EntryRefusal::Busy | EntryRefusal::OutOfService)
+            if ledger.swapping.contains(&(*cab, *compartment)) =>
+        {
+            true
+        }
         EntryResult::Refused(EntryRefusal::Busy) => *busy,
         EntryResult::Refused(EntryRefusal::OutOfService) => ledger.wrong_doors.contains(&(*cab, *compartment)),
         EntryResult::Refused(_)

@@ -34,8 +34,10 @@ pub(super) enum Cause {
     Release(OrderKey),
     /// A deposit code of this order was entered, or whoever has entered it pressed something.
     Deposit(OrderKey),
-    /// Staff with a session want to look inside.
+    /// Staff with a session want to look inside, or have all doors open.
     Look,
+    /// Staff with a session exchange these two.
+    Swap(Vec<OrderKey>),
     /// Somebody pressed "try again" at this door.
     Again,
     /// The bus said that a pulse was not sent.
@@ -488,6 +490,10 @@ pub(super) struct Ledger {
     /// How often this life of the fleet's store was put back.
     restores: u64,
     pub(super) audits: BTreeSet<At>,
+    /// Doors whose orders staff are exchanging.
+    pub(super) swapping: BTreeSet<At>,
+    /// Orders that have changed places.
+    pub(super) swapped: BTreeSet<[OrderKey; 2]>,
     /// Doors of which the cabinet has said that a pulse moved another one: staff must help there.
     pub(super) wrong_doors: BTreeSet<At>,
     /// Doors that were pulsed, opened or closed while no agent was running or their contact was worth nothing: what is
@@ -659,6 +665,8 @@ impl Ledger {
         for (order, truth) in &mut self.orders {
             let before = truth.at();
             truth.told = part.told.remove(order).unwrap_or_default();
+            // What staff began its cabinet tells again, and the fleet makes another code for it.
+            truth.renewed |= order.is_walk_in() && truth.told.notified == 0;
             // It looks for the order where it was put (ARCHITECTURE.md, Known limits).
             truth.astray |= truth.at() != before;
         }
@@ -749,6 +757,7 @@ impl Ledger {
         self.left.retain(|(of, _), _| *of != cab);
         self.left.extend(part.left.iter().map(|(at, order)| ((cab, *at), order.clone())));
         self.contents.retain(|(of, _), _| *of != cab);
+        self.swapping.retain(|(of, _)| *of != cab);
         self.contents.extend(part.contents.into_iter().map(|(at, held)| ((cab, at), held)));
         self.applied.insert(cab, part.applied);
         self.newest.insert(cab, part.newest);
@@ -834,7 +843,7 @@ impl Ledger {
                 let orders = command.action.order().cloned().into_iter().collect();
                 (Some((command.id, command.challenge)), orders)
             }
-            Cause::Entry { orders, .. } => (None, orders),
+            Cause::Entry { orders, .. } | Cause::Swap(orders) => (None, orders),
             Cause::Staff(order) | Cause::Release(order) | Cause::Deposit(order) => (None, vec![order]),
             Cause::Look | Cause::Begins | Cause::Nobody(_) => (None, Vec::new()),
         };
@@ -894,6 +903,7 @@ impl Ledger {
                 let truth = || OrderTruth::new(cab, begun.category);
                 self.orders.entry(begun.order.clone()).or_insert_with(truth);
             }
+            Fact::Swapped(said) => self.swapped(cab, (&said.one, said.one_in), (&said.other, said.other_in)),
             Fact::ErrandTaken(taken) => {
                 if matches!(taken.errand, Errand::Load | Errand::Retrieve) {
                     self.accepted.insert(taken.id, cab);
@@ -940,9 +950,8 @@ impl Ledger {
             | Fact::EmergencyOpened(_)
             | Fact::NotTaken(_)
             | Fact::AppClosed(_)
-            | Fact::Released(_)
             | Fact::LoadingBeside(_)
-            | Fact::Swapped(_) => {}
+            | Fact::Released(_) => {}
         }
     }
 

@@ -25,6 +25,7 @@ mod others;
 mod people;
 mod reach;
 mod restore;
+mod rounds;
 mod sabotage;
 mod schedule;
 mod screen;

@@ -17,6 +17,9 @@ const DEEDS: &[Deed] = &[
     (1, "staff give an order up", World::staff_drop_walk_in),
     (1, "operator ends an order", |world, _| world.operator_closes()),
     (4, "operator sends somebody", World::operator_sends_somebody),
+    (3, "staff exchange orders", World::staff_swap),
+    (1, "staff clean", World::staff_clean),
+    (1, "staff open all doors", World::staff_open_all),
 ];
 
 /// What of this the deeds leave over is for those to come: one more changes no schedule that is kept.

@@ -19,9 +19,19 @@ const ORDERS_MAX: u64 = 9;
 /// Who stands at a door and what they came for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Attendant {
-    Loader { order: OrderKey },
-    Retriever { order: OrderKey },
-    Collector { order: OrderKey },
+    Loader {
+        order: OrderKey,
+    },
+    Retriever {
+        order: OrderKey,
+    },
+    Collector {
+        order: OrderKey,
+    },
+    /// Exchanges what is inside with what another compartment holds.
+    Swapper {
+        with: Compartment,
+    },
     Looker,
 }
 
@@ -545,7 +555,7 @@ impl World {
         match &self.cabs[cab].doors[&at].attendant {
             None | Some(Attendant::Looker) => true,
             Some(Attendant::Collector { order: same }) => same == order,
-            Some(Attendant::Loader { .. } | Attendant::Retriever { .. }) => false,
+            Some(Attendant::Loader { .. } | Attendant::Retriever { .. } | Attendant::Swapper { .. }) => false,
         }
     }
 
@@ -669,6 +679,7 @@ impl World {
                     self.misses(cab, Some(at));
                 }
             }
+            Some(Attendant::Swapper { with }) => self.exchanges(cab, at, with),
             Some(Attendant::Looker) | None => {}
         }
         let forgets = self.strikes("a door is left open", 15);
@@ -680,7 +691,7 @@ impl World {
         self.later(wait, Happening::DoorCloses { cab, at, visit });
     }
 
-    fn set_goods(&mut self, cab: Cab, at: Compartment, goods: Option<OrderKey>) {
+    pub(super) fn set_goods(&mut self, cab: Cab, at: Compartment, goods: Option<OrderKey>) {
         if let Some(door) = self.cabs[cab].doors.get_mut(&at) {
             door.goods = goods;
         }

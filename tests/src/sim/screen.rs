@@ -133,7 +133,7 @@ impl World {
             ScreenNote::Looking { compartment, .. } => {
                 // Whoever is at work there goes on with what they came for.
                 let door = &self.cabs[cab].doors[&compartment];
-                if !matches!(door.attendant, Some(Attendant::Loader { .. } | Attendant::Retriever { .. })) {
+                if matches!(door.attendant, None | Some(Attendant::Looker | Attendant::Collector { .. })) {
                     self.stand_at(cab, compartment, Attendant::Looker);
                 }
             }
@@ -142,6 +142,14 @@ impl World {
                 let wait = self.dice.between(1_000, 30_000);
                 self.later(wait, Happening::StaffAnswers { cab, at: compartment });
             }
+            ScreenNote::OpeningAll { compartments, .. } => self.all_are_opened(cab, &compartments),
+            ScreenNote::Swapping { compartments, .. } => self.swap_begins(cab, compartments),
+            ScreenNote::AskSwapped { compartments: [at, _] } => {
+                self.coverage.count("screen", "asks about an exchange");
+                let wait = self.dice.between(1_000, 30_000);
+                self.later(wait, Happening::StaffAnswersSwap { cab, at });
+            }
+            ScreenNote::SwapOver { compartments, .. } => self.swap_over(cab, compartments),
             ScreenNote::StaffRefused { reason, .. } => {
                 self.coverage.count("staff refused", names::of_staff_refusal(reason));
             }
@@ -171,10 +179,6 @@ impl World {
             | ScreenNote::Beep { .. }
             | ScreenNote::Released { .. }
             | ScreenNote::Audited { .. }
-            | ScreenNote::OpeningAll { .. }
-            | ScreenNote::Swapping { .. }
-            | ScreenNote::AskSwapped { .. }
-            | ScreenNote::SwapOver { .. }
             | ScreenNote::Stored { .. }
             | ScreenNote::Beside { .. }
             | ScreenNote::LoadAborted { .. } => {}

@@ -121,6 +121,8 @@ impl Orders {
         turn.alarm_of(&cabinet, format!("order {} is released from quarantine by {by}: {reason}", at.order));
         self.change(turn, at, |order, _| order.quarantine = None);
         self.enter(turn, config, at, OrderState::Stored, Happened::now(turn));
+        // The number of a walk-in may have been read meanwhile.
+        self.may_tell(turn, config, at);
         self.issue_again(turn, at, &window);
     }
 

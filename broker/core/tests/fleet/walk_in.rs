@@ -156,6 +156,25 @@ fn check_last(world: &World) {
     assert_eq!(told.last().and_then(|one| one.recipient.phone.clone()).as_deref(), Some(PHONE));
 }
 
+#[test]
+fn a_walk_in_whose_number_was_read_while_it_was_in_quarantine_gets_its_code_with_the_release() {
+    let mut world = world();
+    world.signer_works = false;
+    story(&mut world);
+    let ask = |world: &mut World, op: &str| {
+        let json = format!(r#"{{"op":"order.{op}","order":"walk-in/A17-X","reason":"a smell"}}"#);
+        world.ask_raw("operator:acme:eve", json.as_bytes());
+    };
+    ask(&mut world, "quarantine");
+    world.signer_works = true;
+    world.pass(120_000);
+    assert!(world.notifications().is_empty(), "nobody is to get it");
+    ask(&mut world, "release");
+    world.settle();
+    check_last(&world);
+    assert_eq!(world.notifications().len(), 1);
+}
+
 /// What sealed the number is where it was begun, whatever cabinet the order goes to since.
 #[test]
 fn the_number_of_a_walk_in_that_was_moved_meanwhile_is_opened_all_the_same() {

@@ -1,0 +1,140 @@
+//! What staff do on their rounds: they exchange orders, clean compartments, and open all doors in an emergency.
+
+use cabinet_core::Input;
+use schemas::messages::{Compartment, DoorState, OrderKey};
+
+use super::ledger::{At, Cab, Cause, Content, Ledger};
+use super::people::Attendant;
+use super::world::{Happening, World};
+
+impl Ledger {
+    fn stored_in(&self, at: &At) -> Option<OrderKey> {
+        match self.contents.get(at) {
+            Some(Content::Stored(order)) => Some(order.clone()),
+            Some(Content::Loading(_)) | None => None,
+        }
+    }
+
+    /// Two orders have changed places by the word of staff.
+    pub(super) fn swapped(&mut self, cab: Cab, one: (&OrderKey, Compartment), other: (&OrderKey, Compartment)) {
+        for (order, at) in [one, other] {
+            self.contents.insert((cab, at), Content::Stored(order.clone()));
+        }
+        self.swapped.insert([one.0.clone(), other.0.clone()]);
+        self.swapped.insert([other.0.clone(), one.0.clone()]);
+    }
+}
+
+impl World {
+    pub(super) fn staff_swap(&mut self, cab: Cab) {
+        let Some(session) = self.cabs[cab].session else { return self.log_in(cab) };
+        let doors: Vec<Compartment> = self.cabs[cab].doors.keys().copied().collect();
+        let full: Vec<Compartment> =
+            doors.iter().copied().filter(|at| self.ledger.stored_in(&(cab, *at)).is_some()).collect();
+        let from = if full.len() < 2 || self.dice.one_in(6) { doors } else { full };
+        let one = from[self.dice.index(from.len())];
+        let other = from[self.dice.index(from.len())];
+        self.tell(|| format!("staff exchange what is in {one} and {other} of cabinet {cab}"));
+        self.take_cabinet(cab, Input::Swap { session, one, other }, None);
+    }
+
+    /// By which orders two doors are opened whose contents are to be exchanged.
+    pub(super) fn swapped_by(&self, cab: Cab, doors: [Compartment; 2]) -> Cause {
+        Cause::Swap(doors.iter().filter_map(|at| self.ledger.stored_in(&(cab, *at))).collect())
+    }
+
+    pub(super) fn swap_begins(&mut self, cab: Cab, doors: [Compartment; 2]) {
+        let [one, other] = doors;
+        for (at, with) in [(one, other), (other, one)] {
+            self.ledger.swapping.insert((cab, at));
+            self.cabs[cab].exchanged.remove(&at);
+            self.doubt_if_just_closed(cab, at);
+            self.stand_at(cab, at, Attendant::Swapper { with });
+        }
+    }
+
+    /// Once both doors are open: what was in one is put into the other. Some find that it does not fit.
+    pub(super) fn exchanges(&mut self, cab: Cab, at: Compartment, with: Compartment) {
+        let doors = &mut self.cabs[cab].doors;
+        let theirs = |door: Compartment, other: Compartment| {
+            let door = doors.get(&door)?;
+            (door.open && door.attendant == Some(Attendant::Swapper { with: other })).then(|| door.goods.clone())
+        };
+        let (Some(mine), Some(other)) = (theirs(at, with), theirs(with, at)) else { return };
+        // Whoever has exchanged them does not do so again when the other door has its turn.
+        if self.cabs[cab].exchanged.contains(&at) || self.dice.one_in(4) {
+            return;
+        }
+        self.cabs[cab].exchanged.extend([at, with]);
+        self.tell(|| format!("what is in {at} and in {with} of cabinet {cab} is exchanged"));
+        self.set_goods(cab, at, other);
+        self.set_goods(cab, with, mine);
+    }
+
+    /// Staff say whether they have exchanged them, truthfully.
+    pub(super) fn staff_answer_swap(&mut self, cab: Cab, at: Compartment) {
+        let Some(with) = self.swaps_with(cab, at) else { return };
+        let Some(session) = self.cabs[cab].session else {
+            self.log_in(cab);
+            if self.rough {
+                self.later(5_000, Happening::StaffAnswersSwap { cab, at });
+            }
+            return;
+        };
+        if [at, with].iter().any(|at| self.cabs[cab].doors[at].open) {
+            return;
+        }
+        let booked = self.ledger.stored_in(&(cab, at));
+        let swapped = self.cabs[cab].doors[&at].goods != booked && self.cabs[cab].exchanged.contains(&at);
+        self.tell(|| format!("staff say of {at} and {with} of cabinet {cab}: exchanged {swapped}"));
+        self.take_cabinet(cab, Input::ConfirmSwap { session, compartment: at, swapped }, None);
+    }
+
+    pub(super) fn swaps_with(&self, cab: Cab, at: Compartment) -> Option<Compartment> {
+        let view = self.cabs[cab].core()?.view();
+        view.compartments.iter().find(|one| one.number == at)?.swaps_with
+    }
+
+    pub(super) fn swap_over(&mut self, cab: Cab, doors: [Compartment; 2]) {
+        for at in doors {
+            self.ledger.swapping.remove(&(cab, at));
+            self.cabs[cab].exchanged.remove(&at);
+        }
+    }
+
+    pub(super) fn staff_clean(&mut self, cab: Cab) {
+        let Some(session) = self.cabs[cab].session else { return self.log_in(cab) };
+        let (compartment, needed) = (self.some_door(cab), self.dice.one_in(2));
+        self.tell(|| format!("staff say of {compartment} of cabinet {cab}: needs cleaning {needed}"));
+        self.take_cabinet(cab, Input::Cleaning { session, compartment, needed }, None);
+    }
+
+    pub(super) fn staff_open_all(&mut self, cab: Cab) {
+        let Some(session) = self.cabs[cab].session.filter(|_| self.dice.one_in(2)) else { return };
+        self.tell(|| format!("staff open all doors of cabinet {cab}"));
+        self.take_cabinet(cab, Input::OpenAll { session }, None);
+    }
+
+    pub(super) fn all_are_opened(&mut self, cab: Cab, compartments: &[Compartment]) {
+        self.cabs[cab].emergency = compartments.iter().copied().collect();
+    }
+
+    /// What moves the core to pulse this door: the doors of an emergency open whatever the input is.
+    pub(super) fn cause_of_pulse(&mut self, cab: Cab, at: Compartment, cause: &Cause) -> Cause {
+        let inside = self.ledger.contents.get(&(cab, at)).map(Content::order);
+        let meant = match cause {
+            Cause::Command(command) => command.action.order().is_none_or(|order| Some(order) == inside),
+            Cause::Entry { orders, .. } | Cause::Swap(orders) => inside.is_some_and(|order| orders.contains(order)),
+            Cause::Staff(order) | Cause::Release(order) | Cause::Deposit(order) => Some(order) == inside,
+            Cause::Retry { .. } | Cause::Again | Cause::Look => true,
+            Cause::Begins | Cause::Nobody(_) => false,
+        };
+        if !meant && self.cabs[cab].emergency.remove(&at) { Cause::Look } else { cause.clone() }
+    }
+
+    /// A door of which the cabinet has heard that it is open.
+    pub(super) fn is_heard_open(&self, cab: Cab, at: Compartment) -> bool {
+        let view = self.cabs[cab].core().map(|core| core.view());
+        view.is_some_and(|view| view.compartments.iter().any(|one| one.number == at && one.door == DoorState::Open))
+    }
+}
