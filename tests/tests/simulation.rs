@@ -7,7 +7,7 @@ use fleet_tests::sim::{
 };
 
 /// Schedules of each run of the tests.
-const SEEDS: u64 = 500;
+const SEEDS: u64 = 440;
 /// Schedules in which a sabotage must be found.
 const SABOTAGED: u64 = 600;
 

@@ -231,6 +231,8 @@ impl World {
                 && held.is_some_and(|(at, _)| self.ledger.audits.contains(at));
             // Of what an operator has ended the cabinet may know better.
             let unknown = unknown || truth.ended || to_be_looked_for;
+            // What is to be taken out, and is missing, an operator has to end.
+            let unknown = unknown || truth.missing && told.state == Some(OrderState::Recalled);
             if !unknown && !fits(told.state, held.map(|(_, content)| content), self.ledger.has_collected(&order)) {
                 let text = format!("{order} is {:?} for the fleet, and {held:?} for the cabinet", told.state);
                 self.break_off("no_order_lost", text);
@@ -256,7 +258,9 @@ impl World {
             self.settle();
             let Some(truth) = self.ledger.orders.get(&order) else { continue };
             let (state, collected) = (truth.told.state, self.ledger.collected.get(&order).copied().unwrap_or(0));
-            if collected != 1 || state != Some(OrderState::Collected) {
+            // A fleet that once started with a clock that was months off forgets it at once.
+            let forgotten = state.is_none() && self.ledger.misled;
+            if collected != 1 || state != Some(OrderState::Collected) && !forgotten {
                 let text = format!("{order} is {state:?} after its customer came, {collected} times collected");
                 return self.break_off("stored_orders_are_collectable", text);
             }

@@ -304,6 +304,8 @@ pub(super) struct OrderTruth {
     pub(super) category: Category,
     /// The backend has asked to cancel it.
     pub(super) cancelled: bool,
+    /// Staff have looked, and it was not there.
+    pub(super) missing: bool,
     /// Somebody has said that it is not there.
     pub(super) missed: bool,
     /// An operator wanted to end it, wherever it is.
@@ -346,6 +348,7 @@ impl OrderTruth {
             category,
             cancelled: false,
             ended: false,
+            missing: false,
             missed: false,
             gone: false,
             retrieved: false,
@@ -889,6 +892,9 @@ impl Ledger {
             Fact::Audited(found) => {
                 if found.found == Finding::Missing {
                     self.contents.remove(&(cab, found.compartment));
+                    if let Some(order) = found.order.as_ref().and_then(|order| self.orders.get_mut(order)) {
+                        order.missing = true;
+                    }
                 }
             }
             Fact::Collected(taken) => {

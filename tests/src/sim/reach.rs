@@ -466,6 +466,11 @@ pub const REACH: &[Reach] = &[
             "ready>rejected",
             "ready>retrieved",
             "ready>stored",
+            // It has changed places with another one.
+            "quarantined>quarantined",
+            "recalled>recalled",
+            "overdue>overdue",
+            "collecting>collecting",
             "recalled>collected",
             "recalled>collected_unconfirmed",
             "recalled>retrieved",
