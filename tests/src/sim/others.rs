@@ -20,6 +20,7 @@ const DEEDS: &[Deed] = &[
     (3, "staff exchange orders", World::staff_swap),
     (1, "staff clean", World::staff_clean),
     (1, "staff open all doors", World::staff_open_all),
+    (2, "backend puts for a site", |world, _| world.backend_puts_for_site()),
 ];
 
 /// What of this the deeds leave over is for those to come: one more changes no schedule that is kept.

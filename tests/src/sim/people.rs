@@ -10,7 +10,7 @@ use super::cabinet::Door;
 use super::ledger::{Cab, Content, OrderTruth};
 use super::schedule::Pace;
 use super::screen::Entry;
-use super::wholes::whole_name;
+use super::wholes::{is_for_site, whole_name};
 use super::world::{CABS, Happening, SHOPS, World, constant};
 
 /// Orders of one backend in a schedule.
@@ -126,11 +126,13 @@ impl World {
         let Some(truth) = self.ledger.orders.get(order) else { return };
         let size = if order.order.as_str().ends_with(['3', '6']) { "M" } else { "S" };
         let (cabinet, category) = (self.name_of(truth.cab), truth.category);
+        let place =
+            if is_for_site(order) { r#""site":"mall""#.to_owned() } else { format!(r#""cabinet":"{cabinet}""#) };
         let restricted = if is_restricted(order) { r#","staff_release":true"# } else { "" };
         let deposit = if is_brought(order) { r#","deposit":"courier""# } else { "" };
         let more = self.more_of(order);
         let payload = format!(
-            r#"{{"order":"{}","cabinet":"{cabinet}","size":"{size}"{more},"category":"{category}","ready":{ready}{deposit}{restricted}}}"#,
+            r#"{{"order":"{}",{place},"size":"{size}"{more},"category":"{category}","ready":{ready}{deposit}{restricted}}}"#,
             order.order
         );
         self.tell(|| format!("backend puts {order}"));

@@ -271,11 +271,11 @@ pub const REACH: &[Reach] = &[
             "too_late",
             "several_compartments",
             "force_closed",
+            "unknown_site",
         ],
         seldom: &["deadline_not_later", "deadline_too_far", "in_bundle", "no_code_yet", "quarantined"],
         never: &[
             ("malformed", "a put that cannot be read is refused as a packet"),
-            ("unknown_site", "every order here is put for a cabinet"),
             ("not_enabled", OF_AN_APP),
             ("no_such_token", OF_AN_APP),
             ("cabinet_offline", OF_AN_APP),

@@ -18,6 +18,8 @@ use super::world::{CABS, SHOPS, Shop, World, constant};
 
 /// Orders in several compartments of one backend in a schedule.
 const WHOLES_MAX: u64 = 3;
+/// More of one backend that are put for a site.
+const SITES_MAX: u64 = 3;
 
 cbor_map! {
     /// What this simulation reads of a row of the fleet's orders.
@@ -36,6 +38,11 @@ pub(super) struct Whole {
     told: Option<Status>,
     /// What its code was last said to open.
     doors: Option<BTreeSet<Compartment>>,
+}
+
+/// Put for whichever cabinet of its site has room.
+pub(super) fn is_for_site(order: &OrderKey) -> bool {
+    order.order.as_str().starts_with('S') && !order.is_walk_in()
 }
 
 /// The name that its backend has given, of an order or of a part.
@@ -200,6 +207,10 @@ impl World {
 
     pub(super) fn see_whole_announced(&mut self, order: OrderKey, cab: Cab, doors: &[BundleDoor]) {
         let mut told = BTreeMap::new();
+        if let Some(other) = doors.iter().find(|door| self.cab_of(&door.cabinet) != Some(cab)) {
+            let text = format!("the code of {order} opens doors of two cabinets, {}'s, too", other.cabinet);
+            return self.break_off("whole_announced_once_when_all_is_inside", text);
+        }
         for door in doors {
             let behind = self.ledger.parts_of(&order).into_iter().find(|part| {
                 let truth = self.ledger.orders.get(part);
@@ -250,7 +261,7 @@ impl World {
         let (cab, most) = (self.dice.index(CABS), self.dice.between(2, 3));
         let anew = self.dice.one_in(3);
         let order = if self.shops[shop].put_wholes < WHOLES_MAX && !anew {
-            Some(self.begin_whole(shop, cab, most))
+            Some(self.begin_whole(shop, cab, ("B", most)))
         } else {
             let wholes = self.wholes(|_| true);
             self.dice.pick(&wholes).cloned().filter(|_| anew)
@@ -260,20 +271,43 @@ impl World {
         self.publish(&order, ready);
     }
 
-    fn begin_whole(&mut self, shop: usize, cab: Cab, compartments: u64) -> OrderKey {
+    fn begin_whole(&mut self, shop: usize, cab: Cab, (letter, compartments): (&str, u64)) -> OrderKey {
         let Shop { name, put_wholes, orders, .. } = &mut self.shops[shop];
+        let whole = format!("{letter}{put_wholes}");
         let named = |part: u64| OrderKey {
             integration: name.clone(),
-            order: constant(&if part == 1 { format!("B{put_wholes}") } else { format!("B{put_wholes}.{part}") }),
+            order: constant(&if part == 1 { whole.clone() } else { format!("{whole}.{part}") }),
         };
         let (order, parts) = (named(1), (1..=compartments).map(named).collect::<Vec<_>>());
         *put_wholes += 1;
         orders.push(order.clone());
         for part in &parts {
-            let truth = OrderTruth { whole: Some(parts.clone()), ..OrderTruth::new(cab, Category::Retail) };
+            // Of an order for a site two cabinets may have it in their books for a while.
+            let (whole, moved) = ((compartments > 1).then(|| parts.clone()), is_for_site(&order));
+            let truth = OrderTruth { whole, moved, ..OrderTruth::new(cab, Category::Retail) };
             self.ledger.orders.insert(part.clone(), truth);
         }
         order
+    }
+
+    /// Whichever cabinet has room gets it; some are for a site that there is not.
+    pub(super) fn backend_puts_for_site(&mut self) {
+        let shop = self.dice.index(SHOPS.len());
+        let (cab, most) = (self.dice.index(CABS), self.dice.between(1, 3));
+        if self.dice.one_in(8) {
+            let payload = r#"{"order":"X","site":"nowhere","size":"S","category":"retail","ready":true}"#;
+            return self.put_strange(payload.into());
+        }
+        let again = self.shops[shop].put_wholes >= WHOLES_MAX + SITES_MAX;
+        let order = if again || self.dice.one_in(4) {
+            let orders: Vec<OrderKey> =
+                self.shops[shop].orders.iter().filter(|order| is_for_site(order)).cloned().collect();
+            self.dice.pick(&orders).cloned()
+        } else {
+            Some(self.begin_whole(shop, cab, ("S", most)))
+        };
+        let Some(order) = order else { return };
+        self.publish(&order, true);
     }
 
     /// Orders in several compartments with a part like this, by the name that their backends know.

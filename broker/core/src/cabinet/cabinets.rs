@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use schemas::ids::{CabinetId, SiteId, TenantId};
+use schemas::messages::OrderKey;
 
 use crate::cabinet::Cabinet;
 use crate::intents::Reserve;
@@ -22,17 +23,16 @@ impl Cabinets<'_> {
         self.0.get(at).is_some_and(|cabinet| cabinet.registration.site == *site)
     }
 
-    /// The first of these where the order finds others that it may lie with, and a place.
-    pub(crate) fn with_group(&self, tenant: &TenantId, among: &[CabinetId], wish: &Reserve) -> Option<CabinetId> {
-        let at = |cabinet: &CabinetId| self.0.get(&CabinetRef::new(tenant.clone(), cabinet.clone()));
-        among.iter().find(|one| at(one).is_some_and(|held| held.has_of_group(wish))).cloned()
-    }
-
-    /// Cabinets of a site in the order in which they are asked for room: the connected ones first, then whoever has the most.
-    pub(crate) fn offers(&self, tenant: &TenantId, site: &SiteId) -> Vec<CabinetId> {
+    /// Cabinets of a site in the order in which they are asked for room: first whoever has one of these orders inside by its own
+    /// word (a restored fleet has forgotten them), then the connected ones, then whoever has the most.
+    pub(crate) fn offers(&self, tenant: &TenantId, site: &SiteId, orders: &[OrderKey]) -> Vec<CabinetId> {
         let own = self.0.iter().filter(|(at, cabinet)| at.tenant == *tenant && cabinet.registration.site == *site);
-        let mut own: Vec<_> =
-            own.map(|(at, cabinet)| (!cabinet.is_online(), Reverse(cabinet.free()), at.cabinet.clone())).collect();
+        let mut own: Vec<_> = own
+            .map(|(at, cabinet)| {
+                let rank = (!cabinet.has_inside(orders), !cabinet.is_online(), Reverse(cabinet.free()));
+                (rank, at.cabinet.clone())
+            })
+            .collect();
         own.sort();
         own.into_iter().map(|(.., cabinet)| cabinet).collect()
     }

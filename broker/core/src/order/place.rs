@@ -30,19 +30,17 @@ cbor_map! {
     }
 }
 
-/// Where a new order begins, and what has to be remembered for going on. None where there is nobody to ask.
+/// Where a new order begins, which is one of these or has these parts, and what has to be remembered for going on. None where there is nobody to ask.
 pub(super) fn first_of(
     put: &OrderPut,
-    (tenant, integration): (&TenantId, &Name),
+    tenant: &TenantId,
+    orders: &[OrderKey],
     cabinets: &Cabinets<'_>,
 ) -> Option<(CabinetId, Option<Box<Route>>)> {
     match (&put.cabinet, &put.site) {
         (Some(cabinet), _) => Some((cabinet.clone(), None)),
         (None, Some(site)) => {
-            let offers = cabinets.offers(tenant, site);
-            let beside = put.shares.is_some().then(|| cabinets.with_group(tenant, &offers, &wish_of(put, integration)));
-            let beside = beside.flatten();
-            let first = beside.or_else(|| offers.into_iter().next())?;
+            let first = cabinets.offers(tenant, site, orders).into_iter().next()?;
             Some((first, Some(Route { site: Some(site.clone()), ..Route::default() }.into())))
         }
         (None, None) => None,
@@ -85,7 +83,7 @@ impl Orders {
         let Some(route) = order.route.as_deref_mut() else { return false };
         let Some(site) = route.site.clone() else { return false };
         route.asked.push(refused);
-        let next = cabinets.offers(&at.tenant, &site).into_iter().find(|cabinet| !route.asked.contains(cabinet));
+        let next = cabinets.offers(&at.tenant, &site, &[]).into_iter().find(|cabinet| !route.asked.contains(cabinet));
         let Some(next) = next else {
             // Put again, it asks all of them again.
             route.asked.clear();

@@ -109,11 +109,13 @@ impl Orders {
         content: String,
         cabinets: &Cabinets<'_>,
     ) -> Result<(), RejectReason> {
-        let Some((cabinet, route)) = first_of(&put, (&at.tenant, &at.order.integration), cabinets) else {
+        let parts = parts_of(&at.order, &put);
+        let further = parts.iter().filter_map(|part| Some(at.sibling(&part.id()?).order));
+        let keys: Vec<OrderKey> = std::iter::once(at.order.clone()).chain(further).collect();
+        let Some((cabinet, route)) = first_of(&put, &at.tenant, &keys, cabinets) else {
             self.reject(turn, &at, RejectReason::UnknownSite, None);
             return Err(RejectReason::UnknownSite);
         };
-        let parts = parts_of(&at.order, &put);
         if !self.has_names_for(&at, &parts) {
             // An order or a bundle of this integration has one of their names.
             self.reject(turn, &at, RejectReason::OtherContent, None);
@@ -175,7 +177,7 @@ impl Orders {
             self.parts(&at).iter().for_each(|part| self.make_ready(turn, part));
             return Ok(());
         }
-        let anywhere = put.site.map(|site| cabinets.offers(&at.tenant, &site)).unwrap_or_else(|| vec![cabinet]);
+        let anywhere = put.site.map(|site| cabinets.offers(&at.tenant, &site, &[])).unwrap_or_else(|| vec![cabinet]);
         self.each_part(
             turn,
             &at,

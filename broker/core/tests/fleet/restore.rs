@@ -11,7 +11,7 @@ use schemas::step::{RESTORED, Store as _, Write};
 use schemas::topics::{OrderChange, Stream, Up};
 
 use crate::handover::load;
-use crate::world::{MemStore, START, World, c1, door, order, shop, tenant};
+use crate::world::{FakeCabinet, MemStore, START, World, c1, door, order, tenant};
 
 fn put(world: &mut World, id: &str) {
     world.put(&format!(r#"{{"order":"{id}","cabinet":"c1","size":"S","category":"retail"}}"#));
@@ -80,26 +80,23 @@ fn a_restored_fleet_hears_again_what_it_has_forgotten() {
     assert_eq!(state(&world, "A2"), Some(OrderState::Stored), "its backend puts it again and finds it where it is");
 }
 
-/// What the fleet knows of its code is of before the backup; the cabinet may have been given another one since.
+/// Put for a site, it would else go to whichever cabinet has the most room.
 #[test]
-fn a_code_that_is_sent_again_behind_a_restore_is_one_that_opens() {
+fn an_order_for_a_site_that_was_forgotten_is_found_at_the_cabinet_that_has_it_inside() {
     let mut world = World::new(&[Size::S; 2]);
-    put(&mut world, "A1");
-    load(&mut world, "A1", 1);
+    let c2 = "c2".parse().unwrap();
+    world.add(FakeCabinet::new("c2", &[Size::S; 2]));
     let backup = world.store.clone();
-    let wish = |world: &mut World, change| {
-        let (tenant, integration, payload) = (tenant(), shop(), br#"{"order":"A1"}"#.to_vec());
-        world.handle(Input::OrderChange { tenant, integration, change, payload });
-    };
-    wish(&mut world, OrderChange::Reissue);
-    let replaced = world.notifications()[0].code.clone();
+    world.connect(&c2);
+    let whole = r#"{"order":"A2","site":"mall","size":"S","more":["S"],"category":"retail"}"#;
+    world.put(whole);
+    load(&mut world, "A2", 1);
+    load(&mut world, "A2.2", 2);
     restore(&mut world, backup);
-    world.connect(&c1());
-    wish(&mut world, OrderChange::Resend);
-    let again = world.notifications().pop().unwrap().code;
-    assert_ne!(again, replaced, "the cabinet refuses that one");
-    wish(&mut world, OrderChange::Resend);
-    assert_eq!(world.notifications().pop().unwrap().code, again, "the same one from now on");
+    [c1(), c2].iter().for_each(|cabinet| world.connect(cabinet));
+    world.put(whole);
+    let row = world.statuses("shop").pop().unwrap();
+    assert_eq!((row.state, row.cabinet), (OrderState::Stored, Some(c1())));
 }
 
 /// Its backend knows it as not ready yet; the cabinet knows better.
@@ -382,7 +379,7 @@ fn two_restores_from_one_backup_of_a_restored_fleet_give_no_number_twice() {
 #[test]
 fn the_last_row_before_a_leap_is_removed_like_any_other() {
     let mut world = World::with(Config { acked_rows_kept: 1, ..Config::default() });
-    world.add(crate::world::FakeCabinet::new("c1", &[Size::S; 9]));
+    world.add(FakeCabinet::new("c1", &[Size::S; 9]));
     world.connect(&c1());
     for id in ["A1", "A2", "A3"] {
         put(&mut world, id);
