@@ -207,7 +207,10 @@ impl World {
 
     pub(super) fn see_whole_announced(&mut self, order: OrderKey, cab: Cab, doors: &[BundleDoor]) {
         let mut told = BTreeMap::new();
-        if let Some(other) = doors.iter().find(|door| self.cab_of(&door.cabinet) != Some(cab)) {
+        let known = !self.ledger.parts_of(&order).iter().any(|part| self.ledger.is_beyond_knowing(part));
+        let elsewhere = doors.iter().find(|door| self.cab_of(&door.cabinet) != Some(cab));
+        // Whoever speaks in a cabinet's name can have a part of it loaded there.
+        if let Some(other) = elsewhere.filter(|_| known && !self.adversary.was_believed) {
             let text = format!("the code of {order} opens doors of two cabinets, {}'s, too", other.cabinet);
             return self.break_off("whole_announced_once_when_all_is_inside", text);
         }
