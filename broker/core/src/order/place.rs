@@ -30,17 +30,22 @@ cbor_map! {
     }
 }
 
-/// Where a new order begins, which is one of these or has these parts, and what has to be remembered for going on. None where there is nobody to ask.
+/// Where a new order begins, and what has to be remembered for going on. None where there is nobody to ask. `orders`: itself, or all
+/// its parts.
 pub(super) fn first_of(
     put: &OrderPut,
-    tenant: &TenantId,
+    (tenant, integration): (&TenantId, &Name),
     orders: &[OrderKey],
     cabinets: &Cabinets<'_>,
 ) -> Option<(CabinetId, Option<Box<Route>>)> {
     match (&put.cabinet, &put.site) {
         (Some(cabinet), _) => Some((cabinet.clone(), None)),
         (None, Some(site)) => {
-            let first = cabinets.offers(tenant, site, orders).into_iter().next()?;
+            let offers = cabinets.offers(tenant, site, orders);
+            let first = offers.first()?.clone();
+            let shares = put.shares.is_some() && !cabinets.has_inside(tenant, &first, orders);
+            let beside = shares.then(|| cabinets.with_group(tenant, &offers, &wish_of(put, integration))).flatten();
+            let first = beside.unwrap_or(first);
             Some((first, Some(Route { site: Some(site.clone()), ..Route::default() }.into())))
         }
         (None, None) => None,

@@ -112,7 +112,7 @@ impl Orders {
         let parts = parts_of(&at.order, &put);
         let further = parts.iter().filter_map(|part| Some(at.sibling(&part.id()?).order));
         let keys: Vec<OrderKey> = std::iter::once(at.order.clone()).chain(further).collect();
-        let Some((cabinet, route)) = first_of(&put, &at.tenant, &keys, cabinets) else {
+        let Some((cabinet, route)) = first_of(&put, (&at.tenant, &at.order.integration), &keys, cabinets) else {
             self.reject(turn, &at, RejectReason::UnknownSite, None);
             return Err(RejectReason::UnknownSite);
         };

@@ -11,7 +11,7 @@ use schemas::step::{RESTORED, Store as _, Write};
 use schemas::topics::{OrderChange, Stream, Up};
 
 use crate::handover::load;
-use crate::world::{FakeCabinet, MemStore, START, World, c1, door, order, tenant};
+use crate::world::{FakeCabinet, MemStore, START, World, c1, door, order, shop, tenant};
 
 fn put(world: &mut World, id: &str) {
     world.put(&format!(r#"{{"order":"{id}","cabinet":"c1","size":"S","category":"retail"}}"#));
@@ -78,6 +78,28 @@ fn a_restored_fleet_hears_again_what_it_has_forgotten() {
     assert_eq!(world.reserved(), [door(1), door(3)], "what holds the forgotten order is not free");
     put(&mut world, "A2");
     assert_eq!(state(&world, "A2"), Some(OrderState::Stored), "its backend puts it again and finds it where it is");
+}
+
+/// What the fleet knows of its code is of before the backup; the cabinet may have been given another one since.
+#[test]
+fn a_code_that_is_sent_again_behind_a_restore_is_one_that_opens() {
+    let mut world = World::new(&[Size::S; 2]);
+    put(&mut world, "A1");
+    load(&mut world, "A1", 1);
+    let backup = world.store.clone();
+    let wish = |world: &mut World, change| {
+        let (tenant, integration, payload) = (tenant(), shop(), br#"{"order":"A1"}"#.to_vec());
+        world.handle(Input::OrderChange { tenant, integration, change, payload });
+    };
+    wish(&mut world, OrderChange::Reissue);
+    let replaced = world.notifications()[0].code.clone();
+    restore(&mut world, backup);
+    world.connect(&c1());
+    wish(&mut world, OrderChange::Resend);
+    let again = world.notifications().pop().unwrap().code;
+    assert_ne!(again, replaced, "the cabinet refuses that one");
+    wish(&mut world, OrderChange::Resend);
+    assert_eq!(world.notifications().pop().unwrap().code, again, "the same one from now on");
 }
 
 /// Put for a site, it would else go to whichever cabinet has the most room.
