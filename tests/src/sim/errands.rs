@@ -63,10 +63,11 @@ impl World {
 
     /// The door is being opened: whoever was sent there stands before it.
     pub(super) fn somebody_was_sent(&mut self, cab: Cab, at: Compartment, command: &Command) {
+        let Some(order) = self.ledger.contents.get(&(cab, at)).map(|content| content.order().clone()) else { return };
         let attendant = match &command.action {
             Action::Unlock(_) | Action::Confirm(_) => return,
-            Action::Load(load) => Attendant::Loader { order: load.order.clone() },
-            Action::Retrieve(retrieve) => Attendant::Retriever { order: retrieve.order.clone() },
+            Action::Load(_) => Attendant::Loader { order },
+            Action::Retrieve(_) => Attendant::Retriever { order },
         };
         self.doubt_if_just_closed(cab, at);
         self.stand_at(cab, at, attendant);

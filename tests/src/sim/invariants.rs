@@ -152,12 +152,13 @@ fn commanded(ledger: &Ledger, (cab, at): At, boot: BootId, until: u64, command: 
     let unlock = match &command.action {
         Action::Unlock(unlock) => unlock,
         Action::Load(load) => {
-            let loading = ledger.contents.get(&(cab, at)) == Some(&Content::Loading(load.order.clone()));
+            let held = ledger.contents.get(&(cab, at));
+            let loading = ledger.parts_of(&load.order).into_iter().any(|part| held == Some(&Content::Loading(part)));
             let there = load.compartment.is_none_or(|wanted| wanted == at);
             return ensure(loading && there, || format!("{load:?} opens {at} with {content:?}"));
         }
         Action::Retrieve(retrieve) => {
-            let inside = content == Some(&retrieve.order);
+            let inside = content.is_some_and(|order| ledger.parts_of(&retrieve.order).contains(order));
             return ensure(inside, || format!("{retrieve:?} opens {at} with {content:?}"));
         }
         Action::Confirm(word) => return Err(format!("{word:?} opens {at}")),
@@ -209,7 +210,9 @@ fn invariant_nothing_unsigned_takes_effect(ledger: &Ledger, seen: &Seen) -> Verd
         Ok(Fact::ErrandTaken(taken)) => {
             let signed = ledger.signed_commands.get(&taken.id);
             let asked = signed.is_some_and(|(to, command)| {
-                to == cab && command.action.order() == Some(&taken.order) && is_errand(&command.action, taken.errand)
+                // Of an order in several compartments the cabinet chooses the part.
+                let meant = command.action.order().is_some_and(|order| ledger.parts_of(order).contains(&taken.order));
+                to == cab && meant && is_errand(&command.action, taken.errand)
             });
             ensure(asked, || format!("cabinet {cab} does {:?} of {}, as nobody asked it to", taken.errand, taken.order))
         }

@@ -526,12 +526,14 @@ impl Ledger {
                     }
                 }
                 let taken_out = match &cause {
-                    Cause::Staff(order) => Some(order),
-                    Cause::Command(command) => command.action.order(),
-                    _ => None,
+                    Cause::Staff(order) => vec![order.clone()],
+                    Cause::Command(command) => {
+                        command.action.order().map(|order| self.parts_of(order)).unwrap_or_default()
+                    }
+                    _ => Vec::new(),
                 };
-                if let (Some(order), Some(Content::Stored(held))) = (taken_out, self.contents.get(&(cab, at)))
-                    && order == held
+                if let Some(Content::Stored(order)) = self.contents.get(&(cab, at))
+                    && taken_out.contains(order)
                     && let Some(order) = self.orders.get_mut(order)
                 {
                     order.retrieved = true;
@@ -843,7 +845,7 @@ impl Ledger {
             }
             Cause::Command(command) => {
                 self.accepted.insert(command.id, at.0);
-                let orders = command.action.order().cloned().into_iter().collect();
+                let orders = command.action.order().map(|order| self.parts_of(order)).unwrap_or_default();
                 (Some((command.id, command.challenge)), orders)
             }
             Cause::Entry { orders, .. } | Cause::Swap(orders) => (None, orders),

@@ -123,7 +123,10 @@ impl World {
     pub(super) fn cause_of_pulse(&mut self, cab: Cab, at: Compartment, cause: &Cause) -> Cause {
         let inside = self.ledger.contents.get(&(cab, at)).map(Content::order);
         let meant = match cause {
-            Cause::Command(command) => command.action.order().is_none_or(|order| Some(order) == inside),
+            Cause::Command(command) => {
+                let meant = |order| inside.is_some_and(|inside| self.ledger.parts_of(order).contains(inside));
+                command.action.order().is_none_or(meant)
+            }
             Cause::Entry { orders, .. } | Cause::Swap(orders) => inside.is_some_and(|order| orders.contains(order)),
             Cause::Staff(order) | Cause::Release(order) | Cause::Deposit(order) => Some(order) == inside,
             Cause::Retry { .. } | Cause::Again | Cause::Look => true,

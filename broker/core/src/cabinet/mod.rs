@@ -164,7 +164,7 @@ impl Cabinet {
 
     /// Whether one of these is in a compartment, by the cabinet's word.
     pub(crate) fn has_inside(&self, orders: &[OrderKey]) -> bool {
-        self.inside.values().any(|inside| inside.order.as_ref().is_some_and(|order| orders.contains(order)))
+        self.inside.values().any(|inside| orders.iter().any(|order| inside.holds(order)))
     }
 
     pub(crate) fn restore_inside(&mut self, compartment: Compartment, inside: Inside) {
