@@ -27,11 +27,11 @@ pub(super) fn key_of_status(integration: &Name, status: &Status) -> OrderKey {
 pub(super) fn begun_in(writes: &[Write]) -> Cause {
     let records = writes.iter().filter(|write| write.table == cabinet_core::EVENTS);
     let facts = records.filter_map(|write| cbor::decode::<Event>(write.value.as_ref()?).ok());
-    let begun = facts.filter_map(|event| match event.fact {
+    let mut begun = facts.filter_map(|event| match event.fact {
         Fact::WalkIn(begun) => Some(begun.order),
         _ => None,
     });
-    begun.last().map_or(Cause::Nobody("a walk-in that is on no record"), Cause::Staff)
+    begun.next_back().map_or(Cause::Nobody("a walk-in that is on no record"), Cause::Staff)
 }
 
 /// In a state in which a person may end it.
