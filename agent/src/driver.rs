@@ -287,6 +287,11 @@ impl<S: Store + Reserved> Driver<S> {
             ScreenRequest::StaffEnter { secret, reply } => {
                 Some(Input::StaffEntered { entry: self.entry(reply), secret })
             }
+            ScreenRequest::CourierEnter { secret, reply } => {
+                Some(Input::CourierEntered { entry: self.entry(reply), secret })
+            }
+            ScreenRequest::Bring { session, label } => Some(Input::Bring { session, label }),
+            ScreenRequest::BringTo { session, parcel } => Some(Input::BringTo { session, parcel }),
             ScreenRequest::Answer { answer, reply } => Some(Input::Answered { entry: self.entry(reply), answer }),
             ScreenRequest::Load { session, order, larger } => Some(Input::Load { session, order, larger }),
             ScreenRequest::WalkIn { session, order } => Some(Input::WalkIn { session, order }),

@@ -285,6 +285,8 @@ async fn malformed_calls_are_refused_before_the_main_loop_hears_of_them() {
     let good = r#"{"secret":"12345678"}"#;
     let all = |body: Value| world.post("/api/open-all", &body).header("x-staff-session", SESSION.to_string());
     let deposit = |body: Value| world.post("/api/deposit", &body).header("x-staff-session", SESSION.to_string());
+    let bring = |body: Value| world.post("/api/bring", &body).header("x-staff-session", SESSION.to_string());
+    let bring_to = |body: Value| world.post("/api/bring-to", &body).header("x-staff-session", SESSION.to_string());
     let load = |body: Value| world.post("/api/load", &body).header("x-staff-session", SESSION.to_string());
     let walk_in = |body: Value| world.post("/api/walk-in", &body).header("x-staff-session", SESSION.to_string());
     let cases = [
@@ -339,6 +341,21 @@ async fn malformed_calls_are_refused_before_the_main_loop_hears_of_them() {
         (world.post("/api/deposit", &json!({ "wish": "inside" })), StatusCode::UNAUTHORIZED),
         (deposit(json!({ "wish": "everything" })), StatusCode::BAD_REQUEST),
         (deposit(json!({})), StatusCode::BAD_REQUEST),
+        (world.post("/api/bring", &json!({ "label": "A17" })), StatusCode::UNAUTHORIZED),
+        (bring(json!({})), StatusCode::BAD_REQUEST),
+        (bring(json!({ "label": 17 })), StatusCode::BAD_REQUEST),
+        (bring(json!({ "label": "A17", "larger": true })), StatusCode::BAD_REQUEST),
+        (bring(json!({ "label": "" })), StatusCode::UNPROCESSABLE_ENTITY),
+        (bring(json!({ "label": "A 17" })), StatusCode::UNPROCESSABLE_ENTITY),
+        (bring(json!({ "label": "shop/A17/1" })), StatusCode::UNPROCESSABLE_ENTITY),
+        (bring(json!({ "label": "A17".repeat(100) })), StatusCode::UNPROCESSABLE_ENTITY),
+        (world.post("/api/bring-to", &json!({ "phone": "+4915112345678", "size": "M" })), StatusCode::UNAUTHORIZED),
+        (bring_to(json!({ "phone": "015112345678", "size": "M" })), StatusCode::UNPROCESSABLE_ENTITY),
+        (bring_to(json!({ "phone": "+49 151 x1234", "size": "M" })), StatusCode::UNPROCESSABLE_ENTITY),
+        (bring_to(json!({ "phone": "+4915112345678" })), StatusCode::BAD_REQUEST),
+        (bring_to(json!({ "phone": "+4915112345678", "size": "XXL" })), StatusCode::BAD_REQUEST),
+        (bring_to(json!({ "phone": "+4915112345678", "size": "M", "category": "food" })), StatusCode::BAD_REQUEST),
+        (bring_to(json!({ "phone": "+4915112345678", "size": "M", "reference": "A/17" })), StatusCode::BAD_REQUEST),
         (world.post("/api/again", &json!({ "compartment": 0 })), StatusCode::BAD_REQUEST),
         (world.post("/api/again", &json!({ "compartment": 1000 })), StatusCode::BAD_REQUEST),
     ];
@@ -390,6 +407,63 @@ async fn code_reaches_the_main_loop_and_its_result_comes_back() {
         }
         assert_eq!(answer, expected);
     }
+}
+
+#[tokio::test]
+async fn a_courier_gets_a_session_that_hears_of_its_own_door_and_of_no_order() {
+    let mut world = World::start();
+    let request = world.post("/api/courier", &json!({ "secret": "5555 5555" }));
+    let answer = world
+        .with(request, |request| match request {
+            ScreenRequest::CourierEnter { secret, reply } => {
+                assert_eq!(secret.reveal(), "55555555");
+                let (name, compartment) = ("jo".parse().unwrap(), Some(door(7)));
+                reply.send(EntryResult::CourierSession { session: SESSION, name, compartment }).unwrap();
+            }
+            other => panic!("not a courier's PIN: {other:?}"),
+        })
+        .await;
+    let said: Value = answer.json().await.unwrap();
+    assert_eq!(said, json!({ "result": "courier", "session": SESSION.to_string(), "name": "jo", "compartment": 7 }));
+    let of = |path: &str, body: Value| world.post(path, &body).header("x-staff-session", SESSION.to_string());
+    let (bring, to) =
+        (of("/api/bring", json!({ "label": "shop/A17" })), json!({ "phone": "+49 151 12345678", "size": "L" }));
+    let bring_to = of("/api/bring-to", to);
+    world
+        .with(bring, |request| match request {
+            ScreenRequest::Bring { session, label } => {
+                assert_eq!((session, label), (SESSION, "shop/A17".parse().unwrap()));
+            }
+            other => panic!("{other:?}"),
+        })
+        .await;
+    world
+        .with(bring_to, |request| match request {
+            ScreenRequest::BringTo { session, parcel } => {
+                assert_eq!((session, parcel.size, parcel.phone.reveal()), (SESSION, Size::L, "+4915112345678"));
+            }
+            other => panic!("{other:?}"),
+        })
+        .await;
+    let order = || "pos/A17".parse().unwrap();
+    world.notes.push(ScreenNote::Stored { order: order(), compartment: door(7) });
+    world.notes.push(ScreenNote::LoadAborted { order: order(), compartment: door(7) });
+    world.notes.push(ScreenNote::AskLoaded { order: order(), compartment: door(7), empty: false });
+    world.notes.push(ScreenNote::Depositing { session: SESSION, compartment: door(7) });
+    let heard = world.notes_after(0, Some(SESSION)).await;
+    assert_eq!(heard["notes"], json!([{ "note": "depositing", "compartment": 7 }]));
+    let view = world.call(Method::GET, "/api/view").header("x-staff-session", SESSION.to_string());
+    let answer = world
+        .with(view, |request| match request {
+            ScreenRequest::View { reply, .. } => reply.send(screen_view()).unwrap(),
+            other => panic!("{other:?}"),
+        })
+        .await;
+    let view: Value = answer.json().await.unwrap();
+    assert_eq!(view["staff"], Value::Null, "it sees nothing of what is inside");
+    world.notes.push(ScreenNote::SessionEnded { session: SESSION });
+    let heard = world.notes_after(4, Some(SESSION)).await;
+    assert_eq!(heard["notes"], json!([{ "note": "session_ended" }]));
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use schemas::crypto::codes::{DIGITS_MAX, DIGITS_MIN, LETTERS_MAX, LETTERS_MIN, a
 use schemas::ids::Name;
 use schemas::messages::{
     BUNDLE_ORDERS_MAX, Book, BookChange, CredentialId, CredentialKind, Factor, FleetMillis, OrderKey, PARTS_MAX,
-    PartOf, PutCredential, PutDeposit, PutGuarded, PutOrder, PutStaff, RefusalReason, Rules, Verifier,
+    PartOf, PutCourier, PutCredential, PutDeposit, PutGuarded, PutOrder, PutStaff, RefusalReason, Rules, Verifier,
 };
 use schemas::step::Table;
 use serde::Serialize;
@@ -15,9 +15,9 @@ use serde::Serialize;
 use crate::DeviceKey;
 use crate::break_glass::Glass;
 use crate::records::{
-    BOOK_KEY, BookRow, CredentialRow, FactorRow, Life, OrderRow, StaffRow, WalkInRow, WrongAnswersRow,
+    BOOK_KEY, BookRow, CourierRow, CredentialRow, FactorRow, Life, OrderRow, StaffRow, WalkInRow, WrongAnswersRow,
 };
-use crate::tables::{CREDENTIALS, META, ORDERS, STAFF, credential_key, order_key, staff_key};
+use crate::tables::{COURIERS, CREDENTIALS, META, ORDERS, STAFF, credential_key, order_key, staff_key};
 use crate::turn::Turn;
 
 pub const CREDENTIALS_MAX: usize = 2_000;
@@ -25,6 +25,7 @@ pub const ORDERS_MAX: usize = 1_000;
 /// Orders that staff have begun here and the fleet does not know yet.
 pub const WALK_INS_MAX: usize = 100;
 pub const STAFF_MAX: usize = 200;
+pub const COURIERS_MAX: usize = 200;
 /// Credentials that are over and still known, so that their holder is told the truth instead of "wrong".
 pub const TOMBSTONES_MAX: usize = 1_000;
 const DIGITS_DEFAULT: u8 = 8;
@@ -38,6 +39,7 @@ pub(crate) struct HeldBook {
     pub(crate) orders: BTreeMap<OrderKey, OrderRow>,
     credentials: BTreeMap<CredentialId, CredentialRow>,
     staff: BTreeMap<Name, StaffRow>,
+    couriers: BTreeMap<Name, CourierRow>,
     by_secret: BTreeMap<Vec<u8>, CredentialId>,
 }
 
@@ -55,6 +57,7 @@ impl HeldBook {
         orders: BTreeMap<OrderKey, OrderRow>,
         credentials: BTreeMap<CredentialId, CredentialRow>,
         staff: BTreeMap<Name, StaffRow>,
+        couriers: BTreeMap<Name, CourierRow>,
     ) -> Self {
         let none = BookRow { version: 0, code_digits: DIGITS_DEFAULT, glass: None, broken: None, code_letters: None };
         let row = row.unwrap_or(none);
@@ -66,6 +69,7 @@ impl HeldBook {
             orders,
             credentials,
             staff,
+            couriers,
             by_secret: BTreeMap::new(),
         };
         book.index();
@@ -141,6 +145,32 @@ impl HeldBook {
         self.staff.get(name).map(|row| row.until)
     }
 
+    /// As [`Self::find_staff`], of those who only put in.
+    pub(crate) fn find_courier(
+        &self,
+        device_key: &DeviceKey,
+        verifier: &Verifier,
+        kind: CredentialKind,
+    ) -> Option<Name> {
+        let wanted = at_rest(&device_key.0, verifier);
+        let held = |row: &CourierRow| match kind {
+            CredentialKind::Digits => row.at_rest.0 == wanted,
+            CredentialKind::Letters => false,
+            CredentialKind::Qr => row.badge.as_ref().is_some_and(|badge| badge.0 == wanted),
+        };
+        self.couriers.iter().find(|(_, row)| held(row)).map(|(name, _)| name.clone())
+    }
+
+    pub(crate) fn courier(&self, name: &Name) -> Option<&CourierRow> {
+        self.couriers.get(name)
+    }
+
+    /// The courier who began this order here, as long as it is not over.
+    pub(crate) fn courier_of(&self, order: &OrderKey) -> Option<&Name> {
+        let row = self.orders.get(order).filter(|row| !row.over && row.missing != Some(true));
+        row?.walk_in.as_ref()?.courier.as_ref()
+    }
+
     /// Takes a change set, whole or not at all, and writes what differs. What compartments hold is not the book's.
     pub(crate) fn apply(&mut self, turn: &mut Turn, change: Book, binding: &Binding<'_>) -> Result<(), RefusalReason> {
         if change.version <= self.version {
@@ -182,6 +212,8 @@ impl HeldBook {
                 | BookChange::DropCredential(_)
                 | BookChange::PutStaff(_)
                 | BookChange::DropStaff(_)
+                | BookChange::PutCourier(_)
+                | BookChange::DropCourier(_)
                 | BookChange::Rules(_)
                 | BookChange::PutDeposit(_)
                 | BookChange::PutGuarded(_) => None,
@@ -189,6 +221,7 @@ impl HeldBook {
             .collect();
         self.orders.retain(|order, row| put.contains(order) || inside.contains(order) || row.is_own());
         self.staff.clear();
+        self.couriers.clear();
         self.code_digits = DIGITS_DEFAULT;
         self.code_letters = None;
         self.glass.drop_held();
@@ -224,6 +257,10 @@ impl HeldBook {
             BookChange::PutStaff(put) => return self.put_staff(put, binding),
             BookChange::DropStaff(drop) => {
                 self.staff.remove(&drop.name);
+            }
+            BookChange::PutCourier(put) => return self.put_courier(put, binding),
+            BookChange::DropCourier(drop) => {
+                self.couriers.remove(&drop.name);
             }
             BookChange::Rules(rules) => return self.put_rules(rules, binding),
         }
@@ -393,6 +430,16 @@ impl HeldBook {
         Ok(())
     }
 
+    fn put_courier(&mut self, put: PutCourier, binding: &Binding<'_>) -> Result<(), RefusalReason> {
+        if put.pepper != binding.pepper {
+            return Err(RefusalReason::WrongBase);
+        }
+        let held = |verifier| Blob(at_rest(&binding.device_key.0, verifier).to_vec());
+        let (at_rest, badge) = (held(&put.verifier), put.badge.as_ref().map(held));
+        self.couriers.insert(put.name, CourierRow { id: put.id, at_rest, until: put.until, badge });
+        Ok(())
+    }
+
     /// Forgets the oldest credentials that are over.
     fn bury(&mut self) {
         let mut over: Vec<_> = self
@@ -412,14 +459,21 @@ impl HeldBook {
     fn check(&self) -> Result<(), RefusalReason> {
         let live: Vec<_> = self.credentials.values().filter(|row| row.life == Life::Live).collect();
         let secrets: BTreeSet<_> = live.iter().map(|row| &row.at_rest.0).collect();
-        let pins: BTreeSet<_> = self.staff.values().map(|row| &row.at_rest.0).collect();
-        let badges: Vec<_> = self.staff.values().filter_map(|row| row.badge.as_ref()).collect();
+        // No PIN of a courier lets in staff, whatever keypad it is typed at.
+        let couriers = self.couriers.values();
+        let pins = self.staff.values().map(|row| &row.at_rest.0);
+        let pins: BTreeSet<_> = pins.chain(couriers.clone().map(|row| &row.at_rest.0)).collect();
+        let badges = self.staff.values().filter_map(|row| row.badge.as_ref());
+        let badges: Vec<_> = badges.chain(couriers.clone().filter_map(|row| row.badge.as_ref())).collect();
+        let ids: BTreeSet<_> = couriers.map(|row| row.id).collect();
         let sound = live.len() <= CREDENTIALS_MAX
             && self.orders.keys().filter(|order| !order.is_walk_in()).count() <= ORDERS_MAX
             && self.orders.len() <= ORDERS_MAX + WALK_INS_MAX
             && self.staff.len() <= STAFF_MAX
             && secrets.len() == live.len()
-            && pins.len() == self.staff.len()
+            && self.couriers.len() <= COURIERS_MAX
+            && ids.len() == self.couriers.len()
+            && pins.len() == self.staff.len() + self.couriers.len()
             && badges.iter().collect::<BTreeSet<_>>().len() == badges.len();
         if sound { Ok(()) } else { Err(RefusalReason::Malformed) }
     }
@@ -441,6 +495,7 @@ impl HeldBook {
         write_difference(&self.orders, &next.orders, turn, ORDERS, order_key);
         write_difference(&self.credentials, &next.credentials, turn, CREDENTIALS, credential_key);
         write_difference(&self.staff, &next.staff, turn, STAFF, staff_key);
+        write_difference(&self.couriers, &next.couriers, turn, COURIERS, staff_key);
         next.save_row(turn);
     }
 

@@ -145,7 +145,9 @@ impl CabinetCore {
             (Purpose::Load(by), Content::Loading(content)) => content.order == by.order,
             (Purpose::Retrieve(by), Content::Retrieving(content)) => content.order == by.order,
             (Purpose::Swap(by), Content::Swapping(content)) => content.order == by.order,
-            (Purpose::Deposit(by), Content::Depositing(content)) => content.order == by.order,
+            (Purpose::Deposit(by), Content::Depositing(content)) => {
+                content.order == by.order && by.courier.as_ref().is_none_or(|name| self.may_bring(name))
+            }
             (Purpose::Look(_), content) => content.may_be_looked_into(),
             _ => false,
         }
@@ -294,6 +296,9 @@ impl CabinetCore {
         self.end_deposit_session(turn, compartment, &order, false);
         // The contact may have missed the door, the sensor has not missed the goods.
         self.doubt_what_is_left(turn, compartment, Some(order.clone()));
+        if self.bays.get(&compartment).is_none_or(|bay| bay.occupancy != Occupancy::Occupied) {
+            self.couriers.not_put_in(&self.book, &order);
+        }
         turn.note(ScreenNote::LoadAborted { order, compartment });
     }
 

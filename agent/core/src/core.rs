@@ -10,6 +10,7 @@ use crate::bay::Bay;
 use crate::book::HeldBook;
 use crate::challenges::Challenges;
 use crate::commands::Commands;
+use crate::courier::Couriers;
 use crate::deposit::Deposits;
 use crate::emergency::Emergency;
 use crate::entry::{Entries, Who};
@@ -54,6 +55,7 @@ pub struct CabinetCore {
     pub(crate) entries: Entries,
     pub(crate) sessions: Sessions,
     pub(crate) deposits: Deposits,
+    pub(crate) couriers: Couriers,
     pub(crate) releases: Releases,
     pub(crate) asked: Asked,
     pub(crate) emergency: Emergency,
@@ -97,9 +99,15 @@ impl CabinetCore {
             Input::HelloAcked => self.handle_hello_acked(turn.now),
             Input::Entered { entry, secret } => self.handle_entered(turn, entry, secret, Who::Customer),
             Input::StaffEntered { entry, secret } => self.handle_entered(turn, entry, secret, Who::Staff),
+            Input::CourierEntered { entry, secret } => self.handle_entered(turn, entry, secret, Who::Courier),
             Input::Answered { entry, answer } => self.handle_answered(turn, entry, answer),
             Input::Derived { entry, verifier } => self.handle_derived(turn, entry, &verifier),
-            Input::StaffLogout { session } => self.end_session(turn, session),
+            Input::StaffLogout { session } => {
+                self.end_session(turn, session);
+                self.courier_leaves(turn, session);
+            }
+            Input::Bring { session, label } => self.handle_bring(turn, session, &label),
+            Input::BringTo { session, parcel } => self.handle_bring_to(turn, session, parcel),
             Input::Load { session, order, larger } => self.handle_load(turn, session, &order, larger),
             Input::WalkIn { session, order } => self.handle_walk_in(turn, session, order),
             Input::DropWalkIn { session, order } => self.handle_drop_walk_in(turn, session, &order),
@@ -145,6 +153,7 @@ impl CabinetCore {
             self.entries.deadline(),
             self.sessions.deadline(),
             self.deposits.deadline(),
+            self.couriers.deadline(),
             self.releases.deadline(),
             self.asked.deadline(),
             self.emergency.deadline(),
@@ -173,6 +182,8 @@ impl CabinetCore {
         self.emergency_due(turn);
         self.entries_due(turn);
         self.sessions_due(turn);
+        self.drop_given_up(turn);
+        self.couriers_due(turn);
         self.deposits.end_due(turn.now);
         self.releases.end_due(turn.now);
         self.asked.end_due(turn.now);

@@ -46,12 +46,12 @@ impl Deposits {
         self.by_id.retain(|_, held| now < held.until);
     }
 
-    fn of(&self, order: &OrderKey) -> Option<SessionId> {
+    pub(crate) fn of(&self, order: &OrderKey) -> Option<SessionId> {
         self.by_id.iter().find(|(_, held)| held.order == *order).map(|(id, _)| *id)
     }
 
     /// The same person again, or another one in their place: the session before is over.
-    fn begin(&mut self, session: SessionId, order: OrderKey, now: u64) {
+    pub(crate) fn begin(&mut self, session: SessionId, order: OrderKey, now: u64) {
         let moves = self.of(&order).and_then(|old| self.by_id.remove(&old)).map_or(0, |old| old.moves);
         while self.by_id.len() >= SESSIONS_MAX
             && let Some(oldest) = self.by_id.iter().min_by_key(|(_, held)| held.until).map(|(id, _)| *id)
@@ -59,6 +59,24 @@ impl Deposits {
             self.by_id.remove(&oldest);
         }
         self.by_id.insert(session, Depositor { order, until: now + DEPOSIT_IDLE_MILLIS, moves });
+    }
+
+    pub(crate) fn end(&mut self, session: SessionId) {
+        self.by_id.remove(&session);
+    }
+}
+
+/// By what right somebody puts an order in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Bringer {
+    /// A deposit code, or the id of the courier.
+    pub(crate) credential: CredentialId,
+    pub(crate) courier: Option<Name>,
+}
+
+impl Bringer {
+    fn of(held: &Depositing) -> Self {
+        Self { credential: held.credential, courier: held.courier.clone() }
     }
 }
 
@@ -68,7 +86,8 @@ impl CabinetCore {
         let in_time = valid(row).and_then(|()| self.in_time(row.expires, row.needs_time, turn.now));
         let began = in_time.and_then(|()| {
             let order = row.orders.first().ok_or(EntryRefusal::Used)?;
-            self.begin_deposit(turn, id, order).map(|compartment| (order.clone(), compartment))
+            self.begin_deposit(turn, &Bringer { credential: id, courier: None }, order)
+                .map(|compartment| (order.clone(), compartment))
         });
         match began {
             Err(refusal) => self.refuse_credential(turn, id, refusal),
@@ -80,20 +99,15 @@ impl CabinetCore {
         }
     }
 
-    fn begin_deposit(
-        &mut self,
-        turn: &mut Turn,
-        id: CredentialId,
-        order: &OrderKey,
-    ) -> Result<Compartment, EntryRefusal> {
+    fn begin_deposit(&mut self, turn: &mut Turn, by: &Bringer, order: &OrderKey) -> Result<Compartment, EntryRefusal> {
         if let Some(compartment) = self.compartment_of(order) {
-            return self.go_on(turn, id, order, compartment);
+            return self.go_on(turn, by, order, compartment);
         }
         let row = self.book.orders.get(order).ok_or(EntryRefusal::Revoked)?;
         // What is left of a full disk is for pickups.
         let place = if self.disk_low { None } else { self.place(order, row, None).ok() };
         let compartment = place.ok_or(EntryRefusal::NoRoom)?;
-        self.take_for_deposit(turn, compartment, id, order);
+        self.take_for_deposit(turn, compartment, by, order);
         Ok(compartment)
     }
 
@@ -101,13 +115,15 @@ impl CabinetCore {
     fn go_on(
         &mut self,
         turn: &mut Turn,
-        id: CredentialId,
+        by: &Bringer,
         order: &OrderKey,
         compartment: Compartment,
     ) -> Result<Compartment, EntryRefusal> {
         let bay = self.bays.get(&compartment).ok_or(EntryRefusal::NotHere)?;
         match &bay.content {
             Content::Depositing(_) if bay.active.is_some() => return Err(EntryRefusal::Busy),
+            // Somebody else stands at it.
+            Content::Depositing(held) if held.courier != by.courier => return Err(EntryRefusal::Busy),
             Content::Depositing(_) if matches!(bay.fault, Some(Fault::WrongDoor | Fault::PutBack)) => {
                 return Err(EntryRefusal::OutOfService);
             }
@@ -126,19 +142,28 @@ impl CabinetCore {
                 return Err(EntryRefusal::Busy);
             }
         } else if bay.seen != DoorSeen::Open {
-            self.open_for_deposit(turn, compartment, id, order);
+            self.open_for_deposit(turn, compartment, by, order);
         }
         Ok(compartment)
     }
 
-    fn take_for_deposit(&mut self, turn: &mut Turn, compartment: Compartment, id: CredentialId, order: &OrderKey) {
-        self.set_content(turn, compartment, Depositing { order: order.clone(), credential: id, opened: false });
-        self.record(turn, DepositingFact { order: order.clone(), compartment, credential: id });
-        self.open_for_deposit(turn, compartment, id, order);
+    pub(crate) fn take_for_deposit(
+        &mut self,
+        turn: &mut Turn,
+        compartment: Compartment,
+        by: &Bringer,
+        order: &OrderKey,
+    ) {
+        let Bringer { credential, courier } = by.clone();
+        let content = Depositing { order: order.clone(), credential, opened: false, courier: courier.clone() };
+        self.set_content(turn, compartment, content);
+        self.record(turn, DepositingFact { order: order.clone(), compartment, credential, courier });
+        self.open_for_deposit(turn, compartment, by, order);
     }
 
-    fn open_for_deposit(&mut self, turn: &mut Turn, compartment: Compartment, id: CredentialId, order: &OrderKey) {
-        let purpose = DepositUse { credential: id, order: order.clone() }.into();
+    fn open_for_deposit(&mut self, turn: &mut Turn, compartment: Compartment, by: &Bringer, order: &OrderKey) {
+        let Bringer { credential, courier } = by.clone();
+        let purpose = DepositUse { credential, order: order.clone(), courier }.into();
         self.start_use(turn, compartment, purpose, turn.now + PERSON_MILLIS, 1);
     }
 
@@ -151,10 +176,11 @@ impl CabinetCore {
 
     fn deposit(&mut self, turn: &mut Turn, session: SessionId, wish: DepositWish) -> Result<(), DepositRefusal> {
         let (compartment, held) = self.depositing(session, turn.now)?;
+        self.courier_wishes(session, &held, wish, turn.now)?;
         match wish {
             DepositWish::TooSmall | DepositWish::NotEmpty => self.deposit_elsewhere(turn, session, compartment, wish),
             DepositWish::Again => {
-                self.go_on(turn, held.credential, &held.order, compartment).map_err(|_| DepositRefusal::Busy)?;
+                self.go_on(turn, &Bringer::of(&held), &held.order, compartment).map_err(|_| DepositRefusal::Busy)?;
                 turn.note(ScreenNote::Depositing { session, compartment });
                 Ok(())
             }
@@ -232,7 +258,7 @@ impl CabinetCore {
         if !too_small {
             self.require_audit(turn, compartment, None);
         }
-        self.take_for_deposit(turn, place, held.credential, &held.order);
+        self.take_for_deposit(turn, place, &Bringer::of(&held), &held.order);
         turn.note(ScreenNote::Depositing { session, compartment: place });
         Ok(())
     }
@@ -267,11 +293,11 @@ impl CabinetCore {
 
     /// `seen`: by the sensor.
     pub(crate) fn deposited(&mut self, turn: &mut Turn, compartment: Compartment, held: Depositing, seen: bool) {
-        let Depositing { order, credential, .. } = held;
+        let Depositing { order, credential, courier, .. } = held;
         self.set_content(turn, compartment, Stored { order: order.clone() });
         self.book.set_missing(turn, &order, false);
         self.book.end_deposits(turn, &order);
-        self.record(turn, Deposited { order: order.clone(), compartment, credential, seen });
+        self.record(turn, Deposited { order: order.clone(), compartment, credential, seen, courier });
         self.end_deposit_session(turn, compartment, &order, true);
     }
 

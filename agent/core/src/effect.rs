@@ -81,6 +81,12 @@ pub enum EntryResult {
         session: SessionId,
         name: Name,
     },
+    /// `compartment`: where the courier is in the middle of something.
+    CourierSession {
+        session: SessionId,
+        name: Name,
+        compartment: Option<Compartment>,
+    },
     /// Too many wrong codes today: typed codes alone do not open.
     SecondPartNeeded,
     /// The right credential, and staff have to release the order (`Input::Release`) before its door opens.
@@ -136,6 +142,18 @@ pub enum DepositRefusal {
     NoFittingCompartment,
     /// Enough compartments were opened for it.
     TooOften,
+    /// Of a courier. No order of this label is to be put in here by one: what else there is is nobody's business.
+    NotExpected,
+    /// Something of theirs is on its way in: that comes first.
+    Unfinished,
+    /// Nothing that fits is free.
+    NoRoom,
+    /// What is left of the disk is for pickups.
+    DiskFull,
+    /// It cannot seal a phone number yet: it was never connected.
+    NeverOnline,
+    /// More orders than a book holds.
+    TooMany,
 }
 
 /// Why staff cannot do something.

@@ -27,6 +27,7 @@ pub(crate) const DOOR_MILLIS: u64 = 1_000;
 pub(crate) enum Who {
     Customer,
     Staff,
+    Courier,
     /// Somebody who was asked for more behind the credential of this order.
     Asked(OrderKey),
 }
@@ -102,17 +103,20 @@ impl CabinetCore {
         let key = &self.config.device_key;
         let customer = match pending.who {
             Who::Customer => self.book.find(key, verifier, pending.kind),
-            Who::Staff | Who::Asked(_) => None,
+            Who::Staff | Who::Courier | Who::Asked(_) => None,
         };
-        // A badge is known wherever it is scanned; a PIN only where staff type it, so that a customer's code never is one.
-        let staff = match (pending.who, pending.kind) {
-            (Who::Staff, _) | (Who::Customer, CredentialKind::Qr) => self.book.find_staff(key, verifier, pending.kind),
-            (Who::Customer, CredentialKind::Digits | CredentialKind::Letters) | (Who::Asked(_), _) => None,
-        };
-        let result = match (customer, staff) {
-            (Some(id), _) => self.use_credential(turn, id),
-            (None, Some((name, until))) => self.staff_came(turn, name, until),
-            (None, None) => self
+        // A badge is known wherever it is scanned; a PIN only where staff or couriers type theirs, so that a customer's code
+        // never is one.
+        let scanned = pending.kind == CredentialKind::Qr;
+        let staff = (scanned || pending.who == Who::Staff).then(|| self.book.find_staff(key, verifier, pending.kind));
+        let courier =
+            (scanned || pending.who == Who::Courier).then(|| self.book.find_courier(key, verifier, pending.kind));
+        let result = match (customer, staff.flatten(), courier.flatten()) {
+            (Some(id), _, _) => self.use_credential(turn, id),
+            (None, Some((name, until)), _) => self.staff_came(turn, name, until),
+            (None, None, Some(name)) => self.courier_came(turn, name),
+            (None, None, None) if pending.who == Who::Courier => self.wrong(turn, pending.kind),
+            (None, None, None) => self
                 .enter_by_break_glass(turn, verifier, pending.kind)
                 .unwrap_or_else(|| self.wrong(turn, pending.kind)),
         };

@@ -8,7 +8,7 @@ use schemas::crypto::answers::Answer;
 use schemas::crypto::codes::Secret;
 use schemas::messages::{Compartment, Occupancy, OrderKey, Verifier};
 
-use crate::NewWalkIn;
+use crate::{NewParcel, NewWalkIn, ParcelLabel};
 
 /// What a door's contact says, the same in two polls of the bus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,6 +93,11 @@ pub enum Input {
         entry: u64,
         secret: Secret,
     },
+    /// A courier typed a PIN.
+    CourierEntered {
+        entry: u64,
+        secret: Secret,
+    },
     /// Whoever got `EntryResult::AnswerNeeded` has answered.
     Answered {
         entry: u64,
@@ -103,6 +108,7 @@ pub enum Input {
         entry: u64,
         verifier: Verifier,
     },
+    /// Ends a session of staff, or of a courier.
     StaffLogout {
         session: SessionId,
     },
@@ -175,10 +181,20 @@ pub enum Input {
     NotTaken {
         compartment: Compartment,
     },
-    /// Of a session that `EntryResult::Depositing` began.
+    /// Of a session that `EntryResult::Depositing` or `EntryResult::CourierSession` began.
     Deposit {
         session: SessionId,
         wish: DepositWish,
+    },
+    /// A courier has something with this label, of a session that `EntryResult::CourierSession` began.
+    Bring {
+        session: SessionId,
+        label: ParcelLabel,
+    },
+    /// A courier has something for whoever has a phone number.
+    BringTo {
+        session: SessionId,
+        parcel: NewParcel,
     },
     /// A customer says that the order is not there: behind the door that was opened for them, or because their code was used.
     Report {

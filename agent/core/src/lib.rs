@@ -20,7 +20,7 @@
 //! | what may be loaded and what opens it | `book` |
 //! | one pulse for one use, one outcome for each | `uses` |
 //! | doors, and what they say about the content | `bay`, `doors`, `contents` |
-//! | people at the screen | `app`, `entry`, `factor`, `release`, `deposit`, `lockout`, `report`, `staff`, `walk_in`, `audit`, `swap`, `emergency` |
+//! | people at the screen | `app`, `entry`, `factor`, `release`, `deposit`, `courier`, `lockout`, `report`, `staff`, `walk_in`, `audit`, `swap`, `emergency` |
 //! | the end of a cabinet | `wipe` |
 
 mod app;
@@ -35,6 +35,7 @@ mod commands;
 mod config;
 mod contents;
 mod core;
+mod courier;
 mod deposit;
 mod doors;
 mod draws;
@@ -67,12 +68,13 @@ mod wipe;
 
 pub use app::{APP_CLOSED_MILLIS, TOKEN_LIFE_MILLIS, TOKEN_SHOWN_MILLIS, WRONG_TOKENS_MAX};
 pub use bay::{BEEP_MILLIS, HELD_STAFF_MILLIS, HELD_TECHNICIAN_MILLIS, PULSE_WINDOW_MILLIS};
-pub use book::{CREDENTIALS_MAX, ORDERS_MAX, STAFF_MAX, TOMBSTONES_MAX, WALK_INS_MAX};
+pub use book::{COURIERS_MAX, CREDENTIALS_MAX, ORDERS_MAX, STAFF_MAX, TOMBSTONES_MAX, WALK_INS_MAX};
 pub use challenges::CHALLENGE_ROTATION_MILLIS;
 pub use commands::COMMANDS_MAX;
 pub use config::{CompartmentConfig, Config, DeviceKey, MachineStart, Moment};
 pub use contents::UNCONFIRMED_MILLIS;
 pub use core::CabinetCore;
+pub use courier::{COURIER_IDLE_MILLIS, NewParcel, NotALabel, ParcelLabel, UNKNOWN_LABELS_MAX};
 pub use deposit::{DEPOSIT_ANSWER_MILLIS, DEPOSIT_IDLE_MILLIS, DEPOSIT_MOVES_MAX};
 pub use effect::{DepositRefusal, Effect, EntryRefusal, EntryResult, ScreenNote, StaffRefusal};
 pub use emergency::APART_MILLIS;

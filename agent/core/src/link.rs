@@ -140,6 +140,7 @@ impl CabinetCore {
             app: self.config.app_token.then_some(true),
             errands: Some(true),
             shares: Some(true),
+            couriers: Some(true),
         }
     }
 

@@ -23,7 +23,7 @@ use crate::records::{
     BOOK_KEY, FORMAT, FORMAT_KEY, Fault, IDENTITY_KEY, IdentityRow, KEYSET_KEY, LOCKOUT_KEY, OUTBOX_KEY, OutboxRow,
     PULSE_KEY, TIME_KEY, UseRow, WIPE_KEY, WIPED_KEY,
 };
-use crate::tables::{BAYS, COMMANDS, CREDENTIALS, EVENTS, META, ORDERS, STAFF, USES, bay_of_key, event_key};
+use crate::tables::{BAYS, COMMANDS, COURIERS, CREDENTIALS, EVENTS, META, ORDERS, STAFF, USES, bay_of_key, event_key};
 use crate::time::FleetClock;
 use crate::turn::Turn;
 use crate::uses::RECOVERY_MILLIS;
@@ -91,6 +91,7 @@ impl CabinetCore {
             core.record_receipt(&mut turn, receipt);
         }
         core.release_unpulsed(&mut turn);
+        core.drop_given_up(&mut turn);
         core.doubt_swaps(&mut turn);
         Ok((core, turn.finish()))
     }
@@ -172,6 +173,7 @@ fn load(config: Config, identity: Identity, rows: &Rows<'_>, now: u64) -> Result
         rows.keyed(ORDERS, |key| std::str::from_utf8(key).ok()?.parse::<OrderKey>().ok())?,
         rows.keyed(CREDENTIALS, |key| key.try_into().ok().map(CredentialId))?,
         rows.keyed(STAFF, |key| std::str::from_utf8(key).ok()?.parse::<Name>().ok())?,
+        rows.keyed(COURIERS, |key| std::str::from_utf8(key).ok()?.parse::<Name>().ok())?,
     );
     let commands = Commands::open(rows.all(COMMANDS)?).ok_or(OpenError::Key { table: COMMANDS.0 })?;
     Ok(CabinetCore {
@@ -191,6 +193,7 @@ fn load(config: Config, identity: Identity, rows: &Rows<'_>, now: u64) -> Result
         entries: Default::default(),
         sessions: Default::default(),
         deposits: Default::default(),
+        couriers: Default::default(),
         releases: Default::default(),
         asked: Default::default(),
         emergency: Default::default(),

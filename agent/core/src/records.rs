@@ -3,9 +3,9 @@
 use schemas::cbor::Blob;
 use schemas::ids::{Name, OrderId};
 use schemas::messages::{
-    Actor, ActorApp, ActorCommand, ActorCredential, ActorStaff, Attributes, BundleRight, Category, CommandId,
-    Compartment, CredentialId, CredentialKind, DepositKind, Epoch, FleetMillis, Instance, OrderKey, PartOf, Prompt,
-    Roots, Salt, Size, TakeBack,
+    Actor, ActorApp, ActorCommand, ActorCourier, ActorCredential, ActorStaff, Attributes, BundleRight, Category,
+    CommandId, Compartment, CredentialId, CredentialKind, DepositKind, Epoch, FleetMillis, Instance, OrderKey, PartOf,
+    Prompt, Roots, Salt, Size, TakeBack,
 };
 use schemas::{cbor_code, cbor_map, cbor_union};
 
@@ -85,6 +85,8 @@ rows! {
         2 opt => phone: Option<Blob>,
         /// The fleet has put it into the book.
         3 => known: bool,
+        /// Who began it in the place of staff.
+        70 opt => courier: Option<Name>,
     }
     OrderRow {
         1 => size: Size,
@@ -135,6 +137,9 @@ rows! {
     /// HMACs under the device key, of the PIN's verifier and the badge's.
     StaffRow { 1 => at_rest: Blob, 2 opt => until: Option<FleetMillis>, 3 opt => badge: Option<Blob> }
 
+    /// As [`StaffRow`], of somebody who puts in and does nothing else.
+    CourierRow { 1 => id: CredentialId, 2 => at_rest: Blob, 3 opt => until: Option<FleetMillis>, 4 opt => badge: Option<Blob> }
+
     CommandUse { 1 => id: CommandId, 2 => requester: String }
     /// `app`: it is in no book, but was asked for by the token of the screen. `released`: by whom, where the credential alone does
     /// not open it.
@@ -148,7 +153,8 @@ rows! {
     RetrieveUse { 1 => staff: Name, 2 => order: OrderKey, 60 opt => by: Option<CommandRight> }
     LookUse { 1 => staff: Name }
     SwapUse { 1 => staff: Name, 2 => order: OrderKey }
-    DepositUse { 1 => credential: CredentialId, 2 => order: OrderKey }
+    /// `courier`: it is no deposit code but a courier, whose id `credential` is.
+    DepositUse { 1 => credential: CredentialId, 2 => order: OrderKey, 70 opt => courier: Option<Name> }
     /// A use of an authority: journalled before its pulse, removed with its outcome.
     UseRow {
         /// Number of the newest pulse that it asked for.
@@ -181,8 +187,14 @@ rows! {
     /// Staff exchange the order with that of another compartment. `opened`: its door was unlocked, so either of the two may be
     /// inside, or none.
     Swapping { 1 => order: OrderKey, 2 => with: Compartment, 3 => staff: Name, 4 => opened: bool }
-    /// Somebody puts the order in by a deposit code. `opened`: its door was unlocked, so something may be inside.
-    Depositing { 1 => order: OrderKey, 2 => credential: CredentialId, 3 => opened: bool }
+    /// Somebody puts the order in by a deposit code, or a courier does. `opened`: its door was unlocked, so something may be
+    /// inside.
+    Depositing {
+        1 => order: OrderKey,
+        2 => credential: CredentialId,
+        3 => opened: bool,
+        70 opt => courier: Option<Name>,
+    }
 
     BayRow {
         1 => content: Content,
@@ -282,6 +294,7 @@ impl Purpose {
             Self::Retrieve(by) => ActorStaff { name: by.staff.clone() }.into(),
             Self::Look(by) => ActorStaff { name: by.staff.clone() }.into(),
             Self::Swap(by) => ActorStaff { name: by.staff.clone() }.into(),
+            Self::Deposit(DepositUse { courier: Some(name), .. }) => ActorCourier { name: name.clone() }.into(),
             Self::Deposit(by) => ActorCredential { id: by.credential }.into(),
         }
     }

@@ -18,9 +18,11 @@ pub(crate) const BAYS: Table = Table("bays");
 pub(crate) const ORDERS: Table = Table("orders");
 pub(crate) const CREDENTIALS: Table = Table("credentials");
 pub(crate) const STAFF: Table = Table("staff");
+/// Apart from staff: an older agent that is put back takes nobody for staff who is a courier.
+pub(crate) const COURIERS: Table = Table("couriers");
 
 /// All of them, for stores that create tables first and for tests that search a disk.
-pub const TABLES: [Table; 8] = [META, EVENTS, COMMANDS, USES, BAYS, ORDERS, CREDENTIALS, STAFF];
+pub const TABLES: [Table; 9] = [META, EVENTS, COMMANDS, USES, BAYS, ORDERS, CREDENTIALS, STAFF, COURIERS];
 
 /// Key of event `n` in [`EVENTS`].
 pub fn event_key(n: u64) -> Vec<u8> {

@@ -7,7 +7,7 @@
 use schemas::cbor::{self, Blob};
 use schemas::crypto::{rest, seal};
 use schemas::ids::{Name, ORDER_ID_MAX, OrderId};
-use schemas::messages::{Attributes, Category, OrderKey, Size, WalkIn, WalkInDropped};
+use schemas::messages::{Attributes, Category, Compartment, OrderKey, Size, WalkIn, WalkInDropped};
 use schemas::phone::Phone;
 
 use crate::core::CabinetCore;
@@ -41,6 +41,19 @@ impl CabinetCore {
     /// One step: the order, its number and the taken compartment are on disk together, or not at all.
     fn begin_walk_in(&mut self, turn: &mut Turn, session: SessionId, new: NewWalkIn) -> Result<(), StaffRefusal> {
         let staff = self.staff(session, turn.now)?;
+        let (order, compartment) = self.take_walk_in(turn, staff.clone(), None, new)?;
+        self.begin_load(turn, session, staff, &order, compartment);
+        Ok(())
+    }
+
+    /// Takes an order that somebody begins here, and finds the compartment for it.
+    pub(crate) fn take_walk_in(
+        &mut self,
+        turn: &mut Turn,
+        staff: Name,
+        courier: Option<Name>,
+        new: NewWalkIn,
+    ) -> Result<(OrderKey, Compartment), StaffRefusal> {
         if self.disk_low {
             return Err(StaffRefusal::DiskFull);
         }
@@ -51,7 +64,7 @@ impl CabinetCore {
         let order = new_key(turn, reference.as_ref());
         let nonce = turn.draws.bytes();
         let protected = rest::protect(&self.config.device_key.0, &label(&order), nonce, phone.reveal().as_bytes());
-        let own = WalkInRow { staff: staff.clone(), phone: Some(Blob(protected)), known: false };
+        let own = WalkInRow { staff, phone: Some(Blob(protected)), known: false, courier };
         let row = OrderRow {
             size,
             category,
@@ -62,16 +75,15 @@ impl CabinetCore {
             over: false,
             missing: None,
             take_back: None,
-            walk_in: Some(own),
+            walk_in: Some(own.clone()),
             wrong_answers: None,
             shares: None,
         };
         let compartment = self.place(&order, &row, None)?;
-        let fact = self.walk_in_fact(turn, &order, &row, &phone, staff.clone()).ok_or(StaffRefusal::NeverOnline)?;
+        let fact = self.walk_in_fact(turn, &order, &row, &phone, &own).ok_or(StaffRefusal::NeverOnline)?;
         self.book.put_own(turn, order.clone(), row);
         self.record(turn, fact);
-        self.begin_load(turn, session, staff, &order, compartment);
-        Ok(())
+        Ok((order, compartment))
     }
 
     /// `None` where no key is known to seal the number to.
@@ -81,7 +93,7 @@ impl CabinetCore {
         order: &OrderKey,
         row: &OrderRow,
         phone: &Phone,
-        staff: Name,
+        own: &WalkInRow,
     ) -> Option<WalkIn> {
         let key = self.keys.pepper_key()?;
         let config = &self.config;
@@ -89,7 +101,8 @@ impl CabinetCore {
         let entropy = seal::Entropy { ephemeral: turn.draws.secret_key(), nonce: turn.draws.bytes() };
         let sealed = seal::seal(phone.reveal().as_bytes(), &key, &aad, &entropy).ok()?;
         let OrderRow { size, category, wants, .. } = *row;
-        Some(WalkIn { order: order.clone(), size, category, wants, phone: Blob(sealed), staff })
+        let WalkInRow { staff, courier, .. } = own.clone();
+        Some(WalkIn { order: order.clone(), size, category, wants, phone: Blob(sealed), staff, courier })
     }
 
     /// The key to which numbers are sealed is another one: whoever had the old one may be gone.
@@ -101,7 +114,7 @@ impl CabinetCore {
             .filter_map(|(order, row)| {
                 let own = row.walk_in.as_ref()?;
                 let phone = self.phone_of(order, own.phone.as_ref()?)?;
-                self.walk_in_fact(turn, order, row, &phone, own.staff.clone())
+                self.walk_in_fact(turn, order, row, &phone, own)
             })
             .collect();
         facts.into_iter().for_each(|fact| self.record(turn, fact));
@@ -122,7 +135,7 @@ impl CabinetCore {
             Err(reason) => turn.note(ScreenNote::StaffRefused { session, reason }),
             Ok(staff) => {
                 self.book.drop_own(turn, order);
-                self.record(turn, WalkInDropped { order: order.clone(), staff });
+                self.record(turn, WalkInDropped { order: order.clone(), staff, courier: None });
             }
         }
     }

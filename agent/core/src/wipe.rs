@@ -111,7 +111,10 @@ impl CabinetCore {
             }
             Input::EventsAcked { up_to } => self.outbox.acknowledged(turn, up_to),
             Input::HelloAcked => self.handle_hello_acked(turn.now),
-            Input::Entered { entry, .. } | Input::StaffEntered { entry, .. } | Input::Answered { entry, .. } => {
+            Input::Entered { entry, .. }
+            | Input::StaffEntered { entry, .. }
+            | Input::CourierEntered { entry, .. }
+            | Input::Answered { entry, .. } => {
                 turn.effect(Effect::EntryResult { entry, result: EntryResult::Refused(EntryRefusal::OutOfService) });
             }
             // A door that somebody moves is told as before: that is no secret of anybody.
@@ -135,6 +138,8 @@ impl CabinetCore {
             | Input::NotTaken { .. }
             | Input::PulseResult { .. }
             | Input::Deposit { .. }
+            | Input::Bring { .. }
+            | Input::BringTo { .. }
             | Input::Board { .. }
             | Input::WalkIn { .. }
             | Input::Report { .. }

@@ -35,6 +35,8 @@ pub(super) enum Refusal {
     NoCountryCode,
     /// It cannot be a phone number.
     NotAPhone,
+    /// It cannot be the label of an order.
+    NotALabel,
     /// The main loop does not answer.
     NoAnswer,
     /// The cabinet's store does not work, so nothing may be opened.
@@ -65,7 +67,7 @@ impl IntoResponse for Refusal {
             Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BadRequest => StatusCode::BAD_REQUEST,
-            Self::NotACode | Self::NotAnAnswer | Self::NoCountryCode | Self::NotAPhone => {
+            Self::NotACode | Self::NotAnAnswer | Self::NoCountryCode | Self::NotAPhone | Self::NotALabel => {
                 StatusCode::UNPROCESSABLE_ENTITY
             }
             Self::NoAnswer | Self::OutOfOrder => StatusCode::SERVICE_UNAVAILABLE,
@@ -74,18 +76,38 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// Answer to `/api/enter`, `/api/answer` and `/api/staff`. Times are spans: the page does not know the boot clock.
+/// Answer to `/api/enter`, `/api/answer`, `/api/staff` and `/api/courier`. Times are spans: the page does not know the boot clock.
 #[derive(Serialize)]
 #[serde(tag = "result", rename_all = "snake_case")]
 pub(super) enum EntryAnswer {
-    Opening { compartments: Vec<Compartment> },
-    Deposit { session: String, compartment: Compartment },
-    Refused { reason: EntryRefusal },
-    Locked { millis: u64 },
-    Staff { session: String, name: Name },
+    Opening {
+        compartments: Vec<Compartment>,
+    },
+    Deposit {
+        session: String,
+        compartment: Compartment,
+    },
+    Refused {
+        reason: EntryRefusal,
+    },
+    Locked {
+        millis: u64,
+    },
+    Staff {
+        session: String,
+        name: Name,
+    },
+    /// `compartment`: where something of theirs is on its way in.
+    Courier {
+        session: String,
+        name: Name,
+        compartment: Option<Compartment>,
+    },
     SecondPartNeeded,
     ReleaseNeeded,
-    AnswerNeeded { prompt: Prompt },
+    AnswerNeeded {
+        prompt: Prompt,
+    },
 }
 
 impl EntryAnswer {
@@ -100,6 +122,9 @@ impl EntryAnswer {
                 Self::Locked { millis: until_boot_millis.saturating_sub(boot_millis) }
             }
             EntryResult::StaffSession { session, name } => Self::Staff { session: session.to_string(), name },
+            EntryResult::CourierSession { session, name, compartment } => {
+                Self::Courier { session: session.to_string(), name, compartment }
+            }
             EntryResult::SecondPartNeeded => Self::SecondPartNeeded,
             EntryResult::ReleaseNeeded => Self::ReleaseNeeded,
             EntryResult::AnswerNeeded { prompt } => Self::AnswerNeeded { prompt },

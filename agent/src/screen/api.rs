@@ -10,7 +10,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, HeaderName, Request, StatusCode, Uri};
 use axum::response::Json;
 use axum::routing::{get, post};
-use cabinet_core::{DepositWish, EntryResult, NewWalkIn, SessionId};
+use cabinet_core::{DepositWish, EntryResult, NewParcel, NewWalkIn, ParcelLabel, SessionId};
 use schemas::api::AttributeFlags;
 use schemas::crypto::answers;
 use schemas::crypto::codes::Secret;
@@ -28,7 +28,7 @@ use super::notes::Notes;
 use super::port::ScreenRequest;
 use crate::boards::BootClock;
 
-/// A session of staff, or of somebody who puts an order in.
+/// A session of staff, of a courier, or of somebody who puts an order in.
 const SESSION_HEADER: HeaderName = HeaderName::from_static("x-staff-session");
 const BODY_MAX: usize = 4 * 1024;
 const BODY_TIME: Duration = Duration::from_secs(5);
@@ -52,6 +52,9 @@ pub(super) fn routes(desk: Arc<Desk>) -> Router {
         .route("/enter", post(enter))
         .route("/answer", post(answer))
         .route("/staff", post(staff))
+        .route("/courier", post(courier))
+        .route("/bring", post(bring))
+        .route("/bring-to", post(bring_to))
         .route("/load", post(load))
         .route("/walk-in", post(walk_in))
         .route("/drop-walk-in", post(drop_walk_in))
@@ -108,6 +111,21 @@ struct WalkInBody {
     category: Category,
     #[serde(default)]
     wants: AttributeFlags,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BringBody {
+    label: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BringToBody {
+    phone: String,
+    #[serde(default)]
+    reference: Option<OrderId>,
+    size: Size,
 }
 
 #[derive(Deserialize)]
@@ -208,6 +226,26 @@ async fn answer(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Answer
 async fn staff(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Answer<EntryAnswer> {
     let secret = secret(read(request).await?)?;
     desk.entered(|reply| ScreenRequest::StaffEnter { secret, reply }).await
+}
+
+async fn courier(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Answer<EntryAnswer> {
+    let secret = secret(read(request).await?)?;
+    desk.entered(|reply| ScreenRequest::CourierEnter { secret, reply }).await
+}
+
+async fn bring(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Result<StatusCode, Refusal> {
+    let session = own_session(&request)?;
+    let BringBody { label } = read(request).await?;
+    let label: ParcelLabel = label.parse().map_err(|_| Refusal::NotALabel)?;
+    desk.tell(ScreenRequest::Bring { session, label }).await
+}
+
+async fn bring_to(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Result<StatusCode, Refusal> {
+    let session = own_session(&request)?;
+    let BringToBody { phone, reference, size } = read(request).await?;
+    let typed = Zeroizing::new(phone);
+    let phone = Phone::parse(&typed)?;
+    desk.tell(ScreenRequest::BringTo { session, parcel: NewParcel { phone, reference, size } }).await
 }
 
 async fn load(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Result<StatusCode, Refusal> {

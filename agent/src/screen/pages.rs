@@ -16,6 +16,7 @@ pub(super) fn routes() -> Router {
         .route("/staff.js", get(([(CONTENT_TYPE, SCRIPT)], include_str!("page/staff.js"))))
         .route("/parts.js", get(([(CONTENT_TYPE, SCRIPT)], include_str!("page/parts.js"))))
         .route("/deposit.js", get(([(CONTENT_TYPE, SCRIPT)], include_str!("page/deposit.js"))))
+        .route("/courier.js", get(([(CONTENT_TYPE, SCRIPT)], include_str!("page/courier.js"))))
         .route("/texts.js", get(([(CONTENT_TYPE, SCRIPT)], include_str!("page/texts.js"))))
         .route("/walkin.js", get(([(CONTENT_TYPE, SCRIPT)], include_str!("page/walkin.js"))))
         .route("/style.css", get(([(CONTENT_TYPE, STYLE)], include_str!("page/style.css"))))

@@ -1,6 +1,9 @@
 //! What the screen asks of the agent's main loop.
 
-use cabinet_core::{AskedRelease, DepositWish, EntryResult, NewWalkIn, SessionId, UnwantedOrder, View, WaitingOrder};
+use cabinet_core::{
+    AskedRelease, DepositWish, EntryResult, NewParcel, NewWalkIn, ParcelLabel, SessionId, UnwantedOrder, View,
+    WaitingOrder,
+};
 use schemas::crypto::answers::Answer;
 use schemas::crypto::codes::Secret;
 use schemas::messages::{Compartment, OrderKey};
@@ -20,6 +23,11 @@ pub enum ScreenRequest {
     },
     /// A member of staff typed or scanned this.
     StaffEnter {
+        secret: Secret,
+        reply: oneshot::Sender<EntryResult>,
+    },
+    /// A courier typed or scanned this.
+    CourierEnter {
         secret: Secret,
         reply: oneshot::Sender<EntryResult>,
     },
@@ -84,7 +92,17 @@ pub enum ScreenRequest {
     NotTaken {
         compartment: Compartment,
     },
-    /// Whoever puts an order in by a deposit code.
+    /// A courier has something with this label.
+    Bring {
+        session: SessionId,
+        label: ParcelLabel,
+    },
+    /// A courier has something for a phone number.
+    BringTo {
+        session: SessionId,
+        parcel: NewParcel,
+    },
+    /// Whoever puts an order in, by a deposit code or as a courier.
     Deposit {
         session: SessionId,
         wish: DepositWish,

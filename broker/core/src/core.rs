@@ -20,7 +20,7 @@ use crate::jobs::Job;
 use crate::keysets::Keysets;
 use crate::order::Orders;
 use crate::signing::{MakeSecrets, Secrets, SignerReply, SignerRequest};
-use crate::staff::StaffList;
+use crate::staff::{Crew, StaffList};
 use crate::tables::{CabinetRef, FORMAT, FORMAT_KEY, INTENTS, META, OrderRef, StreamRef};
 use crate::turn::{Agenda, Turn};
 
@@ -51,6 +51,7 @@ pub struct FleetCore {
     pub(crate) cabinets: BTreeMap<CabinetRef, Cabinet>,
     pub(crate) orders: Orders,
     pub(crate) staff: StaffList,
+    pub(crate) couriers: StaffList,
     pub(crate) keysets: Keysets,
     pub(crate) identities: Identities,
     /// The newest alarm about each cabinet, of this run only.
@@ -244,7 +245,7 @@ impl FleetCore {
                 Deadline::Challenge(at, ticket) => self.at(&at, |cabinet| cabinet.challenge_late(turn, ticket)),
                 Deadline::BreakGlass(at) => self.compare_break_glass(turn, &at),
                 Deadline::Wipe(at) => self.at(&at, |cabinet| cabinet.wipe_due(turn)),
-                Deadline::Pin(tenant, name, kind) => self.staff.secret_late(turn, tenant, name, kind),
+                Deadline::Pin(crew, tenant, name, kind) => self.crew(crew).secret_late(turn, tenant, name, kind),
                 Deadline::Window => self.orders.windows_due(turn, &self.config),
                 Deadline::WalkIns => self.orders.walk_ins_due(turn, &self.config),
                 Deadline::Sweep(tenant) => self.orders.sweep(turn, &self.config, &tenant),
@@ -265,6 +266,22 @@ impl FleetCore {
     fn compare_break_glass(&mut self, turn: &mut Turn<'_>, at: &CabinetRef) {
         let wanted = self.config.break_glass;
         self.at(at, |cabinet| cabinet.compare_break_glass(turn, wanted));
+    }
+
+    pub(crate) fn crew(&mut self, crew: Crew) -> &mut StaffList {
+        match crew {
+            Crew::Staff => &mut self.staff,
+            Crew::Couriers => &mut self.couriers,
+        }
+    }
+
+    /// The cabinets where somebody is to be known.
+    fn where_known(&mut self, crew: Crew, tenant: &TenantId, name: &Name) -> Vec<CabinetRef> {
+        let own = self.cabinets.iter().filter(|(at, _)| at.tenant == *tenant);
+        let all: Vec<_> = own.map(|(at, cabinet)| (at.clone(), cabinet.registration().site.clone())).collect();
+        let list = self.crew(crew);
+        let here = all.into_iter().filter(|(at, site)| list.covers(tenant, name, &at.cabinet, site));
+        here.map(|(at, _)| at).collect()
     }
 
     fn at(&mut self, at: &CabinetRef, act: impl FnOnce(&mut Cabinet)) {
@@ -296,7 +313,7 @@ impl FleetCore {
             Job::Secrets(at) => self.cabinets.get(at)?.next_secrets(),
             Job::Phone(at) => self.orders.next_phone(at),
             Job::Answer(at) => self.orders.next_answer(at),
-            Job::Pin(tenant, name, kind) => self.staff.next_secret(tenant, name, *kind),
+            Job::Pin(crew, tenant, name, kind) => self.crew(*crew).next_secret(tenant, name, *kind),
             Job::Bundle(at, kind) => self.orders.bundles.next_secret(at, *kind),
         }
     }
@@ -370,10 +387,11 @@ impl FleetCore {
             (Job::Answer(at), SignerRequest::KeepAnswer(asked), SignerReply::AnswerKept(kept)) => {
                 self.orders.answer_kept(turn, at, asked, kept);
             }
-            (Job::Pin(tenant, name, kind), SignerRequest::MakeSealed(_), SignerReply::Sealed(made)) => {
-                if let Some(employ) = self.staff.secret_made(turn, tenant, name, *kind, made.sealed) {
-                    let own = self.cabinets.keys().filter(|at| at.tenant == *tenant);
-                    own.for_each(|at| turn.send(Intent::to_cabinet(at, employ.clone())));
+            (Job::Pin(crew, tenant, name, kind), SignerRequest::MakeSealed(_), SignerReply::Sealed(made)) => {
+                if let Some(employ) = self.crew(*crew).secret_made(turn, tenant, name, *kind, made.sealed) {
+                    for at in self.where_known(*crew, tenant, name) {
+                        turn.send(Intent::to_cabinet(&at, crew.hire(employ.clone())));
+                    }
                 }
             }
             _ => return Err("its answer does not fit the question".into()),

@@ -6,6 +6,7 @@ use schemas::ids::{Name, TenantId};
 use schemas::messages::{CommandId, CredentialKind, FleetMillis};
 
 use crate::jobs::Job;
+use crate::staff::Crew;
 use crate::tables::CabinetRef;
 
 /// Something that is due at a moment. Each has at most one moment.
@@ -28,7 +29,7 @@ pub(crate) enum Deadline {
     /// A cabinet that is to be wiped should have answered.
     Wipe(CabinetRef),
     /// A PIN or a badge should have been made.
-    Pin(TenantId, Name, CredentialKind),
+    Pin(Crew, TenantId, Name, CredentialKind),
     /// A reminder is to be sent, or the window of an order ends: the first of all.
     Window,
     /// Walk-ins whose recipients were not told may be told now.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use schemas::api::{BadgeIssued, BreakGlassShown, FleetStatus, Reply, Scope, StaffIssued};
+use schemas::api::{BadgeIssued, BreakGlassShown, CourierIssued, FleetStatus, Reply, Scope, StaffIssued};
 use schemas::cbor::Blob;
 use schemas::ids::{CabinetId, Identity, Name, SiteId, TenantId};
 use schemas::messages::FleetMillis;
@@ -120,6 +120,8 @@ pub enum Effect {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SecretOf {
     Pin(Name),
+    CourierPin(Name),
+    /// Of staff, or of a courier.
     Badge(Name),
     BreakGlass(CabinetId),
 }
@@ -128,6 +130,7 @@ impl SecretOf {
     pub fn reply(self, text: String) -> Reply {
         match self {
             Self::Pin(name) => Reply::Staff(StaffIssued { name, pin: text }),
+            Self::CourierPin(name) => Reply::Courier(CourierIssued { name, pin: text }),
             Self::Badge(name) => Reply::Badge(BadgeIssued { name, badge: text }),
             Self::BreakGlass(cabinet) => Reply::BreakGlass(BreakGlassShown { cabinet, code: text }),
         }

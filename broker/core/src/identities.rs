@@ -334,7 +334,7 @@ fn check_scopable(by: &Identity, identity: &Identity) -> Result<(), ReplyError> 
     Ok(())
 }
 
-fn check_scope(scope: &Scope) -> Result<(), ReplyError> {
+pub(crate) fn check_scope(scope: &Scope) -> Result<(), ReplyError> {
     let count = match scope {
         Scope::Tenant => return Ok(()),
         Scope::Sites(sites) => sites.len(),

@@ -140,6 +140,18 @@ cbor_map! {
 }
 
 cbor_map! {
+    /// As [`Employ`], a courier. Never taken for it, not by an older version either.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) struct Engage { 1 => who: Employ }
+}
+
+cbor_map! {
+    /// Somebody is no courier any more, or not here.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) struct Disengage { 1 => name: Name }
+}
+
+cbor_map! {
     /// The booked order has another content: another size, perhaps, and so another compartment.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub(crate) struct Alter {
@@ -187,6 +199,8 @@ cbor_union! {
         26 => Invite(Invite),
         30 => OpenByApp(OpenByApp),
         50 => SetFactor(SetFactor),
+        70 => Engage(Engage),
+        71 => Disengage(Disengage),
     }
 }
 
@@ -228,6 +242,8 @@ cbor_map! {
         4 => time_unverified: bool,
         /// The compartment is cooled: food keeps longer there.
         5 => refrigerated: bool,
+        /// Who puts it in, if it is a courier.
+        70 opt => courier: Option<Name>,
     }
 }
 cbor_map! {

@@ -9,6 +9,7 @@ use schemas::messages::{CommandId, CredentialKind};
 use sha2::{Digest as _, Sha256};
 
 use crate::signing::SignerRequest;
+use crate::staff::Crew;
 use crate::tables::{CabinetRef, OrderRef};
 
 /// Requests at the signer at one time; an unlock goes in any case. Bounds what a re-derivation for a whole fleet queues up.
@@ -29,7 +30,7 @@ pub(crate) enum Job {
     /// The answer to the second factor of an order.
     Answer(OrderRef),
     /// A PIN or a badge.
-    Pin(TenantId, Name, CredentialKind),
+    Pin(Crew, TenantId, Name, CredentialKind),
     /// A secret of a bundle.
     Bundle(OrderRef, CredentialKind),
     Secrets(CabinetRef),
@@ -118,7 +119,7 @@ mod tests {
     #[test]
     fn the_wait_doubles_from_a_second_to_a_minute() {
         let mut jobs = Jobs::default();
-        let job = Job::Pin("acme".parse().unwrap(), "bob".parse().unwrap(), CredentialKind::Digits);
+        let job = Job::Pin(Crew::Staff, "acme".parse().unwrap(), "bob".parse().unwrap(), CredentialKind::Digits);
         let waits: Vec<u64> = (0..8).map(|_| jobs.failed(&job)).collect();
         assert_eq!(waits, [1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000]);
         jobs.want(job.clone());
@@ -131,7 +132,8 @@ mod tests {
     #[test]
     fn two_jobs_with_the_same_words_have_two_tickets() {
         let mut jobs = Jobs::default();
-        let pin = |name: &str| Job::Pin("acme".parse().unwrap(), name.parse().unwrap(), CredentialKind::Digits);
+        let pin =
+            |name: &str| Job::Pin(Crew::Staff, "acme".parse().unwrap(), name.parse().unwrap(), CredentialKind::Digits);
         let request = SignerRequest::from(crate::signing::MakeSealed {
             tenant: "acme".parse().unwrap(),
             kind: CredentialKind::Digits,

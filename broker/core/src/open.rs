@@ -24,12 +24,12 @@ use crate::order::{Bundle, Order, Orders, sealing_key};
 use crate::policy::PolicyRow;
 use crate::quotas::QuotaRow;
 use crate::site::SiteRow;
-use crate::staff::{Staff, StaffList};
+use crate::staff::{Crew, Staff, StaffList};
 use crate::streams::Head;
 use crate::tables::{
-    BOOK, BOOKED, BREAK_GLASS, BUNDLES, BUNDLES_AT, CABINETS, COMMANDS, COMPARTMENTS, CabinetRef, FORMAT, FORMAT_KEY,
-    IDENTITIES, INTENTS, ISSUED, KEYSETS, LANDED_KEY, META, OFFERS, ORDERS, OrderRef, POLICIES, PROGRESS, QUOTAS, SAID,
-    SITES, STAFF, STAFF_AT, STREAMS, StreamRef, WIPES,
+    BOOK, BOOKED, BREAK_GLASS, BUNDLES, BUNDLES_AT, CABINETS, COMMANDS, COMPARTMENTS, COURIERS, COURIERS_AT,
+    CabinetRef, FORMAT, FORMAT_KEY, IDENTITIES, INTENTS, ISSUED, KEYSETS, LANDED_KEY, META, OFFERS, ORDERS, OrderRef,
+    POLICIES, PROGRESS, QUOTAS, SAID, SITES, STAFF, STAFF_AT, STREAMS, StreamRef, WIPES,
 };
 use crate::turn::Agenda;
 
@@ -41,7 +41,8 @@ pub(crate) fn open(config: Config, store: &dyn Store) -> Result<FleetCore, OpenE
         config,
         cabinets: Default::default(),
         orders: Orders::default(),
-        staff: StaffList::default(),
+        staff: StaffList::new(Crew::Staff),
+        couriers: StaffList::new(Crew::Couriers),
         keysets: Keysets::default(),
         identities: Identities::default(),
         alarms: BTreeMap::new(),
@@ -115,7 +116,11 @@ fn read_cabinets(core: &mut FleetCore, store: &dyn Store) -> Result<(), OpenErro
         Ok(())
     })?;
     for_cabinet::<StaffAt>(core, store, STAFF_AT, |cabinet, _, staff| {
-        cabinet.restore_staff(staff);
+        cabinet.restore_member(Crew::Staff, staff);
+        Ok(())
+    })?;
+    for_cabinet::<StaffAt>(core, store, COURIERS_AT, |cabinet, _, courier| {
+        cabinet.restore_member(Crew::Couriers, courier);
         Ok(())
     })?;
     for_cabinet::<CommandRow>(core, store, COMMANDS, |cabinet, _, command| {
@@ -180,6 +185,11 @@ fn read_staff(core: &mut FleetCore, store: &dyn Store) -> Result<(), OpenError> 
         let (tenant, _) = key.tenant()?;
         core.staff.restore(tenant, staff);
         Ok(())
+    })?;
+    each::<Staff>(store, COURIERS, |key, courier| {
+        let (tenant, _) = key.tenant()?;
+        core.couriers.restore(tenant, courier);
+        Ok(())
     })
 }
 
@@ -229,7 +239,7 @@ fn read_policies(core: &mut FleetCore, store: &dyn Store) -> Result<(), OpenErro
 
 /// Finds in the state what is still to be done, and makes it due at once.
 fn find_work(core: &mut FleetCore) {
-    let FleetCore { config, cabinets, orders, staff, agenda, restored, identities, .. } = core;
+    let FleetCore { config, cabinets, orders, staff, couriers, agenda, restored, identities, .. } = core;
     // Books, times and commands go to connected cabinets only; a secret can be made before.
     let secrets = cabinets.iter().filter(|(_, cabinet)| cabinet.next_secrets().is_some());
     secrets.for_each(|(at, _)| agenda.jobs.want(Job::Secrets(at.clone())));
@@ -242,7 +252,7 @@ fn find_work(core: &mut FleetCore) {
     if orders.holds_walk_ins() {
         agenda.deadlines.set(Deadline::WalkIns, 0);
     }
-    staff.wanted().for_each(|job| agenda.jobs.want(job));
+    staff.wanted().chain(couriers.wanted()).for_each(|job| agenda.jobs.want(job));
     orders.bundles.wanted().for_each(|job| agenda.jobs.want(job));
     if let Some(at) = orders.retention_ends(config) {
         agenda.deadlines.set(Deadline::Retention, at);

@@ -6,8 +6,8 @@ mod orders;
 pub(crate) use orders::way_out;
 
 use schemas::api::{
-    AvailabilityPage, EnrolmentOffer, FleetStatus, OrderState, Reply, ReplyError, Request, RequestErrorCode, Rfc3339,
-    Scope, StaffDetail, parse,
+    AvailabilityPage, CourierDetail, EnrolmentOffer, FleetStatus, OrderState, Reply, ReplyError, Request,
+    RequestErrorCode, Rfc3339, Scope, StaffDetail, parse,
 };
 use schemas::cbor::Blob;
 use schemas::enrolment::is_device_serial;
@@ -21,12 +21,13 @@ use crate::cabinet::{Cabinet, Offer, Registration, UnlockWish};
 use crate::core::FleetCore;
 use crate::delegations::Signed;
 use crate::effect::Effect;
-use crate::intents::{Dismiss, Intent};
+use crate::intents::Intent;
 use crate::keysets::{Chain, Put};
 use crate::order::{Wish, sealing_key};
 use crate::policy;
 use crate::roles::{Op, Reach, Right, authorise};
 use crate::site::SiteChange;
+use crate::staff::{Crew, as_staff};
 use crate::tables::{CabinetRef, OrderRef};
 use crate::turn::Turn;
 
@@ -196,6 +197,17 @@ impl FleetCore {
             Request::StaffBadge { name } => self.staff.add_badge(turn, &asker.who.tenant, &name, ticket).map(|()| None),
             Request::StaffList {} => Ok(Some(Reply::StaffMembers(self.staff_list(&asker.who.tenant)))),
             Request::StaffRevoke { name } => self.revoke_staff(turn, &asker, &name).map(Some),
+            Request::CourierAdd { name, until, scope } => {
+                self.add_courier(turn, &asker, &name, (until.map(|until| until.0), scope)).map(|()| None)
+            }
+            Request::CourierBadge { name } => {
+                self.couriers.add_badge(turn, &asker.who.tenant, &name, ticket).map(|()| None)
+            }
+            Request::CourierList {} => Ok(Some(Reply::Couriers(self.members(Crew::Couriers, &asker.who.tenant)))),
+            Request::CourierRemove { name } => {
+                let left = self.remove_member(turn, &asker, Crew::Couriers, &name)?;
+                Ok(Some(Reply::Couriers(left)))
+            }
             Request::IdentityRevoke { identity, reason } => {
                 check_text("reason", &reason)?;
                 let revoked = self.identities.revoke(turn, &asker.who, identity, reason)?;
@@ -389,6 +401,10 @@ impl FleetCore {
             | Request::StaffBadge { .. }
             | Request::StaffList {}
             | Request::StaffRevoke { .. }
+            | Request::CourierAdd { .. }
+            | Request::CourierBadge { .. }
+            | Request::CourierList {}
+            | Request::CourierRemove { .. }
             | Request::IdentityRevoke { .. }
             | Request::IdentityList { .. }
             | Request::PersonScope { .. }
@@ -447,10 +463,9 @@ impl FleetCore {
         }
         self.cabinets.insert(at.clone(), cabinet);
         self.orders.sites.stand(at.clone(), site.clone());
+        let known = [&self.staff, &self.couriers].map(|list| list.of(&at.tenant, &at.cabinet, &site));
         turn.effect(Effect::Registered { tenant: at.tenant.clone(), cabinet: at.cabinet.clone(), site });
-        for employ in self.staff.of(&at.tenant) {
-            turn.send(Intent::to_cabinet(&at, employ));
-        }
+        known.into_iter().flatten().for_each(|hired| turn.send(Intent::to_cabinet(&at, hired)));
         Ok(Reply::Done)
     }
 
@@ -520,23 +535,59 @@ impl FleetCore {
     }
 
     fn staff_list(&self, tenant: &TenantId) -> Vec<StaffDetail> {
+        self.members(Crew::Staff, tenant).into_iter().map(as_staff).collect()
+    }
+
+    fn members(&self, crew: Crew, tenant: &TenantId) -> Vec<CourierDetail> {
         let own = self.cabinets.iter().filter(|(at, _)| at.tenant == *tenant);
-        let pending =
-            own.flat_map(|(at, cabinet)| cabinet.pending_staff().map(|(name, gone)| (&at.cabinet, name, gone)));
-        self.staff.list(tenant, pending)
+        let pending = own.flat_map(|(at, cabinet)| cabinet.pending(crew).map(|(name, gone)| (&at.cabinet, name, gone)));
+        match crew {
+            Crew::Staff => self.staff.list(tenant, pending),
+            Crew::Couriers => self.couriers.list(tenant, pending),
+        }
+    }
+
+    /// A courier who is to come to other cabinets than before is gone at those.
+    fn add_courier(
+        &mut self,
+        turn: &mut Turn<'_>,
+        asker: &Asker,
+        name: &Name,
+        wanted: (Option<FleetMillis>, Scope),
+    ) -> Result<(), ReplyError> {
+        let tenant = &asker.who.tenant;
+        self.couriers.add_at(turn, tenant, name, wanted, asker.ticket)?;
+        let own = self.cabinets.iter().filter(|(at, _)| at.tenant == *tenant);
+        let is_here = |at: &CabinetRef, site: &SiteId| self.couriers.covers(tenant, name, &at.cabinet, site);
+        for (at, _) in own.filter(|(at, cabinet)| !is_here(at, &cabinet.registration().site)) {
+            turn.send(Intent::to_cabinet(at, Crew::Couriers.fire(name.clone())));
+        }
+        Ok(())
     }
 
     fn revoke_staff(&mut self, turn: &mut Turn<'_>, asker: &Asker, name: &Name) -> Result<Reply, ReplyError> {
+        let left = self.remove_member(turn, asker, Crew::Staff, name)?;
+        Ok(Reply::StaffMembers(left.into_iter().map(as_staff).collect()))
+    }
+
+    /// Returns where the end of it is under way.
+    fn remove_member(
+        &mut self,
+        turn: &mut Turn<'_>,
+        asker: &Asker,
+        crew: Crew,
+        name: &Name,
+    ) -> Result<Vec<CourierDetail>, ReplyError> {
         let tenant = &asker.who.tenant;
-        self.staff.revoke(turn, tenant, name)?;
+        self.crew(crew).revoke(turn, tenant, name)?;
         for at in self.cabinets.keys().filter(|at| at.tenant == *tenant) {
-            turn.send(Intent::to_cabinet(at, Dismiss { name: name.clone() }));
+            turn.send(Intent::to_cabinet(at, crew.fire(name.clone())));
         }
         // Then the answer tells where the end of it is under way.
         self.deliver(turn);
-        let mut left = self.staff_list(tenant);
+        let mut left = self.members(crew, tenant);
         left.retain(|member| member.name == *name);
-        Ok(Reply::StaffMembers(left))
+        Ok(left)
     }
 }
 

@@ -99,6 +99,10 @@ ops! {
     StaffBadge = "staff.badge", [Operator], false, Tenant;
     StaffList = "staff.list", [Operator, Auditor], false, Tenant;
     StaffRevoke = "staff.revoke", [Operator], false, Tenant;
+    CourierAdd = "courier.add", [Operator], false, Tenant;
+    CourierBadge = "courier.badge", [Operator], false, Tenant;
+    CourierList = "courier.list", [Operator, Auditor], false, Tenant;
+    CourierRemove = "courier.remove", [Operator], false, Tenant;
     IdentityList = "identity.list", [Operator, Auditor], false, Tenant;
     IdentityRevoke = "identity.revoke", [Operator], false, Tenant;
     PersonScope = "person.scope", [Operator], false, Tenant;

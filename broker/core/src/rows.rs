@@ -9,7 +9,7 @@ use schemas::api::{
 use schemas::cbor::{self, Blob, CborError};
 use schemas::cbor_map;
 use schemas::crypto::codes::Secret;
-use schemas::ids::{CabinetId, OrderId};
+use schemas::ids::{CabinetId, Name, OrderId};
 use schemas::messages::{Compartment, FleetMillis, Prompt, Size};
 use schemas::step::Row;
 use schemas::topics::Stream;
@@ -35,6 +35,7 @@ cbor_map! {
         20 opt => walk_in: Option<bool>,
         /// Of an order in several compartments.
         28 opt => parts: Option<Vec<PartRow>>,
+        70 opt => courier: Option<Name>,
     }
 }
 
@@ -195,6 +196,7 @@ fn status(row: StatusRow) -> Status {
         content: row.content,
         bundle: row.bundle,
         parts: row.parts.unwrap_or_default().into_iter().map(PartStatus::from).collect(),
+        courier: row.courier,
     }
 }
 

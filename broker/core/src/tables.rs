@@ -23,6 +23,8 @@ pub const BOOK: Table = Table("book");
 pub(crate) const BUNDLES_AT: Table = Table("bundles_at");
 /// Cabinet and staff → the verifier of the PIN there.
 pub const STAFF_AT: Table = Table("staff_at");
+/// Cabinet and courier → the verifier of the PIN there. Apart from staff, for whom an older version would take them.
+pub(crate) const COURIERS_AT: Table = Table("couriers_at");
 /// Cabinet and command id → a signed command without a known outcome.
 pub const COMMANDS: Table = Table("commands");
 /// Cabinet and number, the newest first → who opened a door, and what became of it.
@@ -47,6 +49,8 @@ pub(crate) const BREAK_GLASS: Table = Table("break_glass");
 pub(crate) const WIPES: Table = Table("wipes");
 /// Tenant and name → a member of staff.
 pub const STAFF: Table = Table("staff");
+/// Tenant and name → a courier who comes again and again.
+pub(crate) const COURIERS: Table = Table("couriers");
 /// Tenant and version → a keyset that its cabinets have to take.
 pub const KEYSETS: Table = Table("keysets");
 /// Tenant, role and name → certificates that were seen, and those that are void.

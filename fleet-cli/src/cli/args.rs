@@ -11,7 +11,8 @@ pub(super) use orders::{
     UnlocksArgs,
 };
 pub(super) use people::{
-    FleetArgs, IntegrationCommand, PersonCommand, QuotaArgs, RoleCommand, ScopeArgs, StaffCommand,
+    CourierCommand, CourierPlaceArgs, FleetArgs, IntegrationCommand, PersonCommand, QuotaArgs, RoleCommand, ScopeArgs,
+    StaffCommand,
 };
 
 use std::net::SocketAddr;
@@ -90,6 +91,9 @@ pub(super) enum Command {
     /// Staff: PINs and badges for the cabinets' screens
     #[command(subcommand)]
     Staff(StaffCommand),
+    /// Couriers: PINs and badges to put parcels in, and nothing else
+    #[command(subcommand)]
+    Courier(CourierCommand),
     /// Signing keys: list, rotate, retire, replace a root
     #[command(subcommand)]
     Keys(KeysCommand),

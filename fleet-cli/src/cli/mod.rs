@@ -6,6 +6,7 @@ mod break_glass;
 mod bundles;
 mod cabinets;
 mod context;
+mod couriers;
 mod doctor;
 mod errands;
 mod failure;
@@ -63,6 +64,7 @@ fn dispatch(args: Args) -> anyhow::Result<ExitCode> {
         Command::Unlock(unlock) => cabinets::unlock(&context, unlock),
         Command::Unlocks(unlocks) => unlocks::run(&context, unlocks),
         Command::Staff(staff) => staff::run(&context, staff),
+        Command::Courier(courier) => couriers::run(&context, courier),
         Command::Keys(keys) => keys::run(&context, keys),
         Command::Watch(watch) => watch::run(&context, watch),
         Command::Backup => backups::backup(&context),

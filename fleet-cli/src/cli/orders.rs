@@ -290,6 +290,9 @@ fn order_text(detail: &OrderDetail) -> String {
     if let Some(word) = &detail.shares {
         text.push_str(&format!("Shares   its door with others of {word}\n"));
     }
+    if let Some(courier) = &detail.courier {
+        text.push_str(&format!("Brought  by courier {courier}\n"));
+    }
     if let Some(until) = until {
         let local = until_local.as_ref().map(|local| format!(" ({local} at the cabinet)")).unwrap_or_default();
         text.push_str(&format!("Until    {}{local}\n", output::time(*until)));
@@ -347,6 +350,7 @@ mod tests {
             second_factor: None,
             staff_release: false,
             shares: None,
+            courier: None,
         };
         insta::assert_snapshot!(order_text(&detail), @r"
         Order    shop/A17
@@ -381,6 +385,7 @@ mod tests {
             second_factor: Some(Prompt::BirthDate),
             staff_release: true,
             shares: Some("house-7".parse().unwrap()),
+            courier: Some("jo".parse().unwrap()),
         };
         insta::assert_snapshot!(order_text(&detail), @r"
         Order    shop/A17
@@ -392,6 +397,7 @@ mod tests {
         Asks     for birth_date, behind its code
         Release  by staff, behind its code
         Shares   its door with others of house-7
+        Brought  by courier jo
         Until    2026-11-25 20:15:00Z (2026-11-25 21:15 CET at the cabinet)
         By       support:acme:sue, 2026-11-22 20:15:00Z
         Reason   it was not cooled

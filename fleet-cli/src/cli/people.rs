@@ -109,7 +109,7 @@ fn set_scope(context: &Context, role: Role, name: Name, scope: Scope) -> anyhow:
     Ok(ExitCode::SUCCESS)
 }
 
-fn in_words(scope: &Scope) -> String {
+pub(super) fn in_words(scope: &Scope) -> String {
     fn list<T: ToString>(items: &[T]) -> String {
         items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
     }

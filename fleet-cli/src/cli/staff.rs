@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use schemas::api::{Reply, Request, StaffDetail};
-use schemas::ids::Name;
+use schemas::ids::{CabinetId, Name};
 
 use super::args::StaffCommand;
 use super::context::{Context, other_answer};
@@ -35,7 +35,7 @@ pub(super) fn run(context: &Context, command: StaffCommand) -> anyhow::Result<Ex
     Ok(ExitCode::SUCCESS)
 }
 
-fn shown_once(what: &str, name: &Name, secret: &str) -> String {
+pub(super) fn shown_once(what: &str, name: &Name, secret: &str) -> String {
     format!(
         "{what} of {name}: {secret}\n\nHand it over now: it is shown this once and kept nowhere in readable form.",
         secret = output::plain(secret),
@@ -56,22 +56,26 @@ fn revoked_staff(name: &Name, left: Option<&StaffDetail>) -> String {
 fn staff_table(members: &[StaffDetail]) -> comfy_table::Table {
     let mut table = table(["NAME", "UNTIL", "BADGE", "STATE", "PENDING AT"]);
     for member in members {
-        let named: Vec<_> = member.pending.iter().map(ToString::to_string).collect();
-        let more = usize::try_from(member.pending_count).unwrap_or(usize::MAX).saturating_sub(named.len());
-        let pending = match (named.is_empty(), more) {
-            (true, _) => "-".to_owned(),
-            (false, 0) => named.join(", "),
-            (false, more) => format!("{} and {more} more", named.join(", ")),
-        };
         table.add_row([
             member.name.to_string(),
             member.until.map_or_else(|| "-".to_owned(), day),
             if member.badge { "yes" } else { "-" }.to_owned(),
             if member.revoked { "revoked" } else { "good" }.to_owned(),
-            pending,
+            pending_at(&member.pending, member.pending_count),
         ]);
     }
     table
+}
+
+/// Cabinets that do not hold the newest, the first of them by name.
+pub(super) fn pending_at(named: &[CabinetId], count: u32) -> String {
+    let more = usize::try_from(count).unwrap_or(usize::MAX).saturating_sub(named.len());
+    let named: Vec<_> = named.iter().map(ToString::to_string).collect();
+    match (named.is_empty(), more) {
+        (true, _) => "-".to_owned(),
+        (false, 0) => named.join(", "),
+        (false, more) => format!("{} and {more} more", named.join(", ")),
+    }
 }
 
 #[cfg(test)]

@@ -65,11 +65,15 @@ fn by(unlock: &UnlockRecord) -> String {
     match (unlock.right, &unlock.by, &unlock.credential) {
         (UnlockRight::Command | UnlockRight::Staff, Some(by), _) => person(by),
         (UnlockRight::Credential, _, Some(id)) => format!("code {}", output::plain(id)),
+        (UnlockRight::Nobody, Some(by), _) if by.starts_with("courier:") => {
+            format!("nobody (pulse for {})", courier(by))
+        }
         (UnlockRight::Nobody, Some(by), _) => format!("nobody (pulse for {})", person(by)),
         (UnlockRight::Nobody, None, Some(id)) => format!("nobody (pulse for code {})", output::plain(id)),
         (UnlockRight::Nobody, None, None) => "nobody".to_owned(),
         (UnlockRight::App, Some(by), _) => format!("app, for {}", person(by)),
         (UnlockRight::BreakGlass, Some(by), _) => format!("break-glass, shown to {}", person(by)),
+        (UnlockRight::Courier, Some(by), _) => courier(by),
         (right, _, _) => format!("{right}, not known which"),
     }
 }
@@ -80,6 +84,11 @@ fn person(identity: &str) -> String {
         Ok(Identity { role, name, .. }) => format!("{role} {name}"),
         Err(_) => output::plain(identity),
     }
+}
+
+/// `courier jo`: the name is the last of its parts.
+fn courier(by: &str) -> String {
+    output::plain(&by.rsplit_once(':').map_or_else(|| by.to_owned(), |(_, name)| format!("courier {name}")))
 }
 
 fn outcome(unlock: &UnlockRecord) -> String {

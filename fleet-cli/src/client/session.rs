@@ -117,6 +117,10 @@ impl Client {
             | Request::StaffBadge { .. }
             | Request::StaffList {}
             | Request::StaffRevoke { .. }
+            | Request::CourierAdd { .. }
+            | Request::CourierBadge { .. }
+            | Request::CourierList {}
+            | Request::CourierRemove { .. }
             | Request::IdentityRevoke { .. }
             | Request::IdentityList { .. }
             | Request::PersonScope { .. }

@@ -31,8 +31,9 @@ pub use policy::{
 pub use quota::{QuotaDetail, QuotaLimits, QuotaOverrides};
 pub use request::{
     AvailabilityPage, BackupMade, BadgeIssued, BreakGlassShown, CabinetDetail, CabinetSummary, CompartmentDetail,
-    EnrolmentOffer, Intervened, OrderDetail, OrderSummary, Reply, ReplyError, Request, RequestErrorCode, StaffDetail,
-    StaffIssued, StatusPage, UnlockPage, UnlockRecord, UnlockResult, UnlockRight, WipeDetail,
+    CourierDetail, CourierIssued, EnrolmentOffer, Intervened, OrderDetail, OrderSummary, Reply, ReplyError, Request,
+    RequestErrorCode, StaffDetail, StaffIssued, StatusPage, UnlockPage, UnlockRecord, UnlockResult, UnlockRight,
+    WipeDetail,
 };
 pub use site::{
     CLOSED_MAX, ClosedDates, LocalDate, OpeningHours, SPANS_MAX, SiteDetail, SiteError, SitePage, Span, ZoneName,

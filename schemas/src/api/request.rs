@@ -178,6 +178,27 @@ pub enum Request {
     /// Operator: PIN and badge die at each cabinet with its next book.
     #[serde(rename = "staff.revoke")]
     StaffRevoke { name: Name },
+    /// Operator: gives a courier who comes again and again a PIN to put parcels in. The reply shows it once. Again for the same
+    /// name: another PIN and this scope.
+    #[serde(rename = "courier.add")]
+    CourierAdd {
+        name: Name,
+        /// Until when PIN and badge work; left out for no end.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<Rfc3339>,
+        /// At which cabinets; left out for all of the tenant.
+        #[serde(default, skip_serializing_if = "Scope::is_tenant")]
+        scope: Scope,
+    },
+    /// Operator: gives a courier a badge beside the PIN: a token for a barcode. The reply shows it once.
+    #[serde(rename = "courier.badge")]
+    CourierBadge { name: Name },
+    /// Couriers, and which cabinets do not hold the newest about them yet.
+    #[serde(rename = "courier.list")]
+    CourierList {},
+    /// Operator: PIN and badge die at each cabinet with its next book.
+    #[serde(rename = "courier.remove")]
+    CourierRemove { name: Name },
     /// Operator: every certificate of this identity that was issued up to now is void. One that is issued later works.
     #[serde(rename = "identity.revoke")]
     IdentityRevoke { identity: Identity, reason: String },
@@ -406,6 +427,9 @@ pub struct OrderDetail {
     /// It may lie with other orders of its integration that have the same word.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shares: Option<OrderId>,
+    /// The courier with a PIN of their own who is bringing it, or has brought it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub courier: Option<Name>,
 }
 
 /// What a person or a backend has done with an order out of turn.
@@ -440,6 +464,8 @@ cbor_code! {
         4 => BreakGlass = "break_glass",
         /// The token of the screen, which the integration or the person in `by` has passed on.
         20 => App = "app",
+        /// A courier who comes again and again; `by` has the name, as `courier:<tenant>:<name>`, which is no identity.
+        70 => Courier = "courier",
     }
 }
 
@@ -496,6 +522,19 @@ impl std::fmt::Debug for StaffIssued {
     }
 }
 
+/// The PIN of a courier, shown once.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CourierIssued {
+    pub name: Name,
+    pub pin: String,
+}
+
+impl std::fmt::Debug for CourierIssued {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "CourierIssued({})", self.name)
+    }
+}
+
 /// A badge, shown once: the text of a barcode or QR code.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BadgeIssued {
@@ -531,6 +570,23 @@ pub struct StaffDetail {
     /// PIN and badge are dead at every cabinet that is not `pending`.
     pub revoked: bool,
     /// How many cabinets do not hold the newest about this member of staff yet, and the first twenty of them.
+    pub pending_count: u32,
+    pub pending: Vec<CabinetId>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CourierDetail {
+    pub name: Name,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Rfc3339>,
+    pub badge: bool,
+    /// At which cabinets.
+    #[serde(default, skip_serializing_if = "Scope::is_tenant")]
+    pub scope: Scope,
+    /// PIN and badge are dead at every cabinet that is not `pending`.
+    pub removed: bool,
+    /// How many cabinets do not hold the newest about this courier yet, and the first twenty of them. An agent that does not
+    /// know couriers holds none.
     pub pending_count: u32,
     pub pending: Vec<CabinetId>,
 }
@@ -579,6 +635,8 @@ pub enum Reply {
     Badge(BadgeIssued),
     BreakGlass(BreakGlassShown),
     StaffMembers(Vec<StaffDetail>),
+    Courier(CourierIssued),
+    Couriers(Vec<CourierDetail>),
     Identity(Box<IdentityDetail>),
     Identities(IdentityPage),
     Statuses(StatusPage),

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::cbor_code;
-use crate::ids::{CabinetId, OrderId};
+use crate::ids::{CabinetId, Name, OrderId};
 use crate::messages::{Compartment, Prompt, Size, Telemetry};
 
 use super::{AttributeFlags, BundleDoor, Recipient, Rfc3339};
@@ -159,6 +159,9 @@ pub struct Status {
     /// Of an order in several compartments: all of them. `cabinet` and `compartment` are those of the first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<PartStatus>,
+    /// The courier with a PIN of their own who is bringing it, or has brought it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub courier: Option<Name>,
 }
 
 /// One compartment of an order that fills several.

@@ -192,6 +192,30 @@ cbor_map! {
     pub struct DropStaff { 1 => name: Name }
 }
 
+cbor_map! {
+    /// A courier who comes again and again, and the verifier of the PIN (typed digits). Puts in, and nothing else.
+    ///
+    /// A change of its own, and no member of staff with a mark: an agent that passes over a mark would let a courier work as
+    /// staff. Sent only to agents that say that they know it (`couriers` in [`Hello`](super::Hello)).
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct PutCourier {
+        /// Under which the cabinet tells what the courier has done. No two couriers of a cabinet have the same.
+        1 => id: CredentialId,
+        2 => name: Name,
+        3 => verifier: Verifier,
+        4 => pepper: u32,
+        /// Fleet time after which PIN and badge are refused.
+        5 opt => until: Option<FleetMillis>,
+        /// Verifier of the badge, a scanned token.
+        6 opt => badge: Option<Verifier>,
+    }
+}
+
+cbor_map! {
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct DropCourier { 1 => name: Name }
+}
+
 /// The name under which whoever came in by a break-glass code works at a cabinet; nobody of the staff may have it.
 pub const BREAK_GLASS_NAME: &str = "break-glass";
 
@@ -230,6 +254,8 @@ cbor_union! {
         7 => Rules(Rules),
         22 => PutDeposit(PutDeposit),
         23 => PutGuarded(PutGuarded),
+        70 => PutCourier(PutCourier),
+        71 => DropCourier(DropCourier),
     }
 }
 

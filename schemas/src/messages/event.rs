@@ -46,6 +46,10 @@ cbor_map! {
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct ActorNobody {}
 }
+cbor_map! {
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct ActorCourier { 1 => name: Name }
+}
 
 cbor_map! {
     /// `id`: of the command that carried the token of the screen.
@@ -62,6 +66,7 @@ cbor_union! {
         3 => Staff(ActorStaff),
         4 => Nobody(ActorNobody),
         20 => App(ActorApp),
+        70 => Courier(ActorCourier),
     }
 }
 
@@ -152,6 +157,9 @@ cbor_code! {
 /// In the place of a member of staff: whoever gave the command of the newest [`Errand`] of the same order. Nobody on the staff may
 /// have this name.
 pub const BY_COMMAND_NAME: &str = "by-command";
+
+/// In the place of a member of staff: the courier that the same fact names. Nobody on the staff may have this name.
+pub const BY_COURIER_NAME: &str = "by-courier";
 
 cbor_code! {
     pub enum StoredBy { 0 => Sensor = "sensor", 1 => Staff = "staff" }
@@ -244,15 +252,23 @@ facts! {
         4 => other_in: Compartment,
         5 => staff: Name,
     }
-    /// Somebody took a compartment for an order by its deposit code; its door was unlocked. Given up: [`LoadAborted`].
-    Depositing { 1 => order: OrderKey, 2 => compartment: Compartment, 3 => credential: CredentialId }
-    /// They have put it in, and the door is closed. The deposit code is used up.
+    /// Somebody took a compartment for an order by its deposit code, or a courier for a parcel; its door was unlocked. Given up:
+    /// [`LoadAborted`].
+    Depositing {
+        1 => order: OrderKey,
+        2 => compartment: Compartment,
+        /// Of a courier: the id of [`PutCourier`](super::PutCourier).
+        3 => credential: CredentialId,
+        70 opt => courier: Option<Name>,
+    }
+    /// They have put it in, and the door is closed. A deposit code is used up.
     Deposited {
         1 => order: OrderKey,
         2 => compartment: Compartment,
         3 => credential: CredentialId,
         /// By the sensor; false: by the word of whoever put it in, because none can tell.
         4 => seen: bool,
+        70 opt => courier: Option<Name>,
     }
     /// The holder of a bundle has opened the door and left the order inside.
     NotTaken { 1 => order: OrderKey, 2 => compartment: Compartment, 3 => credential: CredentialId }
@@ -266,10 +282,21 @@ facts! {
         4 => wants: Attributes,
         /// The recipient's phone number, sealed to the key of the pepper (crypto::seal).
         5 => phone: Blob,
+        /// [`BY_COURIER_NAME`] where a courier did.
         6 => staff: Name,
+        70 opt => courier: Option<Name>,
     }
-    /// Staff gave up a walk-in that is in no compartment.
-    WalkInDropped { 1 => order: OrderKey, 2 => staff: Name }
+    /// Staff gave up a walk-in that is in no compartment, or the courier who began it took the parcel back.
+    WalkInDropped { 1 => order: OrderKey, 2 => staff: Name, 70 opt => courier: Option<Name> }
+    /// A courier has shown a PIN or a badge.
+    CourierCame { 1 => courier: Name }
+    /// A courier has brought something, and nothing that fits is free.
+    CourierTurnedAway {
+        1 => courier: Name,
+        /// Left out where it would have got one by a phone number.
+        2 opt => order: Option<OrderKey>,
+        3 => size: Size,
+    }
     /// Whoever has the order's credential says at the screen that it is not there: just after its door was opened, or because
     /// somebody else has used the credential. Nothing opens by it.
     Reported {
@@ -336,6 +363,8 @@ cbor_union! {
         32 => Reported(Reported),
         40 => AppClosed(AppClosed),
         33 => Released(Released),
+        36 => CourierCame(CourierCame),
+        70 => CourierTurnedAway(CourierTurnedAway),
         60 => ErrandTaken(ErrandTaken),
         80 => LoadingBeside(LoadingBeside),
     }

@@ -55,6 +55,8 @@ cbor_map! {
         20 opt => app: Option<bool>,
         /// True: it takes commands to load an order and to take it out ([`Action`](super::Action)).
         60 opt => errands: Option<bool>,
+        /// True: couriers may be in its book ([`PutCourier`](super::PutCourier)).
+        70 opt => couriers: Option<bool>,
         /// True: it puts orders that share beside one another ([`PutOrder`](super::PutOrder)).
         80 opt => shares: Option<bool>,
     }

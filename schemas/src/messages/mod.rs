@@ -15,8 +15,8 @@ mod telemetry;
 pub use app::{NotAToken, OpenOrder, PresenceToken};
 pub use book::{
     BREAK_GLASS_NAME, BUNDLE_ORDERS_MAX, Book, BookChange, BreakGlass, BundleRight, CodesMessage, CredentialKind,
-    DropCredential, DropOrder, DropStaff, EventMark, Factor, FleetTime, PARTS_MAX, PartOf, PutCredential, PutDeposit,
-    PutGuarded, PutOrder, PutStaff, Rules, SHARED_MAX, TakeBack,
+    DropCourier, DropCredential, DropOrder, DropStaff, EventMark, Factor, FleetTime, PARTS_MAX, PartOf, PutCourier,
+    PutCredential, PutDeposit, PutGuarded, PutOrder, PutStaff, Rules, SHARED_MAX, TakeBack,
 };
 pub use command::{
     Action, COMMAND_AGE_MAX_MILLIS, Command, ConfigAction, ConfigCommand, ConfirmOrder, Expect, LoadOrder,
@@ -31,12 +31,13 @@ pub use domain::{
 };
 pub use down::{Ask, CodesEnvelope, ConfigEnvelope, Down, KeysetUpdate, PersonalCommand, Signed, Welcome};
 pub use event::{
-    Actor, ActorApp, ActorCommand, ActorCredential, ActorNobody, ActorStaff, AppClosed, AuditRequired, Audited,
-    BY_COMMAND_NAME, BoardHealth, BookApplied, BookRefused, BreakGlassUsed, Cleaning, Collected, CommandRefused,
-    CredentialRefused, Deposited, Depositing, DoorClosed, DoorFault, DoorForced, DoorHeldOpen, DoorOpened,
-    EmergencyOpened, Errand, ErrandTaken, Event, Fact, Finding, HeldStage, KeysetApplied, KeysetRefused, LoadAborted,
-    Loading, LoadingBeside, NotTaken, RefusalReason, Released, Reported, Retrieved, StaffLoggedIn, Started, Stored,
-    StoredBy, Swapped, TypingLocked, UnlockDone, UnlockOutcome, Uplink, WalkIn, WalkInDropped, Wiped, WrongDoor,
+    Actor, ActorApp, ActorCommand, ActorCourier, ActorCredential, ActorNobody, ActorStaff, AppClosed, AuditRequired,
+    Audited, BY_COMMAND_NAME, BY_COURIER_NAME, BoardHealth, BookApplied, BookRefused, BreakGlassUsed, Cleaning,
+    Collected, CommandRefused, CourierCame, CourierTurnedAway, CredentialRefused, Deposited, Depositing, DoorClosed,
+    DoorFault, DoorForced, DoorHeldOpen, DoorOpened, EmergencyOpened, Errand, ErrandTaken, Event, Fact, Finding,
+    HeldStage, KeysetApplied, KeysetRefused, LoadAborted, Loading, LoadingBeside, NotTaken, RefusalReason, Released,
+    Reported, Retrieved, StaffLoggedIn, Started, Stored, StoredBy, Swapped, TypingLocked, UnlockDone, UnlockOutcome,
+    Uplink, WalkIn, WalkInDropped, Wiped, WrongDoor,
 };
 pub use hello::{CompartmentInfo, Hello, PepperOffer};
 pub use keyset::{KEYS_MAX, Key, KeyId, KeyPurpose, Keyset, KeysetError, Roots};

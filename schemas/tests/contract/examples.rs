@@ -1,6 +1,7 @@
 //! One example of each message, with the rule of `cabinet.cddl` that describes it and the decoder that reads it.
 
 use schemas::cbor::{self, Blob, CborError};
+use schemas::ids::Name;
 use schemas::messages::*;
 
 /// A message on the wire, without its Rust type.
@@ -43,7 +44,7 @@ fn order() -> OrderKey {
     "shop/A17".parse().unwrap()
 }
 
-fn staff() -> schemas::ids::Name {
+fn staff() -> Name {
     "kim".parse().unwrap()
 }
 
@@ -92,6 +93,7 @@ fn hello() -> Hello {
         app: None,
         errands: None,
         shares: None,
+        couriers: None,
     }
 }
 
@@ -125,6 +127,7 @@ fn uplinks() -> Vec<Example> {
         Example::new("hello/with-tokens", &Hello { app: Some(true), ..hello() }),
         Example::new("hello/with-errands", &Hello { errands: Some(true), ..hello() }),
         Example::new("hello/with-shares", &Hello { shares: Some(true), ..hello() }),
+        Example::new("hello/with-couriers", &Hello { couriers: Some(true), ..hello() }),
         Example::new("hello/new-cabinet", &empty),
         Example::new("uplink", &uplink),
         Example::new("challenge", &CHALLENGE),
@@ -223,6 +226,7 @@ fn signed() -> Vec<Example> {
         Example::new("codes-message/book-with-a-part-of-an-order", &book(9, 8, part_of_an_order())),
         Example::new("codes-message/book-with-an-order-that-shares", &book(9, 8, sharing())),
         Example::new("codes-message/staff-book", &book(6, 5, vec![put_staff(Some(NOW), Some(VERIFIER)).into()])),
+        Example::new("codes-message/book-with-couriers", &book(6, 5, couriers())),
         Example::new("codes-message/empty-book", &book(1, 0, vec![])),
         Example::new(
             "codes-message/time",
@@ -258,6 +262,15 @@ fn signed() -> Vec<Example> {
 
 fn put_staff(until: Option<FleetMillis>, badge: Option<Verifier>) -> PutStaff {
     PutStaff { name: staff(), verifier: VERIFIER, pepper: 1, until, badge }
+}
+
+fn couriers() -> Vec<BookChange> {
+    let put = |until, badge| PutCourier { id: CREDENTIAL, name: staff(), verifier: VERIFIER, pepper: 1, until, badge };
+    vec![put(None, None).into(), put(Some(NOW), Some(VERIFIER)).into(), DropCourier { name: staff() }.into()]
+}
+
+fn depositing(courier: Option<Name>) -> Depositing {
+    Depositing { order: order(), compartment: compartment(12), credential: CREDENTIAL, courier }
 }
 
 fn book_changes() -> Vec<BookChange> {
@@ -530,10 +543,16 @@ fn events() -> Vec<Example> {
             }
             .into(),
         ),
-        fact("event/depositing", Depositing { order: order(), compartment: c, credential: CREDENTIAL }.into()),
+        fact("event/depositing", depositing(None).into()),
+        fact("event/depositing-by-a-courier", depositing(Some(staff())).into()),
         fact(
             "event/deposited",
-            Deposited { order: order(), compartment: c, credential: CREDENTIAL, seen: true }.into(),
+            Deposited { order: order(), compartment: c, credential: CREDENTIAL, seen: true, courier: None }.into(),
+        ),
+        fact(
+            "event/deposited-by-a-courier",
+            Deposited { order: order(), compartment: c, credential: CREDENTIAL, seen: false, courier: Some(staff()) }
+                .into(),
         ),
         fact(
             "event/credential-refused-without-room",
@@ -549,12 +568,53 @@ fn events() -> Vec<Example> {
                 wants: Attributes::default(),
                 phone: Blob(vec![0xd8; 3]),
                 staff: staff(),
+                courier: None,
+            }
+            .into(),
+        ),
+        fact(
+            "event/walk-in-by-a-courier",
+            WalkIn {
+                order: OrderKey::walk_in("A17-0123456789".parse().unwrap()),
+                size: Size::M,
+                category: Category::Courier,
+                wants: Attributes::default(),
+                phone: Blob(vec![0xd8; 3]),
+                staff: BY_COURIER_NAME.parse().unwrap(),
+                courier: Some(staff()),
             }
             .into(),
         ),
         fact(
             "event/walk-in-dropped",
-            WalkInDropped { order: OrderKey::walk_in("A17-0123456789".parse().unwrap()), staff: staff() }.into(),
+            WalkInDropped {
+                order: OrderKey::walk_in("A17-0123456789".parse().unwrap()),
+                staff: staff(),
+                courier: None,
+            }
+            .into(),
+        ),
+        fact(
+            "event/walk-in-dropped-by-a-courier",
+            WalkInDropped {
+                order: OrderKey::walk_in("A17-0123456789".parse().unwrap()),
+                staff: BY_COURIER_NAME.parse().unwrap(),
+                courier: Some(staff()),
+            }
+            .into(),
+        ),
+        fact("event/courier-came", CourierCame { courier: staff() }.into()),
+        fact(
+            "event/courier-turned-away",
+            CourierTurnedAway { courier: staff(), order: Some(order()), size: Size::L }.into(),
+        ),
+        fact(
+            "event/courier-turned-away-with-a-parcel",
+            CourierTurnedAway { courier: staff(), order: None, size: Size::L }.into(),
+        ),
+        fact(
+            "event/door-opened-by-a-courier",
+            DoorOpened { compartment: c, by: ActorCourier { name: staff() }.into() }.into(),
         ),
         fact("event/app-closed", AppClosed { until_boot_millis: 86_700_000, wrong: 5 }.into()),
         fact(

@@ -57,6 +57,7 @@ fn status(n: u64, name: &str, state: OrderState) -> Status {
         content: None,
         bundle: None,
         parts: Vec::new(),
+        courier: None,
     }
 }
 

@@ -260,5 +260,6 @@ fn hello(n: u32) -> anyhow::Result<Hello> {
         app: None,
         errands: None,
         shares: None,
+        couriers: None,
     })
 }

@@ -125,6 +125,7 @@ fn hello(n: u64) -> anyhow::Result<Hello> {
         app: None,
         errands: None,
         shares: None,
+        couriers: None,
     })
 }
 

@@ -384,6 +384,7 @@ impl World {
                 Some((held, order)) if held == session => Cause::Deposit(order.clone()),
                 Some(_) | None => Cause::Nobody("a session of nobody"),
             },
+            Input::Bring { .. } | Input::BringTo { .. } => Cause::Nobody("a courier, whom no schedule has"),
             Input::TryAgain { .. } => Cause::Again,
             Input::Report { .. } => Cause::Nobody("a report"),
             Input::PulseResult { pulse, sent: false } => Cause::Retry { pulse: *pulse },
@@ -397,6 +398,7 @@ impl World {
             | Input::HelloAcked
             | Input::Entered { .. }
             | Input::StaffEntered { .. }
+            | Input::CourierEntered { .. }
             | Input::Answered { .. }
             | Input::StaffLogout { .. }
             | Input::ConfirmLoaded { .. }
@@ -732,7 +734,7 @@ fn kind_of(input: &Input) -> &'static str {
         Input::Down { .. } => "message",
         Input::EventsAcked { .. } => "events acknowledged",
         Input::HelloAcked => "hello acknowledged",
-        Input::Entered { .. } | Input::StaffEntered { .. } => "entry",
+        Input::Entered { .. } | Input::StaffEntered { .. } | Input::CourierEntered { .. } => "entry",
         Input::Answered { .. } => "answer",
         Input::Derived { .. } => "derived",
         Input::StaffLogout { .. } => "logout",
@@ -752,6 +754,7 @@ fn kind_of(input: &Input) -> &'static str {
         Input::Cleaning { .. } => "cleaning",
         Input::OpenAll { .. } => "open all",
         Input::Deposit { .. } => "deposit",
+        Input::Bring { .. } | Input::BringTo { .. } => "courier",
         Input::Disk { .. } => "disk",
         Input::WalkIn { .. } => "walk-in",
         Input::DropWalkIn { .. } => "drop walk-in",

@@ -521,6 +521,7 @@ fn invariant_code_works_offline(ledger: &Ledger, seen: &Seen) -> Verdict {
         EntryResult::Refused(EntryRefusal::OutOfService) => ledger.wrong_doors.contains(&(*cab, *compartment)),
         EntryResult::Refused(_)
         | EntryResult::StaffSession { .. }
+        | EntryResult::CourierSession { .. }
         | EntryResult::Depositing { .. }
         | EntryResult::AnswerNeeded { .. } => false,
     };

@@ -948,6 +948,8 @@ impl Ledger {
             | Fact::CredentialRefused(_)
             | Fact::TypingLocked(_)
             | Fact::StaffLoggedIn(_)
+            | Fact::CourierCame(_)
+            | Fact::CourierTurnedAway(_)
             | Fact::BreakGlassUsed(_)
             | Fact::BookRefused(_)
             | Fact::KeysetApplied(_)

@@ -44,6 +44,8 @@ pub(super) fn of_fact(fact: &Fact) -> &'static str {
         Fact::AppClosed(_) => "AppClosed",
         Fact::Released(_) => "Released",
         Fact::ErrandTaken(_) => "ErrandTaken",
+        Fact::CourierCame(_) => "CourierCame",
+        Fact::CourierTurnedAway(_) => "CourierTurnedAway",
     }
 }
 
@@ -53,6 +55,7 @@ pub(super) fn of_result(result: &EntryResult) -> &'static str {
         EntryResult::Depositing { .. } => "Depositing",
         EntryResult::Locked { .. } => "Locked",
         EntryResult::StaffSession { .. } => "StaffSession",
+        EntryResult::CourierSession { .. } => "CourierSession",
         EntryResult::SecondPartNeeded => "SecondPartNeeded",
         EntryResult::ReleaseNeeded => "ReleaseNeeded",
         EntryResult::AnswerNeeded { .. } => "AnswerNeeded",
@@ -80,6 +83,12 @@ pub(super) fn of_deposit_refusal(refusal: DepositRefusal) -> &'static str {
         DepositRefusal::DoorClosed => "DoorClosed",
         DepositRefusal::NoFittingCompartment => "NoFittingCompartment",
         DepositRefusal::TooOften => "TooOften",
+        DepositRefusal::NotExpected => "NotExpected",
+        DepositRefusal::Unfinished => "Unfinished",
+        DepositRefusal::NoRoom => "NoRoom",
+        DepositRefusal::DiskFull => "DiskFull",
+        DepositRefusal::NeverOnline => "NeverOnline",
+        DepositRefusal::TooMany => "TooMany",
     }
 }
 
@@ -144,4 +153,6 @@ pub(super) const FACTS: &[&str] = &[
     "Released",
     "ErrandTaken",
     "LoadingBeside",
+    "CourierCame",
+    "CourierTurnedAway",
 ];

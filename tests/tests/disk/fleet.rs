@@ -267,6 +267,7 @@ impl<S: Store> Fleet<S> {
             app: None,
             errands: None,
             shares: None,
+            couriers: None,
         };
         self.up(Up::Hello, cbor::encode(&hello)).map(drop)
     }

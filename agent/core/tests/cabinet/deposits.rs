@@ -77,7 +77,13 @@ fn refused(effects: &[Effect]) -> DepositRefusal {
 }
 
 fn deposited(compartment: u16, seen: bool) -> Deposited {
-    Deposited { order: order("A1"), compartment: number(compartment), credential: CredentialId([1; 8]), seen }
+    Deposited {
+        order: order("A1"),
+        compartment: number(compartment),
+        credential: CredentialId([1; 8]),
+        seen,
+        courier: None,
+    }
 }
 
 #[test]
@@ -87,7 +93,7 @@ fn a_deposit_code_opens_a_free_compartment_and_the_sensor_stores_the_order() {
     let (session, compartment) = begin(&mut rig);
     assert_eq!(compartment, 1, "the smallest that fits");
     let by = CredentialId([1; 8]);
-    assert!(rig.has(Depositing { order: order("A1"), compartment: number(1), credential: by }));
+    assert!(rig.has(Depositing { order: order("A1"), compartment: number(1), credential: by, courier: None }));
     rig.open_door(1);
     let effects = rig.door(1, DoorSeen::Closed, OCCUPIED);
     let over = ScreenNote::DepositOver { session, compartment: number(1), stored: true };

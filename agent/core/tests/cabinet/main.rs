@@ -8,6 +8,7 @@ mod audit;
 mod books;
 mod break_glass;
 mod bundles;
+mod couriers;
 mod deposits;
 mod doors;
 mod emergency;

@@ -6,6 +6,7 @@ use cabinet_core::{DepositWish, DoorSeen, Effect, EntryRefusal, EntryResult, Inp
 use schemas::messages::*;
 use schemas::step::{Step, Store as _, Table};
 
+use crate::couriers::put_courier;
 use crate::deposits::{brought, put_deposit};
 use crate::rig::*;
 
@@ -48,6 +49,7 @@ struct History {
     open: BTreeSet<u16>,
     session: Option<SessionId>,
     depositor: Option<SessionId>,
+    courier: Option<SessionId>,
     sent: Vec<Command>,
     ordered: BTreeSet<u64>,
     /// Wrong answers since the last restart, by boot clock.
@@ -61,7 +63,7 @@ impl History {
         let stored = [(3, ORDERS[0], first.as_str()), (4, ORDERS[1], second.as_str())];
         let held = if seed.is_multiple_of(2) { stored.len() } else { 0 };
         let mut rig = Rig::holding(&stored[..held]);
-        let mut changes = Vec::new();
+        let mut changes = vec![put_courier("jo", 70, "55555555").into()];
         for (at, _) in ORDERS.iter().enumerate().take(held) {
             changes.push(put(seed, at, None));
         }
@@ -84,6 +86,7 @@ impl History {
             open: BTreeSet::new(),
             session: None,
             depositor: None,
+            courier: None,
             sent: Vec::new(),
             ordered: BTreeSet::new(),
             wrong: Vec::new(),
@@ -125,8 +128,9 @@ impl History {
     fn act(&mut self) {
         match self.dice.roll(100) {
             0..=14 => self.enter(),
-            15..=17 => self.deposit(),
-            18..=34 => self.staff(),
+            15 | 16 => self.deposit(),
+            17 | 18 => self.courier(),
+            19..=34 => self.staff(),
             35..=39 => self.command(),
             40..=42 => self.replay(),
             43..=60 => self.bus(),
@@ -172,6 +176,10 @@ impl History {
     /// Whoever has entered a deposit code last presses something.
     fn deposit(&mut self) {
         let Some(session) = self.depositor else { return self.enter() };
+        self.wish(session);
+    }
+
+    fn wish(&mut self, session: SessionId) -> Vec<Effect> {
         let wishes = [
             DepositWish::TooSmall,
             DepositWish::NotEmpty,
@@ -181,7 +189,43 @@ impl History {
             DepositWish::GiveUp,
         ];
         let wish = wishes[self.dice.roll(6) as usize];
-        self.input(Input::Deposit { session, wish });
+        self.input(Input::Deposit { session, wish })
+    }
+
+    /// A courier comes, brings something, or says what became of it; the book may lose him, and get him back.
+    fn courier(&mut self) {
+        let Some(session) = self.courier else {
+            if self.dice.one_in(4) {
+                self.rig.book(vec![put_courier("jo", 70, "55555555").into()]);
+                self.rig.book = self.rig.core.view().book;
+            }
+            let effects = self.rig.enter_courier("55555555");
+            if let EntryResult::CourierSession { session, .. } = result(&effects) {
+                self.courier = Some(session);
+            }
+            return;
+        };
+        let effects = match self.dice.roll(12) {
+            0..=2 => {
+                let label = ORDERS[BROUGHT[self.dice.roll(2) as usize]].parse().unwrap();
+                self.input(Input::Bring { session, label })
+            }
+            3 => {
+                let phone = schemas::phone::Phone::parse("+4915112345678").unwrap();
+                let parcel = cabinet_core::NewParcel { phone, reference: None, size: Size::S };
+                self.input(Input::BringTo { session, parcel })
+            }
+            4 => self.input(Input::StaffLogout { session }),
+            5 => {
+                let effects = self.rig.book(vec![DropCourier { name: "jo".parse().unwrap() }.into()]);
+                self.rig.book = self.rig.core.view().book;
+                effects
+            }
+            _ => self.wish(session),
+        };
+        if told(&effects).iter().any(|note| note.contains("NoSession")) {
+            self.courier = None;
+        }
     }
 
     fn invariant_guesses_are_few(&mut self, result: &EntryResult) {
@@ -404,7 +448,7 @@ impl History {
         }
         self.rig.restart();
         self.wrong.clear();
-        (self.session, self.depositor) = (None, None);
+        (self.session, self.depositor, self.courier) = (None, None, None);
         for compartment in 1..=5 {
             if !self.dice.one_in(4) {
                 self.report(compartment);
@@ -417,6 +461,7 @@ impl History {
         self.invariant_an_order_is_in_one_compartment();
         self.invariant_a_command_has_at_most_one_outcome();
         self.invariant_a_deposit_code_stores_once();
+        self.invariant_what_a_courier_began_is_somewhere();
         self.invariant_an_order_is_collected_at_most_once();
         self.invariant_a_command_opens_once();
         self.invariant_the_facts_tell_one_story();
@@ -503,6 +548,31 @@ impl History {
         assert!(self.outcomes().values().all(|count| *count == 1));
     }
 
+    /// Nobody but the courier has it otherwise: it waits in no list, unless staff were told to look.
+    fn invariant_what_a_courier_began_is_somewhere(&self) {
+        let mut live = BTreeSet::new();
+        for fact in self.rig.events() {
+            match fact {
+                Fact::WalkIn(began) if began.courier.is_some() => drop(live.insert(began.order)),
+                Fact::WalkInDropped(over) => drop(live.remove(&over.order)),
+                Fact::Collected(over) => drop(live.remove(&over.order)),
+                Fact::Retrieved(over) => drop(live.remove(&over.order)),
+                Fact::Audited(Audited { found: Finding::Missing, order: Some(order), .. }) => {
+                    live.remove(&order);
+                }
+                // Staff have to look, and may need its number.
+                Fact::AuditRequired(AuditRequired { order: Some(order), .. }) => drop(live.remove(&order)),
+                _ => {}
+            }
+        }
+        let bays = self.rig.store.rows(Table("bays")).unwrap();
+        for order in live {
+            let name = order.to_string();
+            let held = bays.iter().any(|(_, row)| row.windows(name.len()).any(|window| window == name.as_bytes()));
+            assert!(held, "{name} is nowhere");
+        }
+    }
+
     /// What was stored by a deposit code is not put in by it again.
     fn invariant_a_deposit_code_stores_once(&self) {
         let mut used = BTreeSet::new();
@@ -582,6 +652,7 @@ fn invariants_hold_in_random_histories() {
         "EmergencyOpened",
         "Depositing",
         "Deposited",
+        "CourierCame",
         "ErrandTaken",
         "LoadingBeside",
     ] {

@@ -78,6 +78,14 @@ pub(crate) struct Rig {
     pub(crate) mirror: Option<RedbStore>,
 }
 
+/// Where somebody types or scans.
+#[derive(Clone, Copy)]
+enum Keypad {
+    Customer,
+    Staff,
+    Courier,
+}
+
 pub(crate) fn root(byte: u8) -> SigningKey {
     SigningKey::from_bytes(&[byte; 32])
 }
@@ -441,10 +449,14 @@ impl Rig {
     }
 
     /// Enters and derives; all effects of both steps.
-    fn enter_as(&mut self, secret: Secret, staff: bool) -> Vec<Effect> {
+    fn enter_as(&mut self, secret: Secret, who: Keypad) -> Vec<Effect> {
         self.entries += 1;
         let (entry, verifier) = (self.entries, verifier(secret.reveal()));
-        let input = if staff { Input::StaffEntered { entry, secret } } else { Input::Entered { entry, secret } };
+        let input = match who {
+            Keypad::Customer => Input::Entered { entry, secret },
+            Keypad::Staff => Input::StaffEntered { entry, secret },
+            Keypad::Courier => Input::CourierEntered { entry, secret },
+        };
         let mut effects = self.send(input);
         if effects.iter().any(|effect| matches!(effect, Effect::Derive { .. })) {
             effects.extend(self.send(Input::Derived { entry, verifier }));
@@ -453,19 +465,27 @@ impl Rig {
     }
 
     pub(crate) fn enter(&mut self, code: &str) -> Vec<Effect> {
-        self.enter_as(Secret::parse(code).unwrap(), false)
+        self.enter_as(Secret::parse(code).unwrap(), Keypad::Customer)
     }
 
     pub(crate) fn scan(&mut self, secret: Secret) -> Vec<Effect> {
-        self.enter_as(secret, false)
+        self.enter_as(secret, Keypad::Customer)
     }
 
     pub(crate) fn enter_staff(&mut self, pin: &str) -> Vec<Effect> {
-        self.enter_as(Secret::parse(pin).unwrap(), true)
+        self.enter_as(Secret::parse(pin).unwrap(), Keypad::Staff)
     }
 
     pub(crate) fn scan_staff(&mut self, secret: Secret) -> Vec<Effect> {
-        self.enter_as(secret, true)
+        self.enter_as(secret, Keypad::Staff)
+    }
+
+    pub(crate) fn enter_courier(&mut self, pin: &str) -> Vec<Effect> {
+        self.enter_as(Secret::parse(pin).unwrap(), Keypad::Courier)
+    }
+
+    pub(crate) fn scan_courier(&mut self, secret: Secret) -> Vec<Effect> {
+        self.enter_as(secret, Keypad::Courier)
     }
 
     pub(crate) fn log_in(&mut self, pin: &str) -> SessionId {

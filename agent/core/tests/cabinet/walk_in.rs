@@ -138,7 +138,7 @@ fn more_than_a_book_takes_are_refused_and_giving_some_up_makes_room() {
     assert_eq!(refused(&begin(&mut rig, session, Size::S)), Some(StaffRefusal::TooMany));
     rig.send(Input::DropWalkIn { session, order: waiting[0].order.clone() });
     let staff = "ann".parse().unwrap();
-    assert_eq!(rig.last(), WalkInDropped { order: waiting[0].order.clone(), staff }.into());
+    assert_eq!(rig.last(), WalkInDropped { order: waiting[0].order.clone(), staff, courier: None }.into());
     assert_eq!(refused(&begin(&mut rig, session, Size::S)), None);
 }
 

@@ -1,6 +1,7 @@
 // What the screen shows. One state, drawn anew at each change; the agent decides everything else.
 
 import * as cabinet from "/cabinet.js";
+import * as couriers from "/courier.js";
 import * as deposits from "/deposit.js";
 import { LETTERS, appToken, beep, button, clock, el, fullpad, grouped, keypad, letterpad } from "/parts.js";
 import { emergencyPage, isOver, jobPage, listPage, roundPage } from "/staff.js";
@@ -25,7 +26,7 @@ const DEPOSIT_IDLE = 120000;
 export const state = {
   link: "connecting", // connected, lost, outOfOrder, noKey
   view: null,
-  page: "keypad", // keypad, pin, doors, answer, release, deposit, list, walkIn, round, emergency, job
+  page: "keypad", // keypad, pin, courierPin, doors, answer, release, deposit, courier, courierLabel, list, walkIn, round, emergency, job
   typed: "",
   form: null, // digits or letters, where somebody has asked for the other keypad
   asks: "", // what is asked for behind a code: pin, birth_date, document_number, postcode
@@ -37,6 +38,8 @@ export const state = {
   lockedUntil: 0,
   staff: null, // { name }
   job: null,
+  courier: null, // { name }
+  parcel: couriers.blank(),
   deposit: null, // { number, is: opening | open | closed | push | silent | help | asking | stored | over, empty }
   swap: null, // doors that were chosen to be exchanged
   walkIn: blank(),
@@ -59,8 +62,14 @@ function press(key) {
   state.message = "";
   if (key === "clear") state.typed = "";
   else if (key === "back") state.typed = isScan() ? "" : state.typed.slice(0, -1);
-  else if (state.typed.length < (state.page === "pin" ? BREAK_GLASS_DIGITS : byLetters() ? LETTERS_MAX : DIGITS_MAX)) state.typed += key;
+  else if (state.typed.length < most()) state.typed += key;
   draw();
+}
+
+function most() {
+  if (state.page === "pin") return BREAK_GLASS_DIGITS;
+  if (state.page === "courierLabel") return SCAN_MAX;
+  return byLetters() ? LETTERS_MAX : DIGITS_MAX;
 }
 
 function isScan() {
@@ -94,7 +103,7 @@ function keyboard(event) {
     press("back");
   } else if (event.key === "Escape") {
     press("clear");
-  } else if ((/^[0-9A-Za-z._-]$/.test(event.key) || state.page === "walkIn" && event.key === "+") && state.typed.length < SCAN_MAX) {
+  } else if ((/^[0-9A-Za-z._-]$/.test(event.key) || state.page === "walkIn" && event.key === "+" || couriers.takesKey(state.page, event.key)) && state.typed.length < SCAN_MAX) {
     if (state.page === "doors" || state.page === "release" || state.page === "deposit" || state.page === "job" || state.page === "round" || state.page === "emergency") return scanElsewhere(event.key);
     state.message = "";
     state.typed += event.key;
@@ -110,7 +119,7 @@ function scanElsewhere(key) {
     endDeposit("");
   }
   state.job = null;
-  show(state.staff ? "list" : "keypad");
+  show(state.staff ? "list" : state.courier ? "courier" : "keypad");
   state.typed = key;
   draw();
 }
@@ -124,6 +133,8 @@ function submit() {
     state.page = "keypad";
     enter();
   }
+  else if (state.page === "courierPin") enterCourier();
+  else if (state.page === "courier" || state.page === "courierLabel") couriers.bring(state, show);
   else if (state.page === "list") scanLabel();
   else if (state.page === "walkIn") {
     take(state, state.typed);
@@ -155,6 +166,7 @@ function entered(answer) {
   }
   if (answer.result === "opening") return opening(answer.compartments);
   if (answer.result === "staff") return beginStaff(answer);
+  if (answer.result === "courier") return beginCourier(answer);
   if (answer.result === "deposit") return beginDeposit(answer);
   if (answer.result === "release_needed") return show("release");
   show("keypad", refusal(answer));
@@ -162,12 +174,22 @@ function entered(answer) {
   draw();
 }
 
-async function enterStaff() {
-  const answer = await submitTo("/api/staff");
+function enterStaff() {
+  return enterPin("/api/staff", "pin");
+}
+
+function enterCourier() {
+  return enterPin("/api/courier", "courierPin");
+}
+
+// A badge is known at either place.
+async function enterPin(path, page) {
+  const answer = await submitTo(path);
   if (!answer) return;
   if (answer.result === "staff") return beginStaff(answer);
+  if (answer.result === "courier") return beginCourier(answer);
   const wrong = answer.result === "refused" && (answer.reason === "wrong" || answer.reason === "not_a_code");
-  show(answer.result === "locked" ? "keypad" : "pin", wrong ? TEXTS.staff.wrong : refusal(answer));
+  show(answer.result === "locked" ? "keypad" : page, wrong ? TEXTS.staff.wrong : refusal(answer));
 }
 
 // Letters of a token are capitals, whatever a scanner's caps lock makes of them.
@@ -228,14 +250,15 @@ function beginDeposit({ session, compartment: number }) {
 }
 
 function endDeposit(message) {
-  cabinet.setSession(null);
   state.deposit = null;
+  if (state.courier) return show("courier", message);
+  cabinet.setSession(null);
   show("keypad", message);
 }
 
 // What is asked or told of the one door that somebody puts an order into.
 function deposit(number, now) {
-  if (!state.deposit) return;
+  if (!state.deposit && !state.courier) return;
   state.deposit = { number, ...now };
   show("deposit");
 }
@@ -254,15 +277,41 @@ function endStaff(message) {
   show("keypad", message);
 }
 
+// Somebody who was interrupted goes on at the same door.
+function beginCourier({ session, name, compartment: number }) {
+  cabinet.setSession(session);
+  const seen = state.view?.doors.find((one) => one.number === number);
+  const is = /open/.test(seen?.door) ? "open" : seen?.try_again ? "push" : "asking";
+  Object.assign(state, { courier: { name }, parcel: couriers.blank(), job: null, deposit: number ? { number, is } : null, doors: new Map() });
+  show(number ? "deposit" : "courier");
+  refresh();
+}
+
+function endCourier(message) {
+  cabinet.setSession(null);
+  Object.assign(state, { courier: null, deposit: null, parcel: couriers.blank() });
+  show("keypad", message);
+}
+
+// Whoever is sent away in the middle says what is behind the door that stands open for them.
+function courierOver(message) {
+  if (state.deposit && !deposits.isOver(state.deposit)) state.courier = null;
+  else endCourier(message);
+}
+
 function staffButton() {
-  if (state.staff) {
+  if (state.courier) {
+    cabinet.send("/api/logout", {}).catch(() => {});
+    endCourier("");
+    refresh();
+  } else if (state.staff) {
     cabinet.send("/api/logout", {}).catch(() => {});
     endStaff("");
     refresh();
   } else if (state.deposit) {
     endDeposit("");
   } else {
-    show(state.page === "pin" ? "keypad" : "pin");
+    show(state.page === "pin" || state.page === "courierPin" ? "keypad" : "pin");
   }
 }
 
@@ -319,7 +368,9 @@ function note(news) {
     // Of a door that another one has taken the place of, nothing more is told.
     case "deposit_over": return number === state.deposit?.number && deposit(number, { is: news.stored ? "stored" : "over" });
     case "deposit_refused":
+      if (news.reason === "no_session" && state.courier) return endCourier(TEXTS.courier.ended);
       if (news.reason === "no_session") return endDeposit(TEXTS.depositRefused.no_session);
+      if (news.reason === "not_expected") couriers.keepLabel(state);
       return show(state.page, TEXTS.depositRefused[news.reason]);
     case "ask_found": return about({ ...news, kind: "look" }, { phase: "asking" });
     case "audited": return audited(news);
@@ -329,7 +380,7 @@ function note(news) {
     case "staff_refused":
       if (news.reason === "no_session") return endStaff(TEXTS.staffRefused.no_session);
       return show(state.page, TEXTS.staffRefused[news.reason]);
-    case "session_ended": return state.staff && endStaff(TEXTS.staff.ended);
+    case "session_ended": return state.staff ? endStaff(TEXTS.staff.ended) : state.courier && courierOver(TEXTS.courier.ended);
   }
 }
 
@@ -418,8 +469,8 @@ function locked() {
 }
 
 function keypadPage() {
-  const texts = state.page === "pin" ? TEXTS.staff : TEXTS.customer;
-  const hidden = state.page === "pin" || isScan();
+  const texts = { pin: TEXTS.staff, courierPin: TEXTS.courier }[state.page] ?? TEXTS.customer;
+  const hidden = texts !== TEXTS.customer || isScan();
   // Nobody types 25 digits blindly, and who reads them over a shoulder can use them no more.
   const long = state.typed.length > DIGITS_MAX;
   const value = isScan() ? TEXTS.customer.scanned : long ? grouped(state.typed, 5) : hidden ? "•".repeat(state.typed.length) : grouped(state.typed.toUpperCase());
@@ -433,7 +484,8 @@ function keypadPage() {
     el("div", { class: "go" },
       button(texts.go, submit, { class: "primary", disabled: state.busy || state.typed.length < (hasLetters() ? 5 : 6) }),
       state.page === "keypad" && state.reportable && state.message && button(TEXTS.report.button, () => { state.reportable = false; tell("/api/not-here", {}); }),
-      state.page === "pin" && button(TEXTS.staff.cancel, () => show("keypad"))),
+      state.page === "pin" && button(TEXTS.courier.begin, () => show("courierPin")),
+      texts !== TEXTS.customer && button(TEXTS.staff.cancel, () => show("keypad"))),
     (byLetters() ? letterpad : keypad)(press, state.busy, state.page === "keypad" && state.view?.other_form ? otherPad : null));
 }
 
@@ -549,12 +601,15 @@ function page() {
     case "deposit": return deposits.depositPage(state, tell, again, () => endDeposit(""));
     case "answer": return locked() ? lockedPage() : answerPage();
     case "release": return releasePage();
+    case "courier": return couriers.courierPage(state, show, draw);
+    case "courierLabel": return couriers.labelPage(state, show, press);
     case "list": return listPage(state, tell, show);
     case "walkIn": return walkInPage(state, show, draw);
     case "emergency": return emergencyPage(tell, show);
     case "round": return roundPage(state, tell, show, draw);
     case "job": return jobPage(state, tell, show);
-    case "pin": return keypadPage();
+    case "pin":
+    case "courierPin": return keypadPage();
     default: return locked() ? lockedPage() : state.view?.second_part_needed ? secondPartPage() : keypadPage();
   }
 }
@@ -568,7 +623,7 @@ function draw() {
   status.textContent = state.link === "connecting" ? "" : TEXTS.state[now];
   status.className = now;
   const staff = document.getElementById("staff");
-  staff.textContent = state.staff ? TEXTS.staff.leave : state.page === "pin" ? TEXTS.staff.cancel : TEXTS.staff.enter;
+  staff.textContent = state.staff || state.courier ? TEXTS.staff.leave : state.page === "pin" || state.page === "courierPin" ? TEXTS.staff.cancel : TEXTS.staff.enter;
   const banner = document.getElementById("banner");
   banner.hidden = state.beeping.size === 0 || state.link !== "connected";
   banner.textContent = banner.hidden ? "" : TEXTS.doors.leftOpen([...state.beeping].sort((one, other) => one - other));
@@ -593,10 +648,12 @@ function keepFocus(replace) {
 
 function tick() {
   const idle = performance.now() - touched;
-  if (state.staff) {
+  if (state.staff || state.courier && !state.deposit) {
     if (idle > STAFF_IDLE) staffButton();
   } else if (state.deposit) {
-    if (idle > (deposits.isOver(state.deposit) ? THANKS_MILLIS : DEPOSIT_IDLE)) endDeposit("");
+    if (idle <= (deposits.isOver(state.deposit) ? THANKS_MILLIS : DEPOSIT_IDLE)) return;
+    if (state.courier && !deposits.isOver(state.deposit)) staffButton();
+    else endDeposit("");
   } else if (state.page === "doors") {
     const closed = [...state.doors.values()].every((door) => door.is === "closed");
     if (idle > (closed ? THANKS_MILLIS : DOORS_IDLE)) show("keypad");
@@ -604,7 +661,7 @@ function tick() {
     if (idle > RELEASE_IDLE) show("keypad");
   } else if (state.page === "answer") {
     if (idle > ANSWER_IDLE && !state.busy) show("keypad");
-  } else if (idle > TYPED_IDLE && (state.typed || state.message || state.page === "pin") && !state.busy) {
+  } else if (idle > TYPED_IDLE && (state.typed || state.message || state.page === "pin" || state.page === "courierPin") && !state.busy) {
     show("keypad");
   }
   if (state.lockedUntil > 0 && state.page === "keypad") {
@@ -640,6 +697,7 @@ function start() {
     },
     loggedOut() {
       if (state.staff) endStaff(TEXTS.staff.ended);
+      else if (state.courier) endCourier(TEXTS.courier.ended);
     },
   });
 }

@@ -13,7 +13,7 @@ export function depositPage(state, tell, again, done) {
   const { number, is, empty } = state.deposit;
   const wish = (word) => tell("/api/deposit", { wish: word });
   const refused = state.message && el("p", { class: "refusal", role: "alert" }, state.message);
-  const say = { open: T.open, closed: T.checking, stored: T.stored, over: T.over, help: TEXTS.doors.call(number),
+  const say = { open: T.open, closed: T.checking, stored: T.stored, over: state.courier ? TEXTS.courier.over : T.over, help: TEXTS.doors.call(number),
     asking: empty ? T.askEmpty : T.ask, push: TEXTS.doors.pushHow(number), silent: TEXTS.doors.silentHow(number) }[is] ?? T.opening;
   const choices = {
     open: [button(T.tooSmall, () => wish("too_small")), button(T.notEmpty, () => wish("not_empty"))],
@@ -26,5 +26,5 @@ export function depositPage(state, tell, again, done) {
     el("div", { class: "tiles" }, el("div", { class: `tile ${look}`, role: "status" },
       el("h1", {}, el("span", {}, TEXTS.doors.word), el("b", { "aria-label": TEXTS.door(number) }, String(number)), el("span", {}, T.is[is] ?? TEXTS.doors[is])))),
     el("div", { class: "next" }, el("p", {}, say), refused, ...choices,
-      isOver(state.deposit) && button(TEXTS.doors.done, done, { class: "primary" })));
+      isOver(state.deposit) && button(state.courier ? TEXTS.courier.next : TEXTS.doors.done, done, { class: "primary" })));
 }

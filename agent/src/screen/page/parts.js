@@ -36,11 +36,11 @@ export function letterpad(press, disabled, other) {
     key("clear", TEXTS.keys.clearName, TEXTS.keys.clear), other && button(TEXTS.keys.toDigits, other, { class: "key word other", disabled }));
 }
 
-// All that an answer to a second factor is made of.
-export function fullpad(press, disabled) {
+// All that an answer to a second factor is made of; a label has `signs` as well.
+export function fullpad(press, disabled, signs = "") {
   const key = (name, label, text) => button(text, () => press(name), { class: name.length > 1 ? `key word ${name}` : "key", "aria-label": label, disabled });
-  return el("div", { class: "keypad full", role: "group", "aria-label": TEXTS.keys.pad },
-    ...[..."1234567890ABCDEFGHIJKLMNOPQRSTUVWXYZ"].map((one) => key(one, one, one)), key("clear", TEXTS.keys.clearName, TEXTS.keys.clear),
+  return el("div", { class: signs ? "keypad full signs" : "keypad full", role: "group", "aria-label": TEXTS.keys.pad },
+    ...[...`1234567890ABCDEFGHIJKLMNOPQRSTUVWXYZ${signs}`].map((one) => key(one, one, one)), key("clear", TEXTS.keys.clearName, TEXTS.keys.clear),
     key("back", TEXTS.keys.backName, TEXTS.keys.back));
 }
 

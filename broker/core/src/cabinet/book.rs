@@ -3,10 +3,10 @@
 use schemas::api::NotificationKind;
 use schemas::cbor::{self, Blob};
 use schemas::crypto::codes::{DIGITS_MAX, LETTERS_MAX, digits_for, letters_for};
-use schemas::messages::{Book, BookChange, CodesEnvelope, Down, OrderKey, PutStaff, RefusalReason, Rules};
+use schemas::messages::{Book, BookChange, CodesEnvelope, Down, OrderKey, RefusalReason, Rules};
 
 use crate::cabinet::Cabinet;
-use crate::cabinet::records::{Booked, ChangeSet, StaffAt};
+use crate::cabinet::records::{Booked, ChangeSet};
 use crate::config::CodeForm;
 use crate::effect::Effect;
 use crate::intents::{Intent, Issued, OrderIntent, Shown};
@@ -53,7 +53,7 @@ impl Cabinet {
         let changes: Vec<BookChange> = std::iter::once(self.rules().into())
             .chain(orders)
             .chain(self.all_bundle_changes())
-            .chain(self.staff.values().filter_map(staff_change))
+            .chain(self.crew_changes())
             .collect();
         for (index, part) in parts(changes).into_iter().enumerate() {
             let base = if index == 0 { 0 } else { self.progress.wanted };
@@ -255,11 +255,13 @@ impl Cabinet {
             BookChange::PutDeposit(put) => Some(put.pepper) != current,
             BookChange::PutGuarded(put) => Some(put.credential.pepper) != current,
             BookChange::PutStaff(put) => Some(put.pepper) != current,
+            BookChange::PutCourier(put) => Some(put.pepper) != current,
             BookChange::Rules(rules) => rules.break_glass.as_ref().is_some_and(|glass| Some(glass.pepper) != current),
             BookChange::PutOrder(_)
             | BookChange::DropOrder(_)
             | BookChange::DropCredential(_)
-            | BookChange::DropStaff(_) => false,
+            | BookChange::DropStaff(_)
+            | BookChange::DropCourier(_) => false,
         })
     }
 
@@ -288,16 +290,6 @@ impl Cabinet {
             payload: cbor::encode(message),
         });
     }
-}
-
-/// PIN and badge together, or nothing while one has no verifier.
-pub(super) fn staff_change(staff: &StaffAt) -> Option<BookChange> {
-    let StaffAt { name, verifier, pepper, until, badge, gone: None, .. } = staff else { return None };
-    let badge = match badge {
-        Some(badge) => Some(badge.verifier?),
-        None => None,
-    };
-    Some(PutStaff { name: name.clone(), verifier: (*verifier)?, pepper: *pepper, until: *until, badge }.into())
 }
 
 /// Cuts changes so that each part fits into one message.

@@ -170,7 +170,9 @@ impl Cabinet {
             | BookChange::PutGuarded(_)
             | BookChange::DropCredential(_)
             | BookChange::PutStaff(_)
-            | BookChange::DropStaff(_) => false,
+            | BookChange::DropStaff(_)
+            | BookChange::PutCourier(_)
+            | BookChange::DropCourier(_) => false,
         };
         !self.sets.values().flat_map(|set| &set.changes).any(names)
     }

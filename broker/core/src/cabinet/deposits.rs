@@ -2,7 +2,9 @@
 //! it is stored.
 
 use schemas::api::NotificationKind;
-use schemas::messages::{BookChange, CredentialId, CredentialRefused, OrderKey, PutDeposit, RefusalReason};
+use schemas::messages::{
+    BookChange, CourierTurnedAway, CredentialId, CredentialRefused, OrderKey, PutDeposit, RefusalReason,
+};
 
 use crate::cabinet::Cabinet;
 use crate::cabinet::records::{Booked, Credential, Grant};
@@ -96,6 +98,13 @@ impl Cabinet {
                 &self.at,
                 format!("cabinet {}: somebody brought order {}, and nothing that fits is free", self.at, booked.order),
             );
+            turn.send(Intent::to_order(&self.at, &booked.order, Full {}));
+        }
+    }
+
+    /// A courier came with an order, and nothing that fits was free: its backend may send them elsewhere.
+    pub(super) fn courier_turned_away(&self, turn: &mut Turn<'_>, away: &CourierTurnedAway) {
+        if let Some(booked) = away.order.as_ref().and_then(|order| self.booked.get(order)) {
             turn.send(Intent::to_order(&self.at, &booked.order, Full {}));
         }
     }

@@ -2,8 +2,8 @@
 
 use schemas::ids::Name;
 use schemas::messages::{
-    Actor, BY_COMMAND_NAME, Compartment, Errand, ErrandTaken, Fact, Finding, HeldStage, OrderKey, StoredBy,
-    UnlockOutcome,
+    Actor, BY_COMMAND_NAME, Compartment, Deposited, Depositing, Errand, ErrandTaken, Fact, Finding, HeldStage,
+    OrderKey, StoredBy, UnlockOutcome,
 };
 
 /// Name of a fact in JSON.
@@ -47,6 +47,8 @@ pub(super) fn kind(fact: &Fact) -> &'static str {
         Fact::AppClosed(_) => "app_closed",
         Fact::Released(_) => "released",
         Fact::ErrandTaken(_) => "errand_taken",
+        Fact::CourierCame(_) => "courier_came",
+        Fact::CourierTurnedAway(_) => "courier_turned_away",
     }
 }
 
@@ -78,12 +80,14 @@ pub(super) fn subject(fact: &Fact) -> (Option<Compartment>, Option<&OrderKey>) {
         Fact::Reported(f) => (f.compartment, Some(&f.order)),
         Fact::Released(f) => (Some(f.compartment), Some(&f.order)),
         Fact::ErrandTaken(f) => (Some(f.compartment), Some(&f.order)),
+        Fact::CourierTurnedAway(f) => (None, f.order.as_ref()),
         Fact::Started(_)
         | Fact::CommandRefused(_)
         | Fact::CredentialRefused(_)
         | Fact::TypingLocked(_)
         | Fact::AppClosed(_)
         | Fact::StaffLoggedIn(_)
+        | Fact::CourierCame(_)
         | Fact::BreakGlassUsed(_)
         | Fact::BookApplied(_)
         | Fact::BookRefused(_)
@@ -156,6 +160,18 @@ pub(super) fn text(fact: &Fact) -> String {
             "{} exchanged two orders: {} is in compartment {} now, {} in {}",
             f.staff, f.one, f.one_in, f.other, f.other_in
         ),
+        Fact::CourierCame(f) => format!("courier {} has come", f.courier),
+        Fact::CourierTurnedAway(f) => {
+            let what = f.order.as_ref().map_or_else(|| "a parcel".to_owned(), |order| format!("order {order}"));
+            format!("courier {} has brought {what} of size {}, and nothing that fits is free", f.courier, f.size)
+        }
+        Fact::Depositing(Depositing { courier: Some(courier), order, compartment, .. }) => {
+            format!("courier {courier} puts order {order} into compartment {compartment}")
+        }
+        Fact::Deposited(Deposited { courier: Some(courier), order, compartment, seen, .. }) => {
+            let by = if *seen { "seen by the sensor" } else { "by their word" };
+            format!("courier {courier} has put order {order} into compartment {compartment}, {by}")
+        }
         Fact::Depositing(f) => {
             format!("somebody puts order {} into compartment {} by its deposit code", f.order, f.compartment)
         }
@@ -168,12 +184,14 @@ pub(super) fn text(fact: &Fact) -> String {
             let doors: Vec<_> = f.passed_over.iter().map(Compartment::to_string).collect();
             format!("{} opens all doors but {}, which stand open or are out of order", f.staff, doors.join(", "))
         }
-        Fact::WalkIn(f) => format!("{} began walk-in {}", f.staff, f.order.order),
+        Fact::WalkIn(f) => format!("{} began walk-in {}", brought_by(&f.staff, f.courier.as_ref()), f.order.order),
         Fact::Reported(f) => match f.compartment {
             Some(at) => format!("somebody with its code says that order {} is not in compartment {at}", f.order),
             None => format!("somebody with its code says that order {} was taken by another person", f.order),
         },
-        Fact::WalkInDropped(f) => format!("{} gave walk-in {} up", f.staff, f.order.order),
+        Fact::WalkInDropped(f) => {
+            format!("{} gave walk-in {} up", brought_by(&f.staff, f.courier.as_ref()), f.order.order)
+        }
         Fact::Released(f) => format!("{} released order {} in compartment {}", f.staff, f.order, f.compartment),
         Fact::Cleaning(f) if f.needed => format!("{}: compartment {} needs cleaning", f.staff, f.compartment),
         Fact::Cleaning(f) => format!("{}: compartment {} is clean", f.staff, f.compartment),
@@ -196,6 +214,10 @@ fn errand(taken: &ErrandTaken) -> String {
 /// Who has done what staff do.
 fn hand(name: &Name) -> &str {
     if name.as_str() == BY_COMMAND_NAME { "somebody, by command," } else { name.as_str() }
+}
+
+fn brought_by(staff: &Name, courier: Option<&Name>) -> String {
+    courier.map_or_else(|| staff.to_string(), |name| format!("courier {name}"))
 }
 
 fn watcher(stage: HeldStage) -> &'static str {
@@ -229,6 +251,7 @@ fn actor(by: &Actor) -> String {
         Actor::App(by) => format!("the app, for {}", by.requester),
         Actor::Credential(by) => format!("credential {}", by.id),
         Actor::Staff(by) => format!("staff {}", by.name),
+        Actor::Courier(by) => format!("courier {}", by.name),
         Actor::Nobody(_) => "nobody".into(),
     }
 }

@@ -2,6 +2,7 @@
 
 use schemas::api::{LiveEvent, LiveTelemetry, Rfc3339};
 use schemas::cbor;
+use schemas::ids::Name;
 use schemas::messages::{
     Actor, Audited, BY_COMMAND_NAME, Compartment, DoorState, Event, Fact, Finding, FleetMillis, KeysetRefused,
     Occupancy, OrderKey, Reported, Stamp, Swapped, Telemetry, Uplink,
@@ -115,7 +116,7 @@ impl Cabinet {
                 self.closed(turn, seen.compartment, seen.occupancy);
             }
             Fact::Loading(load) => {
-                self.loaded(turn, when, &load.order, load.compartment, OrderFact::Loading);
+                self.loaded(turn, when, &load.order, load.compartment, (OrderFact::Loading, None));
                 if load.staff.as_str() == BY_COMMAND_NAME {
                     self.loaded_by_command(turn, load.compartment);
                 }
@@ -128,9 +129,19 @@ impl Cabinet {
                 }
             }
             Fact::ErrandTaken(taken) => self.errand_taken(turn, &taken),
-            Fact::Stored(load) => self.loaded(turn, when, &load.order, load.compartment, OrderFact::Stored),
-            Fact::Depositing(load) => self.loaded(turn, when, &load.order, load.compartment, OrderFact::Loading),
-            Fact::Deposited(load) => self.loaded(turn, when, &load.order, load.compartment, OrderFact::Stored),
+            Fact::Stored(load) => {
+                self.loaded(turn, when, &load.order, load.compartment, (OrderFact::Stored, None));
+            }
+            Fact::Depositing(load) => {
+                self.loaded(turn, when, &load.order, load.compartment, (OrderFact::Loading, load.courier));
+            }
+            Fact::Deposited(load) => {
+                self.loaded(turn, when, &load.order, load.compartment, (OrderFact::Stored, load.courier));
+            }
+            Fact::CourierTurnedAway(ref away) => {
+                turn.alarm_of(&self.at, format!("cabinet {}: {}", self.at, describe::text(&fact)));
+                self.courier_turned_away(turn, away);
+            }
             Fact::LoadAborted(load) => {
                 self.emptied(turn, &load.order, load.compartment);
                 self.unloaded(turn, &load.order);
@@ -196,7 +207,7 @@ impl Cabinet {
             // It begins to count its boards anew.
             Fact::Started(_) => self.outage_over(turn, when.at),
             Fact::CredentialRefused(refused) => self.credential_refused(turn, &refused),
-            Fact::DoorFault(_) | Fact::StaffLoggedIn(_) | Fact::Released(_) => {}
+            Fact::DoorFault(_) | Fact::StaffLoggedIn(_) | Fact::CourierCame(_) | Fact::Released(_) => {}
         }
     }
 
@@ -205,15 +216,22 @@ impl Cabinet {
         match by {
             Actor::Credential(by) => self.is_for_pickup(by.id, order),
             Actor::App(_) => true,
-            Actor::Command(_) | Actor::Staff(_) | Actor::Nobody(_) => false,
+            Actor::Command(_) | Actor::Staff(_) | Actor::Courier(_) | Actor::Nobody(_) => false,
         }
     }
 
-    fn loaded(&mut self, turn: &mut Turn<'_>, when: When, order: &OrderKey, compartment: Compartment, fact: OrderFact) {
+    fn loaded(
+        &mut self,
+        turn: &mut Turn<'_>,
+        when: When,
+        order: &OrderKey,
+        compartment: Compartment,
+        (fact, courier): (OrderFact, Option<Name>),
+    ) {
         let stored = fact == OrderFact::Stored;
         let (others, audit_required) = self.left_beside(order, compartment, stored);
         let inside = Inside { order: Some(order.clone()), stored, audit_required, ..Inside::default() }.beside(others);
-        self.is_in(turn, when, order, compartment, (inside, fact));
+        self.is_in(turn, when, order, compartment, (inside, (fact, courier)));
     }
 
     pub(super) fn is_in(
@@ -222,11 +240,11 @@ impl Cabinet {
         when: When,
         order: &OrderKey,
         compartment: Compartment,
-        (inside, fact): (Inside, OrderFact),
+        (inside, by): (Inside, (OrderFact, Option<Name>)),
     ) {
         self.took_from_elsewhere(turn, order, compartment);
         self.set_inside(turn, compartment, inside);
-        self.is_known_in(turn, when, order, compartment, fact);
+        self.is_known_in(turn, when, order, compartment, by);
     }
 
     /// That it was taken out of there first is among what was lost or not understood.
@@ -248,13 +266,13 @@ impl Cabinet {
         when: When,
         order: &OrderKey,
         compartment: Compartment,
-        fact: OrderFact,
+        (fact, courier): (OrderFact, Option<Name>),
     ) {
         self.occupied(turn, order, compartment);
         if fact == OrderFact::Stored {
             self.uninvite(turn, order);
         }
-        self.tell_order(turn, when, order, compartment, fact);
+        self.tell_order_by(turn, when, order, compartment, (fact, courier));
         if fact == OrderFact::Stored {
             self.stall_one(turn, order);
         }
@@ -342,8 +360,19 @@ impl Cabinet {
         compartment: Compartment,
         fact: OrderFact,
     ) {
+        self.tell_order_by(turn, when, order, compartment, (fact, None));
+    }
+
+    fn tell_order_by(
+        &self,
+        turn: &mut Turn<'_>,
+        when: When,
+        order: &OrderKey,
+        compartment: Compartment,
+        (fact, courier): (OrderFact, Option<Name>),
+    ) {
         let refrigerated = self.info(compartment).is_some_and(|info| info.attributes.refrigerated);
-        let told = Told { fact, compartment, at: when.at, time_unverified: when.unverified, refrigerated };
+        let told = Told { fact, compartment, at: when.at, time_unverified: when.unverified, refrigerated, courier };
         turn.send(Intent::to_order(&self.at, order, told));
     }
 

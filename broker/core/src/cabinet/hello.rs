@@ -83,9 +83,11 @@ impl Cabinet {
             self.tell_presence(turn, None);
         }
         turn.want(Job::Time(self.at.clone()));
+        let knew_couriers = self.said.couriers;
         self.said(turn, &hello);
         self.progress.last_seen = Some(turn.now);
         self.compare_book(turn, hello.book);
+        self.compare_couriers(turn, knew_couriers);
         self.put_progress(turn);
         self.drop_lost_reservations(turn);
         self.forget_old_commands(turn);
@@ -218,6 +220,7 @@ impl Cabinet {
             pepper: hello.pepper.clone(),
             compartments: hello.compartments.items.clone(),
             shares: hello.shares,
+            couriers: if hello.couriers == Some(true) { Some(true) } else { self.said.couriers.map(|_| false) },
         };
         if said == self.said {
             return;

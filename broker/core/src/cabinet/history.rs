@@ -8,8 +8,8 @@ use schemas::cbor::{self, CborError};
 use schemas::cbor_map;
 use schemas::ids::{CabinetId, Identity, Name, Role, TenantId};
 use schemas::messages::{
-    Actor, ActorCredential, BREAK_GLASS_NAME, BY_COMMAND_NAME, CommandId, Compartment, CredentialId, DoorState, Fact,
-    FleetMillis, OrderKey, RefusalReason, UnlockOutcome, WrongDoor,
+    Actor, ActorCourier, ActorCredential, BREAK_GLASS_NAME, BY_COMMAND_NAME, CommandId, Compartment, CredentialId,
+    DoorState, Fact, FleetMillis, OrderKey, RefusalReason, UnlockOutcome, WrongDoor,
 };
 use schemas::step::{Row, numbered_key};
 
@@ -163,7 +163,10 @@ impl Cabinet {
                 self.note_opened(turn, when, left.compartment, &by, UnlockOutcome::OutcomeUnknown);
             }
             Fact::Deposited(put) if self.is_blind(put.compartment) => {
-                let by = ActorCredential { id: put.credential }.into();
+                let by = match put.courier.clone() {
+                    Some(name) => ActorCourier { name }.into(),
+                    None => ActorCredential { id: put.credential }.into(),
+                };
                 self.note_opened(turn, when, put.compartment, &by, UnlockOutcome::OutcomeUnknown);
             }
             Fact::Collected(_)
@@ -181,6 +184,8 @@ impl Cabinet {
             | Fact::CredentialRefused(_)
             | Fact::TypingLocked(_)
             | Fact::StaffLoggedIn(_)
+            | Fact::CourierCame(_)
+            | Fact::CourierTurnedAway(_)
             | Fact::BreakGlassUsed(_)
             | Fact::BookApplied(_)
             | Fact::BookRefused(_)
@@ -206,6 +211,7 @@ impl Cabinet {
             Some(Actor::Command(command)) => (Some(command.requester.clone()), None),
             Some(Actor::App(app)) => (Some(app.requester.clone()), None),
             Some(Actor::Staff(staff)) => (Some(self.staff_identity(&staff.name)), None),
+            Some(Actor::Courier(courier)) => (Some(self.courier_text(&courier.name)), None),
             Some(Actor::Credential(credential)) => (None, Some(credential.id)),
             Some(Actor::Nobody(_)) | None => (None, None),
         };
@@ -226,6 +232,11 @@ impl Cabinet {
 
     fn staff_identity(&self, name: &Name) -> String {
         Identity::new(Role::Staff, self.at.tenant.clone(), name.clone()).to_string()
+    }
+
+    /// No identity: nobody signs in with it.
+    fn courier_text(&self, name: &Name) -> String {
+        format!("courier:{}:{name}", self.at.tenant)
     }
 
     fn note_opened(
@@ -261,6 +272,9 @@ impl Cabinet {
             }
             Actor::Staff(staff) => {
                 UnlockRow { by: Some(self.staff_identity(&staff.name)), ..blank(UnlockRight::Staff) }
+            }
+            Actor::Courier(courier) => {
+                UnlockRow { by: Some(self.courier_text(&courier.name)), ..blank(UnlockRight::Courier) }
             }
             Actor::Nobody(_) => blank(UnlockRight::Nobody),
         };

@@ -7,6 +7,7 @@ mod break_glass;
 mod bundles;
 mod cabinets;
 mod commands;
+mod crew;
 mod deposits;
 mod describe;
 mod enrolment;
@@ -37,6 +38,7 @@ use schemas::topics::Up;
 
 use crate::config::Config;
 use crate::intents::CabinetIntent;
+use crate::staff::Crew;
 use crate::tables::{BOOKED, CABINETS, COMPARTMENTS, CabinetRef, PROGRESS};
 use crate::turn::Turn;
 
@@ -90,6 +92,7 @@ pub(crate) struct Cabinet {
     booked: BTreeMap<OrderKey, Booked>,
     sets: BTreeMap<u64, ChangeSet>,
     staff: BTreeMap<Name, StaffAt>,
+    couriers: BTreeMap<Name, StaffAt>,
     bundles: BTreeMap<OrderKey, BundleAt>,
     commands: BTreeMap<CommandId, CommandRow>,
     enrolment: Enrolment,
@@ -127,6 +130,7 @@ impl Cabinet {
             booked: BTreeMap::new(),
             sets: BTreeMap::new(),
             staff: BTreeMap::new(),
+            couriers: BTreeMap::new(),
             bundles: BTreeMap::new(),
             commands: BTreeMap::new(),
             enrolment: Enrolment::default(),
@@ -179,8 +183,8 @@ impl Cabinet {
         self.sets.insert(set.version, set);
     }
 
-    pub(crate) fn restore_staff(&mut self, staff: StaffAt) {
-        self.staff.insert(staff.name.clone(), staff);
+    pub(crate) fn restore_member(&mut self, crew: Crew, member: StaffAt) {
+        self.crew_mut(crew).insert(member.name.clone(), member);
     }
 
     pub(crate) fn restore_command(&mut self, command: CommandRow) {
@@ -201,8 +205,10 @@ impl Cabinet {
             CabinetIntent::Release(release) => self.release(turn, &release.order),
             CabinetIntent::Revoke(revoke) => self.revoke(turn, &revoke.order),
             CabinetIntent::Doubt(doubt) => self.doubt(turn, &doubt.order, doubt.compartment),
-            CabinetIntent::Employ(employ) => self.employ(turn, employ),
-            CabinetIntent::Dismiss(dismiss) => self.dismiss(turn, dismiss.name),
+            CabinetIntent::Employ(employ) => self.employ(turn, Crew::Staff, employ),
+            CabinetIntent::Dismiss(dismiss) => self.dismiss(turn, Crew::Staff, dismiss.name),
+            CabinetIntent::Engage(engage) => self.employ(turn, Crew::Couriers, engage.who),
+            CabinetIntent::Disengage(gone) => self.dismiss(turn, Crew::Couriers, gone.name),
             CabinetIntent::Show(show) => self.show(turn, show),
             CabinetIntent::Reissue(reissue) => self.reissue(turn, &reissue.order),
             CabinetIntent::Unwant(unwant) => self.want_back(turn, &unwant.order, Some(unwant.why)),

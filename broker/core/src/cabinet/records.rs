@@ -30,6 +30,8 @@ cbor_map! {
         2 => keyset: u64,
         3 opt => pepper: Option<PepperOffer>,
         4 => compartments: Vec<CompartmentInfo>,
+        /// Couriers may be in its book. False: not any more. Left out: never.
+        70 opt => couriers: Option<bool>,
         /// True: it puts orders that share beside one another.
         80 opt => shares: Option<bool>,
     }
@@ -331,7 +333,7 @@ impl Booked {
 }
 
 cbor_map! {
-    /// A member of staff at this cabinet.
+    /// A member of staff, or a courier, at this cabinet.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub(crate) struct StaffAt {
         1 => name: Name,

@@ -1,16 +1,14 @@
 //! Secrets that the signer makes for this cabinet: pickup codes, scanned tokens and the verifiers of PINs.
 
 use schemas::api::NotificationKind;
-use schemas::ids::Name;
-use schemas::messages::{BookChange, CredentialId, CredentialKind, DropStaff, OrderKey};
+use schemas::messages::{BookChange, CredentialId, CredentialKind, OrderKey};
 
 use crate::cabinet::Cabinet;
-use crate::cabinet::book::staff_change;
-use crate::cabinet::records::{Badge, Booked, Credential, Grant, StaffAt};
-use crate::intents::{Employ, Intent, Issue, Show, Shown};
+use crate::cabinet::records::{Booked, Credential, Grant};
+use crate::intents::{Intent, Issue, Show, Shown};
 use crate::jobs::Job;
 use crate::signing::{MakeSecrets, SecretItem, SecretMade, SignerRequest};
-use crate::tables::{BOOKED, STAFF_AT};
+use crate::tables::BOOKED;
 use crate::turn::Turn;
 
 /// Secrets of one request: digits cost the signer one Argon2 evaluation each.
@@ -132,66 +130,10 @@ impl Cabinet {
             }
             turn.put(BOOKED, self.at.key_of(&booked.order.to_string()), booked);
         }
-        for staff in self.staff.values_mut() {
-            staff.verifier = None;
-            if let Some(badge) = &mut staff.badge {
-                badge.verifier = None;
-            }
-            turn.put(STAFF_AT, self.at.key_of(staff.name.as_str()), staff);
-        }
+        self.forget_crew_verifiers(turn);
         self.forget_bundle_verifiers(turn);
         self.forget_break_glass(turn);
         turn.want(Job::Secrets(self.at.clone()));
-    }
-
-    /// Takes a member of staff, or a new PIN of one.
-    pub(super) fn employ(&mut self, turn: &mut Turn<'_>, employ: Employ) {
-        let Employ { name, serial, sealed, until, badge } = employ;
-        if self.staff.get(&name).is_some_and(|staff| staff.gone.is_none() && staff.serial >= serial) {
-            return;
-        }
-        let id = CredentialId(turn.draw());
-        let badge = badge.map(|sealed| Badge { sealed, id: CredentialId(turn.draw()), verifier: None });
-        let staff =
-            StaffAt { name: name.clone(), serial, sealed, id, verifier: None, pepper: 0, until, badge, gone: None };
-        turn.put(STAFF_AT, self.at.key_of(name.as_str()), &staff);
-        self.staff.insert(name, staff);
-        turn.want(Job::Secrets(self.at.clone()));
-    }
-
-    /// PIN and badge die here with the next book.
-    pub(super) fn dismiss(&mut self, turn: &mut Turn<'_>, name: Name) {
-        if self.staff.get(&name).is_none_or(|staff| staff.gone.is_some()) {
-            return;
-        }
-        let version = self.append(turn, vec![DropStaff { name: name.clone() }.into()]);
-        if let Some(staff) = self.staff.get_mut(&name) {
-            staff.gone = Some(version);
-            turn.put(STAFF_AT, self.at.key_of(name.as_str()), staff);
-        }
-    }
-
-    /// The cabinet holds `version`: who was dismissed with it is gone there.
-    pub(super) fn forget_dismissed(&mut self, turn: &mut Turn<'_>, version: u64) {
-        let gone = |staff: &&StaffAt| staff.gone.is_some_and(|gone| gone <= version);
-        let names: Vec<Name> = self.staff.values().filter(gone).map(|staff| staff.name.clone()).collect();
-        for name in names {
-            self.staff.remove(&name);
-            turn.remove(STAFF_AT, self.at.key_of(name.as_str()));
-        }
-    }
-
-    /// Members of staff of whom this cabinet does not hold the newest yet; true for those who are to be gone.
-    pub(crate) fn pending_staff(&self) -> impl Iterator<Item = (&Name, bool)> {
-        let put = |name: &Name| {
-            let mut changes = self.sets.values().flat_map(|set| &set.changes);
-            changes.any(|change| matches!(change, BookChange::PutStaff(put) if put.name == *name))
-        };
-        self.staff.values().filter_map(move |staff| match (staff.gone, staff_change(staff)) {
-            (Some(_), _) => Some((&staff.name, true)),
-            (None, None) => Some((&staff.name, false)),
-            (None, Some(_)) => put(&staff.name).then_some((&staff.name, false)),
-        })
     }
 
     /// What has no verifier for the cabinet's pepper, as far as one request takes it.
@@ -208,7 +150,7 @@ impl Cabinet {
             SecretItem { id: one.id, kind: one.kind, digits, sealed: one.sealed.clone(), answers: None }
         });
         let answers = self.answers_wanted().filter(|item| open(&item.id));
-        let staff = self.staff.values().flat_map(StaffAt::underived).filter(|(id, ..)| open(id));
+        let staff = self.crew_wanted().filter(|(id, ..)| open(id));
         let staff = staff.map(|(id, kind, sealed)| SecretItem {
             id,
             kind,
@@ -226,7 +168,7 @@ impl Cabinet {
     /// Whether something is to be in the book whose verifier is not made yet.
     pub(super) fn lacks_verifiers(&self) -> bool {
         let credentials = self.secrets().filter(|one| one.verifier.is_none());
-        let staff = self.staff.values().flat_map(StaffAt::underived).map(|(id, ..)| id);
+        let staff = self.crew_wanted().map(|(id, ..)| id);
         let glass = self.break_glass_wanted().map(|item| item.id);
         let answers = self.answers_wanted().map(|item| item.id);
         let mut all = credentials.map(|one| one.id).chain(answers).chain(staff).chain(glass);
@@ -286,13 +228,7 @@ impl Cabinet {
         if self.answer_lost(turn, id) {
             return;
         }
-        let of = |staff: &&StaffAt| staff.id == id || staff.badge.as_ref().is_some_and(|badge| badge.id == id);
-        if let Some(staff) = self.staff.values().find(of) {
-            turn.alarm_of(
-                &self.at,
-                format!("cabinet {}: the signer cannot open a sealed secret of {}", self.at, staff.name),
-            );
-        }
+        self.crew_secret_lost(turn, id);
         self.unreadable.insert(id);
     }
 
@@ -331,39 +267,6 @@ impl Cabinet {
     fn secrets(&self) -> impl Iterator<Item = &Credential> {
         let codes = self.booked.values().flat_map(Booked::codes).flat_map(|grant| &grant.credentials);
         codes.chain(self.bundle_secrets())
-    }
-
-    /// Takes the verifier of a PIN. One that another member of staff has as well cannot be in the same book.
-    fn pin_derived(&mut self, turn: &mut Turn<'_>, made: &SecretMade, pepper: u32) -> Option<BookChange> {
-        let badge =
-            |staff: &StaffAt| staff.gone.is_none() && staff.badge.as_ref().is_some_and(|badge| badge.id == made.id);
-        if let Some(staff) = self.staff.values_mut().find(|staff| badge(staff)) {
-            if let Some(badge) = &mut staff.badge {
-                badge.verifier = Some(made.verifier);
-            }
-            turn.put(STAFF_AT, self.at.key_of(staff.name.as_str()), staff);
-            return staff_change(staff);
-        }
-        let mut others = self.staff.values().filter(|other| other.gone.is_none() && other.id != made.id);
-        let taken = others.any(|other| other.verifier == Some(made.verifier));
-        let staff = self.staff.values_mut().find(|staff| staff.gone.is_none() && staff.id == made.id)?;
-        let name = staff.name.clone();
-        if taken {
-            turn.alarm_of(
-                &self.at,
-                format!(
-                    "cabinet {}: two members of staff have the same PIN, that of {name} does not work there: \
-                 `fleet staff add {name}` makes another",
-                    self.at
-                ),
-            );
-            self.staff.remove(&name);
-            turn.remove(STAFF_AT, self.at.key_of(name.as_str()));
-            return Some(DropStaff { name }.into());
-        }
-        (staff.verifier, staff.pepper) = (Some(made.verifier), pepper);
-        turn.put(STAFF_AT, self.at.key_of(name.as_str()), staff);
-        staff_change(staff)
     }
 
     /// Puts what is complete into the book.

@@ -131,9 +131,9 @@ impl Cabinet {
             self.took_from_elsewhere(turn, other, compartment);
         }
         let inside = Inside { order: Some(order.clone()), ..Inside::default() }.beside(others);
-        self.is_in(turn, when, &order, compartment, (inside, OrderFact::Loading));
+        self.is_in(turn, when, &order, compartment, (inside, (OrderFact::Loading, None)));
         for other in unknown {
-            self.is_known_in(turn, when, &other, compartment, OrderFact::Stored);
+            self.is_known_in(turn, when, &other, compartment, (OrderFact::Stored, None));
         }
     }
 

@@ -12,7 +12,7 @@ use crate::turn::Turn;
 impl Cabinet {
     /// Takes the order into the book as the cabinet has it, and makes it known.
     pub(super) fn walked_in(&mut self, turn: &mut Turn<'_>, when: When, began: WalkIn) {
-        let WalkIn { order, size, category, wants, phone, staff: _ } = began;
+        let WalkIn { order, size, category, wants, phone, staff: _, courier: _ } = began;
         // Else a cabinet that is in wrong hands could begin an order in the name of a backend.
         if !order.is_walk_in() {
             return turn.alarm_of(&self.at, format!("cabinet {} began order {order}, which is no walk-in", self.at));

@@ -119,6 +119,8 @@ cbor_map! {
         28 opt => part: Option<Box<Part>>,
         /// What its recipient is asked for behind the code. Left out once the order is over. Boxed: few have one.
         50 opt => factor: Option<Box<SealedFactor>>,
+        /// Who has brought it, where that was a courier with a PIN of their own. Boxed: most were not.
+        70 opt => courier: Option<Box<Name>>,
         /// It may lie with others of its integration that have the same word. Boxed: few may.
         80 opt => shares: Option<Box<OrderId>>,
     }
@@ -408,6 +410,7 @@ impl Orders {
             bundle: order.bundle.as_ref().map(|of| of.bundle.clone()),
             walk_in: order.walk_in.is_some().then_some(true),
             parts: None,
+            courier: order.courier.as_deref().cloned(),
         }
     }
 

@@ -91,6 +91,10 @@ impl Orders {
         let forgotten = order.state == OrderState::Created && matches!(next, OrderState::Loading | OrderState::Stored);
         let reserve = order.reserve();
         order.reason = None;
+        // What staff say of it afterwards does not change who brought it.
+        if told.courier.is_some() || matches!(told.fact, OrderFact::Loading | OrderFact::LoadAborted) {
+            order.courier = told.courier.clone().map(Box::new);
+        }
         order.compartment = match next {
             OrderState::Ready => None,
             OrderState::Created

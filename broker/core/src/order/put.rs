@@ -160,6 +160,7 @@ impl Orders {
             staff_release: put.staff_release.then_some(true),
             factor,
             deposit: put.deposit.map(Brought::awaited),
+            courier: None,
             route,
             part: None,
             shares: put.shares.clone().map(Box::new),
@@ -305,6 +306,7 @@ impl Orders {
             bundle: None,
             walk_in: None,
             parts: None,
+            courier: None,
         };
         self.tell(turn, at, row);
     }

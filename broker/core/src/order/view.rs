@@ -47,6 +47,7 @@ impl Orders {
             second_factor: order.prompt(),
             staff_release: order.staff_release == Some(true),
             shares: order.shares.as_deref().cloned(),
+            courier: order.courier.as_deref().cloned(),
             intervened: order.closed.as_ref().or(order.quarantine.as_ref()).map(|one| one.shown()),
         })
     }

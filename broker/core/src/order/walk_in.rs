@@ -310,5 +310,6 @@ fn new_order(turn: &Turn<'_>, at: &OrderRef, from: &CabinetRef, began: WalkedIn,
         deposit: None,
         part: None,
         shares: None,
+        courier: None,
     }
 }

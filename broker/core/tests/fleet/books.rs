@@ -37,7 +37,7 @@ pub(crate) fn held(books: &[Book]) -> (usize, usize, usize) {
                 BookChange::DropCredential(dropped) => drop(credentials.remove(&dropped.id)),
                 BookChange::PutStaff(put) => drop(staff.insert(put.name.clone())),
                 BookChange::DropStaff(dropped) => drop(staff.remove(&dropped.name)),
-                BookChange::Rules(_) => {}
+                BookChange::PutCourier(_) | BookChange::DropCourier(_) | BookChange::Rules(_) => {}
             }
         }
     }

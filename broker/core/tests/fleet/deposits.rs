@@ -40,7 +40,7 @@ fn pickups(world: &mut World) -> usize {
 
 fn begin(world: &mut World, at: u16) -> CredentialId {
     let id = invitations(world)[0].id;
-    world.fact(&c1(), Depositing { order: order("A1"), compartment: door(at), credential: id });
+    world.fact(&c1(), Depositing { order: order("A1"), compartment: door(at), credential: id, courier: None });
     let by = Actor::from(ActorCredential { id });
     world.fact(&c1(), DoorOpened { compartment: door(at), by });
     id
@@ -48,7 +48,7 @@ fn begin(world: &mut World, at: u16) -> CredentialId {
 
 fn deposit(world: &mut World, at: u16) {
     let credential = begin(world, at);
-    world.fact(&c1(), Deposited { order: order("A1"), compartment: door(at), credential, seen: true });
+    world.fact(&c1(), Deposited { order: order("A1"), compartment: door(at), credential, seen: true, courier: None });
 }
 
 fn messages(world: &World) -> Vec<(NotificationKind, String)> {
@@ -147,8 +147,8 @@ fn an_order_that_is_cancelled_under_the_hands_of_its_courier_is_to_be_taken_out(
     let mut world = awaiting(COURIER);
     let credential = invitations(&mut world)[0].id;
     world.cancel(r#"{"order":"A1"}"#);
-    world.fact(&c1(), Depositing { order: order("A1"), compartment: door(1), credential });
-    world.fact(&c1(), Deposited { order: order("A1"), compartment: door(1), credential, seen: true });
+    world.fact(&c1(), Depositing { order: order("A1"), compartment: door(1), credential, courier: None });
+    world.fact(&c1(), Deposited { order: order("A1"), compartment: door(1), credential, seen: true, courier: None });
     assert_eq!(world.told("shop").last().unwrap(), "A1 recalled");
     assert_eq!(pickups(&mut world), 0);
 }

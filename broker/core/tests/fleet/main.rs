@@ -10,6 +10,7 @@ mod break_glass;
 mod bundles;
 mod cabinets;
 mod changes;
+mod couriers;
 mod crashes;
 mod deposits;
 mod enrolment;

@@ -48,6 +48,13 @@ fn requests(cabinet: &str, site: &str, n: usize) -> Vec<(&'static str, Request)>
         ("staff.badge", Request::StaffBadge { name: "sam".parse().unwrap() }),
         ("staff.list", Request::StaffList {}),
         ("staff.revoke", Request::StaffRevoke { name: "sam".parse().unwrap() }),
+        (
+            "courier.add",
+            Request::CourierAdd { name: format!("c{n}").parse().unwrap(), until: None, scope: Scope::Tenant },
+        ),
+        ("courier.badge", Request::CourierBadge { name: "jo".parse().unwrap() }),
+        ("courier.list", Request::CourierList {}),
+        ("courier.remove", Request::CourierRemove { name: "jo".parse().unwrap() }),
         ("identity.list", Request::IdentityList { role: None, after: None }),
         ("identity.revoke", Request::IdentityRevoke { identity: who("support:acme:gone"), reason: "x".into() }),
         ("person.scope", Request::PersonScope { identity: who("support:acme:gone"), scope: Scope::Tenant }),
@@ -96,6 +103,7 @@ fn world() -> World {
     world.cabinets.insert("c2".parse().unwrap(), FakeCabinet::new("c2", &[Size::S, Size::S]));
     world.connect(&"c2".parse().unwrap());
     world.add_staff("sam");
+    world.ask(EVE, &Request::CourierAdd { name: "jo".parse().unwrap(), until: None, scope: Scope::Tenant });
     for cabinet in ["c1", "c2"] {
         world.put(&format!(r#"{{"order":"{cabinet}","cabinet":"{cabinet}","size":"S","category":"retail"}}"#));
     }
@@ -131,14 +139,14 @@ fn mall() -> Scope {
 #[test]
 fn each_role_does_what_the_table_says() {
     for (role, expected) in [
-        ("operator", "+++++++++!!!!!!!+++++++++++++-++!+!+"),
-        ("support", "++-+++-++!!!!!!!+-------------------"),
-        ("technician", "++--------------------------+--+----"),
-        ("auditor", "++-+++----------+--+-+---+--+--+----"),
-        ("staff", "------------------------------------"),
-        ("integration", "---+++--+!!--!!!-------------+------"),
-        ("cabinet", "------------------------------------"),
-        ("server", "------------------------------------"),
+        ("operator", "+++++++++!!!!!!!+++++++++++++++++-++!+!+"),
+        ("support", "++-+++-++!!!!!!!+-----------------------"),
+        ("technician", "++------------------------------+--+----"),
+        ("auditor", "++-+++----------+--+---+-+---+--+--+----"),
+        ("staff", "----------------------------------------"),
+        ("integration", "---+++--+!!--!!!-----------------+------"),
+        ("cabinet", "----------------------------------------"),
+        ("server", "----------------------------------------"),
     ] {
         let name = if role == "integration" { "shop" } else { "kim" };
         assert_eq!(row(&format!("{role}:acme:{name}"), "c1", "mall", |_| {}), expected, "{role}");
@@ -160,9 +168,12 @@ fn nobody_reaches_another_tenant() {
                 ("staff.list", Some(Reply::StaffMembers(list))) => {
                     assert!(list.iter().all(|one| one.name.as_str() == "s2"))
                 }
+                ("courier.list", Some(Reply::Couriers(list))) => {
+                    assert!(list.iter().all(|one| one.name.as_str() == "c2"))
+                }
                 ("identity.list", Some(Reply::Identities(page))) => assert_eq!(page.identities, [], "{role}"),
                 // Made in the own tenant, beside the one that is asked about. Rows are of the own streams.
-                ("staff.add" | "backup" | "fleet.status" | "rows", None) => {}
+                ("staff.add" | "courier.add" | "backup" | "fleet.status" | "rows", None) => {}
                 // What is put there is no keyset, and there is none to list.
                 ("keyset.list", Some(Reply::Keysets(list))) => {
                     assert_eq!((list.newest, list.kept.len()), (0, 0), "{role}")
@@ -192,11 +203,11 @@ fn a_scope_takes_away_whatever_is_outside_it() {
     let cabinets = || Scope::Cabinets(vec!["c1".parse().unwrap()]);
     for limit in [mall as fn() -> Scope, cabinets] {
         for (role, inside, outside) in [
-            ("operator", "+++++++++!!!!!!!+-----------+----+!+", "+--+------------------------+-------"),
-            ("support", "++-+++-++!!!!!!!+-------------------", "+--+--------------------------------"),
-            ("technician", "++--------------------------+-------", "+---------------------------+-------"),
-            ("auditor", "++-+++----------+-----------+-------", "+--+------------------------+-------"),
-            ("staff", "------------------------------------", "------------------------------------"),
+            ("operator", "+++++++++!!!!!!!+---------------+----+!+", "+--+----------------------------+-------"),
+            ("support", "++-+++-++!!!!!!!+-----------------------", "+--+------------------------------------"),
+            ("technician", "++------------------------------+-------", "+-------------------------------+-------"),
+            ("auditor", "++-+++----------+---------------+-------", "+--+----------------------------+-------"),
+            ("staff", "----------------------------------------", "----------------------------------------"),
         ] {
             let by = format!("{role}:acme:kim");
             let limited = |world: &mut World| {

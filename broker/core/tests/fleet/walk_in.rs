@@ -31,6 +31,7 @@ fn began(id: &str, phone: &str) -> WalkIn {
         wants: Attributes::default(),
         phone: Blob(phone.as_bytes().to_vec()),
         staff: staff(),
+        courier: None,
     }
 }
 
@@ -271,10 +272,10 @@ fn a_walk_in_that_staff_give_up_is_cancelled_and_its_number_forgotten() {
     let mut world = world();
     world.fact(&c1(), began("A17-X", PHONE));
     world.fact(&c1(), Loading { order: key("A17-X"), compartment: door(1), staff: staff() });
-    world.fact(&c1(), WalkInDropped { order: key("A17-X"), staff: staff() });
+    world.fact(&c1(), WalkInDropped { order: key("A17-X"), staff: staff(), courier: None });
     assert_eq!(world.told("shop").last().unwrap(), "A17-X loading", "it is in a compartment");
     world.fact(&c1(), LoadAborted { order: key("A17-X"), compartment: door(1) });
-    world.fact(&c1(), WalkInDropped { order: key("A17-X"), staff: staff() });
+    world.fact(&c1(), WalkInDropped { order: key("A17-X"), staff: staff(), courier: None });
     assert_eq!(world.statuses("shop").last().unwrap().state, OrderState::Cancelled);
     let rows = world.store.rows(fleet_core::ORDERS).unwrap();
     assert!(!rows.iter().any(|(_, row)| row.windows(8).any(|part| part == b"15112345")), "the number is kept");

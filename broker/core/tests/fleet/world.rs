@@ -12,7 +12,7 @@ use schemas::crypto::codes::{NotASecret, Secret};
 use schemas::crypto::seal;
 use schemas::ids::{CabinetId, Identity, Name, TenantId};
 use schemas::messages::{
-    Attributes, Book, BootId, Challenge, Command, CommandId, Compartment, CompartmentInfo, ConfigCommand,
+    Attributes, Book, BookChange, BootId, Challenge, Command, CommandId, Compartment, CompartmentInfo, ConfigCommand,
     CredentialKind, Down, Epoch, Event, Fact, Hello, Instance, Nonce, OpenOrder, OrderKey, PepperOffer,
     PersonalCommand, Salt, Size, Stamp, Uplink, Verifier, Welcome,
 };
@@ -122,6 +122,8 @@ pub(crate) struct FakeCabinet {
     /// It takes commands about orders.
     pub(crate) errands: bool,
     pub(crate) shares: bool,
+    /// Couriers may be in its book.
+    pub(crate) couriers: bool,
     pub(crate) opens: Vec<OpenOrder>,
     pub(crate) wipes: Vec<ConfigCommand>,
     pub(crate) asks: usize,
@@ -154,6 +156,7 @@ impl FakeCabinet {
             app: false,
             errands: true,
             shares: true,
+            couriers: true,
             opens: Vec::new(),
             wipes: Vec::new(),
             asks: 0,
@@ -189,6 +192,7 @@ impl FakeCabinet {
             app: self.app.then_some(true),
             errands: self.errands.then_some(true),
             shares: self.shares.then_some(true),
+            couriers: self.couriers.then_some(true),
         }
     }
 
@@ -528,6 +532,12 @@ impl World {
         assert!(book.base == 0 || book.base == cabinet.book, "base {} at version {}", book.base, cabinet.book);
         assert!(book.version > cabinet.book, "version {} at version {}", book.version, cabinet.book);
         assert!(book.changes.len() <= 100 && cbor::encode(&book).len() <= 44 * 1024);
+        let of_couriers =
+            |change: &BookChange| matches!(change, BookChange::PutCourier(_) | BookChange::DropCourier(_));
+        assert!(
+            cabinet.couriers || !book.changes.iter().any(of_couriers),
+            "an agent that does not know them refuses it"
+        );
         let version = book.version;
         cabinet.books.push(book);
         if cabinet.applies {

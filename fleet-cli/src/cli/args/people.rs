@@ -1,4 +1,4 @@
-//! `fleet person`, `fleet operator`, `fleet integration` and `fleet staff`.
+//! `fleet person`, `fleet operator`, `fleet integration`, `fleet staff` and `fleet courier`.
 
 use std::path::PathBuf;
 
@@ -206,6 +206,64 @@ Example:
 They end at each cabinet with its next book. A cabinet that is offline takes
 them until it is back: `fleet staff list` shows it as pending.")]
     Revoke { name: Name },
+}
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum CourierCommand {
+    /// Give a courier a PIN to put parcels in; it is shown once
+    #[command(after_help = "\
+Examples:
+  fleet courier add jo
+  fleet courier add jo --sites berlin,potsdam --until 2026-12-31
+  fleet courier add jo --cabinets berlin-01
+
+For somebody known it makes a new PIN, the old one ends, and these sites or
+cabinets take the place of the former ones. It works at each cabinet once that
+has its next book. It opens a free compartment for an order that waits for a
+courier, or for a phone number, and nothing that holds an order.")]
+    Add {
+        /// Short name: a-z, 0-9, `-`
+        name: Name,
+        #[command(flatten)]
+        place: CourierPlaceArgs,
+        /// Last day (UTC) on which PIN and badge work
+        #[arg(long, value_name = "YYYY-MM-DD", value_parser = parse_last_day)]
+        until: Option<Rfc3339>,
+    },
+    /// Give a courier a badge; its text is shown once
+    #[command(after_help = "\
+Example:
+  fleet courier badge jo
+
+Print the text as a barcode or QR code. A badge lets its holder in where PINs
+are locked because somebody typed wrong codes.")]
+    Badge { name: Name },
+    /// All couriers, and which cabinets do not know the newest yet
+    #[command(after_help = "\
+A cabinet whose agent is of a version without couriers stays pending until it is
+updated.")]
+    List,
+    /// End the PIN and the badge of a courier
+    #[command(after_help = "\
+Example:
+  fleet courier remove jo
+
+They end at each cabinet with its next book. A cabinet that is offline takes
+them until it is back: `fleet courier list` shows it as pending. What was put in
+stays.")]
+    Remove { name: Name },
+}
+
+/// Where a courier comes; without either, everywhere.
+#[derive(Debug, clap::Args)]
+#[group(multiple = false)]
+pub(in crate::cli) struct CourierPlaceArgs {
+    /// At these sites only, with commas between them
+    #[arg(long, value_delimiter = ',', value_name = "SITES")]
+    pub(in crate::cli) sites: Option<Vec<SiteId>>,
+    /// At these cabinets only, with commas between them
+    #[arg(long, value_delimiter = ',', value_name = "CABINETS")]
+    pub(in crate::cli) cabinets: Option<Vec<CabinetId>>,
 }
 
 /// The fleet's folder, for commands that issue certificates.
