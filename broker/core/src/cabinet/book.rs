@@ -90,6 +90,9 @@ impl Cabinet {
             // No code has a generation above the version of the book that brought it.
             let forgotten = u32::try_from(held).unwrap_or(u32::MAX);
             self.progress.forgotten = self.progress.forgotten.max(Some(forgotten));
+            if self.progress.restored.take() == Some(true) {
+                self.progress.backed_up = self.progress.forgotten;
+            }
         }
         // Equal versions of a fleet or a cabinet that was put back can hold different books.
         if held > self.progress.wanted || !known || self.has_other_pepper() || self.is_unreconciled() {

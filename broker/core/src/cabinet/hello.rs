@@ -179,7 +179,7 @@ impl Cabinet {
 
     /// The fleet's store was put back to an earlier state: what happened since is known to the cabinet alone.
     pub(crate) fn fleet_put_back(&mut self, turn: &mut Turn<'_>) {
-        self.progress.unreconciled = Some(true);
+        (self.progress.unreconciled, self.progress.restored) = (Some(true), Some(true));
         self.put_progress(turn);
     }
 

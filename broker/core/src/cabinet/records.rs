@@ -63,6 +63,10 @@ cbor_map! {
         11 opt => forgotten: Option<u32>,
         /// Letters of a code that the book's rules name. Left out: codes are of digits.
         33 opt => letters: Option<u8>,
+        /// True: the fleet was restored, and the cabinet has said nothing since.
+        82 opt => restored: Option<bool>,
+        /// Of codes up to this generation the fleet knows what its backup knew: they may have been replaced since.
+        83 opt => backed_up: Option<u32>,
     }
 }
 

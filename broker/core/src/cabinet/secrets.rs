@@ -89,7 +89,7 @@ impl Cabinet {
         }
         let grant = self.booked.get(&order).and_then(|booked| booked.grant.as_ref());
         let Some(grant) = grant.filter(|grant| grant.announced) else { return };
-        if self.progress.forgotten.is_some_and(|forgotten| grant.generation() <= forgotten) {
+        if self.progress.backed_up.is_some_and(|backed_up| grant.generation() <= backed_up) {
             // The fleet was restored, and may have replaced this code since its backup. A new one is good in any case.
             return self.reissue(turn, &order);
         }

@@ -5,7 +5,7 @@ use fleet_core::{Config, Input};
 use schemas::api::OrderState;
 use schemas::cbor;
 use schemas::messages::{
-    BookChange, Collected, CompartmentState, DoorState, Occupancy, Size, Stamp, Started, Telemetry,
+    BookChange, Collected, CompartmentState, DoorState, Epoch, Occupancy, Size, Stamp, Started, Telemetry,
 };
 use schemas::step::{RESTORED, Store as _, Write};
 use schemas::topics::{OrderChange, Stream, Up};
@@ -119,6 +119,24 @@ fn an_order_for_a_site_that_was_forgotten_is_found_at_the_cabinet_that_has_it_in
     world.put(whole);
     let row = world.statuses("shop").pop().unwrap();
     assert_eq!((row.state, row.cabinet), (OrderState::Stored, Some(c1())));
+}
+
+/// The fleet knows best what it has made for a cabinet that lost its disk.
+#[test]
+fn a_code_that_is_sent_again_after_a_cabinet_got_another_disk_is_the_same() {
+    let mut world = World::new(&[Size::S; 2]);
+    put(&mut world, "A1");
+    load(&mut world, "A1", 1);
+    let code = world.notifications()[0].code.clone();
+    world.disconnect(&c1());
+    let cabinet = world.cabinet(&c1());
+    (cabinet.epoch, cabinet.newest, cabinet.oldest) = (Epoch([8; 8]), 0, 1);
+    cabinet.history.clear();
+    world.connect(&c1());
+    let (tenant, integration, payload) = (tenant(), shop(), br#"{"order":"A1"}"#.to_vec());
+    world.handle(Input::OrderChange { tenant, integration, change: OrderChange::Resend, payload });
+    let again = world.notifications();
+    assert_eq!((again.len(), &again[1].code), (2, &code));
 }
 
 /// Its backend knows it as not ready yet; the cabinet knows better.
@@ -315,7 +333,7 @@ fn a_disk_that_comes_back_is_not_believed_a_second_time() {
     let (old, told) = (world.cabinets[&c1()].clone(), world.statuses("shop").len());
     world.disconnect(&c1());
     let cabinet = world.cabinet(&c1());
-    (cabinet.epoch, cabinet.newest, cabinet.next, cabinet.book) = (schemas::messages::Epoch([5; 8]), 0, 1, 0);
+    (cabinet.epoch, cabinet.newest, cabinet.next, cabinet.book) = (Epoch([5; 8]), 0, 1, 0);
     cabinet.history.clear();
     world.connect(&c1());
     world.disconnect(&c1());
@@ -429,7 +447,7 @@ fn the_marks_of_sixteen_former_disks_are_kept() {
         let mut begin = |epoch: u8, newest: u64| {
             world.disconnect(&c1());
             let cabinet = world.cabinet(&c1());
-            (cabinet.epoch, cabinet.newest, cabinet.next) = (schemas::messages::Epoch([epoch; 8]), newest, 1);
+            (cabinet.epoch, cabinet.newest, cabinet.next) = (Epoch([epoch; 8]), newest, 1);
             cabinet.history.clear();
             world.connect(&c1());
             world.cabinets[&c1()].welcomes.last().unwrap().high_water
