@@ -285,6 +285,7 @@ async fn malformed_calls_are_refused_before_the_main_loop_hears_of_them() {
     let good = r#"{"secret":"12345678"}"#;
     let all = |body: Value| world.post("/api/open-all", &body).header("x-staff-session", SESSION.to_string());
     let deposit = |body: Value| world.post("/api/deposit", &body).header("x-staff-session", SESSION.to_string());
+    let code = "QABCDEFGHIJKLMNOPQRSTUVWXY2";
     let bring = |body: Value| world.post("/api/bring", &body).header("x-staff-session", SESSION.to_string());
     let bring_to = |body: Value| world.post("/api/bring-to", &body).header("x-staff-session", SESSION.to_string());
     let load = |body: Value| world.post("/api/load", &body).header("x-staff-session", SESSION.to_string());
@@ -349,6 +350,16 @@ async fn malformed_calls_are_refused_before_the_main_loop_hears_of_them() {
         (bring(json!({ "label": "A 17" })), StatusCode::UNPROCESSABLE_ENTITY),
         (bring(json!({ "label": "shop/A17/1" })), StatusCode::UNPROCESSABLE_ENTITY),
         (bring(json!({ "label": "A17".repeat(100) })), StatusCode::UNPROCESSABLE_ENTITY),
+        // A badge or a code that somebody scans in the place of a label.
+        (bring(json!({ "label": code })), StatusCode::UNPROCESSABLE_ENTITY),
+        (
+            bring_to(json!({ "phone": "+4915112345678", "size": "M", "reference": code })),
+            StatusCode::UNPROCESSABLE_ENTITY,
+        ),
+        (
+            walk_in(json!({ "phone": "+4915112345678", "size": "M", "category": "retail", "reference": code })),
+            StatusCode::UNPROCESSABLE_ENTITY,
+        ),
         (world.post("/api/bring-to", &json!({ "phone": "+4915112345678", "size": "M" })), StatusCode::UNAUTHORIZED),
         (bring_to(json!({ "phone": "015112345678", "size": "M" })), StatusCode::UNPROCESSABLE_ENTITY),
         (bring_to(json!({ "phone": "+49 151 x1234", "size": "M" })), StatusCode::UNPROCESSABLE_ENTITY),

@@ -290,13 +290,27 @@ impl CabinetCore {
     }
 
     pub(crate) fn abort_load(&mut self, turn: &mut Turn, compartment: Compartment, order: OrderKey) {
+        let was_never_in = self.bays.get(&compartment).is_some_and(|bay| match &bay.content {
+            Content::Depositing(held) => match bay.occupancy {
+                Occupancy::Empty => true,
+                Occupancy::Unknown => !held.opened,
+                Occupancy::Occupied => false,
+            },
+            Content::Free(_)
+            | Content::Loading(_)
+            | Content::Stored(_)
+            | Content::Collecting(_)
+            | Content::Leaving(_)
+            | Content::Retrieving(_)
+            | Content::Swapping(_) => false,
+        });
         let content = self.left_behind(compartment);
         self.set_content(turn, compartment, content);
         self.record(turn, LoadAborted { order: order.clone(), compartment });
         self.end_deposit_session(turn, compartment, &order, false);
         // The contact may have missed the door, the sensor has not missed the goods.
         self.doubt_what_is_left(turn, compartment, Some(order.clone()));
-        if self.bays.get(&compartment).is_none_or(|bay| bay.occupancy != Occupancy::Occupied) {
+        if was_never_in {
             self.couriers.not_put_in(&self.book, &order);
         }
         turn.note(ScreenNote::LoadAborted { order, compartment });

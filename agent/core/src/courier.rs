@@ -8,14 +8,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 
+use schemas::crypto::codes::Secret;
 use schemas::ids::{Name, OrderId};
 use schemas::messages::{
-    Attributes, BY_COURIER_NAME, Category, Compartment, CourierCame, CourierTurnedAway, CredentialId, DepositKind,
-    OrderKey, RefusalReason, Size, WalkInDropped,
+    Attributes, BY_COURIER_NAME, Category, Compartment, CourierCame, CourierTurnedAway, CredentialId, CredentialKind,
+    DepositKind, OrderKey, RefusalReason, Size, WalkInDropped,
 };
 use schemas::phone::Phone;
 
-use crate::book::HeldBook;
+use crate::book::{COURIERS_MAX, HeldBook};
 use crate::core::CabinetCore;
 use crate::deposit::Bringer;
 use crate::records::{Content, Depositing, OrderRow};
@@ -24,8 +25,10 @@ use crate::{DepositRefusal, DepositWish, EntryRefusal, EntryResult, NewWalkIn, S
 
 /// A session ends this long after the last thing done in it, or after what was on its way in is inside.
 pub const COURIER_IDLE_MILLIS: u64 = 60_000;
-/// Labels of one session of which no order is waited for: more are guesses.
+/// Labels of a courier of which no order is waited for, within [`TRIES_MILLIS`]: more are guesses.
 pub const UNKNOWN_LABELS_MAX: u32 = 10;
+/// How long what a courier has tried counts.
+pub const TRIES_MILLIS: u64 = 600_000;
 const SESSIONS_MAX: usize = 8;
 
 /// What is on a parcel: the order as its backend calls it, with or without the integration before it.
@@ -42,6 +45,9 @@ pub struct NotALabel;
 impl FromStr for ParcelLabel {
     type Err = NotALabel;
     fn from_str(text: &str) -> Result<Self, NotALabel> {
+        if is_scanned_code(text) {
+            return Err(NotALabel);
+        }
         let (whole, id) = (text.parse().ok(), OrderId::new(text).ok());
         if whole.is_none() && id.is_none() { Err(NotALabel) } else { Ok(Self { whole, id }) }
     }
@@ -51,6 +57,11 @@ impl ParcelLabel {
     fn names(&self, order: &OrderKey) -> bool {
         self.whole.as_ref() == Some(order) || self.id.as_ref() == Some(&order.order)
     }
+}
+
+/// Whether a text could be a code or a badge: it is scanned like a label, and must not become the name of anything.
+pub fn is_scanned_code(text: &str) -> bool {
+    Secret::parse(text).is_ok_and(|secret| secret.kind() == CredentialKind::Qr)
 }
 
 /// What a courier enters for a parcel that no backend has announced.
@@ -66,6 +77,12 @@ pub struct NewParcel {
 struct Session {
     name: Name,
     until: u64,
+}
+
+/// What a courier has tried lately. It outlives sessions: whoever has the badge begins as many as they like.
+#[derive(Debug, Default)]
+struct Tries {
+    until: u64,
     /// Labels of which no order is waited for.
     unknown: u32,
     /// Orders of which was told that nothing was free.
@@ -76,6 +93,7 @@ struct Session {
 #[derive(Debug, Default)]
 pub(crate) struct Couriers {
     by_id: BTreeMap<SessionId, Session>,
+    tries: BTreeMap<Name, Tries>,
     /// Orders that couriers began and that did not stay where they were; at the end of the step they are elsewhere, or over.
     given_up: BTreeSet<OrderKey>,
 }
@@ -89,7 +107,21 @@ impl Couriers {
         self.by_id.iter().min_by_key(|(_, session)| session.until).map(|(id, _)| *id)
     }
 
-    /// An order has left its compartment without having been stored there.
+    /// What this courier has tried within the last minutes. None: too many others have, just now.
+    fn tries_of(&mut self, name: &Name, now: u64) -> Option<&mut Tries> {
+        self.tries.retain(|_, tries| now < tries.until);
+        if self.tries.len() >= COURIERS_MAX && !self.tries.contains_key(name) {
+            return None;
+        }
+        let tries = self.tries.entry(name.clone()).or_default();
+        if tries.until == 0 {
+            tries.until = now + TRIES_MILLIS;
+        }
+        Some(tries)
+    }
+
+    /// What was on its way in is not put in after all: nothing was ever inside, or the sensor says so. Of what else a courier
+    /// leaves behind staff say what it is.
     pub(crate) fn not_put_in(&mut self, book: &HeldBook, order: &OrderKey) {
         if book.courier_of(order).is_some() {
             self.given_up.insert(order.clone());
@@ -113,7 +145,7 @@ impl CabinetCore {
         }
         let session = SessionId(u128::from_be_bytes(turn.draws.bytes()));
         let until = turn.now + COURIER_IDLE_MILLIS;
-        let begun = Session { name: name.clone(), until, unknown: 0, turned_away: BTreeSet::new() };
+        let begun = Session { name: name.clone(), until };
         self.couriers.by_id.insert(session, begun);
         let unfinished = self.on_its_way(&name).map(|(compartment, order)| (compartment, order.clone()));
         let compartment = unfinished.map(|(compartment, order)| {
@@ -216,6 +248,9 @@ impl CabinetCore {
         if self.disk_low {
             return Err(DepositRefusal::DiskFull);
         }
+        if self.has_guessed_enough(&by, turn.now) {
+            return Err(self.unknown_label(turn, session));
+        }
         let Some((order, row)) = self.expected(label).map(|(order, row)| (order.clone(), row.clone())) else {
             return Err(self.unknown_label(turn, session));
         };
@@ -224,7 +259,7 @@ impl CabinetCore {
                 self.begin_bringing(turn, session, &by, &order, compartment);
                 Ok(())
             }
-            Err(_) => Err(self.turned_away(turn, session, &by, Some(order), row.size)),
+            Err(_) => Err(self.turned_away(turn, &by, Some(order), row.size)),
         }
     }
 
@@ -244,15 +279,26 @@ impl CabinetCore {
         }
     }
 
+    /// Nothing is looked up for them any more, so that no label can be told from another.
+    fn has_guessed_enough(&mut self, by: &Bringer, now: u64) -> bool {
+        let Some(name) = &by.courier else { return false };
+        self.couriers.tries_of(name, now).is_some_and(|tries| tries.unknown >= UNKNOWN_LABELS_MAX)
+    }
+
     fn unknown_label(&mut self, turn: &mut Turn, session: SessionId) -> DepositRefusal {
-        if let Some(held) = self.couriers.by_id.get_mut(&session) {
-            held.unknown += 1;
-            if held.unknown >= UNKNOWN_LABELS_MAX {
-                self.courier_leaves(turn, session);
-                return DepositRefusal::NoSession;
-            }
+        let Some(name) = self.couriers.by_id.get(&session).map(|held| held.name.clone()) else {
+            return DepositRefusal::NoSession;
+        };
+        let tries = self.couriers.tries_of(&name, turn.now);
+        let unknown = tries.map_or(UNKNOWN_LABELS_MAX, |tries| {
+            tries.unknown += 1;
+            tries.unknown
+        });
+        if unknown < UNKNOWN_LABELS_MAX {
+            return DepositRefusal::NotExpected;
         }
-        DepositRefusal::NotExpected
+        self.courier_leaves(turn, session);
+        DepositRefusal::NoSession
     }
 
     pub(crate) fn handle_bring_to(&mut self, turn: &mut Turn, session: SessionId, parcel: NewParcel) {
@@ -272,7 +318,7 @@ impl CabinetCore {
                 self.begin_bringing(turn, session, &by, &order, compartment);
                 Ok(())
             }
-            Err(StaffRefusal::NoFittingCompartment) => Err(self.turned_away(turn, session, &by, None, size)),
+            Err(StaffRefusal::NoFittingCompartment) => Err(self.turned_away(turn, &by, None, size)),
             Err(why) => Err(refusal(why)),
         }
     }
@@ -299,18 +345,12 @@ impl CabinetCore {
         turn.note(ScreenNote::Depositing { session, compartment });
     }
 
-    /// Nothing is free. Of an order that is told once in a session, of other parcels once a minute.
-    fn turned_away(
-        &mut self,
-        turn: &mut Turn,
-        session: SessionId,
-        by: &Bringer,
-        order: Option<OrderKey>,
-        size: Size,
-    ) -> DepositRefusal {
+    /// Nothing is free. Of an order that is told once in a while, of other parcels once a minute.
+    fn turned_away(&mut self, turn: &mut Turn, by: &Bringer, order: Option<OrderKey>, size: Size) -> DepositRefusal {
         let told_now = match &order {
             Some(order) => {
-                self.couriers.by_id.get_mut(&session).is_some_and(|held| held.turned_away.insert(order.clone()))
+                let tries = by.courier.as_ref().and_then(|name| self.couriers.tries_of(name, turn.now));
+                tries.is_some_and(|tries| tries.turned_away.insert(order.clone()))
             }
             None => {
                 let reason = RefusalReason::NoFittingCompartment;

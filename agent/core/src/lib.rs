@@ -74,7 +74,9 @@ pub use commands::COMMANDS_MAX;
 pub use config::{CompartmentConfig, Config, DeviceKey, MachineStart, Moment};
 pub use contents::UNCONFIRMED_MILLIS;
 pub use core::CabinetCore;
-pub use courier::{COURIER_IDLE_MILLIS, NewParcel, NotALabel, ParcelLabel, UNKNOWN_LABELS_MAX};
+pub use courier::{
+    COURIER_IDLE_MILLIS, NewParcel, NotALabel, ParcelLabel, TRIES_MILLIS, UNKNOWN_LABELS_MAX, is_scanned_code,
+};
 pub use deposit::{DEPOSIT_ANSWER_MILLIS, DEPOSIT_IDLE_MILLIS, DEPOSIT_MOVES_MAX};
 pub use effect::{DepositRefusal, Effect, EntryRefusal, EntryResult, ScreenNote, StaffRefusal};
 pub use emergency::APART_MILLIS;

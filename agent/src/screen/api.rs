@@ -10,7 +10,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, HeaderName, Request, StatusCode, Uri};
 use axum::response::Json;
 use axum::routing::{get, post};
-use cabinet_core::{DepositWish, EntryResult, NewParcel, NewWalkIn, ParcelLabel, SessionId};
+use cabinet_core::{DepositWish, EntryResult, NewParcel, NewWalkIn, ParcelLabel, SessionId, is_scanned_code};
 use schemas::api::AttributeFlags;
 use schemas::crypto::answers;
 use schemas::crypto::codes::Secret;
@@ -243,6 +243,7 @@ async fn bring(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Result<
 async fn bring_to(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Result<StatusCode, Refusal> {
     let session = own_session(&request)?;
     let BringToBody { phone, reference, size } = read(request).await?;
+    let reference = no_code(reference)?;
     let typed = Zeroizing::new(phone);
     let phone = Phone::parse(&typed)?;
     desk.tell(ScreenRequest::BringTo { session, parcel: NewParcel { phone, reference, size } }).await
@@ -254,10 +255,19 @@ async fn load(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Result<S
     desk.tell(ScreenRequest::Load { session, order, larger }).await
 }
 
+/// A label names an order for everybody; a code or a badge that was scanned in its place must not.
+fn no_code(reference: Option<OrderId>) -> Result<Option<OrderId>, Refusal> {
+    if reference.as_ref().is_some_and(|text| is_scanned_code(text.as_str())) {
+        return Err(Refusal::NotALabel);
+    }
+    Ok(reference)
+}
+
 /// A number that cannot be one is told at once, and nothing of it is kept.
 async fn walk_in(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Result<StatusCode, Refusal> {
     let session = own_session(&request)?;
     let WalkInBody { phone, reference, size, category, wants } = read(request).await?;
+    let reference = no_code(reference)?;
     let typed = Zeroizing::new(phone);
     let phone = Phone::parse(&typed)?;
     let order = NewWalkIn { phone, reference, size, category, wants: wants.into() };

@@ -463,11 +463,79 @@ fn who_walks_away_from_a_closed_door_without_a_sensor_leaves_a_question_for_staf
     let began = own(&rig);
     assert!(rig.events().iter().any(|fact| matches!(fact, Fact::Stored(put) if put.order == began[0].order)));
     assert_eq!(rig.count(|fact| matches!(fact, Fact::WalkInDropped(_))), 0);
-    // Staff take it out again at once: it is nobody's but the courier's.
+    // Staff take it out again for another compartment, whose door sticks: they hold it, and its number is not lost.
     let effects = rig.send(Input::Undo { session: staff, order: began[0].order.clone() });
     open(&mut rig, &effects);
     rig.close_door(3);
-    assert_eq!(rig.count(|fact| matches!(fact, Fact::WalkInDropped(_))), 1);
+    let load = Input::Load { session: staff, order: began[0].order.clone(), larger: false };
+    let first = only_pulse(&rig.send(load));
+    let second = only_pulse(&rig.not_sent(first));
+    rig.not_sent(second);
+    rig.wait(120_000);
+    assert_eq!(rig.count(|fact| matches!(fact, Fact::WalkInDropped(_))), 0);
+    let session = rig.log_in("111111");
+    let order = began[0].order.clone();
+    assert_eq!(pulses(&rig.send(Input::Load { session, order, larger: false })).len(), 1);
+}
+
+/// A wrong button behind a closed door, and nobody can see inside.
+#[test]
+fn what_may_be_inside_after_all_keeps_its_number() {
+    let mut rig = awaiting(Size::M);
+    let session = come(&mut rig);
+    let effects = bring_to(&mut rig, session, Size::S);
+    assert_eq!(open(&mut rig, &effects), 3);
+    rig.door(3, DoorSeen::Closed, UNKNOWN);
+    wish(&mut rig, session, DepositWish::GiveUp);
+    assert_eq!(rig.count(|fact| matches!(fact, Fact::WalkInDropped(_))), 0);
+    assert!(rig.view(3).audit_required);
+    let staff = rig.log_in("111111");
+    assert!(
+        rig.core.waiting(staff).iter().any(|waiting| waiting.walk_in),
+        "staff find it, and give it up if it is not there"
+    );
+}
+
+/// Sessions cost whoever has the badge nothing.
+#[test]
+fn guesses_are_counted_over_the_sessions_of_a_courier_and_so_are_parcels_that_were_turned_away() {
+    let mut rig = awaiting(Size::M);
+    for at in 0..UNKNOWN_LABELS_MAX {
+        let session = come(&mut rig);
+        let reason = refused(&bring(&mut rig, session, &format!("N{at}")));
+        let last = at + 1 == UNKNOWN_LABELS_MAX;
+        assert_eq!(reason, if last { DepositRefusal::NoSession } else { DepositRefusal::NotExpected });
+    }
+    let session = come(&mut rig);
+    assert_eq!(refused(&bring(&mut rig, session, "A1")), DepositRefusal::NoSession, "a right label tells nothing now");
+    rig.wait(cabinet_core::TRIES_MILLIS);
+    let session = come(&mut rig);
+    assert_eq!(pulses(&bring(&mut rig, session, "A1")).len(), 1);
+
+    let mut rig = awaiting(Size::L);
+    rig.book(vec![brought("A2", Size::L, DepositKind::Courier)]);
+    let session = come(&mut rig);
+    let effects = bring(&mut rig, session, "A1");
+    let at = open(&mut rig, &effects);
+    rig.door(at, DoorSeen::Closed, UNKNOWN);
+    wish(&mut rig, session, DepositWish::Inside);
+    for _ in 0..3 {
+        let session = come(&mut rig);
+        assert_eq!(refused(&bring(&mut rig, session, "A2")), DepositRefusal::NoRoom);
+    }
+    assert_eq!(rig.count(|fact| matches!(fact, Fact::CourierTurnedAway(_))), 1);
+}
+
+#[test]
+fn a_code_or_a_badge_is_no_label() {
+    let token = token(7).reveal().to_owned();
+    for text in [token.clone(), token.to_lowercase(), "1234567890123456789012345".into()] {
+        assert!(text.parse::<cabinet_core::ParcelLabel>().is_err(), "{text}");
+        assert!(cabinet_core::is_scanned_code(&text));
+    }
+    for text in ["A17", "00340434161094021501", "QUITE-A-LABEL", "12345678"] {
+        assert!(text.parse::<cabinet_core::ParcelLabel>().is_ok(), "{text}");
+    }
 }
 
 #[test]

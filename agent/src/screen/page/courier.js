@@ -2,7 +2,7 @@
 // size.
 
 import * as cabinet from "/cabinet.js";
-import { button, el, fullpad, keypad } from "/parts.js";
+import { SCANNED_CODE, button, el, fullpad, keypad } from "/parts.js";
 import { TEXTS } from "/texts.js";
 
 const SIZES = ["XS", "S", "M", "L", "XL"];
@@ -21,7 +21,7 @@ export function takesKey(page, key) {
 
 // What was scanned goes with the phone number if it is typed next.
 export function keepLabel(state) {
-  if (!REFERENCE.test(state.parcel.asked ?? "")) return;
+  if (!REFERENCE.test(state.parcel.asked ?? "") || SCANNED_CODE.test(state.parcel.asked)) return;
   state.parcel.label = state.parcel.asked;
 }
 
@@ -31,6 +31,7 @@ export async function bring(state, show) {
     state.parcel.phone = label.replace(/[^0-9]/g, "").slice(0, PHONE_DIGITS[1]);
     return show("courier");
   }
+  if (SCANNED_CODE.test(label)) return show("courier", T.refused.not_a_label);
   Object.assign(state.parcel, { asked: label, label: "" });
   show("courier");
   await tell(state, show, "/api/bring", { label });

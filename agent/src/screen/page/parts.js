@@ -2,6 +2,9 @@
 
 import { TEXTS } from "/texts.js";
 
+// What a scanner delivers of a QR code or a badge: no label, and nothing to keep.
+export const SCANNED_CODE = /^Q[A-Z2-7]{26}$/i;
+
 export function el(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {

@@ -198,6 +198,7 @@ export const TEXTS = {
     refused: {
       no_country_code: "A phone number begins with the country code, without zeros before it.",
       not_a_phone: "This cannot be a phone number. Please check it.",
+      not_a_label: "This is a code and no label. Please leave it out.",
       bad_request: "This label cannot be used. Please leave it out.",
     },
   },

@@ -1,7 +1,7 @@
 // An order that no backend has announced: staff type the phone number of whoever is to get it.
 
 import * as cabinet from "/cabinet.js";
-import { button, el, keypad } from "/parts.js";
+import { SCANNED_CODE, button, el, keypad } from "/parts.js";
 import { TEXTS } from "/texts.js";
 
 const SIZES = ["XS", "S", "M", "L", "XL"];
@@ -22,7 +22,7 @@ export function press(state, key) {
 
 export function take(state, typed) {
   if (typed.startsWith("+")) state.walkIn.phone = typed.replace(/[^0-9]/g, "").slice(0, PHONE_DIGITS[1]);
-  else if (/^[0-9A-Za-z._-]+$/.test(typed)) state.walkIn.reference = typed.slice(0, REFERENCE_MAX);
+  else if (/^[0-9A-Za-z._-]+$/.test(typed) && !SCANNED_CODE.test(typed)) state.walkIn.reference = typed.slice(0, REFERENCE_MAX);
 }
 
 export async function begin(state, show) {

@@ -137,7 +137,9 @@ impl Cabinet {
     /// The signer signed `book`.
     pub(crate) fn book_signed(&mut self, turn: &mut Turn<'_>, book: &Book, envelope: Blob) {
         // An envelope that was on its way while a newer hello came may have the wrong base by now.
-        let fits = book.base == 0 && book.version > self.progress.held || book.base == self.progress.held;
+        let based = book.base == 0 && book.version > self.progress.held || book.base == self.progress.held;
+        // Or its changes may have been taken back, because the agent does not know them any more.
+        let fits = based && self.sets.contains_key(&book.version);
         let Some(open) = self.open_link().filter(|open| open.book_sent.is_none()) else {
             return;
         };

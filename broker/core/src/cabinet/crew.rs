@@ -135,6 +135,11 @@ impl Cabinet {
             None => None,
         };
         let (id, name, verifier, pepper, until) = (*id, name.clone(), (*verifier)?, *pepper, *until);
+        let own_pepper = self.said.pepper.as_ref().map(|own| own.version);
+        if crew == Crew::Couriers && own_pepper != Some(pepper) {
+            // The cabinet would refuse the whole book.
+            return None;
+        }
         let change = match crew {
             Crew::Staff => PutStaff { name, verifier, pepper, until, badge }.into(),
             Crew::Couriers => PutCourier { id, name, verifier, pepper, until, badge }.into(),
@@ -222,6 +227,12 @@ impl Cabinet {
         let waiting = || self.sets.values().flat_map(|set| &set.changes).any(is_of_couriers);
         match (knew, self.said.couriers) {
             (Some(false), Some(true)) => self.snapshot(turn),
+            // The fleet itself was of an older version in between, and has told the cabinet of no courier.
+            (None, Some(true)) if self.couriers.values().any(|held| held.verifier.is_some()) => {
+                self.forget_crew_verifiers(turn);
+                turn.want(Job::Secrets(self.at.clone()));
+                self.snapshot(turn);
+            }
             (Some(true), Some(false)) if waiting() => self.snapshot(turn),
             (None | Some(_), None | Some(_)) => {}
         }

@@ -2,13 +2,16 @@
 
 use fleet_core::{Effect, SecretOf};
 use schemas::api::{CourierDetail, OrderState, Reply, Request, RequestErrorCode, Rfc3339, Scope, UnlockRight};
-use schemas::cbor::Blob;
+use schemas::cbor::{self, Blob};
+use schemas::cbor_map;
 use schemas::ids::Name;
 use schemas::messages::{
-    ActorCourier, Attributes, BY_COURIER_NAME, BookChange, Category, Collected, CourierCame, CourierTurnedAway,
-    CredentialId, Deposited, Depositing, DoorOpened, Instance, LoadAborted, OrderKey, PutCourier, Size, Stored,
-    StoredBy, WalkIn, WalkInDropped, WrongDoor,
+    ActorCourier, Attributes, BY_COURIER_NAME, BookChange, Category, Collected, CompartmentInfo, CourierCame,
+    CourierTurnedAway, CredentialId, Deposited, Depositing, DoorOpened, Instance, LoadAborted, OrderKey, PepperOffer,
+    PutCourier, Size, Stored, StoredBy, WalkIn, WalkInDropped, WrongDoor,
 };
+
+use schemas::step::{Store as _, Table, Write};
 
 use crate::interrupted::{everywhere, insist};
 use crate::restore::restore;
@@ -573,4 +576,42 @@ fn a_change_of_an_older_pepper_that_waits_is_not_sent() {
         _ => None,
     });
     assert_eq!(peppers.collect::<Vec<_>>(), [2]);
+}
+
+cbor_map! {
+    /// What fleets wrote down of a hello before there were couriers.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct FormerSaid {
+        1 => agent: String,
+        2 => keyset: u64,
+        3 opt => pepper: Option<PepperOffer>,
+        4 => compartments: Vec<CompartmentInfo>,
+    }
+}
+
+/// An older fleet that ran in between has written down a hello without what it does not know, and another pepper; of couriers it
+/// knew nothing.
+#[test]
+fn a_fleet_that_was_older_in_between_sends_no_courier_of_a_former_pepper() {
+    let mut world = World::new(&[Size::M]);
+    add(&mut world);
+    assert!(held(&world, "c1").is_some());
+    world.disconnect(&c1());
+    world.cabinet(&c1()).pepper = Some(2);
+    let (table, key) = (Table("said"), b"acme/c1".to_vec());
+    let rows = world.store.rows(table).unwrap();
+    let (_, row) = rows.iter().find(|(held, _)| *held == key).unwrap();
+    let said = FormerSaid { pepper: world.cabinets[&c1()].hello().pepper, ..cbor::decode(row).unwrap() };
+    world.store.commit(&[Write::put(table, key, cbor::encode(&said))]).unwrap();
+    world.restart();
+    let before = world.cabinets[&c1()].books.len();
+    world.connect(&c1());
+    let books = &world.cabinets[&c1()].books[before..];
+    let peppers: Vec<_> = books
+        .iter()
+        .flat_map(|book| &book.changes)
+        .filter_map(|change| if let BookChange::PutCourier(put) = change { Some(put.pepper) } else { None })
+        .collect();
+    assert_eq!(peppers, [2], "{books:?}");
+    assert_eq!(list(&mut world)[0].pending_count, 0);
 }
