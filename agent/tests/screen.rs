@@ -285,7 +285,7 @@ async fn malformed_calls_are_refused_before_the_main_loop_hears_of_them() {
     let good = r#"{"secret":"12345678"}"#;
     let all = |body: Value| world.post("/api/open-all", &body).header("x-staff-session", SESSION.to_string());
     let deposit = |body: Value| world.post("/api/deposit", &body).header("x-staff-session", SESSION.to_string());
-    let code = "QABCDEFGHIJKLMNOPQRSTUVWXY2";
+    let code = "QABCDEFGHIJKLMNOPQRSTUVWXYA";
     let bring = |body: Value| world.post("/api/bring", &body).header("x-staff-session", SESSION.to_string());
     let bring_to = |body: Value| world.post("/api/bring-to", &body).header("x-staff-session", SESSION.to_string());
     let load = |body: Value| world.post("/api/load", &body).header("x-staff-session", SESSION.to_string());
