@@ -7,7 +7,7 @@ use cabinet_core::{
     Moment, SessionId, event_key,
 };
 use schemas::cbor::{self, Blob};
-use schemas::ids::CabinetId;
+use schemas::ids::{CabinetId, Name};
 use schemas::messages::{
     Attributes, BootId, Challenge, Compartment, CompartmentInfo, Down, Epoch, Event, Fact, Hello, Instance, OrderKey,
     Size, Telemetry, Uplink,
@@ -16,6 +16,7 @@ use schemas::step::{Step, Store as _, Write, number_of_key};
 use schemas::topics::Up;
 
 use super::board::Bus;
+use super::couriers::{CourierBook, brought_in};
 use super::crash::Place;
 use super::dice::Dice;
 use super::ledger::{Cab, Cause, Seen};
@@ -25,7 +26,7 @@ use super::sabotage::Sabotage;
 use super::screen::Entry;
 use super::signer::derive;
 use super::store::MemStore;
-use super::walk_ins::begun_in;
+use super::walk_ins::{begun_in, facts_in};
 use super::world::{Happening, Mark, World, constant};
 
 /// Sizes of the compartments, and whether a sensor sees what is inside.
@@ -54,6 +55,8 @@ struct Origin {
     cause: Cause,
     /// The entry whose verifier was computed.
     derived: Option<u64>,
+    /// What the book that came says of couriers.
+    couriers: Option<CourierBook>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,6 +102,10 @@ pub(super) struct Cabinet {
     pub(super) depositor: Option<(SessionId, OrderKey)>,
     pub(super) next_entry: u64,
     pub(super) session: Option<SessionId>,
+    /// Sessions of couriers.
+    pub(super) couriers: BTreeMap<SessionId, Name>,
+    /// The sabotage of a shell that has a courier's presses done in the session of staff.
+    pub(super) mixed_up: Option<Name>,
     pub(super) bus: Bus,
     /// Doors of which this run has heard.
     heard: BTreeSet<Compartment>,
@@ -136,6 +143,8 @@ impl Cabinet {
             depositor: None,
             next_entry: 0,
             session: None,
+            couriers: BTreeMap::new(),
+            mixed_up: None,
             bus: Bus::default(),
             heard: BTreeSet::new(),
             emergency: BTreeSet::new(),
@@ -229,7 +238,12 @@ impl World {
         self.tell(|| format!("cabinet {cab} starts at boot clock {}", moment.boot_millis));
         self.cabs[cab].core = Some(core);
         self.ledger.cabinet_started(cab, self.now);
-        self.finish(cab, step, &Origin { kind: "start", cause: Cause::Nobody("a start"), derived: None }, None);
+        self.finish(
+            cab,
+            step,
+            &Origin { kind: "start", cause: Cause::Nobody("a start"), derived: None, couriers: None },
+            None,
+        );
         let keyset = self.signer.keyset();
         self.take_cabinet(cab, Input::Keyset(keyset), None);
         self.report_silent_boards(cab);
@@ -263,6 +277,7 @@ impl World {
         cabinet.tokens.clear();
         cabinet.entries.clear();
         cabinet.depositor = None;
+        cabinet.couriers.clear();
         cabinet.emergency.clear();
         let under_way = cabinet.bus.abandon();
         // The last bytes to the bus may have left just before the end.
@@ -323,7 +338,12 @@ impl World {
             return;
         }
         let derived = if let Input::Derived { entry, .. } = &input { Some(*entry) } else { None };
-        let origin = Origin { kind: kind_of(&input), cause: self.cause(cab, &input), derived };
+        let origin = Origin {
+            kind: kind_of(&input),
+            cause: self.cause(cab, &input),
+            derived,
+            couriers: self.couriers_of(&input),
+        };
         let boot_millis = self.cabs[cab].boot_millis(self.now);
         let moment = Moment { boot_millis, entropy: self.dice.bytes() };
         let Some(core) = &mut self.cabs[cab].core else { return };
@@ -342,8 +362,17 @@ impl World {
         self.finish(cab, step, &origin, down);
     }
 
+    fn couriers_of(&self, input: &Input) -> Option<CourierBook> {
+        let Input::Down { payload, .. } = input else { return None };
+        let Ok(Down::Codes(signed)) = cbor::decode::<Down>(payload) else { return None };
+        self.signer.courier_books.get(&signed.envelope.0).cloned()
+    }
+
     /// What gives a right to open in this input, as an observer knows it.
     fn cause(&self, cab: Cab, input: &Input) -> Cause {
+        if let Some(name) = &self.cabs[cab].mixed_up {
+            return Cause::Courier(name.clone());
+        }
         match input {
             Input::Down { payload, .. } => match cbor::decode::<Down>(payload) {
                 Ok(Down::Command(signed)) => match self.signer.commands.get(&signed.envelope.0) {
@@ -380,11 +409,14 @@ impl World {
             Input::Look { .. } | Input::Swap { .. } | Input::OpenAll { .. } => Cause::Nobody("a session of nobody"),
             Input::WalkIn { session, .. } if self.cabs[cab].session == Some(*session) => Cause::Begins,
             Input::WalkIn { .. } => Cause::Nobody("a session of nobody"),
+            Input::Deposit { session, .. } if self.cabs[cab].couriers.contains_key(session) => {
+                Cause::Courier(self.cabs[cab].couriers[session].clone())
+            }
             Input::Deposit { session, .. } => match &self.cabs[cab].depositor {
                 Some((held, order)) if held == session => Cause::Deposit(order.clone()),
                 Some(_) | None => Cause::Nobody("a session of nobody"),
             },
-            Input::Bring { .. } | Input::BringTo { .. } => Cause::Nobody("a courier, whom no schedule has"),
+            Input::Bring { .. } | Input::BringTo { .. } => Cause::Brings,
             Input::TryAgain { .. } => Cause::Again,
             Input::Report { .. } => Cause::Nobody("a report"),
             Input::PulseResult { pulse, sent: false } => Cause::Retry { pulse: *pulse },
@@ -473,7 +505,16 @@ impl World {
         self.ledger.cabinet_stepped(cab, self.now);
         self.see_epoch(cab, writes);
         self.see_cabinet_writes(cab, writes);
-        let begun = (of.cause == Cause::Begins).then(|| begun_in(writes));
+        if let Some(couriers) = &of.couriers
+            && facts_in(writes).any(|fact| matches!(fact, Fact::BookApplied(_)))
+        {
+            self.see(Seen::CouriersTaken { cab, couriers: couriers.clone() });
+        }
+        let begun = match of.cause {
+            Cause::Begins => Some(begun_in(writes)),
+            Cause::Brings => Some(brought_in(writes)),
+            _ => None,
+        };
         self.see_pulses(cab, effects, begun.as_ref().unwrap_or(&of.cause));
         self.see_typed(cab, effects, of);
     }

@@ -90,7 +90,7 @@ impl World {
             })
     }
 
-    fn pass(&mut self, millis: u64) {
+    pub(super) fn pass(&mut self, millis: u64) {
         self.run_until(self.now + millis);
     }
 
@@ -137,6 +137,7 @@ impl World {
         }
         self.check_orders();
         self.check_wholes();
+        self.check_couriers();
     }
 
     fn check_outboxes(&mut self) {

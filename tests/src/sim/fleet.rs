@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use fleet_core::signing::{SignerReply, SignerRequest};
-use fleet_core::{CodeForm, Config, EVENTS, Effect, FleetCore, Input, Moment, ORDERS, STREAM, render_row, stream_key};
+use fleet_core::{
+    CodeForm, Config, EVENTS, Effect, FleetCore, Input, Moment, ORDERS, STREAM, SecretOf, render_row, stream_key,
+};
 use schemas::api::{Notification, NotificationKind, OrderState, Reply, Rfc3339, Status};
 use schemas::cbor_map;
 use schemas::ids::{Identity, Name};
@@ -462,8 +464,13 @@ impl World {
                 }
                 self.fleet.replies.insert(ticket, reply);
             }
-            Effect::ReplySecret { sealed, .. } => {
-                self.fleet.pin = self.signer.reveal(&sealed).ok().map(|secret| secret.reveal().to_owned());
+            Effect::ReplySecret { sealed, of, .. } => {
+                let told = self.signer.reveal(&sealed).ok().map(|secret| secret.reveal().to_owned());
+                match of {
+                    SecretOf::Pin(_) => self.fleet.pin = told,
+                    SecretOf::CourierPin(_) | SecretOf::Badge(_) => self.courier_secrets.extend(told),
+                    SecretOf::BreakGlass(_) => {}
+                }
             }
             Effect::Alarm { text } => {
                 let kind: String = text

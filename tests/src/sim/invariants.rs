@@ -6,6 +6,7 @@ use schemas::messages::{
     Action, BootId, COMMAND_AGE_MAX_MILLIS, Category, Command, CommandId, Errand, Event, Expect, Fact, OrderKey,
 };
 
+use super::couriers::{invariant_courier_comes_by_the_book, invariant_courier_only_puts_in};
 use super::ledger::{At, Cab, Cause, Content, Guesses, Ledger, Seen, moves};
 use super::people::is_restricted;
 use super::store::contains;
@@ -34,7 +35,7 @@ pub enum Holds {
 }
 
 /// All that are judged at each fact, by name.
-pub(super) const INVARIANTS: [(&str, Holds, Invariant); 21] = [
+pub(super) const INVARIANTS: [(&str, Holds, Invariant); 23] = [
     ("no_door_without_authority", Holds::Always, invariant_no_door_without_authority),
     ("at_most_one_pulse_per_command", Holds::Always, invariant_at_most_one_pulse_per_command),
     ("at_most_three_pulses_per_use", Holds::Always, invariant_at_most_three_pulses_per_use),
@@ -68,6 +69,8 @@ pub(super) const INVARIANTS: [(&str, Holds, Invariant); 21] = [
         Holds::WithoutAnAdversary,
         invariant_whole_announced_once_when_all_is_inside,
     ),
+    ("courier_only_puts_in", Holds::Always, invariant_courier_only_puts_in),
+    ("courier_comes_by_the_book", Holds::Always, invariant_courier_comes_by_the_book),
 ];
 
 /// A lock is pulsed only for an order of the core that is on disk, in time, at its own door, and for somebody's right.
@@ -110,7 +113,11 @@ fn invariant_no_door_without_authority(ledger: &Ledger, seen: &Seen) -> Verdict 
                     ensure(on_its_way, || format!("a deposit code of {order} opens door {at} with {held:?}"))?;
                     ensure(waits <= PERSON_MILLIS, || format!("a deposit that may wait {waits} ms"))
                 }
-                Cause::Begins => Err(format!("door {at} of cabinet {cab} is to open for an order that nobody named")),
+                // Judged by `courier_only_puts_in`.
+                Cause::Courier(_) => Ok(()),
+                Cause::Begins | Cause::Brings => {
+                    Err(format!("door {at} of cabinet {cab} is to open for an order that nobody named"))
+                }
                 Cause::Swap(orders) => {
                     let both = orders.len() == 2 && content.is_some_and(|order| orders.contains(order));
                     ensure(both, || format!("staff exchange {orders:?}, door {at} has {content:?}"))?;

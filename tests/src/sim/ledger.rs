@@ -7,10 +7,11 @@ use schemas::api::{OrderState, RejectReason, Status};
 use schemas::ids::Name;
 use schemas::messages::{
     BootId, Category, Challenge, Command, CommandId, Compartment, Epoch, Errand, Event, Fact, Finding, Loading,
-    OrderKey, Stored, UnlockOutcome,
+    OrderKey, Stored, UnlockOutcome, Verifier,
 };
 use schemas::topics::Stream;
 
+use super::couriers::{CourierBook, Keypad, KnownCouriers};
 use super::walk_ins::key_of_status;
 use super::wholes::Whole;
 
@@ -34,6 +35,10 @@ pub(super) enum Cause {
     Release(OrderKey),
     /// A deposit code of this order was entered, or whoever has entered it pressed something.
     Deposit(OrderKey),
+    /// A courier with a session brings something; who and where the step says.
+    Brings,
+    /// A courier with a session, for what they have on its way in.
+    Courier(Name),
     /// Staff with a session want to look inside, or have all doors open.
     Look,
     /// Staff with a session exchange these two.
@@ -192,6 +197,19 @@ pub(super) enum Seen {
         held: bool,
         result: EntryResult,
     },
+    /// A cabinet has taken a book that says this of couriers.
+    CouriersTaken {
+        cab: Cab,
+        couriers: CourierBook,
+    },
+    /// Whoever has shown a PIN or a badge of a courier got an answer.
+    CourierAnswered {
+        cab: Cab,
+        keypad: Keypad,
+        typed: bool,
+        verifier: Verifier,
+        result: EntryResult,
+    },
     Opened(Result<(), String>),
 }
 
@@ -217,11 +235,13 @@ impl Seen {
             | Self::DepositCodeWritten { .. }
             | Self::RowReceived { .. }
             | Self::Answered { .. }
+            | Self::CouriersTaken { .. }
             | Self::Opened(_) => true,
             Self::ChallengeMade { .. }
             | Self::Offered { .. }
             | Self::TypedLookedAt { .. }
             | Self::TypingRefused { .. }
+            | Self::CourierAnswered { .. }
             | Self::TickedEarly { .. }
             | Self::Ticked { .. } => false,
         }
@@ -437,6 +457,7 @@ pub(super) struct CabinetPart {
     collected: BTreeMap<OrderKey, u32>,
     left: BTreeMap<Compartment, OrderKey>,
     guesses: Guesses,
+    couriers: KnownCouriers,
 }
 
 #[derive(Debug, Default)]
@@ -468,6 +489,7 @@ pub(super) struct Ledger {
     /// Orders whose code a cabinet holds by a book of a life of the fleet's store that is lost.
     pub(super) held_before: BTreeSet<(Cab, OrderKey)>,
     pub(super) guesses: BTreeMap<Cab, Guesses>,
+    pub(super) couriers: KnownCouriers,
     /// Orders that were collected there last.
     pub(super) left: BTreeMap<At, OrderKey>,
     /// Collections that cabinets have on record.
@@ -594,7 +616,9 @@ impl Ledger {
                     self.guesses.entry(cab).or_default().count(now);
                 }
             }
+            Seen::CouriersTaken { cab, couriers } => self.couriers.taken(cab, couriers),
             Seen::EventAcked { .. }
+            | Seen::CourierAnswered { .. }
             | Seen::DownAcked { .. }
             | Seen::TypingRefused { .. }
             | Seen::TickedEarly { .. }
@@ -735,6 +759,7 @@ impl Ledger {
                 .map(|((_, at), order)| (*at, order.clone()))
                 .collect(),
             guesses: self.guesses.get(&cab).cloned().unwrap_or_default(),
+            couriers: self.couriers.of(cab),
         }
     }
 
@@ -759,6 +784,7 @@ impl Ledger {
             }
         }
         self.guesses.insert(cab, part.guesses.clone());
+        self.couriers.put_back(cab, part.couriers.clone());
         self.left.retain(|(of, _), _| *of != cab);
         self.left.extend(part.left.iter().map(|(at, order)| ((cab, *at), order.clone())));
         self.contents.retain(|(of, _), _| *of != cab);
@@ -850,13 +876,15 @@ impl Ledger {
             }
             Cause::Entry { orders, .. } | Cause::Swap(orders) => (None, orders),
             Cause::Staff(order) | Cause::Release(order) | Cause::Deposit(order) => (None, vec![order]),
-            Cause::Look | Cause::Begins | Cause::Nobody(_) => (None, Vec::new()),
+            Cause::Courier(_) => (None, self.contents.get(&at).map(|held| held.order().clone()).into_iter().collect()),
+            Cause::Look | Cause::Begins | Cause::Brings | Cause::Nobody(_) => (None, Vec::new()),
         };
         self.uses.push(Use { command, orders, looks, boot, pulses: 0, offered: None, over: false });
         self.uses.len() - 1
     }
 
     fn believe(&mut self, cab: Cab, fact: &Fact) {
+        self.couriers.believe(cab, fact);
         if let Fact::Loading(Loading { order, .. }) | Fact::Stored(Stored { order, .. }) = fact {
             let elsewhere = self.contents.iter().any(|((of, _), held)| *of != cab && held.order() == order);
             if let Some(truth) = self.orders.get_mut(order) {

@@ -9,6 +9,7 @@
 mod adversary;
 mod board;
 mod cabinet;
+mod couriers;
 mod coverage;
 mod crash;
 mod decisions;

@@ -7,6 +7,7 @@ use schemas::messages::{Category, Compartment, OrderKey};
 use schemas::topics::OrderChange;
 
 use super::cabinet::Door;
+use super::couriers::is_for_courier;
 use super::ledger::{Cab, Content, OrderTruth};
 use super::schedule::Pace;
 use super::screen::Entry;
@@ -751,5 +752,5 @@ pub(super) fn is_restricted(order: &OrderKey) -> bool {
 
 /// Orders that couriers bring: always the same ones, so that no other draw of a schedule changes.
 fn is_brought(order: &OrderKey) -> bool {
-    order.order.as_str().starts_with('A') && order.order.as_str().ends_with('4')
+    order.order.as_str().starts_with('A') && order.order.as_str().ends_with('4') || is_for_courier(order)
 }

@@ -52,8 +52,6 @@ const OF_AN_APP: &str = "no backend of a schedule has an app";
 const OF_A_FACTOR: &str = "no order of a schedule has a second factor";
 const OF_SHARING: &str = "no order of a schedule shares its compartment; random histories of the cabinet's core do";
 const OF_AN_ERRAND: &str = "said of a command by which somebody loads or takes out from afar";
-const OF_A_COURIER: &str =
-    "no courier of a schedule has a PIN of their own; random histories of the cabinet's core have one";
 const NOBODY: &str = "no rule says it";
 
 /// Of what no schedule has, whoever is refused.
@@ -147,15 +145,14 @@ pub const REACH: &[Reach] = &[
             "ErrandTaken",
             "Cleaning",
             "EmergencyOpened",
+            "CourierCame",
         ],
-        seldom: &["Swapped", "NotTaken", "Released", "Reported"],
+        seldom: &["CourierTurnedAway", "Swapped", "NotTaken", "Released", "Reported"],
         never: &[
             ("Wiped", "no cabinet of a schedule comes to its end"),
             ("BreakGlassUsed", "the fleet of a schedule gives its cabinets no such code"),
             ("AppClosed", OF_AN_APP),
             ("LoadingBeside", OF_SHARING),
-            ("CourierCame", OF_A_COURIER),
-            ("CourierTurnedAway", OF_A_COURIER),
         ],
         nor: &[],
         all: || names::FACTS.to_vec(),
@@ -167,6 +164,7 @@ pub const REACH: &[Reach] = &[
             "Depositing",
             "Locked",
             "StaffSession",
+            "CourierSession",
             "Wrong",
             "Busy",
             "Used",

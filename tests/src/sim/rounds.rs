@@ -130,7 +130,8 @@ impl World {
             Cause::Entry { orders, .. } | Cause::Swap(orders) => inside.is_some_and(|order| orders.contains(order)),
             Cause::Staff(order) | Cause::Release(order) | Cause::Deposit(order) => Some(order) == inside,
             Cause::Retry { .. } | Cause::Again | Cause::Look => true,
-            Cause::Begins | Cause::Nobody(_) => false,
+            Cause::Courier(name) => self.ledger.couriers.is_bringing((cab, at), name),
+            Cause::Begins | Cause::Brings | Cause::Nobody(_) => false,
         };
         if !meant && self.cabs[cab].emergency.remove(&at) { Cause::Look } else { cause.clone() }
     }

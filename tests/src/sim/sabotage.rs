@@ -56,6 +56,8 @@ pub enum Sabotage {
     RestoreUntold,
     /// A cabinet tells its whole history again, under another epoch.
     HistoryAgain,
+    /// What a courier presses is done in the session of staff.
+    CourierIsStaff,
     /// Something that does not come from the seed decides.
     Undetermined,
 }
@@ -93,5 +95,7 @@ pub const SABOTAGES: &[(Sabotage, &str)] = &[
     (Sabotage::OneCompartment, "fleet_puts_one_order_in_a_compartment"),
     (Sabotage::HalfAWhole, "whole_announced_once_when_all_is_inside"),
     (Sabotage::WholeTooSoon, "whole_told_as_its_parts"),
+    (Sabotage::CourierIsStaff, "courier_only_puts_in"),
+    (Sabotage::CabinetForgets("couriers"), "courier_comes_by_the_book"),
     (Sabotage::Undetermined, "same_seed_same_history"),
 ];

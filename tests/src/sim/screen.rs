@@ -4,6 +4,7 @@ use cabinet_core::{EntryResult, Input, ScreenNote};
 use schemas::crypto::codes::Secret;
 use schemas::messages::{OrderKey, Verifier};
 
+use super::couriers::Keypad;
 use super::ledger::{Cab, Seen};
 use super::names;
 use super::people::Attendant;
@@ -17,6 +18,8 @@ pub(super) struct Entry {
     pub(super) right: Option<(OrderKey, bool)>,
     /// The order that a courier has a deposit code for.
     pub(super) deposit: Option<OrderKey>,
+    /// Where it was shown, if it is the PIN or the badge of a courier.
+    pub(super) courier: Option<Keypad>,
     pub(super) busy: bool,
     pub(super) staff: bool,
     /// It was typed and not scanned.
@@ -29,7 +32,16 @@ impl Entry {
     /// Of somebody who is not known to have a right to anything.
     pub(super) fn of(secret: &Secret, staff: bool) -> Self {
         let typed = secret.kind().is_typed();
-        Self { orders: Vec::new(), right: None, deposit: None, busy: false, staff, typed, verifier: None }
+        Self {
+            orders: Vec::new(),
+            right: None,
+            deposit: None,
+            courier: None,
+            busy: false,
+            staff,
+            typed,
+            verifier: None,
+        }
     }
 }
 
@@ -49,7 +61,9 @@ impl World {
         entry.busy = !cabinet.entries.is_empty();
         cabinet.next_entry += 1;
         let number = cabinet.next_entry;
-        let input = if entry.staff {
+        let input = if entry.courier == Some(Keypad::Couriers) {
+            Input::CourierEntered { entry: number, secret }
+        } else if entry.staff {
             Input::StaffEntered { entry: number, secret }
         } else {
             Input::Entered { entry: number, secret }
@@ -65,6 +79,7 @@ impl World {
         if locked || result == EntryResult::SecondPartNeeded {
             self.see(Seen::TypingRefused { cab, now: self.now, locked });
         }
+        self.courier_answered(cab, &entry, &result);
         if let Some((order, typed)) = entry.right {
             // A door that is just being opened, or another entry that is checked, is a reason to wait.
             let attended =
@@ -157,8 +172,12 @@ impl World {
                 if self.cabs[cab].session == Some(session) {
                     self.cabs[cab].session = None;
                 }
+                self.cabs[cab].couriers.remove(&session);
             }
             ScreenNote::Depositing { session, compartment } => {
+                if self.cabs[cab].couriers.contains_key(&session) {
+                    return self.courier_stands_at(cab, session, compartment);
+                }
                 self.coverage.count("screen", "another door");
                 if let Some((_, order)) = self.cabs[cab].depositor.clone().filter(|(held, _)| *held == session) {
                     self.depositor_stands_at(cab, compartment, order);

@@ -18,6 +18,7 @@ use schemas::messages::{
     BookChange, CodesMessage, CredentialKind, Instance, Key, KeyPurpose, Keyset, OrderKey, Salt, Verifier,
 };
 
+use super::couriers::CourierBook;
 use super::dice::Dice;
 
 /// Key files of the tenant: everything that an attacker does not have.
@@ -37,6 +38,8 @@ pub(super) struct Signer {
     pub(super) deposit_books: BTreeMap<(CabinetId, OrderKey), u64>,
     /// The same of each secret, as that cabinet knows it.
     pub(super) verifiers: BTreeMap<(CabinetId, Verifier), u64>,
+    /// What signed books say of couriers, by envelope.
+    pub(super) courier_books: BTreeMap<Vec<u8>, CourierBook>,
     /// The newest book that was signed for a cabinet.
     pub(super) newest: BTreeMap<CabinetId, u64>,
     /// Envelopes of unlocks that were signed, and for whom.
@@ -65,6 +68,7 @@ impl Signer {
             books: BTreeMap::new(),
             deposit_books: BTreeMap::new(),
             verifiers: BTreeMap::new(),
+            courier_books: BTreeMap::new(),
             newest: BTreeMap::new(),
             commands: BTreeMap::new(),
             works: true,
@@ -105,7 +109,9 @@ impl Signer {
                     }
                 }
                 let payload = cbor::encode(&CodesMessage::Book(ask.book.clone()));
-                Envelope { envelope: self.signed(payload, &ask.cabinet, ask.instance, KeyPurpose::Codes) }.into()
+                let envelope = self.signed(payload, &ask.cabinet, ask.instance, KeyPurpose::Codes);
+                self.courier_books.insert(envelope.0.clone(), CourierBook::of(&ask.book));
+                Envelope { envelope }.into()
             }
             SignerRequest::SignTime(ask) => {
                 let payload = cbor::encode(&CodesMessage::Time(ask.time.clone()));

@@ -23,11 +23,15 @@ pub(super) fn key_of_status(integration: &Name, status: &Status) -> OrderKey {
     key_of(integration, status.order.clone(), status.walk_in)
 }
 
+/// What a step of a cabinet writes down.
+pub(super) fn facts_in(writes: &[Write]) -> impl DoubleEndedIterator<Item = Fact> {
+    let records = writes.iter().filter(|write| write.table == cabinet_core::EVENTS);
+    records.filter_map(|write| cbor::decode::<Event>(write.value.as_ref()?).ok()).map(|event| event.fact)
+}
+
 /// By what a door is opened in the step in which staff begin an order: that one is on record with it.
 pub(super) fn begun_in(writes: &[Write]) -> Cause {
-    let records = writes.iter().filter(|write| write.table == cabinet_core::EVENTS);
-    let facts = records.filter_map(|write| cbor::decode::<Event>(write.value.as_ref()?).ok());
-    let mut begun = facts.filter_map(|event| match event.fact {
+    let mut begun = facts_in(writes).filter_map(|fact| match fact {
         Fact::WalkIn(begun) => Some(begun.order),
         _ => None,
     });

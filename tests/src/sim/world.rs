@@ -79,6 +79,8 @@ pub(super) enum Happening {
     RowAcked { conn: u64, shop: usize, stream: Stream, n: u64 },
     SomebodyActs,
     OthersAct,
+    CouriersAct,
+    CourierBrings(Cab),
     AdversaryActs,
     FaultStrikes,
     CopiesAreMade,
@@ -103,13 +105,14 @@ impl Happening {
             Self::FaultStrikes => Some(u64::MAX - 2),
             Self::CopiesAreMade => Some(u64::MAX - 3),
             Self::OthersAct => Some(u64::MAX - 4),
+            Self::CouriersAct => Some(u64::MAX - 5),
             _ => None,
         }
     }
 
     /// What came later than the first schedules that are kept as files leaves the chance of all else as it was there.
     fn counts(&self) -> bool {
-        !matches!(self, Self::OthersAct)
+        !matches!(self, Self::OthersAct | Self::CouriersAct)
     }
 }
 
@@ -143,6 +146,8 @@ pub(super) struct World {
     pub(super) shops: Vec<Shop>,
     /// Whose bundles were asked for, by number.
     pub(super) bundles: Vec<Name>,
+    /// PINs and badges of couriers that the operator was told.
+    pub(super) courier_secrets: Vec<String>,
     pub(super) adversary: Adversary,
     pub(super) ledger: Ledger,
     pub(super) coverage: Coverage,
@@ -201,6 +206,7 @@ impl World {
             signer,
             shops: shops.into(),
             bundles: Vec::new(),
+            courier_secrets: Vec::new(),
             adversary: Adversary::new(seed),
             ledger: Ledger::default(),
             coverage: Coverage::default(),
@@ -414,6 +420,8 @@ impl World {
             Happening::RowAcked { conn, shop, stream, n } => self.row_acked(conn, shop, stream, n),
             Happening::SomebodyActs => self.somebody_acts(),
             Happening::OthersAct => self.others_act(),
+            Happening::CouriersAct => self.couriers_act(),
+            Happening::CourierBrings(cab) => self.courier_brings(cab),
             Happening::AdversaryActs => self.adversary_acts(),
             Happening::FaultStrikes => self.fault_strikes(),
             Happening::CopiesAreMade => self.copies_are_made(),
