@@ -7,10 +7,11 @@ use cabinet_core::{
     Moment, SessionId, event_key,
 };
 use schemas::cbor::{self, Blob};
+use schemas::crypto::codes::Pepper;
 use schemas::ids::{CabinetId, Name};
 use schemas::messages::{
     Attributes, BootId, Challenge, Compartment, CompartmentInfo, Down, Epoch, Event, Fact, Hello, Instance, OrderKey,
-    Size, Telemetry, Uplink,
+    Salt, Size, Telemetry, Uplink, Verifier,
 };
 use schemas::step::{Step, Store as _, Write, number_of_key};
 use schemas::topics::Up;
@@ -19,6 +20,7 @@ use super::board::Bus;
 use super::couriers::{CourierBook, brought_in};
 use super::crash::Place;
 use super::dice::Dice;
+use super::factors::{FactorBook, derive_answer};
 use super::ledger::{Cab, Cause, Seen};
 use super::names;
 use super::people::Attendant;
@@ -55,8 +57,8 @@ struct Origin {
     cause: Cause,
     /// The entry whose verifier was computed.
     derived: Option<u64>,
-    /// What the book that came says of couriers.
-    couriers: Option<CourierBook>,
+    /// What the book that came says of couriers, and of second factors.
+    book: Option<(CourierBook, FactorBook)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,6 +108,8 @@ pub(super) struct Cabinet {
     pub(super) couriers: BTreeMap<SessionId, Name>,
     /// The sabotage of a shell that has a courier's presses done in the session of staff.
     pub(super) mixed_up: Option<Name>,
+    /// By what it derives what is typed, as its last entry had it.
+    pub(super) binding: Option<(Salt, Pepper)>,
     pub(super) bus: Bus,
     /// Doors of which this run has heard.
     heard: BTreeSet<Compartment>,
@@ -145,6 +149,7 @@ impl Cabinet {
             session: None,
             couriers: BTreeMap::new(),
             mixed_up: None,
+            binding: None,
             bus: Bus::default(),
             heard: BTreeSet::new(),
             emergency: BTreeSet::new(),
@@ -241,7 +246,7 @@ impl World {
         self.finish(
             cab,
             step,
-            &Origin { kind: "start", cause: Cause::Nobody("a start"), derived: None, couriers: None },
+            &Origin { kind: "start", cause: Cause::Nobody("a start"), derived: None, book: None },
             None,
         );
         let keyset = self.signer.keyset();
@@ -338,12 +343,8 @@ impl World {
             return;
         }
         let derived = if let Input::Derived { entry, .. } = &input { Some(*entry) } else { None };
-        let origin = Origin {
-            kind: kind_of(&input),
-            cause: self.cause(cab, &input),
-            derived,
-            couriers: self.couriers_of(&input),
-        };
+        let origin =
+            Origin { kind: kind_of(&input), cause: self.cause(cab, &input), derived, book: self.book_of(&input) };
         let boot_millis = self.cabs[cab].boot_millis(self.now);
         let moment = Moment { boot_millis, entropy: self.dice.bytes() };
         let Some(core) = &mut self.cabs[cab].core else { return };
@@ -362,10 +363,10 @@ impl World {
         self.finish(cab, step, &origin, down);
     }
 
-    fn couriers_of(&self, input: &Input) -> Option<CourierBook> {
+    fn book_of(&self, input: &Input) -> Option<(CourierBook, FactorBook)> {
         let Input::Down { payload, .. } = input else { return None };
         let Ok(Down::Codes(signed)) = cbor::decode::<Down>(payload) else { return None };
-        self.signer.courier_books.get(&signed.envelope.0).cloned()
+        self.signer.signed_books.get(&signed.envelope.0).cloned()
     }
 
     /// What gives a right to open in this input, as an observer knows it.
@@ -384,6 +385,9 @@ impl World {
             },
             Input::Derived { entry, .. } => match self.cabs[cab].entries.get(entry) {
                 Some(Entry { deposit: Some(order), .. }) => Cause::Deposit(order.clone()),
+                Some(Entry { answer: Some(order), verifier, .. }) => {
+                    Cause::Answer { order: order.clone(), verifier: *verifier }
+                }
                 Some(held) => Cause::Entry { entry: *entry, orders: held.orders.clone() },
                 None => Cause::Nobody("an entry of nobody"),
             },
@@ -505,10 +509,11 @@ impl World {
         self.ledger.cabinet_stepped(cab, self.now);
         self.see_epoch(cab, writes);
         self.see_cabinet_writes(cab, writes);
-        if let Some(couriers) = &of.couriers
+        if let Some((couriers, book)) = &of.book
             && facts_in(writes).any(|fact| matches!(fact, Fact::BookApplied(_)))
         {
             self.see(Seen::CouriersTaken { cab, couriers: couriers.clone() });
+            self.see(Seen::FactorsTaken { cab, book: book.clone() });
         }
         let begun = match of.cause {
             Cause::Begins => Some(begun_in(writes)),
@@ -516,17 +521,22 @@ impl World {
             _ => None,
         };
         self.see_pulses(cab, effects, begun.as_ref().unwrap_or(&of.cause));
-        self.see_typed(cab, effects, of);
+        self.see_typed(cab, (writes, effects), of);
     }
 
     /// A typed code was compared with the book.
-    fn see_typed(&mut self, cab: Cab, effects: &[Effect], of: &Origin) {
+    fn see_typed(&mut self, cab: Cab, (writes, effects): (&[Write], &[Effect]), of: &Origin) {
         let typed = |number: &u64| self.cabs[cab].entries.get(number).is_some_and(|entry| entry.typed);
         let Some(number) = of.derived.filter(typed) else { return };
         for effect in effects {
             if let Effect::EntryResult { entry, result } = effect
                 && *entry == number
             {
+                if self.cabs[cab].entries.get(&number).is_some_and(|entry| entry.answer.is_some()) {
+                    let wrong = writes.iter().any(|write| write.key == b"lockout");
+                    self.see_answer(cab, result, wrong);
+                    continue;
+                }
                 let wrong = matches!(result, EntryResult::Refused(EntryRefusal::Wrong) | EntryResult::Locked { .. });
                 self.see(Seen::TypedLookedAt { cab, now: self.now, wrong });
             }
@@ -563,6 +573,12 @@ impl World {
         }
         if self.sabotage == Some(Sabotage::LockoutForgotten) && self.rough {
             writes.retain(|write| write.key != b"lockout");
+        }
+        if self.sabotage == Some(Sabotage::WrongAnswersForgotten)
+            && self.rough
+            && writes.iter().any(|write| write.key == b"lockout")
+        {
+            writes.retain(|write| write.table.0 != "orders");
         }
         if self.sabotage == Some(Sabotage::EpochReused) && self.rough {
             writes.retain(|write| write.key != b"identity");
@@ -661,20 +677,32 @@ impl World {
             Effect::SendTelemetry(payload) => self.send_up(cab, Up::Telemetry, payload, Mark::Telemetry),
             Effect::SendEvents { from, to, challenge, epoch } => self.send_events(cab, (from, to), challenge, epoch),
             Effect::Derive { entry, secret, salt, pepper } => {
-                let (verifier, run) = (derive(&secret, &salt, &pepper), self.cabs[cab].run);
-                if let Some(entered) = self.cabs[cab].entries.get_mut(&entry) {
-                    entered.verifier = Some(verifier);
-                }
-                if !self.fails("derivation lost", 60) {
-                    let wait = self.dice.between(20, 400);
-                    self.later(wait, Happening::Derives { cab, run, entry, verifier });
-                }
+                let verifier = derive(&secret, &salt, &pepper);
+                self.cabs[cab].binding = Some((salt, pepper));
+                self.derived_soon(cab, entry, verifier, verifier);
             }
-            // No schedule has orders with a second factor.
-            Effect::DeriveAnswer { .. } => {}
+            Effect::DeriveAnswer { entry, answer, order, salt, pepper } => {
+                let typed = derive_answer(answer.reveal(), &order, &salt, &pepper);
+                let told = self.believed_answer(cab).unwrap_or(typed);
+                self.derived_soon(cab, entry, typed, told);
+            }
             Effect::Pulse { pulse, compartment, not_after } => self.order_pulse(cab, pulse, compartment, not_after),
             Effect::EntryResult { entry, result } => self.answered(cab, entry, result),
             Effect::Screen(note) => self.screen(cab, note),
+        }
+    }
+
+    /// What somebody typed is derived; the core is told `told`, which is the same but for a sabotage.
+    fn derived_soon(&mut self, cab: Cab, entry: u64, typed: Verifier, told: Verifier) {
+        let lost = self.fails("derivation lost", 60);
+        if let Some(entered) = self.cabs[cab].entries.get_mut(&entry) {
+            entered.verifier = Some(typed);
+            // Whoever waits for it is told to come again.
+            entered.busy |= lost;
+        }
+        if !lost {
+            let (wait, run) = (self.dice.between(20, 400), self.cabs[cab].run);
+            self.later(wait, Happening::Derives { cab, run, entry, verifier: told });
         }
     }
 

@@ -255,6 +255,10 @@ impl World {
             if self.broken.is_some() {
                 return;
             }
+            let cab = self.ledger.orders.get(&order).map_or(0, |truth| truth.at());
+            if self.ledger.bars_answers(cab, &order, self.now) {
+                continue;
+            }
             self.collect(&order, false, false);
             self.settle();
             let Some(truth) = self.ledger.orders.get(&order) else { continue };

@@ -14,6 +14,7 @@ use schemas::step::{Store as _, Write, number_of_key};
 use schemas::topics::{OrderChange, Stream, Up};
 
 use super::crash::Place;
+use super::factors::asks_for_more;
 use super::ledger::{Cab, OrderTruth, Seen, moves};
 use super::sabotage::Sabotage;
 use super::store::MemStore;
@@ -394,8 +395,9 @@ impl World {
         let key = key_of_status(integration, status);
         let truth = self.ledger.orders.get(&key);
         let before = truth.and_then(|truth| truth.told.state);
-        // A row may only tell of its bundle.
-        let again = before == Some(status.state) && truth.is_some_and(|truth| truth.bundle.is_some());
+        // A row may only tell of its bundle, or that another answer is asked for.
+        let same = |truth: &OrderTruth| truth.bundle.is_some() || asks_for_more(&key);
+        let again = before == Some(status.state) && truth.is_some_and(same);
         if moves(status) && !again {
             let before = before.map_or("new", |state| state.as_str());
             self.coverage.count("order transitions", format!("{before}>{}", status.state));

@@ -7,6 +7,7 @@ use schemas::messages::{
 };
 
 use super::couriers::{invariant_courier_comes_by_the_book, invariant_courier_only_puts_in};
+use super::factors::{asks_for_more, invariant_second_factor_is_asked, invariant_ten_wrong_answers_at_most};
 use super::ledger::{At, Cab, Cause, Content, Guesses, Ledger, Seen, moves};
 use super::people::is_restricted;
 use super::store::contains;
@@ -35,7 +36,7 @@ pub enum Holds {
 }
 
 /// All that are judged at each fact, by name.
-pub(super) const INVARIANTS: [(&str, Holds, Invariant); 23] = [
+pub(super) const INVARIANTS: [(&str, Holds, Invariant); 25] = [
     ("no_door_without_authority", Holds::Always, invariant_no_door_without_authority),
     ("at_most_one_pulse_per_command", Holds::Always, invariant_at_most_one_pulse_per_command),
     ("at_most_three_pulses_per_use", Holds::Always, invariant_at_most_three_pulses_per_use),
@@ -70,6 +71,8 @@ pub(super) const INVARIANTS: [(&str, Holds, Invariant); 23] = [
         invariant_whole_announced_once_when_all_is_inside,
     ),
     ("courier_only_puts_in", Holds::Always, invariant_courier_only_puts_in),
+    ("second_factor_is_asked", Holds::Always, invariant_second_factor_is_asked),
+    ("ten_wrong_answers_at_most", Holds::Always, invariant_ten_wrong_answers_at_most),
     ("courier_comes_by_the_book", Holds::Always, invariant_courier_comes_by_the_book),
 ];
 
@@ -100,7 +103,8 @@ fn invariant_no_door_without_authority(ledger: &Ledger, seen: &Seen) -> Verdict 
                         .shown
                         .get(&(*cab, order.clone()))
                         .is_some_and(|shown| shown.0 == *boot && boot_millis.saturating_sub(shown.1) <= RELEASE_MILLIS);
-                    ensure(content == Some(order) && is_restricted(order) && shown, || {
+                    let guarded = is_restricted(order) || asks_for_more(order);
+                    ensure(content == Some(order) && guarded && shown, || {
                         format!(
                             "staff release {order} of cabinet {cab}, door {at} has {content:?}, code shown: {shown}"
                         )
@@ -115,6 +119,10 @@ fn invariant_no_door_without_authority(ledger: &Ledger, seen: &Seen) -> Verdict 
                 }
                 // Judged by `courier_only_puts_in`.
                 Cause::Courier(_) => Ok(()),
+                Cause::Answer { order, .. } => {
+                    ensure(content == Some(order), || format!("an answer about {order} opens {at} with {content:?}"))?;
+                    ensure(waits <= PERSON_MILLIS, || format!("an answer that may wait {waits} ms"))
+                }
                 Cause::Begins | Cause::Brings => {
                     Err(format!("door {at} of cabinet {cab} is to open for an order that nobody named"))
                 }
@@ -510,6 +518,7 @@ fn invariant_code_works_offline(ledger: &Ledger, seen: &Seen) -> Verdict {
         return Ok(());
     }
     let fine = match result {
+        result if ledger.asks_instead(*cab, order, result) => true,
         EntryResult::Opening { compartments } => {
             let theirs = |at: &schemas::messages::Compartment| {
                 let inside = ledger.contents.get(&(*cab, *at)).map(Content::order);
@@ -517,7 +526,7 @@ fn invariant_code_works_offline(ledger: &Ledger, seen: &Seen) -> Verdict {
             };
             compartments.contains(compartment) && compartments.iter().all(theirs)
         }
-        EntryResult::ReleaseNeeded => is_restricted(order),
+        EntryResult::ReleaseNeeded => is_restricted(order) && !asks_for_more(order),
         // Whether wrong codes explain it is judged by `guess_budget_holds`.
         EntryResult::Locked { .. } | EntryResult::SecondPartNeeded => *typed,
         EntryResult::Refused(EntryRefusal::Busy | EntryRefusal::OutOfService)

@@ -12,6 +12,7 @@ use schemas::messages::{
 use schemas::topics::Stream;
 
 use super::couriers::{CourierBook, Keypad, KnownCouriers};
+use super::factors::{FactorBook, Factors, WrongAnswers};
 use super::walk_ins::key_of_status;
 use super::wholes::Whole;
 
@@ -35,6 +36,8 @@ pub(super) enum Cause {
     Release(OrderKey),
     /// A deposit code of this order was entered, or whoever has entered it pressed something.
     Deposit(OrderKey),
+    /// A person answered what is asked for behind the code of this order.
+    Answer { order: OrderKey, verifier: Option<Verifier> },
     /// A courier with a session brings something; who and where the step says.
     Brings,
     /// A courier with a session, for what they have on its way in.
@@ -202,6 +205,16 @@ pub(super) enum Seen {
         cab: Cab,
         couriers: CourierBook,
     },
+    /// A cabinet has taken a book that says this of second factors.
+    FactorsTaken {
+        cab: Cab,
+        book: FactorBook,
+    },
+    /// An answer was compared with the book.
+    AnswerLookedAt {
+        cab: Cab,
+        wrong: bool,
+    },
     /// Whoever has shown a PIN or a badge of a courier got an answer.
     CourierAnswered {
         cab: Cab,
@@ -236,12 +249,14 @@ impl Seen {
             | Self::RowReceived { .. }
             | Self::Answered { .. }
             | Self::CouriersTaken { .. }
+            | Self::FactorsTaken { .. }
             | Self::Opened(_) => true,
             Self::ChallengeMade { .. }
             | Self::Offered { .. }
             | Self::TypedLookedAt { .. }
             | Self::TypingRefused { .. }
             | Self::CourierAnswered { .. }
+            | Self::AnswerLookedAt { .. }
             | Self::TickedEarly { .. }
             | Self::Ticked { .. } => false,
         }
@@ -458,6 +473,7 @@ pub(super) struct CabinetPart {
     left: BTreeMap<Compartment, OrderKey>,
     guesses: Guesses,
     couriers: KnownCouriers,
+    wrong_answers: WrongAnswers,
 }
 
 #[derive(Debug, Default)]
@@ -490,6 +506,7 @@ pub(super) struct Ledger {
     pub(super) held_before: BTreeSet<(Cab, OrderKey)>,
     pub(super) guesses: BTreeMap<Cab, Guesses>,
     pub(super) couriers: KnownCouriers,
+    pub(super) factors: Factors,
     /// Orders that were collected there last.
     pub(super) left: BTreeMap<At, OrderKey>,
     /// Collections that cabinets have on record.
@@ -539,7 +556,7 @@ impl Ledger {
             Seen::PulseOrdered { cab, boot, pulse, at, not_after, cause, .. } => {
                 let opened = match &cause {
                     Cause::Entry { orders, .. } => orders.as_slice(),
-                    Cause::Release(order) => std::slice::from_ref(order),
+                    Cause::Release(order) | Cause::Answer { order, .. } => std::slice::from_ref(order),
                     _ => &[],
                 };
                 for order in opened {
@@ -616,6 +633,8 @@ impl Ledger {
                     self.guesses.entry(cab).or_default().count(now);
                 }
             }
+            Seen::FactorsTaken { cab, book } => self.factors_taken(cab, book),
+            Seen::AnswerLookedAt { cab, wrong } => self.answer_looked_at(cab, wrong),
             Seen::CouriersTaken { cab, couriers } => self.couriers.taken(cab, couriers),
             Seen::EventAcked { .. }
             | Seen::CourierAnswered { .. }
@@ -760,6 +779,7 @@ impl Ledger {
                 .collect(),
             guesses: self.guesses.get(&cab).cloned().unwrap_or_default(),
             couriers: self.couriers.of(cab),
+            wrong_answers: self.factors.wrong_of(cab),
         }
     }
 
@@ -785,6 +805,7 @@ impl Ledger {
         }
         self.guesses.insert(cab, part.guesses.clone());
         self.couriers.put_back(cab, part.couriers.clone());
+        self.factors.put_back(cab, part.wrong_answers.clone());
         self.left.retain(|(of, _), _| *of != cab);
         self.left.extend(part.left.iter().map(|(at, order)| ((cab, *at), order.clone())));
         self.contents.retain(|(of, _), _| *of != cab);
@@ -848,6 +869,7 @@ impl Ledger {
 
     /// The process of a cabinet starts: a lock that was in force begins again.
     pub(super) fn cabinet_started(&mut self, cab: Cab, now: u64) {
+        self.factors.cabinet_started(cab);
         if let Some(locked_until) = self.guesses.get_mut(&cab).and_then(|guesses| guesses.locked_until.as_mut()) {
             *locked_until = now + cabinet_core::LOCK_MILLIS;
         }
@@ -876,6 +898,7 @@ impl Ledger {
             }
             Cause::Entry { orders, .. } | Cause::Swap(orders) => (None, orders),
             Cause::Staff(order) | Cause::Release(order) | Cause::Deposit(order) => (None, vec![order]),
+            Cause::Answer { order, .. } => (None, vec![order]),
             Cause::Courier(_) => (None, self.contents.get(&at).map(|held| held.order().clone()).into_iter().collect()),
             Cause::Look | Cause::Begins | Cause::Brings | Cause::Nobody(_) => (None, Vec::new()),
         };

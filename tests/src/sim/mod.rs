@@ -16,6 +16,7 @@ mod decisions;
 mod dice;
 mod end;
 mod errands;
+mod factors;
 mod faults;
 mod fleet;
 mod forger;

@@ -8,6 +8,7 @@ use schemas::topics::OrderChange;
 
 use super::cabinet::Door;
 use super::couriers::is_for_courier;
+use super::factors::asks_for_more;
 use super::ledger::{Cab, Content, OrderTruth};
 use super::schedule::Pace;
 use super::screen::Entry;
@@ -131,9 +132,12 @@ impl World {
             if is_for_site(order) { r#""site":"mall""#.to_owned() } else { format!(r#""cabinet":"{cabinet}""#) };
         let restricted = if is_restricted(order) { r#","staff_release":true"# } else { "" };
         let deposit = if is_brought(order) { r#","deposit":"courier""# } else { "" };
-        let more = self.more_of(order);
+        if asks_for_more(order) {
+            self.fleet_gets_keyset();
+        }
+        let (more, factor) = (self.more_of(order), self.factor_of(order));
         let payload = format!(
-            r#"{{"order":"{}",{place},"size":"{size}"{more},"category":"{category}","ready":{ready}{deposit}{restricted}}}"#,
+            r#"{{"order":"{}",{place},"size":"{size}"{more},"category":"{category}","ready":{ready}{deposit}{restricted}{factor}}}"#,
             order.order
         );
         self.tell(|| format!("backend puts {order}"));

@@ -49,7 +49,6 @@ const OF_A_COMMAND: &str = "said of a command";
 const OF_A_BOOK: &str = "said of a book";
 const OF_A_PERSON: &str = "said of a command by a person's own key, which no schedule has";
 const OF_AN_APP: &str = "no backend of a schedule has an app";
-const OF_A_FACTOR: &str = "no order of a schedule has a second factor";
 const OF_SHARING: &str = "no order of a schedule shares its compartment; random histories of the cabinet's core do";
 const OF_AN_ERRAND: &str = "said of a command by which somebody loads or takes out from afar";
 const NOBODY: &str = "no rule says it";
@@ -61,7 +60,6 @@ const REFUSALS_OF_NOTHING_HERE: &[(&str, &str)] = &[
     ("not_enabled", OF_AN_APP),
     ("no_such_token", OF_AN_APP),
     ("too_often", OF_AN_APP),
-    ("wrong_answer", OF_A_FACTOR),
 ];
 
 /// The same, and what only commands are refused for.
@@ -71,7 +69,6 @@ const REFUSALS_OF_COMMANDS: &[(&str, &str)] = &[
     ("not_enabled", OF_AN_APP),
     ("no_such_token", OF_AN_APP),
     ("too_often", OF_AN_APP),
-    ("wrong_answer", OF_A_FACTOR),
     ("not_here", OF_AN_ERRAND),
     ("already_inside", OF_AN_ERRAND),
     ("not_to_be_retrieved", OF_AN_ERRAND),
@@ -165,6 +162,9 @@ pub const REACH: &[Reach] = &[
             "Locked",
             "StaffSession",
             "CourierSession",
+            "AnswerNeeded",
+            "WrongAnswer",
+            "CodeFirst",
             "Wrong",
             "Busy",
             "Used",
@@ -172,7 +172,7 @@ pub const REACH: &[Reach] = &[
             "NotHere",
             "OutOfService",
         ],
-        seldom: &["Expired", "TimeUnknown", "SecondPartNeeded", "ReleaseNeeded", "Missing", "NoRoom"],
+        seldom: &["AnswersUsedUp", "Expired", "TimeUnknown", "SecondPartNeeded", "ReleaseNeeded", "Missing", "NoRoom"],
         never: &[],
         nor: &[],
         all: || {
@@ -187,6 +187,9 @@ pub const REACH: &[Reach] = &[
                 EntryRefusal::OutOfService,
                 EntryRefusal::Missing,
                 EntryRefusal::NoRoom,
+                EntryRefusal::WrongAnswer,
+                EntryRefusal::AnswersUsedUp,
+                EntryRefusal::CodeFirst,
             ];
             refusals.into_iter().map(|refusal| names::of_result(&EntryResult::Refused(refusal))).collect()
         },
@@ -219,6 +222,7 @@ pub const REACH: &[Reach] = &[
         never: &[
             ("old_version", "the tenant has one keyset"),
             ("wrong_base", OF_A_BOOK),
+            ("wrong_answer", OF_A_CREDENTIAL),
             ("revoked", OF_A_CREDENTIAL),
             ("time_unknown", OF_A_CREDENTIAL),
             ("out_of_service", OF_A_CREDENTIAL),
@@ -235,6 +239,7 @@ pub const REACH: &[Reach] = &[
             ("wrong_content", OF_A_COMMAND),
             ("unknown_compartment", OF_A_COMMAND),
             ("busy", OF_A_COMMAND),
+            ("wrong_answer", OF_A_CREDENTIAL),
             ("used", OF_A_CREDENTIAL),
             ("revoked", OF_A_CREDENTIAL),
             ("time_unknown", OF_A_CREDENTIAL),
@@ -246,7 +251,7 @@ pub const REACH: &[Reach] = &[
     },
     Reach {
         group: "credentials refused",
-        often: &["used", "revoked", "out_of_service"],
+        often: &["used", "revoked", "out_of_service", "wrong_answer"],
         seldom: &["expired", "time_unknown", "no_fitting_compartment"],
         never: &[
             ("malformed", OF_A_COMMAND),
@@ -274,6 +279,8 @@ pub const REACH: &[Reach] = &[
             "several_compartments",
             "force_closed",
             "unknown_site",
+            "other_answer",
+            "has_second_factor",
         ],
         seldom: &["deadline_not_later", "deadline_too_far", "in_bundle", "no_code_yet", "quarantined"],
         never: &[
@@ -284,9 +291,7 @@ pub const REACH: &[Reach] = &[
             ("not_inside", OF_AN_APP),
             ("not_opened", OF_AN_APP),
             ("shares_compartment", OF_SHARING),
-            ("other_answer", OF_A_FACTOR),
-            ("has_second_factor", OF_A_FACTOR),
-            ("no_sealing_key", OF_A_FACTOR),
+            ("no_sealing_key", "the fleet of a schedule is given the keyset before such an order"),
             ("not_collected", "no order of a schedule is dropped off and bundled"),
             ("quota", "no backend here has so many orders"),
             ("too_often", "no backend here has so many wishes for one order"),

@@ -201,5 +201,10 @@ impl World {
                 }
             }
         }
+        for order in self.answers.keys().cloned().collect::<Vec<_>>() {
+            if self.ledger.orders.get(&order).is_some_and(|truth| truth.told.state.is_none()) {
+                self.publish(&order, true);
+            }
+        }
     }
 }

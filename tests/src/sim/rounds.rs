@@ -130,6 +130,7 @@ impl World {
             Cause::Entry { orders, .. } | Cause::Swap(orders) => inside.is_some_and(|order| orders.contains(order)),
             Cause::Staff(order) | Cause::Release(order) | Cause::Deposit(order) => Some(order) == inside,
             Cause::Retry { .. } | Cause::Again | Cause::Look => true,
+            Cause::Answer { order, .. } => Some(order) == inside,
             Cause::Courier(name) => self.ledger.couriers.is_bringing((cab, at), name),
             Cause::Begins | Cause::Brings | Cause::Nobody(_) => false,
         };

@@ -58,6 +58,10 @@ pub enum Sabotage {
     HistoryAgain,
     /// What a courier presses is done in the session of staff.
     CourierIsStaff,
+    /// Any answer is taken for the right one.
+    AnswersBelieved,
+    /// The wrong answers to an order are not written.
+    WrongAnswersForgotten,
     /// Something that does not come from the seed decides.
     Undetermined,
 }
@@ -97,5 +101,7 @@ pub const SABOTAGES: &[(Sabotage, &str)] = &[
     (Sabotage::WholeTooSoon, "whole_told_as_its_parts"),
     (Sabotage::CourierIsStaff, "courier_only_puts_in"),
     (Sabotage::CabinetForgets("couriers"), "courier_comes_by_the_book"),
+    (Sabotage::AnswersBelieved, "second_factor_is_asked"),
+    (Sabotage::WrongAnswersForgotten, "ten_wrong_answers_at_most"),
     (Sabotage::Undetermined, "same_seed_same_history"),
 ];

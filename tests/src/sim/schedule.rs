@@ -180,6 +180,10 @@ impl World {
         !Dice::at(self.seed(), 0, u64::MAX - 6).one_in(3)
     }
 
+    fn answerers_come(&self) -> bool {
+        Dice::at(self.seed(), 0, u64::MAX - 7).one_in(2)
+    }
+
     fn be_rough(&mut self, millis: Option<u64>) {
         self.rough = true;
         self.rough_millis = millis.unwrap_or_else(|| self.pace.rough_millis(&mut Dice::at(self.seed(), 0, u64::MAX)));
@@ -193,6 +197,9 @@ impl World {
         }
         if self.couriers_come() {
             self.later(0, Happening::CouriersAct);
+        }
+        if self.answerers_come() {
+            self.later(0, Happening::AnswerersAct);
         }
         if self.sabotage == Some(Sabotage::Undetermined) {
             self.mix(&UNDETERMINED.fetch_add(1, std::sync::atomic::Ordering::Relaxed).to_be_bytes());

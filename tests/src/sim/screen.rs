@@ -20,6 +20,8 @@ pub(super) struct Entry {
     pub(super) deposit: Option<OrderKey>,
     /// Where it was shown, if it is the PIN or the badge of a courier.
     pub(super) courier: Option<Keypad>,
+    /// The order of which it is an answer, behind its code.
+    pub(super) answer: Option<OrderKey>,
     pub(super) busy: bool,
     pub(super) staff: bool,
     /// It was typed and not scanned.
@@ -31,15 +33,24 @@ pub(super) struct Entry {
 impl Entry {
     /// Of somebody who is not known to have a right to anything.
     pub(super) fn of(secret: &Secret, staff: bool) -> Self {
-        let typed = secret.kind().is_typed();
+        Self { typed: secret.kind().is_typed(), staff, ..Self::nothing() }
+    }
+
+    /// What somebody types behind the code of this order.
+    pub(super) fn of_answer(order: OrderKey) -> Self {
+        Self { answer: Some(order), typed: true, ..Self::nothing() }
+    }
+
+    fn nothing() -> Self {
         Self {
             orders: Vec::new(),
             right: None,
             deposit: None,
             courier: None,
+            answer: None,
             busy: false,
-            staff,
-            typed,
+            staff: false,
+            typed: false,
             verifier: None,
         }
     }
@@ -91,7 +102,12 @@ impl World {
             let held = entry.verifier.is_none_or(|verifier| self.holds_code(cab, verifier));
             self.see(Seen::Answered { cab, order, typed, busy, held, result: result.clone() });
         }
-        if result == EntryResult::ReleaseNeeded || matches!(result, EntryResult::Opening { .. }) {
+        if matches!(result, EntryResult::AnswerNeeded { .. }) {
+            self.answer_is_needed(cab, entry.verifier);
+        }
+        if matches!(result, EntryResult::ReleaseNeeded | EntryResult::AnswerNeeded { .. })
+            || matches!(result, EntryResult::Opening { .. })
+        {
             let shown = (self.cabs[cab].boot(), self.cabs[cab].boot_millis(self.now));
             for order in entry.orders {
                 self.ledger.shown.insert((cab, order), shown);

@@ -15,11 +15,12 @@ use schemas::crypto::envelope::{self, Scope, key_id, public_entry};
 use schemas::crypto::seal;
 use schemas::ids::{CabinetId, TenantId};
 use schemas::messages::{
-    BookChange, CodesMessage, CredentialKind, Instance, Key, KeyPurpose, Keyset, OrderKey, Salt, Verifier,
+    BookChange, CodesMessage, CredentialKind, Instance, Key, KeyPurpose, Keyset, OrderKey, Roots, Salt, Verifier,
 };
 
 use super::couriers::CourierBook;
 use super::dice::Dice;
+use super::factors::{FactorBook, derive_answer};
 
 /// Key files of the tenant: everything that an attacker does not have.
 pub(super) struct Signer {
@@ -30,6 +31,8 @@ pub(super) struct Signer {
     roots: [SigningKey; 2],
     /// The keyset of the settings.
     keyset: Vec<u8>,
+    /// The same, as an operator gives it to the fleet: it names its roots.
+    pub(super) fleet_keyset: Vec<u8>,
     /// Sealed → text. A real signer keeps this inside the sealed bytes.
     secrets: BTreeMap<Vec<u8>, String>,
     /// Versions of books signed for a cabinet that hold a credential of the order.
@@ -38,8 +41,10 @@ pub(super) struct Signer {
     pub(super) deposit_books: BTreeMap<(CabinetId, OrderKey), u64>,
     /// The same of each secret, as that cabinet knows it.
     pub(super) verifiers: BTreeMap<(CabinetId, Verifier), u64>,
-    /// What signed books say of couriers, by envelope.
-    pub(super) courier_books: BTreeMap<Vec<u8>, CourierBook>,
+    /// What signed books say of couriers and of second factors, by envelope.
+    pub(super) signed_books: BTreeMap<Vec<u8>, (CourierBook, FactorBook)>,
+    /// Answers that were taken into keeping.
+    kept: u64,
     /// The newest book that was signed for a cabinet.
     pub(super) newest: BTreeMap<CabinetId, u64>,
     /// Envelopes of unlocks that were signed, and for whom.
@@ -56,10 +61,14 @@ impl Signer {
                 break key;
             }
         };
-        let keyset = keyset(&tenant, [&unlock, &codes], &pepper, &roots[0]);
+        let [first, second] = [0, 1].map(|at| public_entry(&roots[at], KeyPurpose::Keyset));
+        let named = Some(Roots { first, second });
+        let [keyset, fleet_keyset] =
+            [None, named].map(|named| keyset(&tenant, [&unlock, &codes], &pepper, (&roots[0], named)));
         Self {
             tenant,
             keyset,
+            fleet_keyset,
             unlock,
             codes,
             pepper,
@@ -68,7 +77,8 @@ impl Signer {
             books: BTreeMap::new(),
             deposit_books: BTreeMap::new(),
             verifiers: BTreeMap::new(),
-            courier_books: BTreeMap::new(),
+            signed_books: BTreeMap::new(),
+            kept: 0,
             newest: BTreeMap::new(),
             commands: BTreeMap::new(),
             works: true,
@@ -110,7 +120,7 @@ impl Signer {
                 }
                 let payload = cbor::encode(&CodesMessage::Book(ask.book.clone()));
                 let envelope = self.signed(payload, &ask.cabinet, ask.instance, KeyPurpose::Codes);
-                self.courier_books.insert(envelope.0.clone(), CourierBook::of(&ask.book));
+                self.signed_books.insert(envelope.0.clone(), (CourierBook::of(&ask.book), FactorBook::of(&ask.book)));
                 Envelope { envelope }.into()
             }
             SignerRequest::SignTime(ask) => {
@@ -137,7 +147,12 @@ impl Signer {
             SignerRequest::KeepAnswer(ask) => {
                 let aad = seal::answer_aad(&ask.tenant, &ask.order);
                 match seal::open(&ask.sealed.0, &self.pepper, &aad) {
-                    Ok(plain) => AnswerKept { sealed: Blob(plain.to_vec()), tag: Blob(plain.to_vec()) }.into(),
+                    // Kept twice, it looks different each time.
+                    Ok(plain) => {
+                        self.kept += 1;
+                        let sealed = [&plain[..], &self.kept.to_be_bytes()].concat();
+                        AnswerKept { sealed: Blob(sealed), tag: Blob(plain.to_vec()) }.into()
+                    }
                     Err(error) => Failed { reason: error.to_string() }.into(),
                 }
             }
@@ -191,6 +206,11 @@ impl Signer {
     }
 
     fn make_secret(&mut self, item: &SecretItem, salt: &Salt, pepper: &Pepper, dice: &mut Dice) -> SecretMade {
+        if let (Some(order), Some(Blob(sealed))) = (&item.answers, &item.sealed) {
+            let plain = String::from_utf8_lossy(&sealed[..sealed.len().saturating_sub(8)]).into_owned();
+            let verifier = derive_answer(plain.trim_end(), order, salt, pepper);
+            return SecretMade { id: item.id, verifier, sealed: Blob(sealed.clone()) };
+        }
         let sealed = item.sealed.clone().unwrap_or_else(|| self.make(item.kind, item.digits, dice));
         let text = self.secrets.get(&sealed.0).cloned().unwrap_or_default();
         let verifier = Secret::parse(&text).map_or(Verifier([0; 32]), |secret| derive(&secret, salt, pepper));
@@ -215,12 +235,17 @@ impl Signer {
     }
 }
 
-fn keyset(tenant: &TenantId, [unlock, codes]: [&SigningKey; 2], pepper: &SecretKey, root: &SigningKey) -> Vec<u8> {
+fn keyset(
+    tenant: &TenantId,
+    [unlock, codes]: [&SigningKey; 2],
+    pepper: &SecretKey,
+    (root, roots): (&SigningKey, Option<Roots>),
+) -> Vec<u8> {
     let point = pepper.public_key().to_sec1_point(false);
     let pepper =
         Key { id: key_id(point.as_bytes()), purpose: KeyPurpose::Pepper, public: Blob(point.as_bytes().to_vec()) };
     let keys = vec![public_entry(unlock, KeyPurpose::Unlock), public_entry(codes, KeyPurpose::Codes), pepper];
-    let keyset = Keyset::new(tenant.clone(), 1, 0, keys);
+    let keyset = Keyset { roots, ..Keyset::new(tenant.clone(), 1, 0, keys) };
     envelope::sign(cbor::encode(&keyset), Scope::Tenant { tenant, purpose: KeyPurpose::Keyset }, root)
 }
 

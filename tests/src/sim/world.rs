@@ -81,6 +81,9 @@ pub(super) enum Happening {
     OthersAct,
     CouriersAct,
     CourierBrings(Cab),
+    AnswerersAct,
+    CustomerAnswers { cab: Cab, tries: u64 },
+    GuessesAnswers { order: OrderKey, tries: u64 },
     AdversaryActs,
     FaultStrikes,
     CopiesAreMade,
@@ -106,13 +109,14 @@ impl Happening {
             Self::CopiesAreMade => Some(u64::MAX - 3),
             Self::OthersAct => Some(u64::MAX - 4),
             Self::CouriersAct => Some(u64::MAX - 5),
+            Self::AnswerersAct => Some(u64::MAX - 6),
             _ => None,
         }
     }
 
     /// What came later than the first schedules that are kept as files leaves the chance of all else as it was there.
     fn counts(&self) -> bool {
-        !matches!(self, Self::OthersAct | Self::CouriersAct)
+        !matches!(self, Self::OthersAct | Self::CouriersAct | Self::AnswerersAct)
     }
 }
 
@@ -148,6 +152,8 @@ pub(super) struct World {
     pub(super) bundles: Vec<Name>,
     /// PINs and badges of couriers that the operator was told.
     pub(super) courier_secrets: Vec<String>,
+    /// What backends have given with orders that ask for more than a code, the newest last.
+    pub(super) answers: BTreeMap<OrderKey, Vec<String>>,
     pub(super) adversary: Adversary,
     pub(super) ledger: Ledger,
     pub(super) coverage: Coverage,
@@ -207,6 +213,7 @@ impl World {
             shops: shops.into(),
             bundles: Vec::new(),
             courier_secrets: Vec::new(),
+            answers: BTreeMap::new(),
             adversary: Adversary::new(seed),
             ledger: Ledger::default(),
             coverage: Coverage::default(),
@@ -422,6 +429,9 @@ impl World {
             Happening::OthersAct => self.others_act(),
             Happening::CouriersAct => self.couriers_act(),
             Happening::CourierBrings(cab) => self.courier_brings(cab),
+            Happening::AnswerersAct => self.answerers_act(),
+            Happening::CustomerAnswers { cab, tries } => self.customer_answers(cab, tries),
+            Happening::GuessesAnswers { order, tries } => self.guesses_answers(&order, tries),
             Happening::AdversaryActs => self.adversary_acts(),
             Happening::FaultStrikes => self.fault_strikes(),
             Happening::CopiesAreMade => self.copies_are_made(),
