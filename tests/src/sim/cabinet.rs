@@ -212,7 +212,7 @@ impl World {
             boot: cabinet.boot,
             machine: cabinet.machine,
             telemetry_every_millis: 60_000,
-            app_token: false,
+            app_token: self.apps,
             receipt: None,
         }
     }
@@ -381,6 +381,11 @@ impl World {
                     Some(_) => Cause::Nobody("a command for another cabinet"),
                     None => Cause::Nobody("a forged command"),
                 },
+                Ok(Down::Codes(signed)) => match self.signer.opens.get(&signed.envelope.0) {
+                    Some((to, open)) if *to == self.cabs[cab].id => Cause::App(Box::new(open.clone())),
+                    Some(_) => Cause::Nobody("an opening at another cabinet"),
+                    None => Cause::Nobody("a message of the codes key that opens nothing"),
+                },
                 _ => Cause::Nobody("a message that is no command"),
             },
             Input::Derived { entry, .. } => match self.cabs[cab].entries.get(entry) {
@@ -522,6 +527,7 @@ impl World {
         };
         self.see_pulses(cab, effects, begun.as_ref().unwrap_or(&of.cause));
         self.see_typed(cab, (writes, effects), of);
+        self.see_screen(cab);
     }
 
     /// A typed code was compared with the book.
@@ -573,12 +579,6 @@ impl World {
         }
         if self.sabotage == Some(Sabotage::LockoutForgotten) && self.rough {
             writes.retain(|write| write.key != b"lockout");
-        }
-        if self.sabotage == Some(Sabotage::WrongAnswersForgotten)
-            && self.rough
-            && writes.iter().any(|write| write.key == b"lockout")
-        {
-            writes.retain(|write| write.table.0 != "orders");
         }
         if self.sabotage == Some(Sabotage::EpochReused) && self.rough {
             writes.retain(|write| write.key != b"identity");
@@ -684,6 +684,7 @@ impl World {
             Effect::DeriveAnswer { entry, answer, order, salt, pepper } => {
                 let typed = derive_answer(answer.reveal(), &order, &salt, &pepper);
                 let told = self.believed_answer(cab).unwrap_or(typed);
+                self.shell_tries_answers(cab);
                 self.derived_soon(cab, entry, typed, told);
             }
             Effect::Pulse { pulse, compartment, not_after } => self.order_pulse(cab, pulse, compartment, not_after),

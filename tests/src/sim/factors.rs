@@ -32,7 +32,7 @@ const DEEDS: &[Deed] = &[
     (1, "backend changes an answer", World::backend_changes_answer),
     (12, "customer is to answer", World::customer_is_to_answer),
     (2, "somebody answers", World::somebody_answers),
-    (1, "somebody guesses answers", World::somebody_guesses_answers),
+    (2, "somebody guesses answers", World::somebody_guesses_answers),
 ];
 
 /// What of this the deeds leave over is for those to come.
@@ -397,6 +397,13 @@ impl World {
     pub(super) fn believed_answer(&self, cab: Cab) -> Option<Verifier> {
         let believes = self.sabotage == Some(Sabotage::AnswersBelieved);
         self.ledger.factors.asked(cab).filter(|_| believes).map(|(_, factor)| factor.verifier)
+    }
+
+    /// The sabotage of a shell that does not ask the core.
+    pub(super) fn shell_tries_answers(&mut self, cab: Cab) {
+        if self.sabotage == Some(Sabotage::AnswersTriedByShell) {
+            (0..=WRONG_ANSWERS_MAX).for_each(|_| self.see(Seen::AnswerLookedAt { cab, wrong: true }));
+        }
     }
 
     /// An answer was compared with the book. `wrong`: it was counted.

@@ -114,7 +114,13 @@ impl World {
         // The setting is changed with each start; what is out keeps its form.
         let code_form = if self.fleet.run.is_multiple_of(2) { CodeForm::Letters } else { CodeForm::Digits };
         // Walk-ins are told to the first backend.
-        let config = Config { break_glass: false, code_form, walk_in: Some(constant(SHOPS[0])), ..Config::default() };
+        let config = Config {
+            break_glass: false,
+            code_form,
+            walk_in: Some(constant(SHOPS[0])),
+            open_by_app: self.apps,
+            ..Config::default()
+        };
         match FleetCore::open(config, &self.fleet.store) {
             Ok(core) => self.fleet.core = Some(core),
             Err(error) => return self.see(Seen::Opened(Err(format!("the fleet's store does not open: {error:?}")))),

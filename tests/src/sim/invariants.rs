@@ -6,6 +6,7 @@ use schemas::messages::{
     Action, BootId, COMMAND_AGE_MAX_MILLIS, Category, Command, CommandId, Errand, Event, Expect, Fact, OrderKey,
 };
 
+use super::apps::invariant_app_opens_by_the_screen;
 use super::couriers::{invariant_courier_comes_by_the_book, invariant_courier_only_puts_in};
 use super::factors::{asks_for_more, invariant_second_factor_is_asked, invariant_ten_wrong_answers_at_most};
 use super::ledger::{At, Cab, Cause, Content, Guesses, Ledger, Seen, moves};
@@ -36,7 +37,7 @@ pub enum Holds {
 }
 
 /// All that are judged at each fact, by name.
-pub(super) const INVARIANTS: [(&str, Holds, Invariant); 25] = [
+pub(super) const INVARIANTS: [(&str, Holds, Invariant); 26] = [
     ("no_door_without_authority", Holds::Always, invariant_no_door_without_authority),
     ("at_most_one_pulse_per_command", Holds::Always, invariant_at_most_one_pulse_per_command),
     ("at_most_three_pulses_per_use", Holds::Always, invariant_at_most_three_pulses_per_use),
@@ -73,6 +74,7 @@ pub(super) const INVARIANTS: [(&str, Holds, Invariant); 25] = [
     ("courier_only_puts_in", Holds::Always, invariant_courier_only_puts_in),
     ("second_factor_is_asked", Holds::Always, invariant_second_factor_is_asked),
     ("ten_wrong_answers_at_most", Holds::Always, invariant_ten_wrong_answers_at_most),
+    ("app_opens_by_the_screen", Holds::Always, invariant_app_opens_by_the_screen),
     ("courier_comes_by_the_book", Holds::Always, invariant_courier_comes_by_the_book),
 ];
 
@@ -119,6 +121,8 @@ fn invariant_no_door_without_authority(ledger: &Ledger, seen: &Seen) -> Verdict 
                 }
                 // Judged by `courier_only_puts_in`.
                 Cause::Courier(_) => Ok(()),
+                // Judged by `app_opens_by_the_screen`.
+                Cause::App(_) => Ok(()),
                 Cause::Answer { order, .. } => {
                     ensure(content == Some(order), || format!("an answer about {order} opens {at} with {content:?}"))?;
                     ensure(waits <= PERSON_MILLIS, || format!("an answer that may wait {waits} ms"))

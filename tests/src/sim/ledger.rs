@@ -7,10 +7,11 @@ use schemas::api::{OrderState, RejectReason, Status};
 use schemas::ids::Name;
 use schemas::messages::{
     BootId, Category, Challenge, Command, CommandId, Compartment, Epoch, Errand, Event, Fact, Finding, Loading,
-    OrderKey, Stored, UnlockOutcome, Verifier,
+    OpenOrder, OrderKey, Stored, UnlockOutcome, Verifier,
 };
 use schemas::topics::Stream;
 
+use super::apps::Tokens;
 use super::couriers::{CourierBook, Keypad, KnownCouriers};
 use super::factors::{FactorBook, Factors, WrongAnswers};
 use super::walk_ins::key_of_status;
@@ -38,6 +39,8 @@ pub(super) enum Cause {
     Deposit(OrderKey),
     /// A person answered what is asked for behind the code of this order.
     Answer { order: OrderKey, verifier: Option<Verifier> },
+    /// The genuine envelope of an opening by an app arrived.
+    App(Box<OpenOrder>),
     /// A courier with a session brings something; who and where the step says.
     Brings,
     /// A courier with a session, for what they have on its way in.
@@ -507,6 +510,7 @@ pub(super) struct Ledger {
     pub(super) guesses: BTreeMap<Cab, Guesses>,
     pub(super) couriers: KnownCouriers,
     pub(super) factors: Factors,
+    pub(super) tokens: Tokens,
     /// Orders that were collected there last.
     pub(super) left: BTreeMap<At, OrderKey>,
     /// Collections that cabinets have on record.
@@ -554,7 +558,11 @@ impl Ledger {
                 self.challenges.entry((cab, challenge)).or_insert(boot_millis);
             }
             Seen::PulseOrdered { cab, boot, pulse, at, not_after, cause, .. } => {
+                if let Cause::App(open) = &cause {
+                    self.tokens.use_up(cab, open);
+                }
                 let opened = match &cause {
+                    Cause::App(open) => std::slice::from_ref(&open.order),
                     Cause::Entry { orders, .. } => orders.as_slice(),
                     Cause::Release(order) | Cause::Answer { order, .. } => std::slice::from_ref(order),
                     _ => &[],
@@ -899,6 +907,10 @@ impl Ledger {
             Cause::Entry { orders, .. } | Cause::Swap(orders) => (None, orders),
             Cause::Staff(order) | Cause::Release(order) | Cause::Deposit(order) => (None, vec![order]),
             Cause::Answer { order, .. } => (None, vec![order]),
+            Cause::App(open) => {
+                self.accepted.insert(open.id, at.0);
+                (None, vec![open.order])
+            }
             Cause::Courier(_) => (None, self.contents.get(&at).map(|held| held.order().clone()).into_iter().collect()),
             Cause::Look | Cause::Begins | Cause::Brings | Cause::Nobody(_) => (None, Vec::new()),
         };

@@ -7,6 +7,7 @@
 #![allow(clippy::wildcard_enum_match_arm, reason = "an observer picks what concerns it out of many kinds")]
 
 mod adversary;
+mod apps;
 mod board;
 mod cabinet;
 mod couriers;

@@ -558,7 +558,7 @@ impl World {
     }
 
     /// Whoever only looks at this door, or is the same customer, makes room.
-    fn is_free_for(&self, order: &OrderKey, cab: Cab, at: Compartment) -> bool {
+    pub(super) fn is_free_for(&self, order: &OrderKey, cab: Cab, at: Compartment) -> bool {
         match &self.cabs[cab].doors[&at].attendant {
             None | Some(Attendant::Looker) => true,
             Some(Attendant::Collector { order: same }) => same == order,

@@ -48,27 +48,17 @@ const OF_A_CREDENTIAL: &str = "said of a credential";
 const OF_A_COMMAND: &str = "said of a command";
 const OF_A_BOOK: &str = "said of a book";
 const OF_A_PERSON: &str = "said of a command by a person's own key, which no schedule has";
-const OF_AN_APP: &str = "no backend of a schedule has an app";
 const OF_SHARING: &str = "no order of a schedule shares its compartment; random histories of the cabinet's core do";
 const OF_AN_ERRAND: &str = "said of a command by which somebody loads or takes out from afar";
 const NOBODY: &str = "no rule says it";
 
 /// Of what no schedule has, whoever is refused.
-const REFUSALS_OF_NOTHING_HERE: &[(&str, &str)] = &[
-    ("already_open", NOBODY),
-    ("out_of_scope", OF_A_PERSON),
-    ("not_enabled", OF_AN_APP),
-    ("no_such_token", OF_AN_APP),
-    ("too_often", OF_AN_APP),
-];
+const REFUSALS_OF_NOTHING_HERE: &[(&str, &str)] = &[("already_open", NOBODY), ("out_of_scope", OF_A_PERSON)];
 
 /// The same, and what only commands are refused for.
 const REFUSALS_OF_COMMANDS: &[(&str, &str)] = &[
     ("already_open", NOBODY),
     ("out_of_scope", OF_A_PERSON),
-    ("not_enabled", OF_AN_APP),
-    ("no_such_token", OF_AN_APP),
-    ("too_often", OF_AN_APP),
     ("not_here", OF_AN_ERRAND),
     ("already_inside", OF_AN_ERRAND),
     ("not_to_be_retrieved", OF_AN_ERRAND),
@@ -144,11 +134,10 @@ pub const REACH: &[Reach] = &[
             "EmergencyOpened",
             "CourierCame",
         ],
-        seldom: &["CourierTurnedAway", "Swapped", "NotTaken", "Released", "Reported"],
+        seldom: &["AppClosed", "CourierTurnedAway", "Swapped", "NotTaken", "Released", "Reported"],
         never: &[
             ("Wiped", "no cabinet of a schedule comes to its end"),
             ("BreakGlassUsed", "the fleet of a schedule gives its cabinets no such code"),
-            ("AppClosed", OF_AN_APP),
             ("LoadingBeside", OF_SHARING),
         ],
         nor: &[],
@@ -218,14 +207,17 @@ pub const REACH: &[Reach] = &[
             "used",
             "storage_failed",
             "unknown_compartment",
+            "no_such_token",
+            "too_often",
+            "revoked",
+            "time_unknown",
+            "out_of_service",
         ],
         never: &[
+            ("not_enabled", "a fleet asks for no app's opening of an order that staff release"),
             ("old_version", "the tenant has one keyset"),
             ("wrong_base", OF_A_BOOK),
             ("wrong_answer", OF_A_CREDENTIAL),
-            ("revoked", OF_A_CREDENTIAL),
-            ("time_unknown", OF_A_CREDENTIAL),
-            ("out_of_service", OF_A_CREDENTIAL),
         ],
         nor: REFUSALS_OF_NOTHING_HERE,
         all: refusals,
@@ -236,6 +228,9 @@ pub const REACH: &[Reach] = &[
         seldom: &["wrong_base"],
         never: &[
             ("replayed", OF_A_COMMAND),
+            ("not_enabled", OF_A_COMMAND),
+            ("no_such_token", OF_A_COMMAND),
+            ("too_often", OF_A_COMMAND),
             ("wrong_content", OF_A_COMMAND),
             ("unknown_compartment", OF_A_COMMAND),
             ("busy", OF_A_COMMAND),
@@ -264,6 +259,9 @@ pub const REACH: &[Reach] = &[
             ("busy", "a door that is just being opened is no offence"),
             ("old_version", OF_A_BOOK),
             ("wrong_base", OF_A_BOOK),
+            ("not_enabled", OF_A_COMMAND),
+            ("no_such_token", OF_A_COMMAND),
+            ("too_often", OF_A_COMMAND),
         ],
         nor: REFUSALS_OF_COMMANDS,
         all: refusals,
@@ -281,20 +279,26 @@ pub const REACH: &[Reach] = &[
             "unknown_site",
             "other_answer",
             "has_second_factor",
+            "not_enabled",
+            "not_inside",
+            "cabinet_offline",
         ],
-        seldom: &["deadline_not_later", "deadline_too_far", "in_bundle", "no_code_yet", "quarantined"],
+        seldom: &[
+            "no_such_token",
+            "not_opened",
+            "too_often",
+            "deadline_not_later",
+            "deadline_too_far",
+            "in_bundle",
+            "no_code_yet",
+            "quarantined",
+        ],
         never: &[
             ("malformed", "a put that cannot be read is refused as a packet"),
-            ("not_enabled", OF_AN_APP),
-            ("no_such_token", OF_AN_APP),
-            ("cabinet_offline", OF_AN_APP),
-            ("not_inside", OF_AN_APP),
-            ("not_opened", OF_AN_APP),
             ("shares_compartment", OF_SHARING),
             ("no_sealing_key", "the fleet of a schedule is given the keyset before such an order"),
             ("not_collected", "no order of a schedule is dropped off and bundled"),
             ("quota", "no backend here has so many orders"),
-            ("too_often", "no backend here has so many wishes for one order"),
         ],
         nor: &[],
         all: || RejectReason::ALL.iter().map(|reason| reason.as_str()).collect(),

@@ -131,6 +131,7 @@ impl World {
             Cause::Staff(order) | Cause::Release(order) | Cause::Deposit(order) => Some(order) == inside,
             Cause::Retry { .. } | Cause::Again | Cause::Look => true,
             Cause::Answer { order, .. } => Some(order) == inside,
+            Cause::App(open) => Some(&open.order) == inside,
             Cause::Courier(name) => self.ledger.couriers.is_bringing((cab, at), name),
             Cause::Begins | Cause::Brings | Cause::Nobody(_) => false,
         };

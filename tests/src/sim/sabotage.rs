@@ -60,8 +60,10 @@ pub enum Sabotage {
     CourierIsStaff,
     /// Any answer is taken for the right one.
     AnswersBelieved,
-    /// The wrong answers to an order are not written.
-    WrongAnswersForgotten,
+    /// A shell tries answers by itself, and counts none.
+    AnswersTriedByShell,
+    /// The token of a screen is learned although nobody can have read it there.
+    ScreenDark,
     /// Something that does not come from the seed decides.
     Undetermined,
 }
@@ -102,6 +104,7 @@ pub const SABOTAGES: &[(Sabotage, &str)] = &[
     (Sabotage::CourierIsStaff, "courier_only_puts_in"),
     (Sabotage::CabinetForgets("couriers"), "courier_comes_by_the_book"),
     (Sabotage::AnswersBelieved, "second_factor_is_asked"),
-    (Sabotage::WrongAnswersForgotten, "ten_wrong_answers_at_most"),
+    (Sabotage::AnswersTriedByShell, "ten_wrong_answers_at_most"),
+    (Sabotage::ScreenDark, "app_opens_by_the_screen"),
     (Sabotage::Undetermined, "same_seed_same_history"),
 ];

@@ -159,6 +159,7 @@ fn play(seed: u64, options: &Options, kept: Option<&[Decision]>) -> Result<Repor
 impl World {
     /// The operator makes cabinets and staff known, everything starts and finds each other.
     fn set_up(&mut self) {
+        self.apps = Dice::at(self.seed(), 0, u64::MAX - 8).one_in(3) && self.decides("there are apps");
         self.start_fleet();
         for cab in 0..CABS {
             let (cabinet, instance) = (self.name_of(cab), self.cabs[cab].instance());
@@ -177,7 +178,7 @@ impl World {
     }
 
     fn couriers_come(&self) -> bool {
-        !Dice::at(self.seed(), 0, u64::MAX - 6).one_in(3)
+        Dice::at(self.seed(), 0, u64::MAX - 6).one_in(2)
     }
 
     fn answerers_come(&self) -> bool {
@@ -197,6 +198,9 @@ impl World {
         }
         if self.couriers_come() {
             self.later(0, Happening::CouriersAct);
+        }
+        if self.apps {
+            self.later(0, Happening::AppsAct);
         }
         if self.answerers_come() {
             self.later(0, Happening::AnswerersAct);

@@ -15,7 +15,8 @@ use schemas::crypto::envelope::{self, Scope, key_id, public_entry};
 use schemas::crypto::seal;
 use schemas::ids::{CabinetId, TenantId};
 use schemas::messages::{
-    BookChange, CodesMessage, CredentialKind, Instance, Key, KeyPurpose, Keyset, OrderKey, Roots, Salt, Verifier,
+    BookChange, CodesMessage, CredentialKind, Instance, Key, KeyPurpose, Keyset, OpenOrder, OrderKey, Roots, Salt,
+    Verifier,
 };
 
 use super::couriers::CourierBook;
@@ -49,6 +50,8 @@ pub(super) struct Signer {
     pub(super) newest: BTreeMap<CabinetId, u64>,
     /// Envelopes of unlocks that were signed, and for whom.
     pub(super) commands: BTreeMap<Vec<u8>, (CabinetId, schemas::messages::Command)>,
+    /// Envelopes of openings by an app, and for whom.
+    pub(super) opens: BTreeMap<Vec<u8>, (CabinetId, OpenOrder)>,
     pub(super) works: bool,
 }
 
@@ -81,6 +84,7 @@ impl Signer {
             kept: 0,
             newest: BTreeMap::new(),
             commands: BTreeMap::new(),
+            opens: BTreeMap::new(),
             works: true,
         }
     }
@@ -129,7 +133,9 @@ impl Signer {
             }
             SignerRequest::SignOpen(ask) => {
                 let payload = cbor::encode(&CodesMessage::Open(ask.open.clone()));
-                Envelope { envelope: self.signed(payload, &ask.cabinet, ask.instance, KeyPurpose::Codes) }.into()
+                let envelope = self.signed(payload, &ask.cabinet, ask.instance, KeyPurpose::Codes);
+                self.opens.insert(envelope.0.clone(), (ask.cabinet.clone(), ask.open.clone()));
+                Envelope { envelope }.into()
             }
             SignerRequest::SignConfig(ask) => {
                 let payload = cbor::encode(&ask.command);

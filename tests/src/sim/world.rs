@@ -82,6 +82,8 @@ pub(super) enum Happening {
     CouriersAct,
     CourierBrings(Cab),
     AnswerersAct,
+    AppsAct,
+    AppAsks { order: OrderKey, token: String },
     CustomerAnswers { cab: Cab, tries: u64 },
     GuessesAnswers { order: OrderKey, tries: u64 },
     AdversaryActs,
@@ -110,13 +112,14 @@ impl Happening {
             Self::OthersAct => Some(u64::MAX - 4),
             Self::CouriersAct => Some(u64::MAX - 5),
             Self::AnswerersAct => Some(u64::MAX - 6),
+            Self::AppsAct => Some(u64::MAX - 7),
             _ => None,
         }
     }
 
     /// What came later than the first schedules that are kept as files leaves the chance of all else as it was there.
     fn counts(&self) -> bool {
-        !matches!(self, Self::OthersAct | Self::CouriersAct | Self::AnswerersAct)
+        !matches!(self, Self::OthersAct | Self::CouriersAct | Self::AnswerersAct | Self::AppsAct)
     }
 }
 
@@ -152,6 +155,8 @@ pub(super) struct World {
     pub(super) bundles: Vec<Name>,
     /// PINs and badges of couriers that the operator was told.
     pub(super) courier_secrets: Vec<String>,
+    /// Backends of this schedule have apps, and the cabinets' screens show tokens.
+    pub(super) apps: bool,
     /// What backends have given with orders that ask for more than a code, the newest last.
     pub(super) answers: BTreeMap<OrderKey, Vec<String>>,
     pub(super) adversary: Adversary,
@@ -213,6 +218,7 @@ impl World {
             shops: shops.into(),
             bundles: Vec::new(),
             courier_secrets: Vec::new(),
+            apps: false,
             answers: BTreeMap::new(),
             adversary: Adversary::new(seed),
             ledger: Ledger::default(),
@@ -430,6 +436,8 @@ impl World {
             Happening::CouriersAct => self.couriers_act(),
             Happening::CourierBrings(cab) => self.courier_brings(cab),
             Happening::AnswerersAct => self.answerers_act(),
+            Happening::AppsAct => self.apps_act(),
+            Happening::AppAsks { order, token } => self.app_asks(&order, &token),
             Happening::CustomerAnswers { cab, tries } => self.customer_answers(cab, tries),
             Happening::GuessesAnswers { order, tries } => self.guesses_answers(&order, tries),
             Happening::AdversaryActs => self.adversary_acts(),
