@@ -38,6 +38,8 @@ const DEEDS: &[Deed] = &[
     (6, "courier brings", World::courier_brings),
     (2, "courier errs", World::courier_errs),
     (1, "courier logs out", World::courier_logs_out),
+    (1, "operator gives staff a badge", |world, _| world.staff_get_badge()),
+    (2, "staff show a badge", World::staff_show_badge),
 ];
 
 /// What of this the deeds leave over is for those to come.
@@ -62,6 +64,8 @@ pub(super) struct Known {
 #[derive(Debug, Clone)]
 pub(super) struct CourierBook {
     whole: bool,
+    /// The same of staff.
+    staff: Vec<(Name, Option<Known>)>,
     changes: Vec<(Name, Option<Known>)>,
 }
 
@@ -74,7 +78,12 @@ impl CourierBook {
             BookChange::DropCourier(drop) => Some((drop.name.clone(), None)),
             _ => None,
         });
-        Self { whole: book.base == 0, changes: changes.collect() }
+        let staff = book.changes.iter().filter_map(|change| match change {
+            BookChange::PutStaff(put) => Some((put.name.clone(), Some(Known { pin: put.verifier, badge: put.badge }))),
+            BookChange::DropStaff(drop) => Some((drop.name.clone(), None)),
+            _ => None,
+        });
+        Self { whole: book.base == 0, staff: staff.collect(), changes: changes.collect() }
     }
 }
 
@@ -82,36 +91,41 @@ impl CourierBook {
 #[derive(Debug, Clone, Default)]
 pub(super) struct KnownCouriers {
     rows: BTreeMap<(Cab, Name), Known>,
+    staff: BTreeMap<(Cab, Name), Known>,
     bringing: BTreeMap<At, Name>,
 }
 
 impl KnownCouriers {
     pub(super) fn of(&self, cab: Cab) -> Self {
-        let rows = self.rows.iter().filter(|((of, _), _)| *of == cab);
+        let of = |rows: &BTreeMap<(Cab, Name), Known>| {
+            rows.iter().filter(|((of, _), _)| *of == cab).map(|(at, known)| (at.clone(), known.clone())).collect()
+        };
         let bringing = self.bringing.iter().filter(|((of, _), _)| *of == cab);
-        Self {
-            rows: rows.map(|(at, known)| (at.clone(), known.clone())).collect(),
-            bringing: bringing.map(|(at, name)| (*at, name.clone())).collect(),
-        }
+        let bringing = bringing.map(|(at, name)| (*at, name.clone())).collect();
+        Self { rows: of(&self.rows), staff: of(&self.staff), bringing }
     }
 
     /// The disk of a cabinet is that of then.
     pub(super) fn put_back(&mut self, cab: Cab, then: Self) {
         self.rows.retain(|(of, _), _| *of != cab);
         self.bringing.retain(|(of, _), _| *of != cab);
+        self.staff.retain(|(of, _), _| *of != cab);
         self.rows.extend(then.rows);
+        self.staff.extend(then.staff);
         self.bringing.extend(then.bringing);
     }
 
     pub(super) fn taken(&mut self, cab: Cab, book: CourierBook) {
-        if book.whole {
-            self.rows.retain(|(of, _), _| *of != cab);
-        }
-        for (name, known) in book.changes {
-            match known {
-                Some(known) => self.rows.insert((cab, name), known),
-                None => self.rows.remove(&(cab, name)),
-            };
+        for (rows, changes) in [(&mut self.rows, book.changes), (&mut self.staff, book.staff)] {
+            if book.whole {
+                rows.retain(|(of, _), _| *of != cab);
+            }
+            for (name, known) in changes {
+                match known {
+                    Some(known) => rows.insert((cab, name), known),
+                    None => rows.remove(&(cab, name)),
+                };
+            }
         }
     }
 
@@ -148,9 +162,33 @@ impl KnownCouriers {
     }
 
     fn whose(&self, cab: Cab, verifier: Verifier) -> Option<&Name> {
-        let held = |known: &Known| known.pin == verifier || known.badge == Some(verifier);
-        self.rows.iter().find(|((of, _), known)| *of == cab && held(known)).map(|((_, name), _)| name)
+        whose(&self.rows, cab, verifier)
     }
+}
+
+fn whose(rows: &BTreeMap<(Cab, Name), Known>, cab: Cab, verifier: Verifier) -> Option<&Name> {
+    let held = |known: &Known| known.pin == verifier || known.badge == Some(verifier);
+    rows.iter().find(|((of, _), known)| *of == cab && held(known)).map(|((_, name), _)| name)
+}
+
+/// The same of staff: by their newest PIN where staff type, and by their newest badge wherever it is scanned.
+pub(super) fn invariant_staff_come_by_the_book(ledger: &Ledger, seen: &Seen) -> Verdict {
+    let Seen::StaffAnswered { cab, typed, verifier, result } = seen else { return Ok(()) };
+    let whose = whose(&ledger.couriers.staff, *cab, *verifier);
+    let fine = match result {
+        EntryResult::StaffSession { name, .. } => whose == Some(name),
+        EntryResult::Refused(EntryRefusal::Wrong) => whose.is_none(),
+        EntryResult::Refused(EntryRefusal::Busy) => true,
+        // Whether wrong ones explain it is judged by `guess_budget_holds`.
+        EntryResult::Locked { .. } | EntryResult::SecondPartNeeded => *typed,
+        EntryResult::CourierSession { .. }
+        | EntryResult::Opening { .. }
+        | EntryResult::Depositing { .. }
+        | EntryResult::ReleaseNeeded
+        | EntryResult::AnswerNeeded { .. }
+        | EntryResult::Refused(_) => false,
+    };
+    ensure(fine, || format!("a secret of staff at cabinet {cab}, {whose:?} by its book, brings {result:?}"))
 }
 
 /// A door opens for a courier while that courier's parcel is on its way in there, and while the cabinet's book has them.
@@ -315,6 +353,9 @@ impl World {
             let result = result.clone();
             self.see(Seen::CourierAnswered { cab, keypad, typed: entry.typed, verifier, result });
         }
+        if let (true, Some(verifier)) = (entry.member.is_some(), entry.verifier) {
+            self.see(Seen::StaffAnswered { cab, typed: entry.typed, verifier, result: result.clone() });
+        }
         if let EntryResult::CourierSession { session, name, compartment } = result {
             self.cabs[cab].couriers.insert(*session, name.clone());
             match compartment {
@@ -404,6 +445,32 @@ impl World {
         if let Some(session) = self.courier_at(cab) {
             self.take_cabinet(cab, Input::StaffLogout { session }, None);
         }
+    }
+
+    fn staff_get_badge(&mut self) {
+        self.tell(|| "the operator gives staff a badge".to_owned());
+        self.ask(r#"{"op":"staff.badge","name":"ann"}"#.to_owned());
+    }
+
+    /// A PIN or a badge was made, and the operator is told.
+    pub(super) fn badge_told(&mut self, of: &Name, text: Option<String>) {
+        if NAMES.contains(&of.as_str()) {
+            self.courier_secrets.extend(text);
+        } else {
+            self.staff_badges.extend(text);
+        }
+    }
+
+    /// Mostly the newest one; some scan a badge that was replaced since.
+    fn staff_show_badge(&mut self, cab: Cab) {
+        let newest = self.staff_badges.len().saturating_sub(1);
+        let from = if self.dice.one_in(3) { 0 } else { newest };
+        let badges = self.staff_badges[from..].to_vec();
+        let Some(secret) = self.dice.pick(&badges).and_then(|text| Secret::parse(text).ok()) else { return };
+        let keypad = [Keypad::Couriers, Keypad::Staff, Keypad::Customers][self.dice.index(3)];
+        self.tell(|| format!("staff show a badge at {keypad:?} of cabinet {cab}"));
+        let entry = Entry { member: Some(keypad), ..Entry::of(&secret, keypad == Keypad::Staff) };
+        self.enter(cab, secret, entry);
     }
 
     /// Once everything is quiet: each cabinet knows the couriers that the fleet has for it, and no others.

@@ -476,7 +476,7 @@ impl World {
                 let told = self.signer.reveal(&sealed).ok().map(|secret| secret.reveal().to_owned());
                 match of {
                     SecretOf::Pin(_) => self.fleet.pin = told,
-                    SecretOf::CourierPin(_) | SecretOf::Badge(_) => self.courier_secrets.extend(told),
+                    SecretOf::CourierPin(name) | SecretOf::Badge(name) => self.badge_told(&name, told),
                     SecretOf::BreakGlass(_) => {}
                 }
             }

@@ -7,7 +7,9 @@ use schemas::messages::{
 };
 
 use super::apps::invariant_app_opens_by_the_screen;
-use super::couriers::{invariant_courier_comes_by_the_book, invariant_courier_only_puts_in};
+use super::couriers::{
+    invariant_courier_comes_by_the_book, invariant_courier_only_puts_in, invariant_staff_come_by_the_book,
+};
 use super::factors::{asks_for_more, invariant_second_factor_is_asked, invariant_ten_wrong_answers_at_most};
 use super::ledger::{At, Cab, Cause, Content, Guesses, Ledger, Seen, moves};
 use super::people::is_restricted;
@@ -37,7 +39,7 @@ pub enum Holds {
 }
 
 /// All that are judged at each fact, by name.
-pub(super) const INVARIANTS: [(&str, Holds, Invariant); 26] = [
+pub(super) const INVARIANTS: [(&str, Holds, Invariant); 27] = [
     ("no_door_without_authority", Holds::Always, invariant_no_door_without_authority),
     ("at_most_one_pulse_per_command", Holds::Always, invariant_at_most_one_pulse_per_command),
     ("at_most_three_pulses_per_use", Holds::Always, invariant_at_most_three_pulses_per_use),
@@ -74,6 +76,7 @@ pub(super) const INVARIANTS: [(&str, Holds, Invariant); 26] = [
     ("courier_only_puts_in", Holds::Always, invariant_courier_only_puts_in),
     ("second_factor_is_asked", Holds::Always, invariant_second_factor_is_asked),
     ("ten_wrong_answers_at_most", Holds::Always, invariant_ten_wrong_answers_at_most),
+    ("staff_come_by_the_book", Holds::Always, invariant_staff_come_by_the_book),
     ("app_opens_by_the_screen", Holds::Always, invariant_app_opens_by_the_screen),
     ("courier_comes_by_the_book", Holds::Always, invariant_courier_comes_by_the_book),
 ];

@@ -208,6 +208,13 @@ pub(super) enum Seen {
         cab: Cab,
         couriers: CourierBook,
     },
+    /// The same of staff.
+    StaffAnswered {
+        cab: Cab,
+        typed: bool,
+        verifier: Verifier,
+        result: EntryResult,
+    },
     /// A cabinet has taken a book that says this of second factors.
     FactorsTaken {
         cab: Cab,
@@ -259,6 +266,7 @@ impl Seen {
             | Self::TypedLookedAt { .. }
             | Self::TypingRefused { .. }
             | Self::CourierAnswered { .. }
+            | Self::StaffAnswered { .. }
             | Self::AnswerLookedAt { .. }
             | Self::TickedEarly { .. }
             | Self::Ticked { .. } => false,
@@ -646,6 +654,7 @@ impl Ledger {
             Seen::CouriersTaken { cab, couriers } => self.couriers.taken(cab, couriers),
             Seen::EventAcked { .. }
             | Seen::CourierAnswered { .. }
+            | Seen::StaffAnswered { .. }
             | Seen::DownAcked { .. }
             | Seen::TypingRefused { .. }
             | Seen::TickedEarly { .. }

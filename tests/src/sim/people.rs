@@ -7,7 +7,7 @@ use schemas::messages::{Category, Compartment, OrderKey};
 use schemas::topics::OrderChange;
 
 use super::cabinet::Door;
-use super::couriers::is_for_courier;
+use super::couriers::{Keypad, is_for_courier};
 use super::factors::asks_for_more;
 use super::ledger::{Cab, Content, OrderTruth};
 use super::schedule::Pace;
@@ -434,7 +434,7 @@ impl World {
     pub(super) fn log_in(&mut self, cab: Cab) {
         let Some(secret) = self.fleet.pin.as_ref().and_then(|pin| Secret::parse(pin).ok()) else { return };
         self.tell(|| format!("staff log in at cabinet {cab}"));
-        let entry = Entry::of(&secret, true);
+        let entry = Entry { member: Some(Keypad::Staff), ..Entry::of(&secret, true) };
         self.enter(cab, secret, entry);
     }
 

@@ -103,6 +103,7 @@ pub const SABOTAGES: &[(Sabotage, &str)] = &[
     (Sabotage::WholeTooSoon, "whole_told_as_its_parts"),
     (Sabotage::CourierIsStaff, "courier_only_puts_in"),
     (Sabotage::CabinetForgets("couriers"), "courier_comes_by_the_book"),
+    (Sabotage::CabinetForgets("staff"), "staff_come_by_the_book"),
     (Sabotage::AnswersBelieved, "second_factor_is_asked"),
     (Sabotage::AnswersTriedByShell, "ten_wrong_answers_at_most"),
     (Sabotage::ScreenDark, "app_opens_by_the_screen"),

@@ -20,6 +20,8 @@ pub(super) struct Entry {
     pub(super) deposit: Option<OrderKey>,
     /// Where it was shown, if it is the PIN or the badge of a courier.
     pub(super) courier: Option<Keypad>,
+    /// The same of staff.
+    pub(super) member: Option<Keypad>,
     /// The order of which it is an answer, behind its code.
     pub(super) answer: Option<OrderKey>,
     pub(super) busy: bool,
@@ -47,6 +49,7 @@ impl Entry {
             right: None,
             deposit: None,
             courier: None,
+            member: None,
             answer: None,
             busy: false,
             staff: false,
@@ -72,7 +75,7 @@ impl World {
         entry.busy = !cabinet.entries.is_empty();
         cabinet.next_entry += 1;
         let number = cabinet.next_entry;
-        let input = if entry.courier == Some(Keypad::Couriers) {
+        let input = if entry.courier.or(entry.member) == Some(Keypad::Couriers) {
             Input::CourierEntered { entry: number, secret }
         } else if entry.staff {
             Input::StaffEntered { entry: number, secret }

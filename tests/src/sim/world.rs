@@ -155,6 +155,8 @@ pub(super) struct World {
     pub(super) bundles: Vec<Name>,
     /// PINs and badges of couriers that the operator was told.
     pub(super) courier_secrets: Vec<String>,
+    /// Badges of staff that the operator was told, the newest last.
+    pub(super) staff_badges: Vec<String>,
     /// Backends of this schedule have apps, and the cabinets' screens show tokens.
     pub(super) apps: bool,
     /// What backends have given with orders that ask for more than a code, the newest last.
@@ -218,6 +220,7 @@ impl World {
             shops: shops.into(),
             bundles: Vec::new(),
             courier_secrets: Vec::new(),
+            staff_badges: Vec::new(),
             apps: false,
             answers: BTreeMap::new(),
             adversary: Adversary::new(seed),
