@@ -422,7 +422,7 @@ fn invariant_notification_only_after_stored_and_book_held(ledger: &Ledger, seen:
     let Some(truth) = ledger.orders.get(order) else { return Err(format!("a code for {order}, which nobody put")) };
     ensure(truth.told.was_stored, || format!("a code for {order}, which was never stored"))?;
     // With each end of a bundle an order gets another code.
-    let first = !once || truth.told.notified == 0 || truth.bundle.is_some() || truth.renewed;
+    let first = !once || truth.told.notified == 0 || truth.bundle.is_some() || truth.renewed || truth.backed_up;
     ensure(first, || format!("a second message with the code of {order}"))?;
     let held = ledger.applied.get(cab).copied().unwrap_or(0);
     // A restored fleet sends the code once more that it has sent before; its cabinet holds it since then. Of a disk that was put

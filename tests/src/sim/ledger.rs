@@ -370,6 +370,9 @@ pub(super) struct OrderTruth {
     pub(super) unheard: bool,
     /// It may have got another code by itself: one was asked for, it was in quarantine, or staff have undone its loading.
     pub(super) renewed: bool,
+    /// Its code was told, and the fleet's store was put back since: the next reminder brings another code, because this one may
+    /// have been replaced meanwhile.
+    pub(super) backed_up: bool,
     /// It was to go to another cabinet: for a while two of them may have it in their books.
     pub(super) moved: bool,
     /// With which others its backend has ever asked for one credential.
@@ -401,6 +404,7 @@ impl OrderTruth {
             opened: false,
             released: false,
             renewed: false,
+            backed_up: false,
             moved: false,
             astray: false,
             unheard: false,
@@ -630,6 +634,7 @@ impl Ledger {
             Seen::DepositCodeWritten { .. } => {}
             Seen::NotificationWritten { order, .. } => {
                 if let Some(order) = self.orders.get_mut(&order) {
+                    order.backed_up &= order.told.notified == 0;
                     order.told.notified += 1;
                 }
             }
@@ -732,6 +737,7 @@ impl Ledger {
             truth.told = part.told.remove(order).unwrap_or_default();
             // What staff began its cabinet tells again, and the fleet makes another code for it.
             truth.renewed |= order.is_walk_in() && truth.told.notified == 0;
+            truth.backed_up |= truth.told.notified > 0;
             // It looks for the order where it was put (ARCHITECTURE.md, Known limits).
             truth.astray |= truth.at() != before;
         }
