@@ -137,7 +137,9 @@ impl World {
         }
         self.check_orders();
         self.check_wholes();
-        self.check_couriers();
+        if self.broken.is_none() {
+            self.check_couriers();
+        }
     }
 
     fn check_outboxes(&mut self) {
