@@ -36,7 +36,7 @@ const COMPARTMENTS: [(Size, bool); 5] =
 #[derive(Debug, Default)]
 pub(super) struct Door {
     pub(super) open: bool,
-    pub(super) goods: Option<OrderKey>,
+    pub(super) goods: BTreeSet<OrderKey>,
     pub(super) sensor: bool,
     pub(super) attendant: Option<Attendant>,
     /// The agent has heard that it is open.
@@ -515,6 +515,7 @@ impl World {
         let forgets = match self.sabotage {
             Some(Sabotage::CabinetForgetsLoads) => writes.iter().any(|write| has_fact(write, is_load)),
             Some(Sabotage::CabinetForgetsCollections) => writes.iter().any(|write| has_fact(write, is_collection)),
+            Some(Sabotage::CabinetForgetsOthers) => writes.iter().any(|write| has_fact(write, is_load_beside)),
             _ => false,
         };
         if forgets {
@@ -556,14 +557,17 @@ impl World {
     }
 
     fn see_cabinet_writes(&mut self, cab: Cab, writes: &[Write]) {
+        let mut facts = Vec::new();
         for write in writes.iter().filter(|write| write.table == EVENTS) {
             if let (Some(record), Some(n)) = (&write.value, number_of_key(&write.key)) {
                 if let Ok(event) = cbor::decode::<Event>(record) {
                     self.count_fact(&event);
+                    facts.push(event.fact);
                 }
                 self.see(Seen::EventWritten { cab, n, record: record.clone() });
             }
         }
+        self.see_collections(cab, &facts);
     }
 
     fn count_fact(&mut self, event: &Event) {
@@ -584,7 +588,10 @@ impl World {
                 let (boot, boot_millis) = (cabinet.boot, cabinet.boot_millis(self.now));
                 let (pulse, at, not_after) = (*pulse, *compartment, *not_after);
                 let cause = self.cause_of_pulse(cab, at, cause);
-                let seen = Seen::PulseOrdered { cab, boot, boot_millis, pulse, at, not_after, cause: cause.clone() };
+                let held_back = self.held_back_in(cab, at);
+                let cause_seen = cause.clone();
+                let seen =
+                    Seen::PulseOrdered { cab, boot, boot_millis, pulse, at, not_after, cause: cause_seen, held_back };
                 self.see(seen);
                 if let Cause::Command(command) = &cause {
                     self.somebody_was_sent(cab, at, command);
@@ -719,6 +726,10 @@ fn has_fact(write: &Write, is: fn(&Fact) -> bool) -> bool {
 
 fn is_load(fact: &Fact) -> bool {
     matches!(fact, Fact::Loading(_) | Fact::Stored(_))
+}
+
+fn is_load_beside(fact: &Fact) -> bool {
+    matches!(fact, Fact::LoadingBeside(_))
 }
 
 fn is_collection(fact: &Fact) -> bool {

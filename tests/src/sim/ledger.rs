@@ -7,7 +7,7 @@ use schemas::api::{OrderState, RejectReason, Status};
 use schemas::ids::Name;
 use schemas::messages::{
     BootId, Category, Challenge, Command, CommandId, Compartment, Epoch, Errand, Event, Fact, Finding, Loading,
-    OrderKey, Stored, UnlockOutcome,
+    LoadingBeside, OrderKey, Stored, UnlockOutcome,
 };
 use schemas::topics::Stream;
 
@@ -63,6 +63,14 @@ pub(super) enum Seen {
         at: Compartment,
         not_after: u64,
         cause: Cause,
+        /// Orders behind the door that must not be handed out, by the cabinet's book.
+        held_back: Vec<OrderKey>,
+    },
+    /// These orders were collected in one step, in one compartment.
+    TakenTogether {
+        at: At,
+        orders: Vec<OrderKey>,
+        credentials: usize,
     },
     /// A lock was really pulsed.
     Pulsed {
@@ -219,6 +227,7 @@ impl Seen {
             | Self::Answered { .. }
             | Self::Opened(_) => true,
             Self::ChallengeMade { .. }
+            | Self::TakenTogether { .. }
             | Self::Offered { .. }
             | Self::TypedLookedAt { .. }
             | Self::TypingRefused { .. }
@@ -236,6 +245,8 @@ pub(super) struct Use {
     pub(super) orders: Vec<OrderKey>,
     /// Of staff who look inside, whatever is there.
     pub(super) looks: bool,
+    /// Of a customer.
+    pub(super) collects: bool,
     /// The run that took it up: nothing is tried again in another.
     pub(super) boot: BootId,
     pub(super) pulses: u32,
@@ -328,6 +339,8 @@ pub(super) struct OrderTruth {
     pub(super) moved: bool,
     /// With which others its backend has ever asked for one credential.
     pub(super) bundle: Option<Vec<OrderKey>>,
+    /// By which word its backend lets it lie with others.
+    pub(super) shares: Option<&'static str>,
     /// All parts of the order in several compartments that it is one of, the first one first.
     pub(super) whole: Option<Vec<OrderKey>>,
     /// How often it was put in by a deposit code.
@@ -361,6 +374,7 @@ impl OrderTruth {
             deposited: 0,
             codes: Vec::new(),
             bundle: None,
+            shares: None,
             whole: None,
             deposit_codes: Vec::new(),
             told: Told::default(),
@@ -431,12 +445,22 @@ pub(super) struct CabinetPart {
     written: BTreeMap<u64, Vec<u8>>,
     newest: u64,
     contents: BTreeMap<Compartment, Content>,
+    beside: BTreeMap<Compartment, BTreeSet<OrderKey>>,
     applied: u64,
     accepted: BTreeSet<CommandId>,
     outcomes: BTreeMap<CommandId, UnlockOutcome>,
     collected: BTreeMap<OrderKey, u32>,
     left: BTreeMap<Compartment, OrderKey>,
     guesses: Guesses,
+}
+
+impl CabinetPart {
+    /// What its compartments held.
+    fn all_held(&self) -> Vec<(Compartment, Content)> {
+        let beside = self.beside.iter().flat_map(|(at, orders)| orders.iter().map(|order| (*at, order.clone())));
+        let main = self.contents.iter().map(|(at, held)| (*at, held.clone()));
+        main.chain(beside.map(|(at, order)| (at, Content::Stored(order)))).collect()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -472,7 +496,10 @@ pub(super) struct Ledger {
     pub(super) left: BTreeMap<At, OrderKey>,
     /// Collections that cabinets have on record.
     pub(super) collected: BTreeMap<OrderKey, u32>,
+    /// What compartments hold; of several orders one of them.
     pub(super) contents: BTreeMap<At, Content>,
+    /// Orders that are stored besides that one.
+    pub(super) beside: BTreeMap<At, BTreeSet<OrderKey>>,
     pub(super) applied: BTreeMap<Cab, u64>,
     /// Versions of books that the signer signed for a cabinet.
     pub(super) signed_books: BTreeSet<(Cab, u64)>,
@@ -515,13 +542,16 @@ impl Ledger {
                 self.challenges.entry((cab, challenge)).or_insert(boot_millis);
             }
             Seen::PulseOrdered { cab, boot, pulse, at, not_after, cause, .. } => {
-                let opened = match &cause {
-                    Cause::Entry { orders, .. } => orders.as_slice(),
-                    Cause::Release(order) => std::slice::from_ref(order),
-                    _ => &[],
+                let mut opened = match &cause {
+                    Cause::Entry { orders, .. } => orders.clone(),
+                    Cause::Release(order) => vec![order.clone()],
+                    _ => Vec::new(),
                 };
+                if opened.iter().any(|order| self.lies_in(&(cab, at), order)) {
+                    opened.extend(self.orders_in(&(cab, at)).cloned());
+                }
                 for order in opened {
-                    if let Some(order) = self.orders.get_mut(order) {
+                    if let Some(order) = self.orders.get_mut(&order) {
                         order.opened = true;
                     }
                 }
@@ -532,11 +562,13 @@ impl Ledger {
                     }
                     _ => Vec::new(),
                 };
-                if let Some(Content::Stored(order)) = self.contents.get(&(cab, at))
-                    && taken_out.contains(order)
-                    && let Some(order) = self.orders.get_mut(order)
-                {
-                    order.retrieved = true;
+                let stored = self.all_held().filter(|(held_in, held)| {
+                    *held_in == (cab, at) && matches!(held, Content::Stored(order) if taken_out.contains(order))
+                });
+                for (_, held) in stored.collect::<Vec<_>>() {
+                    if let Some(order) = self.orders.get_mut(held.order()) {
+                        order.retrieved = true;
+                    }
                 }
                 let by = self.take_up((cab, at), boot, cause);
                 self.last_use.insert((cab, at), by);
@@ -596,6 +628,7 @@ impl Ledger {
             }
             Seen::EventAcked { .. }
             | Seen::DownAcked { .. }
+            | Seen::TakenTogether { .. }
             | Seen::TypingRefused { .. }
             | Seen::TickedEarly { .. }
             | Seen::Ticked { .. }
@@ -719,6 +752,12 @@ impl Ledger {
                 .filter(|((of, _), _)| *of == cab)
                 .map(|((_, at), held)| (*at, held.clone()))
                 .collect(),
+            beside: self
+                .beside
+                .iter()
+                .filter(|((of, _), _)| *of == cab)
+                .map(|((_, at), orders)| (*at, orders.clone()))
+                .collect(),
             applied: self.applied.get(&cab).copied().unwrap_or(0),
             outcomes: self
                 .outcomes
@@ -764,6 +803,8 @@ impl Ledger {
         self.contents.retain(|(of, _), _| *of != cab);
         self.swapping.retain(|(of, _)| *of != cab);
         self.contents.extend(part.contents.into_iter().map(|(at, held)| ((cab, at), held)));
+        self.beside.retain(|(of, _), _| *of != cab);
+        self.beside.extend(part.beside.into_iter().map(|(at, orders)| ((cab, at), orders)));
         self.applied.insert(cab, part.applied);
         self.newest.insert(cab, part.newest);
         let accepted = &self.accepted;
@@ -809,14 +850,12 @@ impl Ledger {
         let other = rows(&now).filter(|_| now != then).map(|(_, record)| record);
         let facts = since.into_iter().chain(other).filter_map(|record| schemas::cbor::decode::<Event>(record).ok());
         let mut lost: BTreeSet<OrderKey> = facts.filter_map(|event| order_of(&event.fact).cloned()).collect();
-        let before = |at: Compartment| self.contents.get(&(cab, at));
-        let numbers = self.contents.keys().filter(|(of, _)| *of == cab).map(|(_, at)| *at);
-        for at in numbers.chain(part.contents.keys().copied()) {
-            let after = part.contents.get(&at);
-            if before(at) != after {
-                lost.extend(before(at).into_iter().chain(after).map(|held| held.order().clone()));
-            }
-        }
+        let before: Vec<(Compartment, Content)> =
+            self.all_held().filter(|((of, _), _)| *of == cab).map(|((_, at), held)| (at, held)).collect();
+        let after = part.all_held();
+        let other = |one: &[(Compartment, Content)], held: &(Compartment, Content)| !one.contains(held);
+        lost.extend(before.iter().filter(|held| other(&after, held)).map(|(_, held)| held.order().clone()));
+        lost.extend(after.iter().filter(|held| other(&before, held)).map(|(_, held)| held.order().clone()));
         lost
     }
 
@@ -837,6 +876,7 @@ impl Ledger {
     /// The number of the use that a pulse belongs to.
     fn take_up(&mut self, at: At, boot: BootId, cause: Cause) -> usize {
         let looks = matches!(cause, Cause::Look);
+        let collects = matches!(cause, Cause::Entry { .. });
         let (command, orders) = match cause {
             Cause::Again | Cause::Retry { .. } => {
                 let by = self.last_use.get(&at).copied().unwrap_or(0);
@@ -852,13 +892,16 @@ impl Ledger {
             Cause::Staff(order) | Cause::Release(order) | Cause::Deposit(order) => (None, vec![order]),
             Cause::Look | Cause::Begins | Cause::Nobody(_) => (None, Vec::new()),
         };
-        self.uses.push(Use { command, orders, looks, boot, pulses: 0, offered: None, over: false });
+        self.uses.push(Use { command, orders, looks, collects, boot, pulses: 0, offered: None, over: false });
         self.uses.len() - 1
     }
 
     fn believe(&mut self, cab: Cab, fact: &Fact) {
-        if let Fact::Loading(Loading { order, .. }) | Fact::Stored(Stored { order, .. }) = fact {
-            let elsewhere = self.contents.iter().any(|((of, _), held)| *of != cab && held.order() == order);
+        if let Fact::Loading(Loading { order, .. })
+        | Fact::LoadingBeside(LoadingBeside { order, .. })
+        | Fact::Stored(Stored { order, .. }) = fact
+        {
+            let elsewhere = self.all_held().any(|((of, _), held)| of != cab && held.order() == order);
             if let Some(truth) = self.orders.get_mut(order) {
                 // It was to go elsewhere. Staff load it where they are, and may not be the only ones.
                 truth.astray |= elsewhere || truth.at() != cab;
@@ -880,12 +923,11 @@ impl Ledger {
                 }
                 self.contents.insert((cab, load.compartment), Content::Stored(load.order.clone()));
             }
-            Fact::LoadAborted(load) => {
-                self.contents.remove(&(cab, load.compartment));
+            Fact::LoadingBeside(load) => {
+                self.loaded_beside((cab, load.compartment), load.order.clone(), &load.others);
             }
-            Fact::Retrieved(taken) => {
-                self.contents.remove(&(cab, taken.compartment));
-            }
+            Fact::LoadAborted(load) => self.taken_out((cab, load.compartment), &load.order),
+            Fact::Retrieved(taken) => self.taken_out((cab, taken.compartment), &taken.order),
             Fact::DoorOpened(opened) => {
                 if let Some(by) = self.last_use.get(&(cab, opened.compartment)) {
                     self.uses[*by].over = true;
@@ -893,14 +935,17 @@ impl Ledger {
             }
             Fact::Audited(found) => {
                 if found.found == Finding::Missing {
-                    self.contents.remove(&(cab, found.compartment));
+                    match &found.order {
+                        Some(order) => self.taken_out((cab, found.compartment), order),
+                        None => drop(self.contents.remove(&(cab, found.compartment))),
+                    }
                     if let Some(order) = found.order.as_ref().and_then(|order| self.orders.get_mut(order)) {
                         order.missing = true;
                     }
                 }
             }
             Fact::Collected(taken) => {
-                self.contents.remove(&(cab, taken.compartment));
+                self.taken_out((cab, taken.compartment), &taken.order);
                 self.left.insert((cab, taken.compartment), taken.order.clone());
                 *self.collected.entry(taken.order.clone()).or_default() += 1;
                 if let Some(order) = self.orders.get_mut(&taken.order) {
@@ -960,7 +1005,6 @@ impl Ledger {
             | Fact::EmergencyOpened(_)
             | Fact::NotTaken(_)
             | Fact::AppClosed(_)
-            | Fact::LoadingBeside(_)
             | Fact::Released(_) => {}
         }
     }
@@ -992,6 +1036,7 @@ pub(super) fn moves(status: &Status) -> bool {
 fn order_of(fact: &Fact) -> Option<&OrderKey> {
     match fact {
         Fact::Loading(load) => Some(&load.order),
+        Fact::LoadingBeside(load) => Some(&load.order),
         Fact::Stored(load) => Some(&load.order),
         Fact::Depositing(load) => Some(&load.order),
         Fact::Deposited(load) => Some(&load.order),

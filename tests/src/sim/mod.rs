@@ -29,6 +29,7 @@ mod rounds;
 mod sabotage;
 mod schedule;
 mod screen;
+mod shared;
 mod shrink;
 mod signer;
 mod store;

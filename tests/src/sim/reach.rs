@@ -50,7 +50,6 @@ const OF_A_BOOK: &str = "said of a book";
 const OF_A_PERSON: &str = "said of a command by a person's own key, which no schedule has";
 const OF_AN_APP: &str = "no backend of a schedule has an app";
 const OF_A_FACTOR: &str = "no order of a schedule has a second factor";
-const OF_SHARING: &str = "no order of a schedule shares its compartment; random histories of the cabinet's core do";
 const OF_AN_ERRAND: &str = "said of a command by which somebody loads or takes out from afar";
 const OF_A_COURIER: &str =
     "no courier of a schedule has a PIN of their own; random histories of the cabinet's core have one";
@@ -147,13 +146,13 @@ pub const REACH: &[Reach] = &[
             "ErrandTaken",
             "Cleaning",
             "EmergencyOpened",
+            "LoadingBeside",
         ],
         seldom: &["Swapped", "NotTaken", "Released", "Reported"],
         never: &[
             ("Wiped", "no cabinet of a schedule comes to its end"),
             ("BreakGlassUsed", "the fleet of a schedule gives its cabinets no such code"),
             ("AppClosed", OF_AN_APP),
-            ("LoadingBeside", OF_SHARING),
             ("CourierCame", OF_A_COURIER),
             ("CourierTurnedAway", OF_A_COURIER),
         ],
@@ -196,7 +195,7 @@ pub const REACH: &[Reach] = &[
     Reach {
         group: "staff refused",
         often: &["AlreadyHere", "Busy", "DiskFull", "DoorOpen", "NoFittingCompartment", "NoSession", "UnknownOrder"],
-        seldom: &["InDoubt", "NobodyAsks", "NotJustStored", "Over", "SensorDisagrees", "UnknownCompartment"],
+        seldom: &["InDoubt", "NobodyAsks", "NotJustStored", "Over", "SensorDisagrees", "Shared", "UnknownCompartment"],
         never: &[],
         nor: &[],
         all: Vec::new,
@@ -276,6 +275,7 @@ pub const REACH: &[Reach] = &[
             "several_compartments",
             "force_closed",
             "unknown_site",
+            "shares_compartment",
         ],
         seldom: &["deadline_not_later", "deadline_too_far", "in_bundle", "no_code_yet", "quarantined"],
         never: &[
@@ -285,7 +285,6 @@ pub const REACH: &[Reach] = &[
             ("cabinet_offline", OF_AN_APP),
             ("not_inside", OF_AN_APP),
             ("not_opened", OF_AN_APP),
-            ("shares_compartment", OF_SHARING),
             ("other_answer", OF_A_FACTOR),
             ("has_second_factor", OF_A_FACTOR),
             ("no_sealing_key", OF_A_FACTOR),
@@ -303,6 +302,14 @@ pub const REACH: &[Reach] = &[
         never: &[],
         nor: &[],
         all: || RequestErrorCode::ALL.iter().map(|code| code.as_str()).collect(),
+    },
+    Reach {
+        group: "sharing",
+        often: &["loaded beside", "collected together"],
+        seldom: &["stayed together"],
+        never: &[],
+        nor: &[],
+        all: Vec::new,
     },
     Reach {
         group: "adversary",

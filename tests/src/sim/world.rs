@@ -79,6 +79,7 @@ pub(super) enum Happening {
     RowAcked { conn: u64, shop: usize, stream: Stream, n: u64 },
     SomebodyActs,
     OthersAct,
+    StaffShare { cab: Cab, rounds: u64 },
     AdversaryActs,
     FaultStrikes,
     CopiesAreMade,
@@ -103,13 +104,14 @@ impl Happening {
             Self::FaultStrikes => Some(u64::MAX - 2),
             Self::CopiesAreMade => Some(u64::MAX - 3),
             Self::OthersAct => Some(u64::MAX - 4),
+            Self::StaffShare { .. } => Some(u64::MAX - 5),
             _ => None,
         }
     }
 
     /// What came later than the first schedules that are kept as files leaves the chance of all else as it was there.
     fn counts(&self) -> bool {
-        !matches!(self, Self::OthersAct)
+        !matches!(self, Self::OthersAct | Self::StaffShare { .. })
     }
 }
 
@@ -171,6 +173,8 @@ pub(super) struct Shop {
     pub(super) put: u64,
     /// The same of orders in several compartments.
     pub(super) put_wholes: u64,
+    /// The same of orders that may lie with others.
+    pub(super) put_sharing: u64,
     pub(super) orders: Vec<OrderKey>,
 }
 
@@ -180,7 +184,13 @@ impl World {
         let tenant: TenantId = constant("acme");
         let signer = Signer::new(tenant.clone(), &mut dice);
         let cabs = (0..CABS).map(|cab| Cabinet::new(cab, &mut dice)).collect();
-        let shops = SHOPS.map(|name| Shop { name: constant(name), put: 0, put_wholes: 0, orders: Vec::new() });
+        let shops = SHOPS.map(|name| Shop {
+            name: constant(name),
+            put: 0,
+            put_wholes: 0,
+            put_sharing: 0,
+            orders: Vec::new(),
+        });
         Self {
             now: 0,
             seed,
@@ -414,6 +424,7 @@ impl World {
             Happening::RowAcked { conn, shop, stream, n } => self.row_acked(conn, shop, stream, n),
             Happening::SomebodyActs => self.somebody_acts(),
             Happening::OthersAct => self.others_act(),
+            Happening::StaffShare { cab, rounds } => self.staff_share(cab, rounds),
             Happening::AdversaryActs => self.adversary_acts(),
             Happening::FaultStrikes => self.fault_strikes(),
             Happening::CopiesAreMade => self.copies_are_made(),
