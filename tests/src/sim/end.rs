@@ -240,7 +240,9 @@ impl World {
             let unknown = unknown || truth.ended || to_be_looked_for;
             // What is to be taken out, and is missing, an operator has to end.
             let unknown = unknown || truth.missing && told.state == Some(OrderState::Recalled);
-            if !unknown && !fits(told.state, held.as_ref().map(|(_, content)| content), self.ledger.has_collected(&order)) {
+            if !unknown
+                && !fits(told.state, held.as_ref().map(|(_, content)| content), self.ledger.has_collected(&order))
+            {
                 let text = format!("{order} is {:?} for the fleet, and {held:?} for the cabinet", told.state);
                 self.break_off("no_order_lost", text);
             }

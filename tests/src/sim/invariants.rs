@@ -304,7 +304,10 @@ fn invariant_no_compartment_with_two_orders(ledger: &Ledger, seen: &Seen) -> Ver
         format!("{order} goes to {at} of cabinet {cab}, where {held:?} is")
     })?;
     ensure(!alone || !ledger.is_shared(&(*cab, at)), || {
-        format!("{order} goes to {at} of cabinet {cab}, where {:?} are", ledger.orders_in(&(*cab, at)).collect::<Vec<_>>())
+        format!(
+            "{order} goes to {at} of cabinet {cab}, where {:?} are",
+            ledger.orders_in(&(*cab, at)).collect::<Vec<_>>()
+        )
     })?;
     // A cabinet that has not heard that an order is to go elsewhere may be loading it, too. Nobody can put it into both.
     let two_books = ledger.is_beyond_knowing(order) || ledger.orders.get(order).is_some_and(|truth| truth.moved);
@@ -418,7 +421,8 @@ fn invariant_notification_only_after_stored_and_book_held(ledger: &Ledger, seen:
     let Some(truth) = ledger.orders.get(order) else { return Err(format!("a code for {order}, which nobody put")) };
     ensure(truth.told.was_stored, || format!("a code for {order}, which was never stored"))?;
     // With each end of a bundle an order gets another code.
-    let first = !once || truth.told.notified == 0 || truth.bundle.is_some() || truth.renewed;
+    let renewed = truth.renewed || truth.told.outdated;
+    let first = !once || truth.told.notified == 0 || truth.bundle.is_some() || renewed;
     ensure(first, || format!("a second message with the code of {order}"))?;
     let held = ledger.applied.get(cab).copied().unwrap_or(0);
     // A restored fleet sends the code once more that it has sent before; its cabinet holds it since then. Of a disk that was put
@@ -531,9 +535,7 @@ fn invariant_code_works_offline(ledger: &Ledger, seen: &Seen) -> Verdict {
         EntryResult::ReleaseNeeded => is_restricted(order),
         // Whether wrong codes explain it is judged by `guess_budget_holds`.
         EntryResult::Locked { .. } | EntryResult::SecondPartNeeded => *typed,
-        EntryResult::Refused(EntryRefusal::Busy | EntryRefusal::OutOfService)
-            if ledger.swapping.contains(&place) =>
-        {
+        EntryResult::Refused(EntryRefusal::Busy | EntryRefusal::OutOfService) if ledger.swapping.contains(&place) => {
             true
         }
         EntryResult::Refused(EntryRefusal::Busy) => *busy || busy_with_another,

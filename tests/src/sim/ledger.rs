@@ -399,6 +399,8 @@ pub(super) struct Told {
     pub(super) was_stored: bool,
     pub(super) collected: u32,
     pub(super) notified: u32,
+    /// Its code may have been replaced since the backup: with the next reminder comes another one.
+    pub(super) outdated: bool,
 }
 
 /// What the fleet's store stands for.
@@ -608,6 +610,7 @@ impl Ledger {
             Seen::NotificationWritten { order, .. } => {
                 if let Some(order) = self.orders.get_mut(&order) {
                     order.told.notified += 1;
+                    order.told.outdated = false;
                 }
             }
             Seen::RowReceived { integration, stream, n, payload } => {
@@ -703,6 +706,7 @@ impl Ledger {
         for (order, truth) in &mut self.orders {
             let before = truth.at();
             truth.told = part.told.remove(order).unwrap_or_default();
+            truth.told.outdated = truth.told.notified > 0;
             // What staff began its cabinet tells again, and the fleet makes another code for it.
             truth.renewed |= order.is_walk_in() && truth.told.notified == 0;
             // It looks for the order where it was put (ARCHITECTURE.md, Known limits).

@@ -500,12 +500,7 @@ impl World {
 
     pub(super) fn goods_are_somewhere(&self, order: &OrderKey) -> bool {
         let taken = self.ledger.orders.get(order).is_some_and(|truth| truth.gone);
-        taken
-            || self
-                .cabs
-                .iter()
-                .flat_map(|cabinet| cabinet.doors.values())
-                .any(|door| door.goods.contains(order))
+        taken || self.cabs.iter().flat_map(|cabinet| cabinet.doors.values()).any(|door| door.goods.contains(order))
     }
 
     /// A customer who was told a code types or scans it, at the right cabinet or at another.

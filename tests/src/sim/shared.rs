@@ -98,10 +98,6 @@ impl Ledger {
         first.shares.is_some() && alike && one.integration == other.integration
     }
 
-    pub(super) fn orders_in_cab(&self, cab: Cab, order: &OrderKey) -> String {
-        format!("{:?}", self.all_held().filter(|((of, _), held)| *of == cab && held.order() != order && self.may_lie_together(order, held.order())).map(|(_, h)| matches!(h, Content::Stored(_))).collect::<Vec<_>>())
-    }
-
     /// Orders of which nobody has said anything but that they are there.
     fn is_plain(&self, order: &OrderKey) -> bool {
         let lasting = |truth: &OrderTruth| !matches!(truth.category, Category::Food | Category::Pharmacy);
@@ -174,7 +170,6 @@ impl World {
         let mut seen = BTreeSet::new();
         for fact in facts {
             match fact {
-                Fact::Loading(l) if self.ledger.orders.get(&l.order).is_some_and(|t| t.shares.is_some()) => { let mates = self.ledger.orders_in_cab(cab, &l.order); self.coverage.count("dbg", format!("loading {mates}")); }
                 Fact::LoadingBeside(_) => self.coverage.count("sharing", "loaded beside"),
                 Fact::NotTaken(left) if self.ledger.is_shared(&(cab, left.compartment)) => {
                     self.coverage.count("sharing", "stayed together");
@@ -324,7 +319,6 @@ impl World {
                 && !loading(order)
         };
         let theirs: Vec<OrderKey> = waiting.into_iter().map(|waiting| waiting.order).filter(may).collect();
-        self.coverage.count("dbg", format!("theirs {}", theirs.len()));
         let Some(order) = self.dice.pick(&theirs).cloned() else { return };
         self.tell(|| format!("staff load {order} at cabinet {cab}"));
         self.take_cabinet(cab, Input::Load { session, order, larger: false }, None);

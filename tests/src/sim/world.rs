@@ -184,13 +184,8 @@ impl World {
         let tenant: TenantId = constant("acme");
         let signer = Signer::new(tenant.clone(), &mut dice);
         let cabs = (0..CABS).map(|cab| Cabinet::new(cab, &mut dice)).collect();
-        let shops = SHOPS.map(|name| Shop {
-            name: constant(name),
-            put: 0,
-            put_wholes: 0,
-            put_sharing: 0,
-            orders: Vec::new(),
-        });
+        let shops =
+            SHOPS.map(|name| Shop { name: constant(name), put: 0, put_wholes: 0, put_sharing: 0, orders: Vec::new() });
         Self {
             now: 0,
             seed,
