@@ -515,11 +515,16 @@ impl World {
         let forgets = match self.sabotage {
             Some(Sabotage::CabinetForgetsLoads) => writes.iter().any(|write| has_fact(write, is_load)),
             Some(Sabotage::CabinetForgetsCollections) => writes.iter().any(|write| has_fact(write, is_collection)),
-            Some(Sabotage::CabinetForgetsOthers) => writes.iter().any(|write| has_fact(write, is_load_beside)),
             _ => false,
         };
         if forgets {
             writes.retain(|write| !["bays", "credentials", "orders"].contains(&write.table.0));
+        }
+        if self.sabotage == Some(Sabotage::OneOfSeveralLeft) {
+            let collected = writes.iter().enumerate().filter(|(_, write)| has_fact(write, is_collection));
+            if let Some((last, _)) = collected.skip(1).last() {
+                writes.remove(last);
+            }
         }
         if self.sabotage == Some(Sabotage::LockoutForgotten) && self.rough {
             writes.retain(|write| write.key != b"lockout");
@@ -726,10 +731,6 @@ fn has_fact(write: &Write, is: fn(&Fact) -> bool) -> bool {
 
 fn is_load(fact: &Fact) -> bool {
     matches!(fact, Fact::Loading(_) | Fact::Stored(_))
-}
-
-fn is_load_beside(fact: &Fact) -> bool {
-    matches!(fact, Fact::LoadingBeside(_))
 }
 
 fn is_collection(fact: &Fact) -> bool {

@@ -585,9 +585,15 @@ impl Ledger {
             Seen::EventWritten { cab, n, record } => {
                 if let Ok(event) = schemas::cbor::decode::<Event>(&record) {
                     let again = self.heard_before.get(&cab).is_some_and(|heard| n <= *heard);
-                    let order = order_of(&event.fact).filter(|_| again);
-                    if let Some(truth) = order.and_then(|order| self.orders.get_mut(order)) {
-                        truth.unheard = true;
+                    // That names what lies there, too.
+                    let others = match &event.fact {
+                        Fact::LoadingBeside(load) => load.others.as_slice(),
+                        _ => &[],
+                    };
+                    for order in order_of(&event.fact).into_iter().chain(others).filter(|_| again) {
+                        if let Some(truth) = self.orders.get_mut(order) {
+                            truth.unheard = true;
+                        }
                     }
                     self.believe(cab, &event.fact);
                 }

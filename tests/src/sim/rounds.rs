@@ -132,7 +132,12 @@ impl World {
             }
             Cause::Entry { orders, .. } | Cause::Swap(orders) => inside(&|held| orders.contains(held)),
             Cause::Staff(order) | Cause::Release(order) | Cause::Deposit(order) => inside(&|held| held == order),
-            Cause::Retry { .. } | Cause::Again | Cause::Look => true,
+            // In the same step the next door of an emergency may have its turn.
+            Cause::Retry { pulse } => {
+                let first = ledger.pulses.get(&(cab, self.cabs[cab].boot(), *pulse));
+                first.is_some_and(|first| first.at == at)
+            }
+            Cause::Again | Cause::Look => true,
             Cause::Begins | Cause::Nobody(_) => false,
         };
         if !meant && self.cabs[cab].emergency.remove(&at) { Cause::Look } else { cause.clone() }

@@ -36,8 +36,8 @@ pub enum Sabotage {
     CabinetForgetsLoads,
     /// The same when somebody collects.
     CabinetForgetsCollections,
-    /// The same when staff put an order beside others.
-    CabinetForgetsOthers,
+    /// Of several orders that were collected together one is not told.
+    OneOfSeveralLeft,
     /// A backend's words for who shares with whom are all the same on the way.
     OneWord,
     /// A row of a stream is passed over.
@@ -85,7 +85,7 @@ pub const SABOTAGES: &[(Sabotage, &str)] = &[
     (Sabotage::CabinetForgets("events"), "no_event_lost_or_doubled"),
     (Sabotage::CabinetForgets("bays"), "no_order_lost"),
     (Sabotage::CabinetForgetsLoads, "no_compartment_with_two_orders"),
-    (Sabotage::CabinetForgetsOthers, "what_lies_together_goes_together"),
+    (Sabotage::OneOfSeveralLeft, "what_lies_together_goes_together"),
     (Sabotage::OneWord, "only_what_says_so_lies_together"),
     (Sabotage::CabinetForgets("credentials"), "code_works_offline"),
     (Sabotage::CabinetForgets("uses"), "every_accepted_command_has_one_outcome"),
