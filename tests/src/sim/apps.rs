@@ -55,8 +55,10 @@ pub(super) fn invariant_app_opens_by_the_screen(ledger: &Ledger, seen: &Seen) ->
     ensure(read, || format!("door {at} of cabinet {cab} opens by a token at {boot_millis}, shown {shown:?}"))?;
     ensure(!ledger.tokens.used.contains(&token), || format!("a token opens twice at cabinet {cab}"))?;
     let held = ledger.contents.get(&(*cab, *at));
-    let theirs = held == Some(&Content::Stored(open.order.clone())) && open.compartment == *at;
-    ensure(theirs, || format!("an app opens {at} of cabinet {cab} for {}, where {held:?} is", open.order))?;
+    let stored = matches!(held, Some(Content::Stored(_))) && ledger.lies_in(&(*cab, *at), &open.order);
+    ensure(stored && open.compartment == *at, || {
+        format!("an app opens {at} of cabinet {cab} for {}, where {held:?} is", open.order)
+    })?;
     let alone = !is_restricted(&open.order) && !asks_for_more(&open.order);
     ensure(alone, || format!("an app opens {at} with {}, for which more is asked", open.order))
 }
@@ -155,7 +157,7 @@ impl World {
     }
 
     fn app_stands_there(&mut self, cab: Cab, order: &OrderKey) {
-        let door = self.cabs[cab].doors.iter().find(|(_, door)| door.goods.as_ref() == Some(order));
+        let door = self.cabs[cab].doors.iter().find(|(_, door)| door.goods.contains(order));
         let Some(at) = door.map(|(at, _)| *at) else { return };
         if !self.cabs[cab].doors[&at].open && self.is_free_for(order, cab, at) {
             self.stand_at(cab, at, Attendant::Collector { order: order.clone() });

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use cabinet_core::{DoorSeen, Input};
-use schemas::messages::{Compartment, Occupancy};
+use schemas::messages::{Compartment, Occupancy, OrderKey};
 
 use super::ledger::{Cab, Seen};
 use super::sabotage::Sabotage;
@@ -175,8 +175,8 @@ impl World {
     /// The cabinet may see that this door opens, or believe it: a code that has asked for it may be used up. That is the code
     /// of what lies there, and of what lies there by the cabinet's word.
     fn release(&mut self, cab: Cab, at: Compartment) {
-        let goods = self.cabs[cab].doors.get(&at).and_then(|door| door.goods.clone());
-        let booked = self.ledger.contents.get(&(cab, at)).map(|held| held.order().clone());
+        let goods = self.cabs[cab].doors.get(&at).map(|door| door.goods.clone()).unwrap_or_default();
+        let booked: Vec<OrderKey> = self.ledger.orders_in(&(cab, at)).cloned().collect();
         for order in goods.into_iter().chain(booked) {
             if let Some(truth) = self.ledger.orders.get_mut(&order) {
                 truth.released |= truth.opened;
@@ -212,10 +212,10 @@ impl World {
         };
         let (Some(door), Some(behind)) = (cabinet.doors.get(&contact), cabinet.doors.get(&at)) else { return };
         let open = door.open || wiring == Some(Wiring::SaysOpen);
-        let occupancy = match (behind.sensor, &behind.goods) {
+        let occupancy = match (behind.sensor, behind.goods.is_empty()) {
             (false, _) => Occupancy::Unknown,
-            (true, Some(_)) => Occupancy::Occupied,
-            (true, None) => Occupancy::Empty,
+            (true, false) => Occupancy::Occupied,
+            (true, true) => Occupancy::Empty,
         };
         let truthful = wiring.is_none();
         if open && !truthful {

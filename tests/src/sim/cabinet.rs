@@ -39,7 +39,7 @@ const COMPARTMENTS: [(Size, bool); 5] =
 #[derive(Debug, Default)]
 pub(super) struct Door {
     pub(super) open: bool,
-    pub(super) goods: Option<OrderKey>,
+    pub(super) goods: BTreeSet<OrderKey>,
     pub(super) sensor: bool,
     pub(super) attendant: Option<Attendant>,
     /// The agent has heard that it is open.
@@ -577,6 +577,12 @@ impl World {
         if forgets {
             writes.retain(|write| !["bays", "credentials", "orders"].contains(&write.table.0));
         }
+        if self.sabotage == Some(Sabotage::OneOfSeveralLeft) {
+            let collected = writes.iter().enumerate().filter(|(_, write)| has_fact(write, is_collection));
+            if let Some((last, _)) = collected.skip(1).last() {
+                writes.remove(last);
+            }
+        }
         if self.sabotage == Some(Sabotage::LockoutForgotten) && self.rough {
             writes.retain(|write| write.key != b"lockout");
         }
@@ -613,14 +619,17 @@ impl World {
     }
 
     fn see_cabinet_writes(&mut self, cab: Cab, writes: &[Write]) {
+        let mut facts = Vec::new();
         for write in writes.iter().filter(|write| write.table == EVENTS) {
             if let (Some(record), Some(n)) = (&write.value, number_of_key(&write.key)) {
                 if let Ok(event) = cbor::decode::<Event>(record) {
                     self.count_fact(&event);
+                    facts.push(event.fact);
                 }
                 self.see(Seen::EventWritten { cab, n, record: record.clone() });
             }
         }
+        self.see_collections(cab, &facts);
     }
 
     fn count_fact(&mut self, event: &Event) {
@@ -641,7 +650,10 @@ impl World {
                 let (boot, boot_millis) = (cabinet.boot, cabinet.boot_millis(self.now));
                 let (pulse, at, not_after) = (*pulse, *compartment, *not_after);
                 let cause = self.cause_of_pulse(cab, at, cause);
-                let seen = Seen::PulseOrdered { cab, boot, boot_millis, pulse, at, not_after, cause: cause.clone() };
+                let held_back = self.held_back_in(cab, at);
+                let cause_seen = cause.clone();
+                let seen =
+                    Seen::PulseOrdered { cab, boot, boot_millis, pulse, at, not_after, cause: cause_seen, held_back };
                 self.see(seen);
                 if let Cause::Command(command) = &cause {
                     self.somebody_was_sent(cab, at, command);

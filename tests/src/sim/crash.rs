@@ -97,7 +97,7 @@ impl World {
         let pulsed = self.cabs[cab].bus.pulses(at);
         let door = self.cabs[cab].doors.get(&at);
         let attendant = door.and_then(|door| door.attendant.as_ref()).map(discriminant);
-        (content, pulsed, door.map(|door| (door.open, door.goods.is_some())), attendant)
+        (content, pulsed, door.map(|door| (door.open, !door.goods.is_empty())), attendant)
     }
 
     /// A batch of the fleet, and what it concerns, before it is committed.

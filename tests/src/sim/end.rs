@@ -1,5 +1,7 @@
 //! The end of a schedule: no more faults, everybody finishes, and what must become true eventually is checked.
 
+use std::collections::BTreeSet;
+
 use schemas::api::{CabinetDetail, OrderState, Reply};
 use schemas::messages::{Compartment, OrderKey};
 use schemas::topics::Stream;
@@ -192,28 +194,33 @@ impl World {
         }
         for shown in &detail.compartments {
             let at = (cab, shown.number);
-            let held = self.ledger.contents.get(&at).map(|held| held.order().clone());
-            let really = self.cabs[cab].doors.get(&shown.number).and_then(|door| door.goods.clone());
+            let held: BTreeSet<OrderKey> = self.ledger.orders_in(&at).cloned().collect();
+            let really = self.cabs[cab].doors.get(&shown.number).map(|door| door.goods.clone()).unwrap_or_default();
             let doubtful =
                 shown.audit_required || self.ledger.audits.contains(&at) || self.ledger.unnoticed.contains(&at);
-            if let (Some(goods), false) = (&really, doubtful)
-                && held.as_ref() != Some(goods)
-            {
+            if let (Some(goods), false) = (really.difference(&held).next(), doubtful) {
                 self.break_off("no_order_lost", format!("{goods} lies in {at:?}, where the cabinet has {held:?}"));
             }
-            if let (Some(Content::Stored(order)), None, false) = (self.ledger.contents.get(&at), &really, doubtful) {
-                let text = format!("{order} is stored in {at:?} by the cabinet's word, and nothing is there");
+            let stored = |order: &&OrderKey| self.ledger.contents.get(&at) != Some(&Content::Loading((*order).clone()));
+            if let (Some(order), false) = (held.difference(&really).find(stored), doubtful) {
+                let text = format!("{order} is stored in {at:?} by the cabinet's word, and {really:?} are there");
                 self.break_off("no_order_lost", text);
             }
-            // A cabinet that has lost what it knew is not believed without a look.
-            let truth = held.as_ref().and_then(|order| self.ledger.orders.get(order));
-            let (astray, unheard) = truth.map_or((false, false), |truth| (truth.astray, truth.unheard));
-            if let Some(order) = &held
-                && shown.order.as_ref() != Some(order)
-                && !(astray && shown.audit_required || unheard)
-            {
-                let text = format!("the cabinet has {order} in {at:?}, the fleet {:?}", shown.order);
-                self.break_off("no_order_lost", text);
+            let view = self.cabs[cab].core().map(|core| core.view());
+            let view = view.iter().flat_map(|view| &view.compartments).find(|one| one.number == shown.number);
+            if view.is_some_and(|one| one.allocated != !held.is_empty()) {
+                self.break_off("no_order_lost", format!("{held:?} are in {at:?}, which is as good as free, or is not"));
+            }
+            let by_fleet: BTreeSet<OrderKey> = shown.order.iter().chain(&shown.beside).cloned().collect();
+            for order in held.difference(&by_fleet) {
+                // A cabinet that has lost what it knew is not believed without a look.
+                let truth = self.ledger.orders.get(order);
+                let (astray, unheard) = truth.map_or((false, false), |truth| (truth.astray, truth.unheard));
+                if !(astray && shown.audit_required || unheard) {
+                    let text = format!("the cabinet has {order} in {at:?}, the fleet {by_fleet:?}");
+                    self.break_off("no_order_lost", text);
+                    break;
+                }
             }
         }
     }
@@ -226,17 +233,19 @@ impl World {
             if told.accepted && told.state.is_none() {
                 self.break_off("no_order_lost", format!("{order} was acknowledged and has no state"));
             }
-            let held = self.ledger.contents.iter().find(|(_, content)| *content.order() == order);
+            let held = self.ledger.place_of(&order);
             let unknown = self.ledger.is_beyond_knowing(&order);
             // Its backend has ended the dispute with it, and staff have still to look whether it is there.
             let to_be_looked_for = truth.missed
                 && told.state == Some(OrderState::Cancelled)
-                && held.is_some_and(|(at, _)| self.ledger.audits.contains(at));
+                && held.as_ref().is_some_and(|(at, _)| self.ledger.audits.contains(at));
             // Of what an operator has ended the cabinet may know better.
             let unknown = unknown || truth.ended || to_be_looked_for;
             // What is to be taken out, and is missing, an operator has to end.
             let unknown = unknown || truth.missing && told.state == Some(OrderState::Recalled);
-            if !unknown && !fits(told.state, held.map(|(_, content)| content), self.ledger.has_collected(&order)) {
+            if !unknown
+                && !fits(told.state, held.as_ref().map(|(_, content)| content), self.ledger.has_collected(&order))
+            {
                 let text = format!("{order} is {:?} for the fleet, and {held:?} for the cabinet", told.state);
                 self.break_off("no_order_lost", text);
             }
@@ -283,11 +292,18 @@ impl World {
                     .iter()
                     .any(|doubts| doubts.contains(at))
             };
-            let sound = self.ledger.contents.iter().any(|(at, held)| held.order() == *order && !doubtful(at));
+            let Some((at, _)) = self.ledger.place_of(order).filter(|(at, _)| !doubtful(at)) else { return false };
             let lasting =
                 !matches!(truth.category, schemas::messages::Category::Food | schemas::messages::Category::Pharmacy);
-            let inside = matches!(truth.told.state, Some(OrderState::Stored | OrderState::Overdue));
-            inside && sound && lasting && !truth.astray && !truth.unheard && self.ledger.is_complete(order)
+            // With it goes what lies beside it, or nothing.
+            let may_go = |order: &OrderKey| {
+                let truth = self.ledger.orders.get(order);
+                truth.is_some_and(|truth| {
+                    let inside = matches!(truth.told.state, Some(OrderState::Stored | OrderState::Overdue));
+                    inside && !truth.astray && !truth.unheard
+                })
+            };
+            lasting && self.ledger.orders_in(&at).all(may_go) && self.ledger.is_complete(order)
         });
         stored.map(|(order, _)| order.clone()).collect()
     }

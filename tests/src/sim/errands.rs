@@ -49,13 +49,14 @@ impl World {
         let at = self.some_door(cab);
         let asked = self.asks(cab, at);
         let Some(content) = self.ledger.contents.get(&(cab, at)).cloned() else { return };
-        let order = content.order().clone();
+        let several = self.ledger.is_shared(&(cab, at));
+        let order = self.asked_about(cab, at).filter(|_| several).unwrap_or_else(|| content.order().clone());
         // Of an order in several compartments he cannot say which part he means.
         if self.ledger.is_whole(&order) || !asked && !self.dice.one_in(3) {
             return;
         }
         let retrieving = matches!(content, Content::Stored(_));
-        let inside = self.cabs[cab].doors[&at].goods.is_some();
+        let inside = self.is_inside(cab, at);
         self.tell(|| format!("the operator says of {order} in {at} of cabinet {cab}: inside {inside}"));
         let said = format!(r#""inside":{inside},"retrieving":{retrieving}"#);
         self.ask(format!(r#"{{"op":"order.confirm","order":"{order}",{said}}}"#));
@@ -63,7 +64,9 @@ impl World {
 
     /// The door is being opened: whoever was sent there stands before it.
     pub(super) fn somebody_was_sent(&mut self, cab: Cab, at: Compartment, command: &Command) {
-        let Some(order) = self.ledger.contents.get(&(cab, at)).map(|content| content.order().clone()) else { return };
+        let meant = command.action.order().map(|order| self.ledger.parts_of(order)).unwrap_or_default();
+        let Some(first) = self.ledger.contents.get(&(cab, at)).map(|content| content.order().clone()) else { return };
+        let order = self.ledger.orders_in(&(cab, at)).find(|order| meant.contains(order)).cloned().unwrap_or(first);
         let attendant = match &command.action {
             Action::Unlock(_) | Action::Confirm(_) => return,
             Action::Load(_) => Attendant::Loader { order },

@@ -13,6 +13,7 @@ use super::couriers::{
 use super::factors::{asks_for_more, invariant_second_factor_is_asked, invariant_ten_wrong_answers_at_most};
 use super::ledger::{At, Cab, Cause, Content, Guesses, Ledger, Seen, moves};
 use super::people::is_restricted;
+use super::shared::{invariant_only_what_says_so_lies_together, invariant_what_lies_together_goes_together};
 use super::store::contains;
 use super::walk_ins::key_of_status;
 use super::wholes::{invariant_whole_announced_once_when_all_is_inside, invariant_whole_told_as_its_parts};
@@ -39,7 +40,7 @@ pub enum Holds {
 }
 
 /// All that are judged at each fact, by name.
-pub(super) const INVARIANTS: [(&str, Holds, Invariant); 27] = [
+pub(super) const INVARIANTS: [(&str, Holds, Invariant); 29] = [
     ("no_door_without_authority", Holds::Always, invariant_no_door_without_authority),
     ("at_most_one_pulse_per_command", Holds::Always, invariant_at_most_one_pulse_per_command),
     ("at_most_three_pulses_per_use", Holds::Always, invariant_at_most_three_pulses_per_use),
@@ -48,6 +49,8 @@ pub(super) const INVARIANTS: [(&str, Holds, Invariant); 27] = [
     ("acknowledged_is_stored", Holds::WithoutAnAdversary, invariant_acknowledged_is_stored),
     ("no_compartment_with_two_orders", Holds::Always, invariant_no_compartment_with_two_orders),
     ("no_order_lost", Holds::WithoutAnAdversary, invariant_no_order_lost),
+    ("only_what_says_so_lies_together", Holds::Always, invariant_only_what_says_so_lies_together),
+    ("what_lies_together_goes_together", Holds::Always, invariant_what_lies_together_goes_together),
     (
         "fleet_puts_one_order_in_a_compartment",
         Holds::WithoutAnAdversary,
@@ -84,23 +87,27 @@ pub(super) const INVARIANTS: [(&str, Holds, Invariant); 27] = [
 /// A lock is pulsed only for an order of the core that is on disk, in time, at its own door, and for somebody's right.
 fn invariant_no_door_without_authority(ledger: &Ledger, seen: &Seen) -> Verdict {
     match seen {
-        Seen::PulseOrdered { cab, boot, boot_millis, at, not_after, cause, .. } => {
+        Seen::PulseOrdered { cab, boot, boot_millis, at, not_after, cause, held_back, .. } => {
             let content = ledger.contents.get(&(*cab, *at)).map(Content::order);
+            let behind = || ledger.orders_in(&(*cab, *at));
+            let hindered = ledger.is_shared(&(*cab, *at)) && !held_back.is_empty();
             let waits = not_after.saturating_sub(*boot_millis);
             match cause {
                 Cause::Nobody(input) => Err(format!("door {at} of cabinet {cab} is to open because of {input}")),
                 Cause::Command(command) => commanded(ledger, (*cab, *at), *boot, *boot_millis.max(not_after), command),
                 Cause::Entry { orders, .. } => {
-                    let inside = content.is_some_and(|order| orders.contains(order));
+                    let inside = behind().any(|order| orders.contains(order));
                     ensure(inside, || format!("a code of {orders:?} opens door {at} with {content:?}"))?;
-                    let alone = content.is_some_and(|order| !is_restricted(order));
+                    ensure(!hindered, || format!("a code opens door {at} with {held_back:?}, which must not go"))?;
+                    let alone = behind().all(|order| !is_restricted(order));
                     ensure(alone, || format!("a code opens door {at} with {content:?}, which staff have to release"))?;
                     // The doors of a bundle open one after another.
                     let most = PERSON_MILLIS + 1_000 * orders.len() as u64;
                     ensure(waits <= most, || format!("an entry that may wait {waits} ms"))
                 }
                 Cause::Staff(order) => {
-                    ensure(content == Some(order), || format!("staff asked for {order}, door {at} has {content:?}"))?;
+                    let inside = behind().any(|held| held == order);
+                    ensure(inside, || format!("staff asked for {order}, door {at} has {content:?}"))?;
                     ensure(waits <= PERSON_MILLIS, || format!("a wish of staff that may wait {waits} ms"))
                 }
                 Cause::Release(order) => {
@@ -141,7 +148,7 @@ fn invariant_no_door_without_authority(ledger: &Ledger, seen: &Seen) -> Verdict 
                 Cause::Look => ensure(waits <= PERSON_MILLIS, || format!("a look that may wait {waits} ms")),
                 Cause::Again => {
                     ensure(waits <= PERSON_MILLIS, || format!("another try that may wait {waits} ms"))?;
-                    tried_again(ledger, (*cab, *at), *boot, *boot_millis, content)
+                    tried_again(ledger, (*cab, *at), *boot, *boot_millis, hindered)
                 }
                 Cause::Retry { pulse } => {
                     let first = ledger.pulses.get(&(*cab, *boot, *pulse));
@@ -180,7 +187,8 @@ fn commanded(ledger: &Ledger, (cab, at): At, boot: BootId, until: u64, command: 
             return ensure(loading && there, || format!("{load:?} opens {at} with {content:?}"));
         }
         Action::Retrieve(retrieve) => {
-            let inside = content.is_some_and(|order| ledger.parts_of(&retrieve.order).contains(order));
+            let parts = ledger.parts_of(&retrieve.order);
+            let inside = ledger.orders_in(&(cab, at)).any(|order| parts.contains(order));
             return ensure(inside, || format!("{retrieve:?} opens {at} with {content:?}"));
         }
         Action::Confirm(word) => return Err(format!("{word:?} opens {at}")),
@@ -188,12 +196,14 @@ fn commanded(ledger: &Ledger, (cab, at): At, boot: BootId, until: u64, command: 
     ensure(unlock.compartment == at, || format!("a command for door {} opens {at}", unlock.compartment))?;
     // Whoever has collected may not have closed the door yet, and the fleet may not have heard of it.
     let left = content.is_none().then(|| ledger.left.get(&(cab, at))).flatten();
-    let expected = [content, left].into_iter().any(|inside| unlock.expects == Expect::of(inside));
+    let beside = ledger.beside.get(&(cab, at)).into_iter().flatten().map(Some);
+    let expected = [content, left].into_iter().chain(beside).any(|inside| unlock.expects == Expect::of(inside));
     ensure(expected, || format!("a command for {:?} opens {at} with {content:?}", unlock.expects))
 }
 
 /// A person tries again: once for each offer, soon, in the same run, before the door has opened, and for the same order.
-fn tried_again(ledger: &Ledger, (cab, at): At, boot: BootId, now: u64, content: Option<&OrderKey>) -> Verdict {
+fn tried_again(ledger: &Ledger, (cab, at): At, boot: BootId, now: u64, hindered: bool) -> Verdict {
+    let content = ledger.contents.get(&(cab, at)).map(Content::order);
     let by = ledger.last_use.get(&(cab, at)).map(|by| &ledger.uses[*by]);
     let Some(by) = by else { return Err(format!("try again at {at} without a first try")) };
     ensure(by.command.is_none(), || format!("a command is tried again at {at}"))?;
@@ -202,7 +212,8 @@ fn tried_again(ledger: &Ledger, (cab, at): At, boot: BootId, now: u64, content: 
     ensure(by.pulses < PULSES_MAX, || format!("try again at {at} after {} pulses", by.pulses))?;
     let offered = by.offered.is_some_and(|offered| now <= offered + OFFER_MILLIS);
     ensure(offered, || format!("try again at {at} without an offer, or long after it"))?;
-    let inside = content.is_some_and(|order| by.orders.contains(order));
+    ensure(!by.collects || !hindered, || format!("{at} is tried again with an order inside that must not go"))?;
+    let inside = ledger.orders_in(&(cab, at)).any(|order| by.orders.contains(order));
     ensure(inside || by.looks, || format!("try again for {:?} at {at} with {content:?}", by.orders))
 }
 
@@ -300,21 +311,30 @@ fn invariant_acknowledged_is_stored(_: &Ledger, seen: &Seen) -> Verdict {
 fn invariant_no_compartment_with_two_orders(ledger: &Ledger, seen: &Seen) -> Verdict {
     let Seen::EventWritten { cab, record, .. } = seen else { return Ok(()) };
     let Ok(event) = schemas::cbor::decode::<Event>(record) else { return Ok(()) };
-    let (order, at) = match &event.fact {
-        Fact::Loading(load) => (&load.order, load.compartment),
-        Fact::Stored(load) => (&load.order, load.compartment),
-        Fact::Depositing(load) => (&load.order, load.compartment),
-        Fact::Deposited(load) => (&load.order, load.compartment),
+    let (order, at, alone) = match &event.fact {
+        Fact::Loading(load) => (&load.order, load.compartment, true),
+        Fact::LoadingBeside(load) => (&load.order, load.compartment, false),
+        Fact::Stored(load) => (&load.order, load.compartment, !ledger.is_shared(&(*cab, load.compartment))),
+        Fact::Depositing(load) => (&load.order, load.compartment, true),
+        Fact::Deposited(load) => (&load.order, load.compartment, true),
         _ => return Ok(()),
     };
     let held = ledger.contents.get(&(*cab, at)).map(Content::order);
-    ensure(held.is_none_or(|held| held == order), || {
+    // What may lie beside what is judged by `only_what_says_so_lies_together`.
+    let beside = matches!(event.fact, Fact::LoadingBeside(_)) && held != Some(order);
+    ensure(beside || held.is_none_or(|held| held == order), || {
         format!("{order} goes to {at} of cabinet {cab}, where {held:?} is")
+    })?;
+    ensure(!alone || !ledger.is_shared(&(*cab, at)), || {
+        format!(
+            "{order} goes to {at} of cabinet {cab}, where {:?} are",
+            ledger.orders_in(&(*cab, at)).collect::<Vec<_>>()
+        )
     })?;
     // A cabinet that has not heard that an order is to go elsewhere may be loading it, too. Nobody can put it into both.
     let two_books = ledger.is_beyond_knowing(order) || ledger.orders.get(order).is_some_and(|truth| truth.moved);
     let counts = |other: &At| *other != (*cab, at) && (other.0 == *cab || !two_books);
-    let elsewhere = ledger.contents.iter().find(|(other, held)| counts(other) && held.order() == order);
+    let elsewhere = ledger.all_held().find(|(other, held)| counts(other) && held.order() == order);
     ensure(elsewhere.is_none(), || format!("{order} is in {at} and in {elsewhere:?}"))
 }
 
@@ -338,6 +358,7 @@ fn invariant_fleet_puts_one_order_in_a_compartment(ledger: &Ledger, seen: &Seen)
         **other != key
             && !ledger.is_beyond_knowing(other)
             && !ledger.swapped.contains(&[key.clone(), (*other).clone()])
+            && !ledger.may_lie_together(&key, other)
             && Some(order.at()) == *cab
             && order.told.compartment == Some(compartment)
             && order.told.state.is_some_and(inside)
@@ -422,7 +443,8 @@ fn invariant_notification_only_after_stored_and_book_held(ledger: &Ledger, seen:
     let Some(truth) = ledger.orders.get(order) else { return Err(format!("a code for {order}, which nobody put")) };
     ensure(truth.told.was_stored, || format!("a code for {order}, which was never stored"))?;
     // With each end of a bundle an order gets another code.
-    let first = !once || truth.told.notified == 0 || truth.bundle.is_some() || truth.renewed || truth.backed_up;
+    let renewed = truth.renewed || truth.told.outdated;
+    let first = !once || truth.told.notified == 0 || truth.bundle.is_some() || renewed;
     ensure(first, || format!("a second message with the code of {order}"))?;
     let held = ledger.applied.get(cab).copied().unwrap_or(0);
     // A restored fleet sends the code once more that it has sent before; its cabinet holds it since then. Of a disk that was put
@@ -518,9 +540,9 @@ fn invariant_code_works_offline(ledger: &Ledger, seen: &Seen) -> Verdict {
     let Seen::Answered { cab, order, typed, busy, held: known, result } = seen else { return Ok(()) };
     let Some(truth) = ledger.orders.get(order) else { return Ok(()) };
     let expires = matches!(truth.category, Category::Food | Category::Pharmacy);
-    let held =
-        ledger.contents.iter().find(|((at, _), content)| at == cab && **content == Content::Stored(order.clone()));
-    let Some(((_, compartment), _)) = held else { return Ok(()) };
+    let held = ledger.place_at(*cab, order).filter(|(_, content)| matches!(content, Content::Stored(_)));
+    let Some((place @ (_, compartment), _)) = held else { return Ok(()) };
+    let (hindered, busy_with_another) = ledger.hindered_by_others(&place, order);
     if truth.cancelled || truth.retrieved || truth.released || ledger.is_beyond_knowing(order) || expires || !known {
         return Ok(());
     }
@@ -528,21 +550,19 @@ fn invariant_code_works_offline(ledger: &Ledger, seen: &Seen) -> Verdict {
         result if ledger.asks_instead(*cab, order, result) => true,
         EntryResult::Opening { compartments } => {
             let theirs = |at: &schemas::messages::Compartment| {
-                let inside = ledger.contents.get(&(*cab, *at)).map(Content::order);
-                inside.is_some_and(|inside| ledger.parts_of(order).contains(inside))
+                let parts = ledger.parts_of(order);
+                ledger.orders_in(&(*cab, *at)).any(|inside| parts.contains(inside))
             };
-            compartments.contains(compartment) && compartments.iter().all(theirs)
+            compartments.contains(&compartment) && compartments.iter().all(theirs)
         }
         EntryResult::ReleaseNeeded => is_restricted(order) && !asks_for_more(order),
         // Whether wrong codes explain it is judged by `guess_budget_holds`.
         EntryResult::Locked { .. } | EntryResult::SecondPartNeeded => *typed,
-        EntryResult::Refused(EntryRefusal::Busy | EntryRefusal::OutOfService)
-            if ledger.swapping.contains(&(*cab, *compartment)) =>
-        {
+        EntryResult::Refused(EntryRefusal::Busy | EntryRefusal::OutOfService) if ledger.swapping.contains(&place) => {
             true
         }
-        EntryResult::Refused(EntryRefusal::Busy) => *busy,
-        EntryResult::Refused(EntryRefusal::OutOfService) => ledger.wrong_doors.contains(&(*cab, *compartment)),
+        EntryResult::Refused(EntryRefusal::Busy) => *busy || busy_with_another,
+        EntryResult::Refused(EntryRefusal::OutOfService) => ledger.wrong_doors.contains(&place) || hindered,
         EntryResult::Refused(_)
         | EntryResult::StaffSession { .. }
         | EntryResult::CourierSession { .. }

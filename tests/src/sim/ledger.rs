@@ -7,7 +7,7 @@ use schemas::api::{OrderState, RejectReason, Status};
 use schemas::ids::Name;
 use schemas::messages::{
     BootId, Category, Challenge, Command, CommandId, Compartment, Epoch, Errand, Event, Fact, Finding, Loading,
-    OpenOrder, OrderKey, Stored, UnlockOutcome, Verifier,
+    LoadingBeside, OpenOrder, OrderKey, Stored, UnlockOutcome, Verifier,
 };
 use schemas::topics::Stream;
 
@@ -74,6 +74,14 @@ pub(super) enum Seen {
         at: Compartment,
         not_after: u64,
         cause: Cause,
+        /// Orders behind the door that must not be handed out, by the cabinet's book.
+        held_back: Vec<OrderKey>,
+    },
+    /// These orders were collected in one step, in one compartment.
+    TakenTogether {
+        at: At,
+        orders: Vec<OrderKey>,
+        credentials: usize,
     },
     /// A lock was really pulsed.
     Pulsed {
@@ -262,6 +270,7 @@ impl Seen {
             | Self::FactorsTaken { .. }
             | Self::Opened(_) => true,
             Self::ChallengeMade { .. }
+            | Self::TakenTogether { .. }
             | Self::Offered { .. }
             | Self::TypedLookedAt { .. }
             | Self::TypingRefused { .. }
@@ -282,6 +291,8 @@ pub(super) struct Use {
     pub(super) orders: Vec<OrderKey>,
     /// Of staff who look inside, whatever is there.
     pub(super) looks: bool,
+    /// Of a customer.
+    pub(super) collects: bool,
     /// The run that took it up: nothing is tried again in another.
     pub(super) boot: BootId,
     pub(super) pulses: u32,
@@ -370,13 +381,12 @@ pub(super) struct OrderTruth {
     pub(super) unheard: bool,
     /// It may have got another code by itself: one was asked for, it was in quarantine, or staff have undone its loading.
     pub(super) renewed: bool,
-    /// Its code was told, and the fleet's store was put back since: the next reminder brings another code, because this one may
-    /// have been replaced meanwhile.
-    pub(super) backed_up: bool,
     /// It was to go to another cabinet: for a while two of them may have it in their books.
     pub(super) moved: bool,
     /// With which others its backend has ever asked for one credential.
     pub(super) bundle: Option<Vec<OrderKey>>,
+    /// By which word its backend lets it lie with others.
+    pub(super) shares: Option<&'static str>,
     /// All parts of the order in several compartments that it is one of, the first one first.
     pub(super) whole: Option<Vec<OrderKey>>,
     /// How often it was put in by a deposit code.
@@ -404,13 +414,13 @@ impl OrderTruth {
             opened: false,
             released: false,
             renewed: false,
-            backed_up: false,
             moved: false,
             astray: false,
             unheard: false,
             deposited: 0,
             codes: Vec::new(),
             bundle: None,
+            shares: None,
             whole: None,
             deposit_codes: Vec::new(),
             told: Told::default(),
@@ -435,6 +445,8 @@ pub(super) struct Told {
     pub(super) was_stored: bool,
     pub(super) collected: u32,
     pub(super) notified: u32,
+    /// Its code may have been replaced since the backup: with the next reminder comes another one.
+    pub(super) outdated: bool,
 }
 
 /// What the fleet's store stands for.
@@ -481,6 +493,7 @@ pub(super) struct CabinetPart {
     written: BTreeMap<u64, Vec<u8>>,
     newest: u64,
     contents: BTreeMap<Compartment, Content>,
+    beside: BTreeMap<Compartment, BTreeSet<OrderKey>>,
     applied: u64,
     accepted: BTreeSet<CommandId>,
     outcomes: BTreeMap<CommandId, UnlockOutcome>,
@@ -489,6 +502,15 @@ pub(super) struct CabinetPart {
     guesses: Guesses,
     couriers: KnownCouriers,
     wrong_answers: WrongAnswers,
+}
+
+impl CabinetPart {
+    /// What its compartments held.
+    fn all_held(&self) -> Vec<(Compartment, Content)> {
+        let beside = self.beside.iter().flat_map(|(at, orders)| orders.iter().map(|order| (*at, order.clone())));
+        let main = self.contents.iter().map(|(at, held)| (*at, held.clone()));
+        main.chain(beside.map(|(at, order)| (at, Content::Stored(order)))).collect()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -527,7 +549,10 @@ pub(super) struct Ledger {
     pub(super) left: BTreeMap<At, OrderKey>,
     /// Collections that cabinets have on record.
     pub(super) collected: BTreeMap<OrderKey, u32>,
+    /// What compartments hold; of several orders one of them.
     pub(super) contents: BTreeMap<At, Content>,
+    /// Orders that are stored besides that one.
+    pub(super) beside: BTreeMap<At, BTreeSet<OrderKey>>,
     pub(super) applied: BTreeMap<Cab, u64>,
     /// Versions of books that the signer signed for a cabinet.
     pub(super) signed_books: BTreeSet<(Cab, u64)>,
@@ -573,14 +598,17 @@ impl Ledger {
                 if let Cause::App(open) = &cause {
                     self.tokens.use_up(cab, open);
                 }
-                let opened = match &cause {
-                    Cause::App(open) => std::slice::from_ref(&open.order),
-                    Cause::Entry { orders, .. } => orders.as_slice(),
-                    Cause::Release(order) | Cause::Answer { order, .. } => std::slice::from_ref(order),
-                    _ => &[],
+                let mut opened = match &cause {
+                    Cause::App(open) => vec![open.order.clone()],
+                    Cause::Entry { orders, .. } => orders.clone(),
+                    Cause::Release(order) | Cause::Answer { order, .. } => vec![order.clone()],
+                    _ => Vec::new(),
                 };
+                if opened.iter().any(|order| self.lies_in(&(cab, at), order)) {
+                    opened.extend(self.orders_in(&(cab, at)).cloned());
+                }
                 for order in opened {
-                    if let Some(order) = self.orders.get_mut(order) {
+                    if let Some(order) = self.orders.get_mut(&order) {
                         order.opened = true;
                     }
                 }
@@ -591,11 +619,13 @@ impl Ledger {
                     }
                     _ => Vec::new(),
                 };
-                if let Some(Content::Stored(order)) = self.contents.get(&(cab, at))
-                    && taken_out.contains(order)
-                    && let Some(order) = self.orders.get_mut(order)
-                {
-                    order.retrieved = true;
+                let stored = self.all_held().filter(|(held_in, held)| {
+                    *held_in == (cab, at) && matches!(held, Content::Stored(order) if taken_out.contains(order))
+                });
+                for (_, held) in stored.collect::<Vec<_>>() {
+                    if let Some(order) = self.orders.get_mut(held.order()) {
+                        order.retrieved = true;
+                    }
                 }
                 let by = self.take_up((cab, at), boot, cause);
                 self.last_use.insert((cab, at), by);
@@ -610,9 +640,15 @@ impl Ledger {
             Seen::EventWritten { cab, n, record } => {
                 if let Ok(event) = schemas::cbor::decode::<Event>(&record) {
                     let again = self.heard_before.get(&cab).is_some_and(|heard| n <= *heard);
-                    let order = order_of(&event.fact).filter(|_| again);
-                    if let Some(truth) = order.and_then(|order| self.orders.get_mut(order)) {
-                        truth.unheard = true;
+                    // That names what lies there, too.
+                    let others = match &event.fact {
+                        Fact::LoadingBeside(load) => load.others.as_slice(),
+                        _ => &[],
+                    };
+                    for order in order_of(&event.fact).into_iter().chain(others).filter(|_| again) {
+                        if let Some(truth) = self.orders.get_mut(order) {
+                            truth.unheard = true;
+                        }
                     }
                     self.believe(cab, &event.fact);
                 }
@@ -634,8 +670,8 @@ impl Ledger {
             Seen::DepositCodeWritten { .. } => {}
             Seen::NotificationWritten { order, .. } => {
                 if let Some(order) = self.orders.get_mut(&order) {
-                    order.backed_up &= order.told.notified == 0;
                     order.told.notified += 1;
+                    order.told.outdated = false;
                 }
             }
             Seen::RowReceived { integration, stream, n, payload } => {
@@ -661,6 +697,7 @@ impl Ledger {
             | Seen::CourierAnswered { .. }
             | Seen::StaffAnswered { .. }
             | Seen::DownAcked { .. }
+            | Seen::TakenTogether { .. }
             | Seen::TypingRefused { .. }
             | Seen::TickedEarly { .. }
             | Seen::Ticked { .. }
@@ -735,9 +772,9 @@ impl Ledger {
         for (order, truth) in &mut self.orders {
             let before = truth.at();
             truth.told = part.told.remove(order).unwrap_or_default();
+            truth.told.outdated = truth.told.notified > 0;
             // What staff began its cabinet tells again, and the fleet makes another code for it.
             truth.renewed |= order.is_walk_in() && truth.told.notified == 0;
-            truth.backed_up |= truth.told.notified > 0;
             // It looks for the order where it was put (ARCHITECTURE.md, Known limits).
             truth.astray |= truth.at() != before;
         }
@@ -784,6 +821,12 @@ impl Ledger {
                 .iter()
                 .filter(|((of, _), _)| *of == cab)
                 .map(|((_, at), held)| (*at, held.clone()))
+                .collect(),
+            beside: self
+                .beside
+                .iter()
+                .filter(|((of, _), _)| *of == cab)
+                .map(|((_, at), orders)| (*at, orders.clone()))
                 .collect(),
             applied: self.applied.get(&cab).copied().unwrap_or(0),
             outcomes: self
@@ -834,6 +877,8 @@ impl Ledger {
         self.contents.retain(|(of, _), _| *of != cab);
         self.swapping.retain(|(of, _)| *of != cab);
         self.contents.extend(part.contents.into_iter().map(|(at, held)| ((cab, at), held)));
+        self.beside.retain(|(of, _), _| *of != cab);
+        self.beside.extend(part.beside.into_iter().map(|(at, orders)| ((cab, at), orders)));
         self.applied.insert(cab, part.applied);
         self.newest.insert(cab, part.newest);
         let accepted = &self.accepted;
@@ -879,14 +924,12 @@ impl Ledger {
         let other = rows(&now).filter(|_| now != then).map(|(_, record)| record);
         let facts = since.into_iter().chain(other).filter_map(|record| schemas::cbor::decode::<Event>(record).ok());
         let mut lost: BTreeSet<OrderKey> = facts.filter_map(|event| order_of(&event.fact).cloned()).collect();
-        let before = |at: Compartment| self.contents.get(&(cab, at));
-        let numbers = self.contents.keys().filter(|(of, _)| *of == cab).map(|(_, at)| *at);
-        for at in numbers.chain(part.contents.keys().copied()) {
-            let after = part.contents.get(&at);
-            if before(at) != after {
-                lost.extend(before(at).into_iter().chain(after).map(|held| held.order().clone()));
-            }
-        }
+        let before: Vec<(Compartment, Content)> =
+            self.all_held().filter(|((of, _), _)| *of == cab).map(|((_, at), held)| (at, held)).collect();
+        let after = part.all_held();
+        let other = |one: &[(Compartment, Content)], held: &(Compartment, Content)| !one.contains(held);
+        lost.extend(before.iter().filter(|held| other(&after, held)).map(|(_, held)| held.order().clone()));
+        lost.extend(after.iter().filter(|held| other(&before, held)).map(|(_, held)| held.order().clone()));
         lost
     }
 
@@ -908,6 +951,7 @@ impl Ledger {
     /// The number of the use that a pulse belongs to.
     fn take_up(&mut self, at: At, boot: BootId, cause: Cause) -> usize {
         let looks = matches!(cause, Cause::Look);
+        let collects = matches!(cause, Cause::Entry { .. });
         let (command, orders) = match cause {
             Cause::Again | Cause::Retry { .. } => {
                 let by = self.last_use.get(&at).copied().unwrap_or(0);
@@ -929,14 +973,17 @@ impl Ledger {
             Cause::Courier(_) => (None, self.contents.get(&at).map(|held| held.order().clone()).into_iter().collect()),
             Cause::Look | Cause::Begins | Cause::Brings | Cause::Nobody(_) => (None, Vec::new()),
         };
-        self.uses.push(Use { command, orders, looks, boot, pulses: 0, offered: None, over: false });
+        self.uses.push(Use { command, orders, looks, collects, boot, pulses: 0, offered: None, over: false });
         self.uses.len() - 1
     }
 
     fn believe(&mut self, cab: Cab, fact: &Fact) {
         self.couriers.believe(cab, fact);
-        if let Fact::Loading(Loading { order, .. }) | Fact::Stored(Stored { order, .. }) = fact {
-            let elsewhere = self.contents.iter().any(|((of, _), held)| *of != cab && held.order() == order);
+        if let Fact::Loading(Loading { order, .. })
+        | Fact::LoadingBeside(LoadingBeside { order, .. })
+        | Fact::Stored(Stored { order, .. }) = fact
+        {
+            let elsewhere = self.all_held().any(|((of, _), held)| of != cab && held.order() == order);
             if let Some(truth) = self.orders.get_mut(order) {
                 // It was to go elsewhere. Staff load it where they are, and may not be the only ones.
                 truth.astray |= elsewhere || truth.at() != cab;
@@ -958,12 +1005,11 @@ impl Ledger {
                 }
                 self.contents.insert((cab, load.compartment), Content::Stored(load.order.clone()));
             }
-            Fact::LoadAborted(load) => {
-                self.contents.remove(&(cab, load.compartment));
+            Fact::LoadingBeside(load) => {
+                self.loaded_beside((cab, load.compartment), load.order.clone(), &load.others);
             }
-            Fact::Retrieved(taken) => {
-                self.contents.remove(&(cab, taken.compartment));
-            }
+            Fact::LoadAborted(load) => self.taken_out((cab, load.compartment), &load.order),
+            Fact::Retrieved(taken) => self.taken_out((cab, taken.compartment), &taken.order),
             Fact::DoorOpened(opened) => {
                 if let Some(by) = self.last_use.get(&(cab, opened.compartment)) {
                     self.uses[*by].over = true;
@@ -971,14 +1017,17 @@ impl Ledger {
             }
             Fact::Audited(found) => {
                 if found.found == Finding::Missing {
-                    self.contents.remove(&(cab, found.compartment));
+                    match &found.order {
+                        Some(order) => self.taken_out((cab, found.compartment), order),
+                        None => drop(self.contents.remove(&(cab, found.compartment))),
+                    }
                     if let Some(order) = found.order.as_ref().and_then(|order| self.orders.get_mut(order)) {
                         order.missing = true;
                     }
                 }
             }
             Fact::Collected(taken) => {
-                self.contents.remove(&(cab, taken.compartment));
+                self.taken_out((cab, taken.compartment), &taken.order);
                 self.left.insert((cab, taken.compartment), taken.order.clone());
                 *self.collected.entry(taken.order.clone()).or_default() += 1;
                 if let Some(order) = self.orders.get_mut(&taken.order) {
@@ -1038,7 +1087,6 @@ impl Ledger {
             | Fact::EmergencyOpened(_)
             | Fact::NotTaken(_)
             | Fact::AppClosed(_)
-            | Fact::LoadingBeside(_)
             | Fact::Released(_) => {}
         }
     }
@@ -1070,6 +1118,7 @@ pub(super) fn moves(status: &Status) -> bool {
 fn order_of(fact: &Fact) -> Option<&OrderKey> {
     match fact {
         Fact::Loading(load) => Some(&load.order),
+        Fact::LoadingBeside(load) => Some(&load.order),
         Fact::Stored(load) => Some(&load.order),
         Fact::Depositing(load) => Some(&load.order),
         Fact::Deposited(load) => Some(&load.order),

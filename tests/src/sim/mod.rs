@@ -32,6 +32,7 @@ mod rounds;
 mod sabotage;
 mod schedule;
 mod screen;
+mod shared;
 mod shrink;
 mod signer;
 mod store;

@@ -21,6 +21,7 @@ const DEEDS: &[Deed] = &[
     (1, "staff clean", World::staff_clean),
     (1, "staff open all doors", World::staff_open_all),
     (2, "backend puts for a site", |world, _| world.backend_puts_for_site()),
+    (5, "orders share a compartment", World::somebody_shares),
 ];
 
 /// What of this the deeds leave over is for those to come: one more changes no schedule that is kept.

@@ -1,5 +1,7 @@
 //! Backends, staff, customers and an operator, who do what such people do in no particular order.
 
+use std::collections::BTreeSet;
+
 use cabinet_core::{DepositWish, Input, SessionId};
 use schemas::api::OrderState;
 use schemas::crypto::codes::Secret;
@@ -135,7 +137,8 @@ impl World {
         if asks_for_more(order) {
             self.fleet_gets_keyset();
         }
-        let (more, factor) = (self.more_of(order), self.factor_of(order));
+        let more = self.more_of(order) + &self.shares_of(order);
+        let factor = self.factor_of(order);
         let payload = format!(
             r#"{{"order":"{}",{place},"size":"{size}"{more},"category":"{category}","ready":{ready}{deposit}{restricted}{factor}}}"#,
             order.order
@@ -291,8 +294,7 @@ impl World {
         if self.dice.one_in(6) {
             let held: Vec<_> = self
                 .ledger
-                .contents
-                .iter()
+                .all_held()
                 .filter(|((of, _), _)| *of == cab)
                 .map(|(_, held)| held.order().clone())
                 .collect();
@@ -329,7 +331,7 @@ impl World {
     /// What was loaded last was a mistake, and is taken out again.
     fn staff_undo(&mut self, cab: Cab) {
         let Some(session) = self.cabs[cab].session else { return self.log_in(cab) };
-        let stored = self.ledger.contents.iter().filter(|((of, _), held)| {
+        let stored = self.ledger.all_held().filter(|((of, _), held)| {
             *of == cab && matches!(held, Content::Stored(order) if !self.ledger.is_beyond_knowing(order))
         });
         let stored: Vec<OrderKey> = stored.map(|(_, held)| held.order().clone()).collect();
@@ -482,8 +484,8 @@ impl World {
     pub(super) fn depositor_says(&mut self, cab: Cab, at: Compartment, wish: DepositWish) {
         let Some((session, order)) = self.cabs[cab].depositor.clone() else { return };
         let here = self.ledger.contents.get(&(cab, at)).is_some_and(|content| *content.order() == order);
-        let goods = self.cabs[cab].doors[&at].goods.clone();
-        if !here || goods.is_some() && wish != DepositWish::Inside {
+        let full = !self.cabs[cab].doors[&at].goods.is_empty();
+        if !here || full && wish != DepositWish::Inside {
             return;
         }
         self.tell(|| format!("whoever brings {order} says {wish:?} at {at} of cabinet {cab}"));
@@ -495,7 +497,7 @@ impl World {
         if self.dice.one_in(4) {
             return;
         }
-        let inside = self.cabs[cab].doors[&at].goods.is_some();
+        let inside = !self.cabs[cab].doors[&at].goods.is_empty();
         let otherwise = if self.dice.one_in(2) { DepositWish::GiveUp } else { DepositWish::Again };
         let wish = if inside { DepositWish::Inside } else { otherwise };
         let wait = self.dice.between(1_000, 30_000);
@@ -504,12 +506,7 @@ impl World {
 
     pub(super) fn goods_are_somewhere(&self, order: &OrderKey) -> bool {
         let taken = self.ledger.orders.get(order).is_some_and(|truth| truth.gone);
-        taken
-            || self
-                .cabs
-                .iter()
-                .flat_map(|cabinet| cabinet.doors.values())
-                .any(|door| door.goods.as_ref() == Some(order))
+        taken || self.cabs.iter().flat_map(|cabinet| cabinet.doors.values()).any(|door| door.goods.contains(order))
     }
 
     /// A customer who was told a code types or scans it, at the right cabinet or at another.
@@ -538,7 +535,7 @@ impl World {
         let Ok(secret) = Secret::parse(if typed { code } else { qr }) else { return };
         let orders = bundle.clone().unwrap_or_else(|| vec![order.clone()]);
         let theirs = |(at, door): (&Compartment, &Door)| {
-            let goods = door.goods.as_ref().filter(|goods| orders.contains(goods))?;
+            let goods = door.goods.iter().find(|goods| orders.contains(goods))?;
             Some((*at, goods.clone(), !door.open && self.is_free_for(goods, cab, *at)))
         };
         let doors: Vec<_> = self.cabs[cab].doors.iter().filter_map(theirs).collect();
@@ -665,22 +662,28 @@ impl World {
                 }
                 // The screen says which order belongs here; one in ten has the wrong thing in hand.
                 let asked = self.ledger.contents.get(&(cab, at)) == Some(&Content::Loading(order.clone()));
-                let empty = self.cabs[cab].doors[&at].goods.is_none();
-                if asked && empty && !self.goods_are_somewhere(&order) && !self.dice.one_in(10) {
+                let beside = self.ledger.beside.get(&(cab, at));
+                let known = |goods: &OrderKey| beside.is_some_and(|beside| beside.contains(goods));
+                let as_booked = self.cabs[cab].doors[&at].goods.iter().all(known);
+                if asked && as_booked && !self.goods_are_somewhere(&order) && !self.dice.one_in(10) {
                     self.tell(|| format!("staff put {order} into {at} of cabinet {cab}"));
-                    self.set_goods(cab, at, Some(order));
+                    self.put_goods(cab, at, order);
                 }
             }
-            Some(Attendant::Collector { order } | Attendant::Retriever { order }) => {
+            Some(Attendant::Collector { ref order } | Attendant::Retriever { ref order }) => {
                 // Nobody takes anything out of a door that somebody else had opened.
-                let theirs = self.ledger.orders.get(&order).is_some_and(|truth| truth.opened || truth.retrieved);
+                let theirs = self.ledger.orders.get(order).is_some_and(|truth| truth.opened || truth.retrieved);
                 if theirs
                     && !self.cabs[cab].doors[&at].remote
-                    && self.cabs[cab].doors[&at].goods.as_ref() == Some(&order)
+                    && self.cabs[cab].doors[&at].goods.contains(order)
                     && !self.leaves(cab, at)
                 {
-                    self.tell(|| format!("{order} is taken out of {at} of cabinet {cab}"));
-                    self.set_goods(cab, at, None);
+                    if matches!(attendant, Some(Attendant::Collector { .. })) {
+                        self.takes_all(cab, at, order);
+                    } else {
+                        self.tell(|| format!("{order} is taken out of {at} of cabinet {cab}"));
+                        self.take_goods(cab, at, order);
+                    }
                 }
                 if self.rough && self.now % 6 == 1 {
                     self.misses(cab, Some(at));
@@ -698,9 +701,21 @@ impl World {
         self.later(wait, Happening::DoorCloses { cab, at, visit });
     }
 
-    pub(super) fn set_goods(&mut self, cab: Cab, at: Compartment, goods: Option<OrderKey>) {
+    pub(super) fn set_goods(&mut self, cab: Cab, at: Compartment, goods: BTreeSet<OrderKey>) {
         if let Some(door) = self.cabs[cab].doors.get_mut(&at) {
             door.goods = goods;
+        }
+    }
+
+    fn put_goods(&mut self, cab: Cab, at: Compartment, order: OrderKey) {
+        if let Some(door) = self.cabs[cab].doors.get_mut(&at) {
+            door.goods.insert(order);
+        }
+    }
+
+    pub(super) fn take_goods(&mut self, cab: Cab, at: Compartment, order: &OrderKey) {
+        if let Some(door) = self.cabs[cab].doors.get_mut(&at) {
+            door.goods.remove(order);
         }
     }
 
@@ -738,7 +753,7 @@ impl World {
         if door.open || !self.asks(cab, at) {
             return;
         }
-        let inside = door.goods.is_some();
+        let inside = self.is_inside(cab, at);
         self.tell(|| format!("staff say about {at} of cabinet {cab}: inside {inside}"));
         self.take_cabinet(cab, Input::ConfirmLoaded { session, compartment: at, inside }, None);
     }

@@ -48,7 +48,6 @@ const OF_A_CREDENTIAL: &str = "said of a credential";
 const OF_A_COMMAND: &str = "said of a command";
 const OF_A_BOOK: &str = "said of a book";
 const OF_A_PERSON: &str = "said of a command by a person's own key, which no schedule has";
-const OF_SHARING: &str = "no order of a schedule shares its compartment; random histories of the cabinet's core do";
 const OF_AN_ERRAND: &str = "said of a command by which somebody loads or takes out from afar";
 const NOBODY: &str = "no rule says it";
 
@@ -133,12 +132,12 @@ pub const REACH: &[Reach] = &[
             "Cleaning",
             "EmergencyOpened",
             "CourierCame",
+            "LoadingBeside",
         ],
         seldom: &["AppClosed", "CourierTurnedAway", "Swapped", "NotTaken", "Released", "Reported"],
         never: &[
             ("Wiped", "no cabinet of a schedule comes to its end"),
             ("BreakGlassUsed", "the fleet of a schedule gives its cabinets no such code"),
-            ("LoadingBeside", OF_SHARING),
         ],
         nor: &[],
         all: || names::FACTS.to_vec(),
@@ -186,7 +185,7 @@ pub const REACH: &[Reach] = &[
     Reach {
         group: "staff refused",
         often: &["AlreadyHere", "Busy", "DiskFull", "DoorOpen", "NoFittingCompartment", "NoSession", "UnknownOrder"],
-        seldom: &["InDoubt", "NobodyAsks", "NotJustStored", "Over", "SensorDisagrees", "UnknownCompartment"],
+        seldom: &["InDoubt", "NobodyAsks", "NotJustStored", "Over", "SensorDisagrees", "Shared", "UnknownCompartment"],
         never: &[],
         nor: &[],
         all: Vec::new,
@@ -282,6 +281,7 @@ pub const REACH: &[Reach] = &[
             "not_enabled",
             "not_inside",
             "cabinet_offline",
+            "shares_compartment",
         ],
         seldom: &[
             "no_such_token",
@@ -295,7 +295,6 @@ pub const REACH: &[Reach] = &[
         ],
         never: &[
             ("malformed", "a put that cannot be read is refused as a packet"),
-            ("shares_compartment", OF_SHARING),
             ("no_sealing_key", "the fleet of a schedule is given the keyset before such an order"),
             ("not_collected", "no order of a schedule is dropped off and bundled"),
             ("quota", "no backend here has so many orders"),
@@ -310,6 +309,14 @@ pub const REACH: &[Reach] = &[
         never: &[],
         nor: &[],
         all: || RequestErrorCode::ALL.iter().map(|code| code.as_str()).collect(),
+    },
+    Reach {
+        group: "sharing",
+        often: &["loaded beside", "collected together"],
+        seldom: &["stayed together"],
+        never: &[],
+        nor: &[],
+        all: Vec::new,
     },
     Reach {
         group: "adversary",

@@ -1,5 +1,7 @@
 //! What staff do on their rounds: they exchange orders, clean compartments, and open all doors in an emergency.
 
+use std::collections::BTreeSet;
+
 use cabinet_core::Input;
 use schemas::messages::{Compartment, DoorState, OrderKey};
 
@@ -84,7 +86,7 @@ impl World {
         if [at, with].iter().any(|at| self.cabs[cab].doors[at].open) {
             return;
         }
-        let booked = self.ledger.stored_in(&(cab, at));
+        let booked: BTreeSet<OrderKey> = self.ledger.stored_in(&(cab, at)).into_iter().collect();
         let swapped = self.cabs[cab].doors[&at].goods != booked && self.cabs[cab].exchanged.contains(&at);
         self.tell(|| format!("staff say of {at} and {with} of cabinet {cab}: exchanged {swapped}"));
         self.take_cabinet(cab, Input::ConfirmSwap { session, compartment: at, swapped }, None);
@@ -121,18 +123,24 @@ impl World {
 
     /// What moves the core to pulse this door: the doors of an emergency open whatever the input is.
     pub(super) fn cause_of_pulse(&mut self, cab: Cab, at: Compartment, cause: &Cause) -> Cause {
-        let inside = self.ledger.contents.get(&(cab, at)).map(Content::order);
+        let ledger = &self.ledger;
+        let inside = |is: &dyn Fn(&OrderKey) -> bool| ledger.orders_in(&(cab, at)).any(is);
         let meant = match cause {
             Cause::Command(command) => {
-                let meant = |order| inside.is_some_and(|inside| self.ledger.parts_of(order).contains(inside));
+                let meant = |order: &OrderKey| inside(&|held| ledger.parts_of(order).contains(held));
                 command.action.order().is_none_or(meant)
             }
-            Cause::Entry { orders, .. } | Cause::Swap(orders) => inside.is_some_and(|order| orders.contains(order)),
-            Cause::Staff(order) | Cause::Release(order) | Cause::Deposit(order) => Some(order) == inside,
-            Cause::Retry { .. } | Cause::Again | Cause::Look => true,
-            Cause::Answer { order, .. } => Some(order) == inside,
-            Cause::App(open) => Some(&open.order) == inside,
-            Cause::Courier(name) => self.ledger.couriers.is_bringing((cab, at), name),
+            Cause::Entry { orders, .. } | Cause::Swap(orders) => inside(&|held| orders.contains(held)),
+            Cause::Staff(order) | Cause::Release(order) | Cause::Deposit(order) => inside(&|held| held == order),
+            // In the same step the next door of an emergency may have its turn.
+            Cause::Retry { pulse } => {
+                let first = ledger.pulses.get(&(cab, self.cabs[cab].boot(), *pulse));
+                first.is_some_and(|first| first.at == at)
+            }
+            Cause::Again | Cause::Look => true,
+            Cause::Answer { order, .. } => inside(&|held| held == order),
+            Cause::App(open) => inside(&|held| *held == open.order),
+            Cause::Courier(name) => ledger.couriers.is_bringing((cab, at), name),
             Cause::Begins | Cause::Brings | Cause::Nobody(_) => false,
         };
         if !meant && self.cabs[cab].emergency.remove(&at) { Cause::Look } else { cause.clone() }

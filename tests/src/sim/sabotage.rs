@@ -36,6 +36,10 @@ pub enum Sabotage {
     CabinetForgetsLoads,
     /// The same when somebody collects.
     CabinetForgetsCollections,
+    /// Of several orders that were collected together one is not told.
+    OneOfSeveralLeft,
+    /// A backend's words for who shares with whom are all the same on the way.
+    OneWord,
     /// A row of a stream is passed over.
     SkipRow,
     /// The core's ticks do not reach it.
@@ -89,6 +93,8 @@ pub const SABOTAGES: &[(Sabotage, &str)] = &[
     (Sabotage::CabinetForgets("events"), "no_event_lost_or_doubled"),
     (Sabotage::CabinetForgets("bays"), "no_order_lost"),
     (Sabotage::CabinetForgetsLoads, "no_compartment_with_two_orders"),
+    (Sabotage::OneOfSeveralLeft, "what_lies_together_goes_together"),
+    (Sabotage::OneWord, "only_what_says_so_lies_together"),
     (Sabotage::CabinetForgets("credentials"), "code_works_offline"),
     (Sabotage::CabinetForgets("uses"), "every_accepted_command_has_one_outcome"),
     (Sabotage::SkipRow, "rows_in_order_without_gaps"),

@@ -96,9 +96,7 @@ impl World {
         self.courier_answered(cab, &entry, &result);
         if let Some((order, typed)) = entry.right {
             // A door that is just being opened, or another entry that is checked, is a reason to wait.
-            let attended =
-                self.ledger.contents.iter().find(|((of, _), content)| *of == cab && *content.order() == order);
-            let door = attended.map(|((_, at), _)| *at);
+            let door = self.ledger.place_at(cab, &order).map(|((_, at), _)| at);
             let busy = entry.busy
                 || door
                     .is_some_and(|at| self.cabs[cab].doors[&at].attendant.is_some() || self.cabs[cab].bus.pulses(at));

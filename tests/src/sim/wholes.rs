@@ -114,7 +114,7 @@ impl Ledger {
     }
 
     pub(super) fn whole_announced(&mut self, order: &OrderKey, doors: BTreeMap<Compartment, Option<u64>>) {
-        self.each_part(order, |truth| truth.told.notified += 1);
+        self.each_part(order, |truth| (truth.told.notified, truth.told.outdated) = (truth.told.notified + 1, false));
         self.wholes.entry(order.clone()).or_default().doors = Some(doors.into_keys().collect());
     }
 }
@@ -175,7 +175,10 @@ pub(super) fn invariant_whole_announced_once_when_all_is_inside(ledger: &Ledger,
     let before = ledger.wholes.get(order).and_then(|whole| whole.doors.clone());
     let now: BTreeSet<Compartment> = doors.keys().copied().collect();
     let renewed = truths.iter().any(|truth| truth.renewed);
-    ensure(before.as_ref() != Some(&now) || renewed, || format!("a second message with the code of {order}"))?;
+    let outdated = truths.iter().any(|truth| truth.told.outdated);
+    ensure(before.as_ref() != Some(&now) || renewed || outdated, || {
+        format!("a second message with the code of {order}")
+    })?;
     let behind = |is: fn(Option<OrderState>) -> bool| -> BTreeSet<Compartment> {
         truths.iter().filter(|truth| is(truth.told.state)).filter_map(|truth| truth.told.compartment).collect()
     };

@@ -86,6 +86,7 @@ pub(super) enum Happening {
     AppAsks { order: OrderKey, token: String },
     CustomerAnswers { cab: Cab, tries: u64 },
     GuessesAnswers { order: OrderKey, tries: u64 },
+    StaffShare { cab: Cab, rounds: u64 },
     AdversaryActs,
     FaultStrikes,
     CopiesAreMade,
@@ -113,13 +114,17 @@ impl Happening {
             Self::CouriersAct => Some(u64::MAX - 5),
             Self::AnswerersAct => Some(u64::MAX - 6),
             Self::AppsAct => Some(u64::MAX - 7),
+            Self::StaffShare { .. } => Some(u64::MAX - 8),
             _ => None,
         }
     }
 
     /// What came later than the first schedules that are kept as files leaves the chance of all else as it was there.
     fn counts(&self) -> bool {
-        !matches!(self, Self::OthersAct | Self::CouriersAct | Self::AnswerersAct | Self::AppsAct)
+        !matches!(
+            self,
+            Self::OthersAct | Self::CouriersAct | Self::AnswerersAct | Self::AppsAct | Self::StaffShare { .. }
+        )
     }
 }
 
@@ -189,6 +194,8 @@ pub(super) struct Shop {
     pub(super) put: u64,
     /// The same of orders in several compartments.
     pub(super) put_wholes: u64,
+    /// The same of orders that may lie with others.
+    pub(super) put_sharing: u64,
     pub(super) orders: Vec<OrderKey>,
 }
 
@@ -198,7 +205,8 @@ impl World {
         let tenant: TenantId = constant("acme");
         let signer = Signer::new(tenant.clone(), &mut dice);
         let cabs = (0..CABS).map(|cab| Cabinet::new(cab, &mut dice)).collect();
-        let shops = SHOPS.map(|name| Shop { name: constant(name), put: 0, put_wholes: 0, orders: Vec::new() });
+        let shops =
+            SHOPS.map(|name| Shop { name: constant(name), put: 0, put_wholes: 0, put_sharing: 0, orders: Vec::new() });
         Self {
             now: 0,
             seed,
@@ -443,6 +451,7 @@ impl World {
             Happening::AppAsks { order, token } => self.app_asks(&order, &token),
             Happening::CustomerAnswers { cab, tries } => self.customer_answers(cab, tries),
             Happening::GuessesAnswers { order, tries } => self.guesses_answers(&order, tries),
+            Happening::StaffShare { cab, rounds } => self.staff_share(cab, rounds),
             Happening::AdversaryActs => self.adversary_acts(),
             Happening::FaultStrikes => self.fault_strikes(),
             Happening::CopiesAreMade => self.copies_are_made(),

@@ -150,8 +150,10 @@ impl Cabinet {
         if inside.holds(order) {
             return (others(), false);
         }
-        let alike = stored && self.booked.get(order).is_some_and(|booked| self.stays_beside(booked, compartment));
-        if alike && inside.order.is_some() { (others(), true) } else { (Vec::new(), false) }
+        // A doubt about the compartment is what such a gap begins with, and says nothing against it.
+        let sharing = self.booked.get(order).and_then(Booked::sharing).filter(|_| stored);
+        let alike = |other| self.booked.get(other).is_some_and(|booked| sharing.is_some_and(|one| one.is_of(booked)));
+        if inside.order.is_some() && inside.orders().all(alike) { (others(), true) } else { (Vec::new(), false) }
     }
 
     pub(super) fn holds_more_than(&self, order: &OrderKey, compartment: Compartment) -> bool {

@@ -410,6 +410,17 @@ fn what_was_inside_is_not_forgotten_where_only_the_end_of_a_loading_beside_it_is
     assert_eq!(inside(&mut world).0, ["A1"]);
 }
 
+/// The cabinet has another disk: a doubt about the compartment is all that the fleet knows when it hears of the second one.
+#[test]
+fn what_was_inside_is_not_forgotten_where_the_compartment_is_in_doubt_already() {
+    let mut world = two();
+    load(&mut world, "A1", 1);
+    world.fact(&c1(), AuditRequired { compartment: door(1), order: None });
+    let staff = "sam".parse().unwrap();
+    world.fact(&c1(), Stored { order: order("A2"), compartment: door(1), by: StoredBy::Staff, staff });
+    assert_eq!(inside(&mut world), (vec!["A2".into(), "A1".into()], true));
+}
+
 #[test]
 fn eight_lie_together_and_a_ninth_is_not_booked_there() {
     let mut world = World::new(&[Size::M]);
