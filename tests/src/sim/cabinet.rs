@@ -624,6 +624,7 @@ impl World {
             if let (Some(record), Some(n)) = (&write.value, number_of_key(&write.key)) {
                 if let Ok(event) = cbor::decode::<Event>(record) {
                     self.count_fact(&event);
+                    self.tell(|| format!("cabinet {cab} records {n}: {:?}", event.fact));
                     facts.push(event.fact);
                 }
                 self.see(Seen::EventWritten { cab, n, record: record.clone() });

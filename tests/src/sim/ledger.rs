@@ -670,8 +670,8 @@ impl Ledger {
             Seen::DepositCodeWritten { .. } => {}
             Seen::NotificationWritten { order, .. } => {
                 if let Some(order) = self.orders.get_mut(&order) {
+                    order.told.outdated &= order.told.notified == 0;
                     order.told.notified += 1;
-                    order.told.outdated = false;
                 }
             }
             Seen::RowReceived { integration, stream, n, payload } => {
@@ -772,7 +772,7 @@ impl Ledger {
         for (order, truth) in &mut self.orders {
             let before = truth.at();
             truth.told = part.told.remove(order).unwrap_or_default();
-            truth.told.outdated = truth.told.notified > 0;
+            truth.told.outdated = truth.told.accepted;
             // What staff began its cabinet tells again, and the fleet makes another code for it.
             truth.renewed |= order.is_walk_in() && truth.told.notified == 0;
             // It looks for the order where it was put (ARCHITECTURE.md, Known limits).

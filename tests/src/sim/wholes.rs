@@ -114,7 +114,10 @@ impl Ledger {
     }
 
     pub(super) fn whole_announced(&mut self, order: &OrderKey, doors: BTreeMap<Compartment, Option<u64>>) {
-        self.each_part(order, |truth| (truth.told.notified, truth.told.outdated) = (truth.told.notified + 1, false));
+        self.each_part(order, |truth| {
+            truth.told.outdated &= truth.told.notified == 0;
+            truth.told.notified += 1;
+        });
         self.wholes.entry(order.clone()).or_default().doors = Some(doors.into_keys().collect());
     }
 }

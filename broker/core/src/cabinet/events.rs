@@ -4,8 +4,8 @@ use schemas::api::{LiveEvent, LiveTelemetry, Rfc3339};
 use schemas::cbor;
 use schemas::ids::Name;
 use schemas::messages::{
-    Actor, Audited, BY_COMMAND_NAME, Compartment, DoorState, Event, Fact, Finding, FleetMillis, KeysetRefused,
-    Occupancy, OrderKey, Reported, Stamp, Swapped, Telemetry, Uplink,
+    Actor, BY_COMMAND_NAME, Compartment, DoorState, Event, Fact, FleetMillis, KeysetRefused, Occupancy, OrderKey,
+    Reported, Stamp, Swapped, Telemetry, Uplink,
 };
 use schemas::topics::Live;
 
@@ -160,12 +160,7 @@ impl Cabinet {
                 self.tell_order(turn, when, &taken.order, taken.compartment, OrderFact::Retrieved);
                 self.fill_waiting(turn);
             }
-            Fact::AuditRequired(found) => {
-                let inside = self.inside.get(&found.compartment).cloned().unwrap_or_default();
-                self.set_inside(turn, found.compartment, Inside { audit_required: true, ..inside });
-                turn.alarm_of(&self.at, format!("cabinet {}: compartment {} needs a look", self.at, found.compartment));
-                self.drop_lost_reservations(turn);
-            }
+            Fact::AuditRequired(found) => self.audit_required(turn, found.compartment),
             Fact::Audited(audited) => self.audited(turn, when, audited),
             Fact::Cleaning(word) => {
                 self.set_cleaning(turn, word.compartment, word.needed);
@@ -279,40 +274,6 @@ impl Cabinet {
         self.announce_found(turn, order);
     }
 
-    /// Staff have looked: a doubt about the compartment ends, or begins.
-    fn audited(&mut self, turn: &mut Turn<'_>, when: When, audited: Audited) {
-        let Audited { compartment, found, .. } = audited;
-        let inside = self.inside.get(&compartment).cloned().unwrap_or_default();
-        match (found, audited.order) {
-            (Finding::AsBooked, order) => {
-                // What the cabinet's book says is what this one should say.
-                let audit_required = match &order {
-                    Some(order) => !inside.holds(order),
-                    None => inside.order.is_some(),
-                };
-                self.set_inside(turn, compartment, Inside { audit_required, ..inside });
-            }
-            (Finding::Missing, Some(order)) => {
-                let left = self.left_without(&order, compartment);
-                // They say of each whether it is there.
-                let audit_required = left.order.is_some();
-                self.set_inside(turn, compartment, Inside { audit_required, ..left });
-                self.missing(turn, &order);
-                self.tell_order(turn, when, &order, compartment, OrderFact::Missing);
-                turn.alarm_of(
-                    &self.at,
-                    format!("cabinet {}: order {order} is missing from compartment {compartment}", self.at),
-                );
-            }
-            (Finding::Occupied | Finding::Missing, _) => {
-                self.set_inside(turn, compartment, Inside { audit_required: true, ..inside });
-                let what = "holds something that is in no book";
-                turn.alarm_of(&self.at, format!("cabinet {}: compartment {compartment} {what}", self.at));
-            }
-        }
-        self.drop_lost_reservations(turn);
-    }
-
     /// Two orders have changed places, by the word of staff, which also ends a doubt about them.
     fn swapped(&mut self, turn: &mut Turn<'_>, when: When, swapped: Swapped) {
         let Swapped { one, one_in, other, other_in, .. } = swapped;
@@ -331,25 +292,10 @@ impl Cabinet {
         }
     }
 
-    /// What is in the compartment behind whoever has looked after this order there, and so has ended a doubt.
-    fn left_without(&self, order: &OrderKey, compartment: Compartment) -> Inside {
-        let held = self.inside.get(&compartment).filter(|inside| inside.holds(order));
-        Inside { audit_required: false, ..held.map(|inside| inside.without(order)).unwrap_or_default() }
-    }
-
     /// What an event says about a door holds until the next sample of telemetry.
     fn seen_door(&mut self, compartment: Compartment, door: DoorState, occupancy: Option<Occupancy>) {
         let known = self.doors.get(&compartment).map_or(Occupancy::Unknown, |(_, occupancy)| *occupancy);
         self.doors.insert(compartment, (door, occupancy.unwrap_or(known)));
-    }
-
-    /// A person opened and closed the door of a doubtful compartment that should be empty, and the sensor agrees.
-    fn closed(&mut self, turn: &mut Turn<'_>, compartment: Compartment, occupancy: Occupancy) {
-        let doubtful = self.inside.get(&compartment).is_some_and(|inside| inside.audit_required);
-        if occupancy == Occupancy::Empty && doubtful && self.inside(compartment).is_none() {
-            self.set_inside(turn, compartment, Inside::default());
-            self.fill_waiting(turn);
-        }
     }
 
     pub(super) fn tell_order(
@@ -434,6 +380,9 @@ impl Cabinet {
         }
         if sample.outbox == 0 && self.is_unreconciled() {
             self.reconcile(turn, &sample.compartments.items);
+        }
+        if sample.outbox == 0 {
+            self.freed(turn, &sample.compartments.items);
         }
         let at = Rfc3339(When::of(&sample.at, turn.now).at);
         let live = LiveTelemetry::new(self.at.cabinet.clone(), at, &sample);

@@ -189,14 +189,19 @@ impl Cabinet {
         let mine: Vec<Compartment> = self.said.compartments.iter().map(|info| info.number).collect();
         for at in mine {
             let found = self.inside.get(&at).cloned().unwrap_or_default();
-            let word = match states.iter().find(|state| state.number == at).map(|state| state.allocated) {
+            let allocated = states.iter().find(|state| state.number == at).map(|state| state.allocated);
+            let word = match allocated {
                 Some(allocated) if allocated == found.order.is_some() => continue,
                 Some(true) => "takes it for occupied",
                 Some(false) => "takes it for free",
                 None => "says nothing that the fleet can read",
             };
             turn.alarm_of(&self.at, format!("cabinet {}: compartment {at} needs a look, the cabinet {word}", self.at));
-            self.set_inside(turn, at, Inside { audit_required: true, ..found });
+            let doubted = match allocated {
+                Some(true) => Inside { claimed: Some(true), ..found },
+                Some(false) | None => Inside { audit_required: true, ..found },
+            };
+            self.set_inside(turn, at, doubted);
         }
         self.progress.unreconciled = None;
         self.put_progress(turn);

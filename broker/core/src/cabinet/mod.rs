@@ -10,6 +10,7 @@ mod commands;
 mod crew;
 mod deposits;
 mod describe;
+mod doubts;
 mod enrolment;
 mod errands;
 mod events;
@@ -274,18 +275,5 @@ impl Cabinet {
             turn.put(COMPARTMENTS, self.at.numbered(compartment.number().into()), &inside);
             self.inside.insert(compartment, inside);
         }
-    }
-
-    /// Something was found that a person has to look at: the compartment gets no new order until then.
-    fn doubt(&mut self, turn: &mut Turn<'_>, order: &OrderKey, compartment: Compartment) {
-        let found = self.inside.get(&compartment).cloned().unwrap_or_default();
-        self.set_inside(turn, compartment, Inside { audit_required: true, ..found });
-        turn.alarm_of(
-            &self.at,
-            format!(
-                "cabinet {} reports order {order} in compartment {compartment}, where the fleet does not expect it",
-                self.at
-            ),
-        );
     }
 }

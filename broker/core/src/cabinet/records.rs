@@ -101,12 +101,27 @@ cbor_map! {
         60 opt => by_command: Option<bool>,
         /// What is stored there besides `order`.
         80 opt => beside: Option<Vec<OrderKey>>,
+        /// True: the cabinet takes it for occupied, and the fleet does not know by what.
+        81 opt => claimed: Option<bool>,
     }
 }
 
 impl Inside {
     pub(super) fn is_usable(&self) -> bool {
-        self.order.is_none() && !self.audit_required && self.needs_cleaning != Some(true)
+        self.order.is_none() && !self.needs_look() && self.needs_cleaning != Some(true)
+    }
+
+    pub(super) fn needs_look(&self) -> bool {
+        self.audit_required || self.is_claimed()
+    }
+
+    pub(super) fn is_claimed(&self) -> bool {
+        self.claimed == Some(true)
+    }
+
+    /// Nothing that the fleet knows of.
+    pub(super) fn claimed(claimed: Option<bool>) -> Self {
+        Self { claimed, ..Self::default() }
     }
 
     /// What an order that is inside would hear of it.

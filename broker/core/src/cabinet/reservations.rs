@@ -106,7 +106,7 @@ impl Cabinet {
         let fact = inside.fact(&order);
         self.book(turn, wish);
         self.occupied(turn, &order, compartment);
-        self.set_inside(turn, compartment, Inside { audit_required: false, ..inside });
+        self.set_inside(turn, compartment, Inside { audit_required: false, claimed: None, ..inside });
         let change = self.booked.get(&order).map(Booked::change);
         self.append(turn, change.into_iter().collect());
         self.tell_order(turn, When::heard_at(turn.now), &order, compartment, fact);

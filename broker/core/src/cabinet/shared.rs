@@ -32,7 +32,7 @@ impl Inside {
     pub(super) fn without(&self, order: &OrderKey) -> Self {
         let mut left: Vec<OrderKey> = self.orders().filter(|held| *held != order).cloned().collect();
         let Some(main) = self.order.clone().filter(|main| main != order).or_else(|| left.first().cloned()) else {
-            return Self { audit_required: self.audit_required, ..Self::default() };
+            return Self { audit_required: self.audit_required, claimed: self.claimed, ..Self::default() };
         };
         left.retain(|held| *held != main);
         if self.order.as_ref() == Some(order) {
@@ -98,7 +98,7 @@ impl Cabinet {
     /// about it.
     fn takes_beside(&self, info: &CompartmentInfo, size: Size, wants: Attributes, sharing: Sharing<'_>) -> bool {
         let inside = self.inside.get(&info.number);
-        let sound = inside.is_none_or(|inside| !inside.audit_required && inside.needs_cleaning != Some(true));
+        let sound = inside.is_none_or(|inside| !inside.needs_look() && inside.needs_cleaning != Some(true));
         let kept = self.all_kept_for(info.number);
         let held = inside.into_iter().flat_map(Inside::orders).chain(&kept).filter(|held| *held != sharing.order);
         let mut count = 0;

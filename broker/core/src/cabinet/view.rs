@@ -4,6 +4,7 @@ use schemas::api::{AlarmSeen, CabinetDetail, CabinetHealth, CabinetSummary, Comp
 use schemas::messages::{CompartmentInfo, DoorState, Occupancy};
 
 use crate::cabinet::Cabinet;
+use crate::cabinet::records::Inside;
 
 impl Cabinet {
     pub(crate) fn summary(&self) -> CabinetSummary {
@@ -65,7 +66,7 @@ impl Cabinet {
             occupancy,
             order: self.inside(info.number).cloned().or_else(|| self.kept_for(info.number)),
             beside: self.inside.get(&info.number).and_then(|inside| inside.beside.clone()).unwrap_or_default(),
-            audit_required: self.inside.get(&info.number).is_some_and(|inside| inside.audit_required),
+            audit_required: self.inside.get(&info.number).is_some_and(Inside::needs_look),
             needs_cleaning: self.inside.get(&info.number).is_some_and(|inside| inside.needs_cleaning == Some(true)),
         }
     }

@@ -5,7 +5,8 @@ use fleet_core::{Config, Input};
 use schemas::api::OrderState;
 use schemas::cbor;
 use schemas::messages::{
-    BookChange, Collected, CompartmentState, DoorState, Epoch, Occupancy, Size, Stamp, Started, Telemetry,
+    AuditRequired, Audited, BookChange, Collected, CompartmentState, DoorClosed, DoorForced, DoorState, Epoch, Finding,
+    Occupancy, Retrieved, Size, Stamp, Started, Telemetry,
 };
 use schemas::step::{RESTORED, Store as _, Write};
 use schemas::topics::{OrderChange, Stream, Up};
@@ -455,4 +456,71 @@ fn the_marks_of_sixteen_former_disks_are_kept() {
         (0..disks).for_each(|disk| assert_eq!(begin(100 + disk, 0), 0));
         assert_eq!(begin(1, first.newest), if known { first.newest } else { 0 }, "{disks} disks later");
     }
+}
+
+/// Two orders lie together in compartment 1, by the cabinet's word alone.
+fn with_two_that_nobody_knows() -> World {
+    let mut world = World::new(&[Size::S; 2]);
+    let (backup, cabinet) = (world.store.clone(), world.cabinet(&c1()));
+    (cabinet.newest, cabinet.oldest) = (cabinet.newest + 9, cabinet.newest + 10);
+    cabinet.history.clear();
+    restore(&mut world, backup);
+    world.connect(&c1());
+    sample(&mut world, &[1], 0);
+    world
+}
+
+fn rejected_for_want_of_room(world: &mut World, id: &str) -> bool {
+    put(world, id);
+    state(world, id) == Some(OrderState::Rejected)
+}
+
+#[test]
+fn what_the_cabinet_takes_for_occupied_is_not_given_out_behind_a_closed_door_and_an_empty_sensor() {
+    let mut world = with_two_that_nobody_knows();
+    put(&mut world, "B1");
+    world.fact(&c1(), DoorForced { compartment: door(1) });
+    world.fact(&c1(), AuditRequired { compartment: door(1), order: Some(order("A1")) });
+    world.fact(&c1(), DoorClosed { compartment: door(1), occupancy: Occupancy::Empty });
+    assert!(rejected_for_want_of_room(&mut world, "B2"));
+    world.restart();
+    world.connect(&c1());
+    assert!(rejected_for_want_of_room(&mut world, "B3"), "a start forgets nothing of it");
+    sample(&mut world, &[], 1);
+    assert!(rejected_for_want_of_room(&mut world, "B4"), "an older word may still say otherwise");
+    sample(&mut world, &[], 0);
+    assert!(!rejected_for_want_of_room(&mut world, "B5"), "fleet and cabinet agree again");
+}
+
+#[test]
+fn what_nobody_knows_may_not_have_lain_alone() {
+    let staff: schemas::ids::Name = "sam".parse().unwrap();
+    let missing = |order| Audited { compartment: door(1), staff: staff.clone(), found: Finding::Missing, order };
+    let out: [&dyn Fn(&mut World, &str); 3] = [
+        &|world, id| {
+            drop(world.fact(&c1(), Retrieved { order: order(id), compartment: door(1), staff: staff.clone() }));
+        },
+        &|world, id| drop(world.fact(&c1(), missing(Some(order(id))))),
+        &|world, id| collect(world, id, 1),
+    ];
+    for (way, take_out) in out.iter().enumerate() {
+        let mut world = with_two_that_nobody_knows();
+        put(&mut world, "B1");
+        take_out(&mut world, "A1");
+        assert!(rejected_for_want_of_room(&mut world, "B2"), "way {way}: A2 is there");
+        sample(&mut world, &[1], 0);
+        assert!(rejected_for_want_of_room(&mut world, "B3"), "way {way}: A2 is there");
+        take_out(&mut world, "A2");
+        sample(&mut world, &[], 0);
+        assert!(!rejected_for_want_of_room(&mut world, "B4"), "way {way}: all is out");
+    }
+}
+
+#[test]
+fn who_looks_and_finds_nothing_ends_what_the_cabinet_claimed() {
+    let mut world = with_two_that_nobody_knows();
+    put(&mut world, "B1");
+    let staff = "sam".parse().unwrap();
+    world.fact(&c1(), Audited { compartment: door(1), staff, found: Finding::AsBooked, order: None });
+    assert!(!rejected_for_want_of_room(&mut world, "B2"));
 }
