@@ -205,7 +205,7 @@ pub(super) fn invariant_courier_only_puts_in(ledger: &Ledger, seen: &Seen) -> Ve
             let waits = not_after.saturating_sub(*boot_millis);
             ensure(waits <= PERSON_MILLIS, || format!("a courier's deposit that may wait {waits} ms"))
         }
-        Cause::Again => match known.bringing.get(&at) {
+        Cause::Again => match known.bringing.get(&at).filter(|_| !ledger.was_looked_at(at)) {
             Some(name) => {
                 ensure(known.knows(*cab, name), || format!("{at:?} is tried again for {name}, who is in no book"))
             }

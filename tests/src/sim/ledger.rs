@@ -906,6 +906,11 @@ impl Ledger {
         self.last_use.get(&at).is_some_and(|by| !self.uses[*by].over)
     }
 
+    /// The door was opened last for somebody who looks after it, whatever is behind it.
+    pub(super) fn was_looked_at(&self, at: At) -> bool {
+        self.last_use.get(&at).is_some_and(|by| self.uses[*by].looks)
+    }
+
     /// What the fleet and the cabinet say of an order may differ, and nobody but staff can find out.
     pub(super) fn is_beyond_knowing(&self, order: &OrderKey) -> bool {
         self.orders.get(order).is_some_and(|truth| truth.astray || truth.unheard)
