@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cabinet_core::TOKEN_LIFE_MILLIS;
-use schemas::messages::{BootId, COMMAND_AGE_MAX_MILLIS, OpenOrder, OrderKey};
+use schemas::messages::{BootId, COMMAND_AGE_MAX_MILLIS, Compartment, OpenOrder, OrderKey};
 use schemas::topics::OrderChange;
 
 use super::factors::asks_for_more;
@@ -160,6 +160,16 @@ impl World {
         let door = self.cabs[cab].doors.iter().find(|(_, door)| door.goods.contains(order));
         let Some(at) = door.map(|(at, _)| *at) else { return };
         if !self.cabs[cab].doors[&at].open && self.is_free_for(order, cab, at) {
+            self.stand_at(cab, at, Attendant::Collector { order: order.clone() });
+        }
+    }
+
+    /// The door is being opened for an app. One that stands open already is as good as opened for it.
+    pub(super) fn app_user_waits(&mut self, cab: Cab, at: Compartment, order: &OrderKey) {
+        if self.cabs[cab].doors[&at].open {
+            self.release(cab, at);
+        }
+        if self.cabs[cab].doors[&at].attendant.is_none() {
             self.stand_at(cab, at, Attendant::Collector { order: order.clone() });
         }
     }

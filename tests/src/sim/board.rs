@@ -174,7 +174,7 @@ impl World {
 impl World {
     /// The cabinet may see that this door opens, or believe it: a code that has asked for it may be used up. That is the code
     /// of what lies there, and of what lies there by the cabinet's word.
-    fn release(&mut self, cab: Cab, at: Compartment) {
+    pub(super) fn release(&mut self, cab: Cab, at: Compartment) {
         let goods = self.cabs[cab].doors.get(&at).map(|door| door.goods.clone()).unwrap_or_default();
         let booked: Vec<OrderKey> = self.ledger.orders_in(&(cab, at)).cloned().collect();
         for order in goods.into_iter().chain(booked) {

@@ -659,6 +659,9 @@ impl World {
                 if let Cause::Command(command) = &cause {
                     self.somebody_was_sent(cab, at, command);
                 }
+                if let Cause::App(open) = &cause {
+                    self.app_user_waits(cab, at, &open.order);
+                }
             }
         }
     }

@@ -772,7 +772,7 @@ impl Ledger {
         for (order, truth) in &mut self.orders {
             let before = truth.at();
             truth.told = part.told.remove(order).unwrap_or_default();
-            truth.told.outdated = truth.told.accepted;
+            truth.told.outdated = truth.told.accepted || truth.told.was_stored;
             // What staff began its cabinet tells again, and the fleet makes another code for it.
             truth.renewed |= order.is_walk_in() && truth.told.notified == 0;
             // It looks for the order where it was put (ARCHITECTURE.md, Known limits).

@@ -100,7 +100,7 @@ impl World {
             let busy = entry.busy
                 || door
                     .is_some_and(|at| self.cabs[cab].doors[&at].attendant.is_some() || self.cabs[cab].bus.pulses(at));
-            let held = entry.verifier.is_none_or(|verifier| self.holds_code(cab, verifier));
+            let held = entry.verifier.is_none_or(|verifier| self.holds_code(cab, &order, verifier));
             self.see(Seen::Answered { cab, order, typed, busy, held, result: result.clone() });
         }
         if matches!(result, EntryResult::AnswerNeeded { .. }) {
@@ -127,12 +127,16 @@ impl World {
     }
 
     /// Whether a code that was told is in the book that the cabinet holds.
-    fn holds_code(&self, cab: Cab, verifier: Verifier) -> bool {
+    fn holds_code(&self, cab: Cab, order: &OrderKey, verifier: Verifier) -> bool {
         let applied = self.ledger.applied.get(&cab).copied().unwrap_or(0);
         match self.signer.verifiers.get(&(self.name_of(cab), verifier)) {
             Some(first) => *first <= applied,
-            // Of a life of the fleet's store that is lost: the cabinet has it, unless it has lost something as well.
-            None => !self.ledger.unsure.contains(&cab),
+            // Of a life of the fleet's store that is lost: the cabinet has it, unless it has lost something as well, or has got
+            // another code of that order in this life.
+            None => {
+                let other = self.signer.books.get(&(self.name_of(cab), order.clone()));
+                !self.ledger.unsure.contains(&cab) && other.is_none_or(|first| *first > applied)
+            }
         }
     }
 
