@@ -6,6 +6,7 @@ use schemas::messages::{
     Stored as StoredFact, StoredBy,
 };
 
+use crate::bay::Bay;
 use crate::core::CabinetCore;
 use crate::deposit::DEPOSIT_ANSWER_MILLIS;
 use crate::records::{
@@ -15,11 +16,14 @@ use crate::tables::{BAYS, bay_key};
 use crate::turn::Turn;
 use crate::{DoorSeen, ScreenNote};
 
+/// Staff have opened a door, have closed it and say nothing: somebody has to look.
+pub const STAFF_ANSWER_MILLIS: u64 = 300_000;
 /// An opened door that is never closed: the collection counts as over, unconfirmed.
 pub const UNCONFIRMED_MILLIS: u64 = 900_000;
 
 impl Content {
-    /// When a collection that began now counts as over although its door was not closed, or a deposit is no longer waited for.
+    /// When a collection that began now counts as over although its door was not closed, or a word about what somebody did
+    /// behind a closed door is no longer waited for.
     pub(crate) fn unconfirmed_at(&self, now: u64) -> Option<u64> {
         match self {
             Self::Collecting(content) => (content.stays != Some(true)).then_some(now + UNCONFIRMED_MILLIS),
@@ -29,8 +33,21 @@ impl Content {
             | Self::Stored(_)
             | Self::Leaving(_)
             | Self::Retrieving(_)
-            | Self::Swapping(_) => None,
+            | Self::Swapping(_) => self.left_by_staff().map(|_| now + STAFF_ANSWER_MILLIS),
         }
+    }
+
+    /// The order that staff are putting in, taking out or exchanging, once its door was open.
+    fn left_by_staff(&self) -> Option<&OrderKey> {
+        let (opened, order) = match self {
+            Self::Loading(content) => (content.opened, &content.order),
+            Self::Retrieving(content) => (content.opened, &content.order),
+            Self::Swapping(content) => (content.opened, &content.order),
+            Self::Free(_) | Self::Stored(_) | Self::Collecting(_) | Self::Leaving(_) | Self::Depositing(_) => {
+                return None;
+            }
+        };
+        opened.then_some(order)
     }
 }
 
@@ -222,6 +239,30 @@ impl CabinetCore {
         if let Content::Collecting(content) = bay.content.clone() {
             self.all_collected(turn, compartment, &content.order, content.credential, false);
             self.set_content(turn, compartment, Leaving { order: content.order });
+        }
+    }
+
+    /// Staff have walked away behind a door that they have closed. Until somebody says what is inside, or looks, the order goes
+    /// nowhere: the fleet has to hear of it.
+    pub(crate) fn staff_due(&mut self, turn: &mut Turn, compartment: Compartment) {
+        let Some(bay) = self.bays.get_mut(&compartment) else { return };
+        let Some(order) = bay.content.left_by_staff().cloned() else { return };
+        if bay.unconfirmed_at.is_none_or(|at| turn.now < at) {
+            return;
+        }
+        bay.unconfirmed_at = None;
+        if bay.active.is_some() || bay.offer.is_some() || bay.seen == DoorSeen::Open {
+            bay.unconfirmed_at = Some(turn.now + STAFF_ANSWER_MILLIS);
+        } else {
+            self.require_audit(turn, compartment, Some(order));
+        }
+    }
+
+    /// Whoever has just said what is in there has looked, so that a doubt about it ends, unless the sensor knows better.
+    pub(crate) fn end_doubt_by_word(&mut self, turn: &mut Turn, compartment: Compartment, staff: Name) {
+        let agrees = |bay: &Bay| bay.sensor_agrees() || bay.occupancy == Occupancy::Unknown;
+        if self.bays.get(&compartment).is_some_and(|bay| bay.audit && !bay.is_shared() && agrees(bay)) {
+            self.audited_as_booked(turn, compartment, staff);
         }
     }
 

@@ -171,6 +171,7 @@ impl CabinetCore {
             self.offer_due(turn, compartment);
             self.collection_due(turn, compartment);
             self.deposit_due(turn, compartment);
+            self.staff_due(turn, compartment);
             self.held_due(turn, compartment);
         }
         if self.lockout.tick(turn.now) {

@@ -8,7 +8,6 @@ use schemas::messages::{
     Compartment, CredentialId, Deposited, Depositing as DepositingFact, Occupancy, OrderKey, Size, StoredBy,
 };
 
-use crate::bay::Bay;
 use crate::core::CabinetCore;
 use crate::entry::valid;
 use crate::records::{Content, CredentialRow, DepositUse, Depositing, Fault, Stored};
@@ -323,15 +322,11 @@ impl CabinetCore {
         inside: bool,
         staff: Name,
     ) {
-        let doubtful = self.bays.get(&compartment).is_some_and(|bay| bay.audit);
         if inside {
             self.store(turn, compartment, held.order, StoredBy::Staff, staff.clone());
         } else {
             self.abort_load(turn, compartment, held.order);
         }
-        let agrees = |bay: &Bay| bay.sensor_agrees() || bay.occupancy == Occupancy::Unknown;
-        if doubtful && self.bays.get(&compartment).is_some_and(agrees) {
-            self.audited_as_booked(turn, compartment, staff);
-        }
+        self.end_doubt_by_word(turn, compartment, staff);
     }
 }

@@ -119,8 +119,8 @@ impl CabinetCore {
 
     pub(crate) fn handle_load(&mut self, turn: &mut Turn, session: SessionId, order: &OrderKey, larger: bool) {
         let chosen = self.staff(session, turn.now).and_then(|staff| {
-            // Whoever asks for a larger one has the order half loaded already.
-            if self.disk_low && !larger {
+            // Whoever asks for a larger one, or for the same door again, has the order half loaded already.
+            if self.disk_low && !larger && self.compartment_of(order).is_none() {
                 return Err(StaffRefusal::DiskFull);
             }
             let compartment = self.choose(order, larger)?;
@@ -128,6 +128,12 @@ impl CabinetCore {
         });
         match chosen {
             Err(reason) => turn.note(ScreenNote::StaffRefused { session, reason }),
+            Ok((staff, compartment)) if self.compartment_of(order) == Some(compartment) => {
+                self.end_offer(turn, compartment);
+                let load = LoadUse { staff, order: order.clone(), by: None };
+                turn.note(ScreenNote::Loading { session, order: order.clone(), compartment });
+                self.start_use(turn, compartment, load.into(), turn.now + PERSON_MILLIS, 1);
+            }
             Ok((staff, compartment)) => {
                 self.leave_smaller(turn, order);
                 self.begin_load(turn, session, staff, order, compartment);
@@ -181,6 +187,10 @@ impl CabinetCore {
                 Content::Loading(_) if bay.active.is_some() => return Err(StaffRefusal::Busy),
                 // It is large enough, and there is something in it.
                 Content::Loading(_) if larger && bay.is_shared() => above = None,
+                // They closed the door too early, and have it opened again.
+                Content::Loading(held) if held.opened && !larger => {
+                    return if bay.seen == DoorSeen::Open { Err(StaffRefusal::DoorOpen) } else { Ok(bay.number()) };
+                }
                 // It turned out to be too small.
                 Content::Loading(_) if larger => above = Some(bay.size()),
                 Content::Free(_)
@@ -345,12 +355,22 @@ impl CabinetCore {
         }
         match bay.content.clone() {
             Content::Loading(held) if held.opened && inside => {
-                self.store(turn, compartment, held.order, StoredBy::Staff, staff);
+                self.store(turn, compartment, held.order, StoredBy::Staff, staff.clone());
+                self.end_doubt_by_word(turn, compartment, staff);
             }
-            Content::Loading(held) if held.opened => self.abort_load(turn, compartment, held.order),
+            Content::Loading(held) if held.opened => {
+                self.abort_load(turn, compartment, held.order);
+                self.end_doubt_by_word(turn, compartment, staff);
+            }
             Content::Depositing(held) if held.opened => self.settle_deposit(turn, compartment, held, inside, staff),
-            Content::Retrieving(held) if held.opened && inside => self.put_back(turn, compartment, held),
-            Content::Retrieving(held) if held.opened => self.taken_back(turn, compartment, held, staff),
+            Content::Retrieving(held) if held.opened && inside => {
+                self.put_back(turn, compartment, held);
+                self.end_doubt_by_word(turn, compartment, staff);
+            }
+            Content::Retrieving(held) if held.opened => {
+                self.taken_back(turn, compartment, held, staff.clone());
+                self.end_doubt_by_word(turn, compartment, staff);
+            }
             Content::Leaving(held) if !inside => self.retrieved(turn, compartment, held.order, staff),
             Content::Free(_) | Content::Stored(_) => return self.confirm_found(turn, compartment, inside, staff),
             Content::Loading(_)

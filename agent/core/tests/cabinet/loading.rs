@@ -1,6 +1,9 @@
 //! Staff: logging in, loading into the right compartment, taking back.
 
-use cabinet_core::{Config, DoorSeen, EntryRefusal, EntryResult, Input, SessionId, StaffRefusal};
+use cabinet_core::{
+    Config, DoorSeen, EntryRefusal, EntryResult, Input, PULSE_WINDOW_MILLIS, STAFF_ANSWER_MILLIS, SessionId,
+    StaffRefusal,
+};
 use schemas::cbor;
 use schemas::messages::*;
 
@@ -133,7 +136,7 @@ fn a_larger_compartment_replaces_the_one_that_was_too_small() {
     rig.load(session, "A1");
     assert_eq!(refused(&load(&mut rig, session, "A1", true)), StaffRefusal::Busy, "its door is just being opened");
     rig.open_door(3);
-    assert_eq!(refused(&load(&mut rig, session, "A1", false)), StaffRefusal::AlreadyHere);
+    assert_eq!(refused(&load(&mut rig, session, "A1", false)), StaffRefusal::DoorOpen);
     assert_eq!(only_pulse(&load(&mut rig, session, "A1", true)).compartment, 1);
     assert!(rig.has(LoadAborted { order: order("A1"), compartment: number(3) }));
     assert!(!rig.view(3).allocated && rig.view(1).allocated);
@@ -556,4 +559,49 @@ fn staff_see_which_stored_orders_to_take_out_and_nobody_else_does() {
     take_back(&mut rig, "A2", Some(TakeBack::Recalled));
     take_back(&mut rig, "A2", None);
     assert!(unwanted(&rig, session).is_empty());
+}
+
+/// Whoever closes the door too early has it opened again by the same scan.
+#[test]
+fn a_second_scan_of_a_half_loaded_order_opens_its_door_again() {
+    let (mut rig, session) = with_orders(vec![put_order("A1", Size::M)]);
+    let pulse = rig.load(session, "A1");
+    rig.open_door(1);
+    assert_eq!(refused(&load(&mut rig, session, "A1", false)), StaffRefusal::DoorOpen);
+    rig.close_door(1);
+    rig.wait(PULSE_WINDOW_MILLIS + 1);
+    let begun = rig.count(|fact| matches!(fact, Fact::Loading(_)));
+    let again = rig.load(session, "A1");
+    assert_eq!((again.compartment, again.pulse != pulse.pulse), (1, true));
+    assert_eq!(rig.count(|fact| matches!(fact, Fact::Loading(_))), begun, "it is still the same loading");
+    rig.open_door(1);
+    rig.door(1, DoorSeen::Closed, OCCUPIED);
+    assert_eq!(rig.last(), stored("A1", 1, StoredBy::Sensor).into());
+    assert_eq!(refused(&load(&mut rig, session, "A1", false)), StaffRefusal::AlreadyHere);
+}
+
+/// Staff close the door, walk away and never say whether the order is inside: the fleet hears that somebody has to look.
+#[test]
+fn a_loading_that_nobody_ends_needs_a_look_and_ends_with_the_word_of_whoever_looks() {
+    for inside in [true, false] {
+        let (mut rig, session) = with_orders(vec![put_order("A1", Size::S)]);
+        assert_eq!(rig.load(session, "A1").compartment, 3);
+        rig.open_door(3);
+        rig.wait(STAFF_ANSWER_MILLIS * 2);
+        let audit = Fact::from(AuditRequired { compartment: number(3), order: Some(order("A1")) });
+        assert!(!rig.has(audit.clone()), "an open door is told of by itself");
+        rig.close_door(3);
+        rig.restart();
+        rig.doors_closed();
+        rig.wait(STAFF_ANSWER_MILLIS - 1);
+        assert!(!rig.has(audit.clone()));
+        rig.wait(1);
+        assert!(rig.has(audit.clone()) && rig.view(3).asks);
+        rig.wait(STAFF_ANSWER_MILLIS * 3);
+        assert_eq!(rig.count(|fact| *fact == audit), 1, "told once");
+        let session = rig.log_in("111111");
+        rig.send(Input::ConfirmLoaded { session, compartment: number(3), inside });
+        let is_stored = rig.has(stored("A1", 3, StoredBy::Staff));
+        assert_eq!((is_stored, rig.view(3).audit_required), (inside, false));
+    }
 }

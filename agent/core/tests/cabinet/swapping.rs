@@ -1,6 +1,8 @@
 //! Staff exchange two stored orders.
 
-use cabinet_core::{DoorSeen, Effect, EntryRefusal, EntryResult, Input, ScreenNote, SessionId, StaffRefusal};
+use cabinet_core::{
+    DoorSeen, Effect, EntryRefusal, EntryResult, Input, STAFF_ANSWER_MILLIS, ScreenNote, SessionId, StaffRefusal,
+};
 use schemas::messages::*;
 
 use crate::loading::refused;
@@ -250,4 +252,23 @@ fn a_swap_that_a_power_cut_ended_and_that_was_not_done_is_told_as_sound_again() 
         assert!(rig.has(Audited { compartment, staff, found: Finding::AsBooked, order: Some(order(id)) }));
     }
     assert_eq!(opens(&mut rig, "11111111"), 3);
+}
+
+/// Staff close both doors and walk away: the two customers must not be told to wait for ever.
+#[test]
+fn an_exchange_that_nobody_ends_needs_a_look() {
+    let (mut rig, session) = holding();
+    let effects = swap(&mut rig, session, 3, 4);
+    both_doors(&mut rig, &effects);
+    rig.wait(STAFF_ANSWER_MILLIS);
+    for (at, id) in [(3, "A1"), (4, "A2")] {
+        assert!(rig.has(AuditRequired { compartment: number(at), order: Some(order(id)) }));
+    }
+    for code in ["11111111", "22222222"] {
+        assert_eq!(result(&rig.enter(code)), EntryResult::Refused(EntryRefusal::OutOfService));
+    }
+    let session = rig.log_in("111111");
+    say(&mut rig, session, 3, true);
+    assert!(!rig.view(3).audit_required && !rig.view(4).audit_required);
+    assert_eq!(opens(&mut rig, "11111111"), 4);
 }
