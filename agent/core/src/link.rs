@@ -189,6 +189,7 @@ impl CabinetCore {
             door: bay.door_state(),
             occupancy: bay.occupancy,
             allocated: !bay.is_free(),
+            fault: bay.fault.is_some().then_some(true),
         };
         Telemetry {
             challenge,

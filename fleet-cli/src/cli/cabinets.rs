@@ -315,6 +315,7 @@ fn compartment_table(detail: &CabinetDetail) -> comfy_table::Table {
             (!compartment.in_service, "out of service"),
             (compartment.audit_required, "audit required"),
             (compartment.needs_cleaning, "needs cleaning"),
+            (compartment.fault, "lock at fault"),
             (has.refrigerated, "refrigerated"),
             (has.restricted, "restricted"),
             (has.accessible, "accessible"),
@@ -434,6 +435,7 @@ mod tests {
             beside: order.iter().map(|_| "shop/A18".parse().unwrap()).collect(),
             audit_required,
             needs_cleaning: number == 9,
+            fault: false,
         };
         let detail = CabinetDetail {
             summary: summary("berlin-01", true, None, "Main station, north hall"),

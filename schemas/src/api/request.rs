@@ -352,6 +352,9 @@ pub struct CompartmentDetail {
     /// It takes no order until staff say that it is clean.
     #[serde(default)]
     pub needs_cleaning: bool,
+    /// Its lock failed, or another door opened instead, by the cabinet's last sample.
+    #[serde(default)]
+    pub fault: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

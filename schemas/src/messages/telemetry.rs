@@ -1,4 +1,4 @@
-//! Samples: may be lost, never change anything at the fleet but what people see.
+//! Samples: may be lost. Of what they say the fleet keeps nothing but what people see, and which compartments it offers.
 
 use crate::cbor::Known;
 use crate::{cbor_code, cbor_map};
@@ -23,6 +23,9 @@ cbor_map! {
         3 => occupancy: Occupancy,
         /// An order is booked into it.
         4 => allocated: bool,
+        /// True: its lock failed, or another door opened instead: it takes no order until its own pulse has opened it. Left out
+        /// otherwise, and by agents that do not tell.
+        5 opt => fault: Option<bool>,
     }
 }
 

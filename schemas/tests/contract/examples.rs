@@ -105,7 +105,9 @@ fn uplinks() -> Vec<Example> {
         door,
         occupancy,
         allocated: door == DoorState::Closed,
+        fault: None,
     };
+    let faulty = CompartmentState { fault: Some(true), ..state(1, DoorState::Closed, Occupancy::Empty) };
     let telemetry = Telemetry {
         challenge: CHALLENGE,
         at: stamp(),
@@ -133,6 +135,7 @@ fn uplinks() -> Vec<Example> {
         Example::new("challenge", &CHALLENGE),
         Example::new("telemetry", &telemetry),
         Example::new("telemetry/disk-low", &Telemetry { disk_low: Some(true), ..telemetry.clone() }),
+        Example::new("telemetry/fault", &Telemetry { compartments: vec![faulty].into(), ..telemetry.clone() }),
     ]
 }
 

@@ -78,6 +78,26 @@ impl Cabinet {
         }
     }
 
+    /// A door did not open for somebody. What is behind it waits for help.
+    pub(super) fn door_fault(&self, turn: &mut Turn<'_>, compartment: Compartment, text: &str) {
+        let inside = self.inside.get(&compartment).into_iter().flat_map(Inside::orders);
+        let inside: Vec<_> = inside.map(OrderKey::to_string).collect();
+        let behind = if inside.is_empty() { String::new() } else { format!(", behind it: {}", inside.join(", ")) };
+        turn.alarm_of(&self.at, format!("cabinet {}: {text}{behind}", self.at));
+    }
+
+    /// A compartment whose lock is at fault is offered to nobody, and what was to go there goes elsewhere.
+    pub(super) fn hear_of_faults(&mut self, turn: &mut Turn<'_>, states: &[CompartmentState]) {
+        let faulty = states.iter().filter(|state| state.fault == Some(true)).map(|state| state.number).collect();
+        let before = std::mem::replace(&mut self.faulty, faulty);
+        if self.faulty.difference(&before).next().is_some() {
+            self.drop_lost_reservations(turn);
+        }
+        if before.difference(&self.faulty).next().is_some() {
+            self.fill_waiting(turn);
+        }
+    }
+
     /// Something was found that a person has to look at: the compartment gets no new order until then.
     pub(super) fn doubt(&mut self, turn: &mut Turn<'_>, order: &OrderKey, compartment: Compartment) {
         let found = self.inside.get(&compartment).cloned().unwrap_or_default();

@@ -197,12 +197,16 @@ impl Cabinet {
             }
             Fact::BreakGlassUsed(used) => self.break_glass_used(turn, when, &used),
             Fact::Wiped(wiped) => self.wiped(turn, wiped),
-            Fact::DoorHeldOpen(seen) => self.seen_door(seen.compartment, DoorState::HeldOpen, None),
+            Fact::DoorHeldOpen(ref seen) => {
+                self.seen_door(seen.compartment, DoorState::HeldOpen, None);
+                turn.alarm_of(&self.at, format!("cabinet {}: {}", self.at, describe::text(&fact)));
+            }
+            Fact::DoorFault(ref seen) => self.door_fault(turn, seen.compartment, &describe::text(&fact)),
             Fact::BoardHealth(seen) => self.board_health(turn, when, seen.board, seen.answering),
             // It begins to count its boards anew.
             Fact::Started(_) => self.outage_over(turn, when.at),
             Fact::CredentialRefused(refused) => self.credential_refused(turn, &refused),
-            Fact::DoorFault(_) | Fact::StaffLoggedIn(_) | Fact::CourierCame(_) | Fact::Released(_) => {}
+            Fact::StaffLoggedIn(_) | Fact::CourierCame(_) | Fact::Released(_) => {}
         }
     }
 
@@ -368,6 +372,7 @@ impl Cabinet {
                 self.doors.insert(state.number, (state.door, state.occupancy));
             }
         }
+        self.hear_of_faults(turn, &sample.compartments.items);
         let low = sample.disk_low == Some(true);
         if std::mem::replace(&mut self.disk_low, low) != low {
             let word = if low { "is full: it takes no new orders" } else { "has room again" };

@@ -102,6 +102,8 @@ pub(crate) struct Cabinet {
     // What follows is of this run only.
     link: Link,
     doors: BTreeMap<Compartment, (DoorState, Occupancy)>,
+    /// Whose lock is at fault, by the last sample.
+    faulty: BTreeSet<Compartment>,
     unlocks: BTreeMap<CommandId, Unlock>,
     /// People who wait for a challenge, by ticket.
     asking: BTreeMap<u64, Option<Compartment>>,
@@ -139,6 +141,7 @@ impl Cabinet {
             glass: None,
             link: Link::Offline,
             doors: BTreeMap::new(),
+            faulty: BTreeSet::new(),
             unlocks: BTreeMap::new(),
             asking: BTreeMap::new(),
             openings: BTreeMap::new(),

@@ -343,9 +343,9 @@ impl Cabinet {
         self.said.compartments.iter().filter(move |info| takes && self.usable(info) && !kept.contains(&info.number))
     }
 
-    /// In service, empty by the cabinet's word, and not to be looked at or cleaned by a person first.
+    /// In service, with a sound lock, empty by the cabinet's word, and not to be looked at or cleaned by a person first.
     fn usable(&self, info: &CompartmentInfo) -> bool {
         let inside = self.inside.get(&info.number);
-        info.in_service && inside.is_none_or(Inside::is_usable)
+        info.in_service && !self.faulty.contains(&info.number) && inside.is_none_or(Inside::is_usable)
     }
 }

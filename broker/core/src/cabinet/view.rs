@@ -68,6 +68,7 @@ impl Cabinet {
             beside: self.inside.get(&info.number).and_then(|inside| inside.beside.clone()).unwrap_or_default(),
             audit_required: self.inside.get(&info.number).is_some_and(Inside::needs_look),
             needs_cleaning: self.inside.get(&info.number).is_some_and(|inside| inside.needs_cleaning == Some(true)),
+            fault: self.faulty.contains(&info.number),
         }
     }
 }

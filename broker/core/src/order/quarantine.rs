@@ -194,7 +194,7 @@ impl Order {
         expires.is_some_and(|expires| expires.is_none_or(|expires| expires > now))
     }
 
-    /// It is neither one that can be cancelled nor one that is over.
+    /// It has begun to be handed over, as far as the fleet knows, and is not over: somebody may have helped its recipient.
     fn hangs(&self) -> bool {
         match self.state {
             OrderState::Loading
@@ -203,11 +203,11 @@ impl Order {
             | OrderState::Quarantined
             | OrderState::Recalled
             | OrderState::PartlyCollected
+            | OrderState::Stored
             | OrderState::Overdue => true,
             OrderState::Created
             | OrderState::Ready
             | OrderState::Reserved
-            | OrderState::Stored
             | OrderState::Collected
             | OrderState::CollectedUnconfirmed
             | OrderState::Cancelled

@@ -2,10 +2,12 @@
 
 use fleet_core::Effect;
 use schemas::api::{Availability, AvailabilityPage, Reply, Request, RequestErrorCode};
-use schemas::messages::Size;
+use schemas::messages::{Actor, ActorNobody, DoorFault, Size};
 use schemas::topics::Live;
 
-use crate::world::{FakeCabinet, World, c1};
+use crate::handover::load;
+use crate::restore::sample_with;
+use crate::world::{FakeCabinet, World, c1, door};
 
 const SHOP: &str = "integration:acme:shop";
 
@@ -74,4 +76,26 @@ fn a_cabinet_that_is_to_be_wiped_offers_nothing() {
     world.ask("operator:acme:eve", &Request::CabinetWipe { cabinet: c1(), reason: "sold".into(), with_orders: false });
     let one = Request::Availability { cabinet: Some(c1()), after: None };
     assert_eq!(asked(&mut world, &one).0, ["c1"]);
+}
+
+/// Three tries, and the door did not open: somebody has to hear of it, and nobody is sent there with another order.
+#[test]
+fn a_compartment_whose_lock_is_at_fault_is_offered_to_nobody() {
+    let mut world = World::new(&[Size::M, Size::M]);
+    world.put(r#"{"order":"A1","cabinet":"c1","size":"M","category":"retail"}"#);
+    load(&mut world, "A1", 1);
+    world.put(r#"{"order":"A2","cabinet":"c1","size":"M","category":"retail"}"#);
+    assert_eq!(world.reserved(), [door(1), door(2)]);
+    let alarms = world.alarms();
+    let effects = world.fact(&c1(), DoorFault { compartment: door(1), by: Actor::Nobody(ActorNobody {}), attempts: 3 });
+    assert_eq!(world.alarms(), alarms + 1);
+    assert!(format!("{effects:?}").contains("behind it: shop/A1"), "{effects:?}");
+    sample_with(&mut world, &[1], 0, &[2]);
+    assert_eq!(world.told("shop").last().unwrap(), "A2 ready", "what was to go there waits for another place");
+    let one = Request::Availability { cabinet: Some(c1()), after: None };
+    assert_eq!(asked(&mut world, &one).0, ["c1"]);
+    world.put(r#"{"order":"A3","cabinet":"c1","size":"M","category":"retail"}"#);
+    assert_eq!(world.told("shop").last().unwrap(), "A3 rejected no_fitting_compartment");
+    sample_with(&mut world, &[1], 0, &[]);
+    assert_eq!(world.told("shop").last().unwrap(), "A2 reserved", "its lock has opened again");
 }

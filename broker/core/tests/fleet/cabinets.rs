@@ -241,6 +241,7 @@ fn telemetry_is_shown_and_writes_nothing() {
                 door: DoorState::Open,
                 occupancy: Occupancy::Occupied,
                 allocated: false,
+                fault: None,
             })
             .into_iter()
             .collect(),
@@ -377,6 +378,15 @@ fn whoever_watches_reads_who_should_look_after_an_open_door() {
         let effects = world.fact(&c1(), DoorHeldOpen { compartment: door(1), stage });
         let event: LiveEvent = serde_json::from_slice(lives(&effects, Live::Event)[0]).unwrap();
         assert_eq!(event.text, format!("door 1 stands open: {who}"));
+        let alarm = effects.iter().find_map(|effect| match effect {
+            Effect::Alarm { text, .. } => Some(text.as_str()),
+            _ => None,
+        });
+        assert_eq!(
+            alarm,
+            Some(format!("cabinet acme/c1: door 1 stands open: {who}").as_str()),
+            "nobody may be watching"
+        );
     }
 }
 

@@ -45,8 +45,13 @@ fn opened(number: u16, by: impl Into<Actor>) -> DoorOpened {
 /// The sensors speak: no opening has to be guessed.
 fn sensors(world: &mut World) {
     let cabinet = &world.cabinets[&c1()];
-    let closed =
-        |number| CompartmentState { number, door: DoorState::Closed, occupancy: Occupancy::Unknown, allocated: false };
+    let closed = |number| CompartmentState {
+        number,
+        door: DoorState::Closed,
+        occupancy: Occupancy::Unknown,
+        allocated: false,
+        fault: None,
+    };
     let doors: Vec<_> = cabinet.hello().compartments.items.iter().map(|info| closed(info.number)).collect();
     let sample = Telemetry {
         challenge: cabinet.challenge(),

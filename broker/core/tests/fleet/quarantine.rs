@@ -231,10 +231,21 @@ fn what_is_stored_after_it_was_ended_is_there_after_all() {
     assert_eq!(answer(&world), "A17 retrieved");
 }
 
+/// Support has let its recipient in, and no sensor tells that it is gone.
+#[test]
+fn a_stored_order_that_was_handed_over_by_hand_is_ended_and_its_compartment_looked_at() {
+    let mut world = stored("retail");
+    assert!(matches!(close(&mut world, ClosedAs::Collected), Reply::Order(_)));
+    assert_eq!(answer(&world), "A17 collected force_closed");
+    assert!(needs_a_look(&mut world));
+}
+
 #[test]
 fn what_does_not_hang_is_not_ended() {
-    let mut world = stored("retail");
-    assert_eq!(code(&close(&mut world, ClosedAs::Collected)), RequestErrorCode::Conflict);
+    let mut world = World::new(&[Size::M]);
+    world.put(r#"{"order":"A17","cabinet":"c1","size":"M","category":"retail"}"#);
+    assert_eq!(code(&close(&mut world, ClosedAs::Collected)), RequestErrorCode::Conflict, "it can be cancelled");
+    load(&mut world, "A17", 1);
     quarantine(&mut world);
     assert!(matches!(close(&mut world, ClosedAs::Retrieved), Reply::Order(_)));
     assert_eq!(answer(&world), "A17 retrieved force_closed");

@@ -26,13 +26,19 @@ pub(crate) fn restore(world: &mut World, mut backup: MemStore) {
 }
 
 /// Everything is told; `taken` are the compartments that hold something.
-fn sample(world: &mut World, taken: &[u16], waiting: u64) {
+pub(crate) fn sample(world: &mut World, taken: &[u16], waiting: u64) {
+    sample_with(world, taken, waiting, &[]);
+}
+
+/// `faulty`: compartments whose lock is at fault.
+pub(crate) fn sample_with(world: &mut World, taken: &[u16], waiting: u64, faulty: &[u16]) {
     let cabinet = world.cabinet(&c1());
     let state = |number: u16| CompartmentState {
         number: door(number),
         door: DoorState::Closed,
         occupancy: Occupancy::Unknown,
         allocated: taken.contains(&number),
+        fault: faulty.contains(&number).then_some(true),
     };
     let telemetry = Telemetry {
         challenge: cabinet.challenge(),
