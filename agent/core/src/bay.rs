@@ -1,7 +1,7 @@
 //! One compartment: what it holds, what its door does, and who is opening it.
 
 use schemas::ids::Name;
-use schemas::messages::{Attributes, Compartment, CompartmentInfo, DoorState, Occupancy, OrderKey, Size};
+use schemas::messages::{Attributes, Compartment, CompartmentInfo, CredentialId, DoorState, Occupancy, OrderKey, Size};
 
 use crate::records::{BayRow, Content, Fault, Free, Purpose, UseRow};
 use crate::uses::ATTEMPTS_MAX;
@@ -98,6 +98,16 @@ pub(crate) struct Bay {
     /// When an opened and not closed collection counts as over without confirmation, or a deposit behind a closed door of
     /// which nobody says anything.
     pub(crate) unconfirmed_at: Option<u64>,
+    /// Whoever has closed this door on what they came for.
+    pub(crate) reopens: Option<Reopens>,
+}
+
+/// A collection after which the sensor still sees something: for a while the same credential opens the door again.
+#[derive(Debug, Clone)]
+pub(crate) struct Reopens {
+    pub(crate) credential: CredentialId,
+    pub(crate) order: OrderKey,
+    pub(crate) until: u64,
 }
 
 impl Bay {
@@ -129,6 +139,7 @@ impl Bay {
             offer: None,
             last_pulse: None,
             unconfirmed_at: None,
+            reopens: None,
         }
     }
 
@@ -208,6 +219,15 @@ impl Bay {
     /// Nothing was ever heard of its door.
     pub(crate) fn has_no_sensor(&self) -> bool {
         self.seen == DoorSeen::Unknown && self.was_open.is_none()
+    }
+
+    /// The order for which this credential, which is used up, still opens the door: something is inside, it is nobody else's,
+    /// and nobody has been at the door since.
+    pub(crate) fn reopens_for(&self, credential: CredentialId, now: u64) -> Option<&OrderKey> {
+        let reopens = self.reopens.as_ref().filter(|one| one.credential == credential && now < one.until)?;
+        let untouched = self.is_free() && self.looker.is_none() && self.fault.is_none();
+        let inside = self.seen == DoorSeen::Closed && self.occupancy == Occupancy::Occupied;
+        (untouched && inside).then_some(&reopens.order)
     }
 
     /// Somebody has to look before anybody may rely on what the book says of it.

@@ -6,7 +6,7 @@ use schemas::messages::{
     Stored as StoredFact, StoredBy,
 };
 
-use crate::bay::Bay;
+use crate::bay::{Bay, Reopens};
 use crate::core::CabinetCore;
 use crate::deposit::DEPOSIT_ANSWER_MILLIS;
 use crate::records::{
@@ -16,6 +16,8 @@ use crate::tables::{BAYS, bay_key};
 use crate::turn::Turn;
 use crate::{DoorSeen, ScreenNote};
 
+/// So long after the door was closed, the same credential opens it again, if something is inside still.
+pub const REOPEN_MILLIS: u64 = 120_000;
 /// Staff have opened a door, have closed it and say nothing: somebody has to look.
 pub const STAFF_ANSWER_MILLIS: u64 = 300_000;
 /// An opened door that is never closed: the collection counts as over, unconfirmed.
@@ -61,7 +63,7 @@ impl CabinetCore {
     pub(crate) fn set_content(&mut self, turn: &mut Turn, compartment: Compartment, content: impl Into<Content>) {
         if let Some(bay) = self.bays.get_mut(&compartment) {
             bay.content = content.into();
-            (bay.looker, bay.found) = (None, 0);
+            (bay.looker, bay.found, bay.reopens) = (None, 0, None);
             bay.unconfirmed_at = bay.content.unconfirmed_at(turn.now);
         }
         self.drop_offer_that_is_over(turn, compartment);
@@ -86,7 +88,10 @@ impl CabinetCore {
         if let Purpose::Collect(by) = purpose {
             self.bring_forward(compartment, &by.order);
         }
-        let Some(bay) = self.bays.get(&compartment) else { return };
+        let Some(bay) = self.bays.get_mut(&compartment) else { return };
+        if !matches!(purpose, Purpose::Collect(_)) {
+            bay.reopens = None;
+        }
         let blind = bay.seen == DoorSeen::Unknown;
         match (purpose, bay.content.clone()) {
             (Purpose::Collect(by), Content::Stored(content)) if content.order == by.order => {
@@ -151,6 +156,7 @@ impl CabinetCore {
     pub(crate) fn still_entitled(&self, compartment: Compartment, purpose: &Purpose) -> bool {
         let Some(bay) = self.bays.get(&compartment) else { return false };
         match (purpose, &bay.content) {
+            (Purpose::Collect(by), Content::Free(_)) => bay.reopens_for(by.credential, self.now).is_some(),
             (Purpose::Collect(by), Content::Stored(_)) if !bay.holds(&by.order) => false,
             (Purpose::Collect(by), Content::Stored(_)) if !self.others_may_go(bay, &by.order) => false,
             (Purpose::Collect(by @ CollectUse { app: Some(_), .. }), Content::Stored(_)) => {
@@ -206,7 +212,10 @@ impl CabinetCore {
             Content::Collecting(content) => {
                 let confirmed = content.seen && occupancy != Occupancy::Occupied;
                 self.all_collected(turn, compartment, &content.order, content.credential, confirmed);
-                self.free(turn, compartment, content.order);
+                self.free(turn, compartment, content.order.clone());
+                if occupancy == Occupancy::Occupied {
+                    self.may_be_reopened(turn.now, compartment, content);
+                }
             }
             Content::Leaving(content) => self.free(turn, compartment, content.order),
             Content::Retrieving(content) if content.opened && just_closed => {
@@ -239,6 +248,14 @@ impl CabinetCore {
         if let Content::Collecting(content) = bay.content.clone() {
             self.all_collected(turn, compartment, &content.order, content.credential, false);
             self.set_content(turn, compartment, Leaving { order: content.order });
+        }
+    }
+
+    /// They have closed the door too early, or forgotten half of it.
+    fn may_be_reopened(&mut self, now: u64, compartment: Compartment, content: Collecting) {
+        if let Some(bay) = self.bays.get_mut(&compartment) {
+            let Collecting { order, credential, .. } = content;
+            bay.reopens = Some(Reopens { credential, order, until: now + REOPEN_MILLIS });
         }
     }
 

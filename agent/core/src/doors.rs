@@ -97,6 +97,9 @@ impl CabinetCore {
 
     /// The bus has seen it in two polls. If a pulse of ours is waiting for its own door just now, this is its work.
     fn opened_without_right(&mut self, turn: &mut Turn, opened: Compartment) {
+        if let Some(bay) = self.bays.get_mut(&opened) {
+            bay.reopens = None;
+        }
         match self.awaited_door() {
             Some(pulsed) => {
                 let active = self.bays.get(&pulsed).and_then(|bay| bay.active.as_ref());

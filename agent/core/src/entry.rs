@@ -9,6 +9,7 @@ use schemas::messages::{
     Verifier,
 };
 
+use crate::bay::Bay;
 use crate::core::CabinetCore;
 use crate::lockout::Typing;
 use crate::records::{CollectUse, Content, CredentialRow, Fault, LOCKOUT_KEY, Life};
@@ -154,6 +155,9 @@ impl CabinetCore {
         }
         let behind = match valid(&row).and_then(|()| self.behind(turn, &row)) {
             Ok(behind) => behind,
+            Err(EntryRefusal::Used) if self.reopened_by(id, &row, turn.now).is_some() => {
+                return self.reopen(turn, id, &row);
+            }
             Err(refusal) => return self.refuse_credential(turn, id, refusal),
         };
         let (guarded, opening): (Vec<_>, Vec<_>) = behind.into_iter().partition(|(_, order)| row.is_guarded(order));
@@ -171,6 +175,27 @@ impl CabinetCore {
             self.start_use(turn, *compartment, purpose, not_after, 1);
         }
         EntryResult::Opening { compartments: opening.into_iter().map(|(number, _)| number).collect() }
+    }
+
+    /// The door that this credential has opened a moment ago and opens again, and for which order. Where more than the code was
+    /// asked for, it is not enough this time either.
+    fn reopened_by(&self, id: CredentialId, row: &CredentialRow, now: u64) -> Option<(Compartment, OrderKey)> {
+        let theirs = |bay: &Bay| Some((bay.number(), bay.reopens_for(id, now)?.clone()));
+        let (compartment, order) = self.bays.values().find_map(theirs)?;
+        (row.factor.is_none() && !row.is_guarded(&order)).then_some((compartment, order))
+    }
+
+    fn reopen(&mut self, turn: &mut Turn, id: CredentialId, row: &CredentialRow) -> EntryResult {
+        let Some((compartment, order)) = self.reopened_by(id, row, turn.now) else {
+            return EntryResult::Refused(EntryRefusal::Used);
+        };
+        if self.bays.get(&compartment).is_some_and(|bay| bay.active.is_some()) {
+            return EntryResult::Refused(EntryRefusal::Busy);
+        }
+        self.end_offer(turn, compartment);
+        let purpose = CollectUse { credential: id, order, app: None, released: None }.into();
+        self.start_use(turn, compartment, purpose, turn.now + PERSON_MILLIS, 1);
+        EntryResult::Opening { compartments: vec![compartment] }
     }
 
     pub(crate) fn refuse_credential(

@@ -72,7 +72,7 @@ pub use book::{COURIERS_MAX, CREDENTIALS_MAX, ORDERS_MAX, STAFF_MAX, TOMBSTONES_
 pub use challenges::CHALLENGE_ROTATION_MILLIS;
 pub use commands::COMMANDS_MAX;
 pub use config::{CompartmentConfig, Config, DeviceKey, MachineStart, Moment};
-pub use contents::{STAFF_ANSWER_MILLIS, UNCONFIRMED_MILLIS};
+pub use contents::{REOPEN_MILLIS, STAFF_ANSWER_MILLIS, UNCONFIRMED_MILLIS};
 pub use core::CabinetCore;
 pub use courier::{
     COURIER_IDLE_MILLIS, NewParcel, NotALabel, ParcelLabel, TRIES_MILLIS, UNKNOWN_LABELS_MAX, is_scanned_code,

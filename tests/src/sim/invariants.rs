@@ -97,6 +97,7 @@ fn invariant_no_door_without_authority(ledger: &Ledger, seen: &Seen) -> Verdict 
                 Cause::Command(command) => commanded(ledger, (*cab, *at), *boot, *boot_millis.max(not_after), command),
                 Cause::Entry { orders, .. } => {
                     let inside = behind().any(|order| orders.contains(order));
+                    let inside = inside || ledger.reopens(&(*cab, *at), orders, *boot, *boot_millis);
                     ensure(inside, || format!("a code of {orders:?} opens door {at} with {content:?}"))?;
                     ensure(!hindered, || format!("a code opens door {at} with {held_back:?}, which must not go"))?;
                     let alone = behind().all(|order| !is_restricted(order));

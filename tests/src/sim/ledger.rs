@@ -6,8 +6,8 @@ use cabinet_core::EntryResult;
 use schemas::api::{OrderState, RejectReason, Status};
 use schemas::ids::Name;
 use schemas::messages::{
-    BootId, Category, Challenge, Command, CommandId, Compartment, Epoch, Errand, Event, Fact, Finding, Loading,
-    LoadingBeside, OpenOrder, OrderKey, Stored, UnlockOutcome, Verifier,
+    BootId, Category, Challenge, Collected, Command, CommandId, Compartment, Epoch, Errand, Event, Fact, Finding,
+    Loading, LoadingBeside, OpenOrder, OrderKey, Stored, UnlockOutcome, Verifier,
 };
 use schemas::topics::Stream;
 
@@ -525,6 +525,8 @@ pub(super) struct Ledger {
     pub(super) shown: BTreeMap<(Cab, OrderKey), (BootId, u64)>,
     /// The newest use of a door.
     pub(super) last_use: BTreeMap<At, usize>,
+    /// What somebody has closed a door on, when, and in which run.
+    left_inside: BTreeMap<At, (OrderKey, BootId, u64)>,
     /// Events of the store that a cabinet has now, and of former epochs.
     pub(super) written: BTreeMap<(Cab, String), BTreeMap<u64, Vec<u8>>>,
     /// The newest event that the store of a cabinet has counted, under whichever epoch.
@@ -651,6 +653,10 @@ impl Ledger {
                         }
                     }
                     self.believe(cab, &event.fact);
+                    if let Fact::Collected(Collected { order, compartment, confirmed: false, .. }) = &event.fact {
+                        let left = (order.clone(), event.at.boot, event.at.boot_millis);
+                        self.left_inside.insert((cab, *compartment), left);
+                    }
                 }
                 self.written.entry((cab, self.epoch(cab))).or_default().insert(n, record);
                 self.newest.insert(cab, n);
@@ -904,6 +910,14 @@ impl Ledger {
     /// Somebody has asked for this door, and it was not seen to open by that.
     pub(super) fn awaits_opening(&self, at: At) -> bool {
         self.last_use.get(&at).is_some_and(|by| !self.uses[*by].over)
+    }
+
+    /// Whoever has one of these orders has closed the door on something a moment ago, and nothing was put there since.
+    pub(super) fn reopens(&self, at: &At, orders: &[OrderKey], boot: BootId, boot_millis: u64) -> bool {
+        self.left_inside.get(at).is_some_and(|(order, run, since)| {
+            let recent = *run == boot && boot_millis < since + cabinet_core::REOPEN_MILLIS;
+            recent && orders.contains(order) && !self.contents.contains_key(at)
+        })
     }
 
     /// The door was opened last for somebody who looks after it, whatever is behind it.

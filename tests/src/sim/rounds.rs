@@ -130,7 +130,12 @@ impl World {
                 let meant = |order: &OrderKey| inside(&|held| ledger.parts_of(order).contains(held));
                 command.action.order().is_none_or(meant)
             }
-            Cause::Entry { orders, .. } | Cause::Swap(orders) => inside(&|held| orders.contains(held)),
+            Cause::Entry { orders, .. } => {
+                let cabinet = &self.cabs[cab];
+                let again = ledger.reopens(&(cab, at), orders, cabinet.boot(), cabinet.boot_millis(self.now));
+                again || inside(&|held| orders.contains(held))
+            }
+            Cause::Swap(orders) => inside(&|held| orders.contains(held)),
             Cause::Staff(order) | Cause::Release(order) | Cause::Deposit(order) => inside(&|held| held == order),
             // In the same step the next door of an emergency may have its turn.
             Cause::Retry { pulse } => {

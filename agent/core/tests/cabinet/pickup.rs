@@ -1,6 +1,8 @@
 //! Customers: the right code opens the right door once, also without network and without time.
 
-use cabinet_core::{DoorSeen, Effect, EntryRefusal, EntryResult, Input, ScreenNote};
+use cabinet_core::{
+    DoorSeen, Effect, EntryRefusal, EntryResult, Input, PULSE_WINDOW_MILLIS, REOPEN_MILLIS, ScreenNote,
+};
 use schemas::messages::*;
 
 use crate::rig::*;
@@ -317,6 +319,86 @@ fn an_order_left_inside_is_collected_without_confirmation_and_asks_for_an_audit(
     assert!(rig.has(collected("A1", 1, 1, false)));
     assert!(rig.has(AuditRequired { compartment: number(1), order: Some(order("A1")) }));
     assert!(rig.view(1).audit_required);
+}
+
+/// A1 in compartment 1, whose customer has closed the door on it.
+fn closed_too_early() -> Rig {
+    let mut rig = Rig::holding(&[(1, "A1", "12345678"), (3, "A2", "22222222")]);
+    rig.pick_up("22222222");
+    let pulse = only_pulse(&rig.enter("12345678"));
+    rig.sent(pulse);
+    rig.open_door(1);
+    rig.door(1, DoorSeen::Closed, OCCUPIED);
+    rig.wait(PULSE_WINDOW_MILLIS + 1);
+    rig
+}
+
+#[test]
+fn whoever_closes_the_door_on_the_order_opens_it_again_with_the_same_code_for_two_minutes() {
+    let mut rig = closed_too_early();
+    assert_eq!(refusal(&rig.enter("22222222")), EntryRefusal::Used, "nobody sees whether A2 is there");
+    for _ in 0..2 {
+        let effects = rig.enter("12345678");
+        assert_eq!(result(&effects), EntryResult::Opening { compartments: vec![number(1)] });
+        let pulse = only_pulse(&effects);
+        assert_eq!(refusal(&rig.enter("12345678")), EntryRefusal::Busy, "one pulse at a time");
+        rig.sent(pulse);
+        rig.open_door(1);
+        let by = ActorCredential { id: CredentialId([1; 8]) };
+        assert_eq!(rig.last(), DoorOpened { compartment: number(1), by: by.into() }.into());
+        rig.door(1, DoorSeen::Closed, OCCUPIED);
+        rig.wait(PULSE_WINDOW_MILLIS + 1);
+    }
+    assert_eq!(rig.count(|fact| *fact == collected("A1", 1, 1, false).into()), 1, "told once");
+    rig.wait(REOPEN_MILLIS);
+    assert_eq!(refusal(&rig.enter("12345678")), EntryRefusal::Used);
+}
+
+#[test]
+fn a_door_is_not_opened_again_where_nothing_is_inside_or_somebody_else_has_been_at_it() {
+    let session = |rig: &mut Rig| {
+        rig.book(vec![put_staff("ann", "111111"), put_order("A3", Size::M)]);
+        rig.log_in("111111")
+    };
+    let happenings: [&dyn Fn(&mut Rig); 6] = [
+        &|rig| drop(rig.door(1, DoorSeen::Closed, Occupancy::Empty)),
+        &|rig| drop(rig.door(1, DoorSeen::Open, OCCUPIED)),
+        &|rig| {
+            rig.door(1, DoorSeen::Open, OCCUPIED);
+            rig.door(1, DoorSeen::Closed, OCCUPIED);
+        },
+        &|rig| {
+            drop(rig.restart());
+            rig.door(1, DoorSeen::Closed, OCCUPIED);
+        },
+        &|rig| {
+            let session = session(rig);
+            let pulse = only_pulse(&rig.send(Input::Look { session, compartment: number(1) }));
+            rig.sent(pulse);
+            rig.open_door(1);
+            rig.door(1, DoorSeen::Closed, OCCUPIED);
+        },
+        &|rig| drop(rig.wait(REOPEN_MILLIS)),
+    ];
+    for (n, happens) in happenings.iter().enumerate() {
+        let mut rig = closed_too_early();
+        happens(&mut rig);
+        let effects = rig.enter("12345678");
+        assert_eq!((refusal(&effects), pulses(&effects).len()), (EntryRefusal::Used, 0), "happening {n}");
+    }
+}
+
+#[test]
+fn a_power_cut_while_a_door_is_opened_again_opens_nothing_by_itself() {
+    let mut rig = closed_too_early();
+    let pulse = only_pulse(&rig.enter("12345678"));
+    rig.sent(pulse);
+    let effects = rig.restart();
+    assert!(pulses(&effects).is_empty());
+    rig.door(1, DoorSeen::Closed, OCCUPIED);
+    assert!(pulses(&rig.wait(REOPEN_MILLIS)).is_empty());
+    assert!(rig.view(1).audit_required);
+    assert_eq!(rig.count(|fact| matches!(fact, Fact::Collected(_))), 2, "A1 and A2, once each");
 }
 
 #[test]
