@@ -169,7 +169,7 @@ impl World {
         if self.cabs[cab].doors[&at].open {
             self.release(cab, at);
         }
-        if self.cabs[cab].doors[&at].attendant.is_none() {
+        if self.is_free_for(order, cab, at) {
             self.stand_at(cab, at, Attendant::Collector { order: order.clone() });
         }
     }

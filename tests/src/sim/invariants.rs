@@ -393,9 +393,12 @@ fn invariant_collected_once(ledger: &Ledger, seen: &Seen) -> Verdict {
     let Seen::EventWritten { record, .. } = seen else { return Ok(()) };
     let Ok(event) = schemas::cbor::decode::<Event>(record) else { return Ok(()) };
     if let Fact::Deposited(put) = &event.fact {
-        // A deposit code is used up when its order is stored. What a cabinet has forgotten may be put in anew.
+        // A deposit code is used up when its order is stored. What a cabinet has forgotten may be put in anew, and at another one
+        // while the first one has not told of it.
         let before = ledger.orders.get(&put.order).filter(|_| !ledger.is_beyond_knowing(&put.order));
-        return ensure(before.is_none_or(|truth| truth.deposited == 0), || format!("{} is deposited again", put.order));
+        return ensure(before.is_none_or(|truth| truth.deposited == 0 || truth.moved), || {
+            format!("{} is deposited again", put.order)
+        });
     }
     let Fact::Collected(taken) = event.fact else { return Ok(()) };
     let before = ledger.collected.get(&taken.order).copied().unwrap_or(0);
@@ -466,7 +469,8 @@ fn deposit_code_only_with_book_held_and_before_stored(
     let waits = matches!(truth.told.state, Some(OrderState::Reserved | OrderState::Ready));
     ensure(waits, || format!("a deposit code for {order}, which is {:?}", truth.told.state))?;
     let held = ledger.applied.get(&cab).copied().unwrap_or(0);
-    ensure(first_book.is_some_and(|first| first <= held), || {
+    // Its disk may just have been replaced.
+    ensure(first_book.is_some_and(|first| first <= held) || ledger.unsure.contains(&cab), || {
         format!("the deposit code of {order} is in book {first_book:?}, the cabinet has {held}")
     })
 }

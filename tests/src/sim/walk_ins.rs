@@ -40,8 +40,8 @@ pub(super) fn begun_in(writes: &[Write]) -> Cause {
 
 /// In a state in which a person may end it.
 fn hangs(truth: &OrderTruth) -> bool {
-    use OrderState::{Collecting, Disputed, Loading, Overdue, Quarantined, Recalled};
-    matches!(truth.told.state, Some(Loading | Collecting | Disputed | Quarantined | Recalled | Overdue))
+    use OrderState::{Collecting, Disputed, Loading, Overdue, Quarantined, Recalled, Stored};
+    matches!(truth.told.state, Some(Loading | Collecting | Disputed | Quarantined | Recalled | Overdue | Stored))
 }
 
 impl World {

@@ -122,16 +122,21 @@ impl Orders {
         }
     }
 
-    /// The code for one more message. Not once the order is out, or on its way out.
+    /// The code for one more message. Not once the order is out, or on its way out; but for a new one, which has replaced the one
+    /// that its recipient knows, and must not get lost where the door stands open for somebody else.
     pub(super) fn shown(&mut self, turn: &mut Turn<'_>, at: &OrderRef, shown: Shown) {
         if shown.kind == NotificationKind::DepositCode {
             return self.deposit_code_shown(turn, at, shown);
         }
-        let waits = |order: &&Order| matches!(order.state, OrderState::Stored | OrderState::Overdue);
+        let is_new = shown.kind == NotificationKind::PickupCode;
+        let waits = |order: &&Order| {
+            matches!(order.state, OrderState::Stored | OrderState::Overdue)
+                || is_new && matches!(order.state, OrderState::Collecting | OrderState::Disputed)
+        };
         let Some(order) = self.rows.get(at).filter(waits) else {
             return;
         };
-        let first = shown.kind == NotificationKind::PickupCode && !order.notified;
+        let first = is_new && !order.notified;
         let Shown { kind, id, compartment, place, code, qr } = shown;
         let (kind, compartment) = (Some(kind), Some(compartment));
         let row = NotificationRow { id, kind, compartment, place, code, qr, ..Self::message(order, turn.now) };

@@ -472,3 +472,22 @@ fn a_crash_anywhere_loses_none_of_them() {
     let tried = everywhere(|| World::new(&[Size::M]), story, check);
     assert!(tried.commits > 5 && tried.cuts > 10, "{tried:?}");
 }
+
+/// The customer of its neighbour opens the door just when another code of it reaches the cabinet, and leaves everything there.
+#[test]
+fn another_code_that_reaches_the_cabinet_while_the_door_stands_open_is_told_all_the_same() {
+    let mut world = both_inside();
+    let credential = code_of(&world, "A1");
+    let before = world.notifications();
+    world.cabinet(&c1()).applies = false;
+    let (tenant, integration, payload) = (tenant(), shop(), br#"{"order":"A2"}"#.to_vec());
+    world.handle(Input::OrderChange { tenant, integration, change: OrderChange::Reissue, payload });
+    world.settle();
+    world.fact(&c1(), DoorOpened { compartment: door(1), by: ActorCredential { id: credential }.into() });
+    assert_eq!(world.notifications().len(), before.len(), "not before the cabinet holds it");
+    let version = world.cabinet(&c1()).books.last().unwrap().version;
+    world.apply(&c1(), version);
+    let told = world.notifications().split_off(before.len());
+    assert_eq!(told.iter().map(|told| told.order.as_str()).collect::<Vec<_>>(), ["A2"]);
+    assert!(before.iter().all(|before| before.code != told[0].code));
+}
