@@ -4,6 +4,7 @@ import * as cabinet from "/cabinet.js";
 import * as couriers from "/courier.js";
 import * as deposits from "/deposit.js";
 import { LETTERS, appToken, beep, button, clock, el, fullpad, grouped, keypad, letterpad } from "/parts.js";
+import { applySpeech, blank as greeting, isChosen } from "/speech.js";
 import { emergencyPage, isOver, jobPage, listPage, roundPage } from "/staff.js";
 import { TEXTS } from "/texts.js";
 import { blank, take, walkInPage } from "/walkin.js";
@@ -26,6 +27,7 @@ const DEPOSIT_IDLE = 120000;
 export const state = {
   link: "connecting", // connected, lost, outOfOrder, noKey
   view: null,
+  ...greeting(), // language and large type
   page: "keypad", // keypad, pin, courierPin, doors, answer, release, deposit, courier, courierLabel, list, walkIn, round, emergency, job
   typed: "",
   form: null, // digits or letters, where somebody has asked for the other keypad
@@ -55,6 +57,12 @@ export function show(page, message = null) {
   Object.assign(state, { page, message, typed: "", form: null });
   touched = performance.now();
   draw();
+}
+
+// For whoever comes next.
+function greet(message) {
+  Object.assign(state, greeting());
+  show("keypad", message);
 }
 
 function press(key) {
@@ -119,7 +127,8 @@ function scanElsewhere(key) {
     endDeposit();
   }
   state.job = null;
-  show(state.staff ? "list" : state.courier ? "courier" : "keypad");
+  if (state.staff || state.courier) show(state.staff ? "list" : "courier");
+  else greet();
   state.typed = key;
   draw();
 }
@@ -279,7 +288,7 @@ function endStaff(message) {
   cabinet.setSession(null);
   Object.assign(state, { staff: null, job: null, swap: null, walkIn: blank() });
   if (state.view) state.view.staff = null;
-  show("keypad", message);
+  greet(message);
 }
 
 // Somebody who was interrupted goes on at the same door.
@@ -295,7 +304,7 @@ function beginCourier({ session, name, compartment: number }) {
 function endCourier(message) {
   cabinet.setSession(null);
   Object.assign(state, { courier: null, deposit: null, parcel: couriers.blank() });
-  show("keypad", message);
+  greet(message);
 }
 
 // Whoever is sent away in the middle says what is behind the door that stands open for them.
@@ -361,9 +370,13 @@ function note(news) {
       // Of several doors some may be open by now.
       if (state.page === "doors") state.message = () => TEXTS.release.doors(listed(news.compartments));
       return;
-    case "released":
+    case "released": {
+      // Whoever asked for it goes on as they have chosen.
+      const { language, large } = state;
       staffButton();
+      Object.assign(state, { language, large });
       return opening([number]);
+    }
     case "swapping":
     case "ask_swapped": {
       const [one, two] = news.compartments;
@@ -635,6 +648,7 @@ function page() {
 
 function draw() {
   const view = state.view;
+  applySpeech(state, draw);
   document.title = TEXTS.title;
   document.getElementById("place").textContent = view ? TEXTS.cabinet({ name: view.cabinet }) : "";
   const status = document.getElementById("state");
@@ -665,6 +679,11 @@ function keepFocus(replace) {
 
 // --- time ---
 
+// Somebody has begun something, or chosen a language.
+function isAway() {
+  return state.typed || state.message || state.page === "pin" || state.page === "courierPin" || isChosen(state);
+}
+
 function tick() {
   const idle = performance.now() - touched;
   if (state.staff || state.courier && !state.deposit) {
@@ -672,16 +691,19 @@ function tick() {
   } else if (state.deposit) {
     if (idle <= (deposits.isOver(state.deposit) ? THANKS_MILLIS : DEPOSIT_IDLE)) return;
     if (state.courier && !deposits.isOver(state.deposit)) staffButton();
-    else endDeposit();
+    else {
+      endDeposit();
+      if (!state.courier) greet();
+    }
   } else if (state.page === "doors") {
     const closed = [...state.doors.values()].every((door) => door.is === "closed");
-    if (idle > (closed ? THANKS_MILLIS : DOORS_IDLE)) show("keypad");
+    if (idle > (closed ? THANKS_MILLIS : DOORS_IDLE)) greet();
   } else if (state.page === "release") {
-    if (idle > RELEASE_IDLE) show("keypad");
+    if (idle > RELEASE_IDLE) greet();
   } else if (state.page === "answer") {
-    if (idle > ANSWER_IDLE && !state.busy) show("keypad");
-  } else if (idle > TYPED_IDLE && (state.typed || state.message || state.page === "pin" || state.page === "courierPin") && !state.busy) {
-    show("keypad");
+    if (idle > ANSWER_IDLE && !state.busy) greet();
+  } else if (idle > TYPED_IDLE && !state.busy && isAway()) {
+    greet();
   }
   if (state.lockedUntil > 0 && state.page === "keypad") {
     if (!locked()) state.lockedUntil = 0;

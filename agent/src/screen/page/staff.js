@@ -81,9 +81,10 @@ function question(number, tell) {
 }
 
 function audit({ number, allocated }, tell) {
-  const [ask, yes] = allocated ? [TEXTS.staff.auditHeld, TEXTS.staff.auditHeldYes] : [TEXTS.staff.audit, TEXTS.staff.auditYes];
-  return el("div", { class: "task" }, el("p", {}, ask({ number })),
-    button(yes({ number }), () => tell("/api/confirm", { compartment: number, inside: allocated })));
+  const ask = allocated ? TEXTS.staff.auditHeld({ number }) : TEXTS.staff.audit({ number });
+  const yes = allocated ? TEXTS.staff.auditHeldYes({ number }) : TEXTS.staff.auditYes({ number });
+  return el("div", { class: "task" }, el("p", {}, ask),
+    button(yes, () => tell("/api/confirm", { compartment: number, inside: allocated })));
 }
 
 // Somebody stands there with the right code of restricted goods.
@@ -147,10 +148,10 @@ export function jobPage(state, tell, show) {
       button(TEXTS.job.yes, () => answer(true), { class: "primary" }), button(TEXTS.job.no, () => answer(false))]);
   }
   if (job.phase === "push" || job.phase === "silent") {
-    const how = job.phase === "push" ? TEXTS.doors.pushHow : TEXTS.doors.silentHow;
+    const how = job.phase === "push" ? TEXTS.doors.pushHow(job) : TEXTS.doors.silentHow(job);
     const again = () => { job.phase = "opening"; tell("/api/again", { compartment: job.number }); };
     return layout("push", reference, job.number, TEXTS.doors[job.phase], [
-      el("p", {}, how(job)), refused,
+      el("p", {}, how), refused,
       button(TEXTS.doors.again(job), again, { class: "primary" }), list(TEXTS[back].back)]);
   }
   const dirty = () => tell("/api/cleaning", { compartment: job.number, needed: true });
