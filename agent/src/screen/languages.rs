@@ -4,13 +4,25 @@ use serde::{Deserialize, Serialize};
 
 /// A language of the screen, named as in BCP 47.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "lowercase", try_from = "String")]
 pub enum Language {
     En,
     De,
     Pl,
     Es,
     Zh,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the screen does not speak \"{0}\"; it knows {known}", known = Language::ALL.map(Language::name).join(", "))]
+pub struct UnknownLanguage(String);
+
+impl TryFrom<String> for Language {
+    type Error = UnknownLanguage;
+
+    fn try_from(name: String) -> Result<Self, UnknownLanguage> {
+        Self::ALL.into_iter().find(|language| language.name() == name).ok_or(UnknownLanguage(name))
+    }
 }
 
 impl Language {

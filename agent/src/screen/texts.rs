@@ -19,7 +19,8 @@ const PAGES: [&str; 7] = [
     include_str!("page/walkin.js"),
 ];
 /// What the pages take by another name than `TEXTS.`.
-const TAKEN_OTHERWISE: [&str; 3] = ["speech.name", "answer.title", "answer.how"];
+const TAKEN_OTHERWISE: [&str; 7] =
+    ["speech.name", "answer.title", "answer.how", "answer.display", "list.next", "round.next", "round.back"];
 const FORMS: [&str; 6] = ["zero", "one", "two", "few", "many", "other"];
 
 /// What stands at one key, by the forms of a plural; a text of one form is "other".
