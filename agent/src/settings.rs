@@ -263,31 +263,34 @@ impl CompartmentRow {
 
 #[cfg(test)]
 mod tests {
-    use fleet_settings::{Sources, load};
+    use fleet_settings::{Problems, Sources, load};
 
     use super::*;
 
-    /// An enrolled cabinet with this in the section of its screen.
-    fn with_screen(lines: &str) -> Result<AgentSettings, String> {
+    /// The settings of an enrolled cabinet with this in the section of its screen.
+    fn with_screen(lines: &str) -> (tempfile::TempDir, PathBuf) {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("agent.toml");
-        let text = format!(
-            "tenant = \"acme\"\ncabinet = \"muc-01\"\ninstance = \"{:032x}\"\n[fleet]\nhost = \"fleet\"\n[keys]\nroots \
-             = [\"{:064x}\", \"{:064x}\"]\n[screen]\n{lines}\n[[compartments]]\nnumber = 1\nsize = \"M\"\n",
-            7, 1, 2
-        );
-        std::fs::write(&file, text).unwrap();
-        load(&Sources { file: Some(&file), ..Sources::default() }).map_err(|problems| problems.to_string())
+        let enrolled = format!("tenant = \"acme\"\ncabinet = \"muc-01\"\ninstance = \"{:032x}\"\n", 7);
+        let fleet = format!("[fleet]\nhost = \"fleet\"\n[keys]\nroots = [\"{:064x}\", \"{:064x}\"]\n", 1, 2);
+        let rest = format!("[screen]\n{lines}\n[[compartments]]\nnumber = 1\nsize = \"M\"\n");
+        std::fs::write(&file, enrolled + &fleet + &rest).unwrap();
+        (folder, file)
+    }
+
+    fn languages(lines: &str) -> Result<Vec<Language>, Problems> {
+        let (_folder, file) = with_screen(lines);
+        let settings: AgentSettings = load(&Sources { file: Some(&file), ..Sources::default() })?;
+        Ok(settings.screen.languages)
     }
 
     #[test]
     fn screen_speaks_all_languages_unless_some_are_named_and_the_first_one_first() {
-        assert_eq!(with_screen("").unwrap().screen.languages, Language::ALL);
-        let some = with_screen("languages = [\"pl\", \"zh\"]").unwrap();
-        assert_eq!(some.screen.languages, [Language::Pl, Language::Zh]);
+        assert_eq!(languages("").unwrap(), Language::ALL);
+        assert_eq!(languages("languages = [\"pl\", \"zh\"]").unwrap(), [Language::Pl, Language::Zh]);
         for language in Language::ALL {
-            let only = with_screen(&format!("languages = [\"{}\"]", language.name())).unwrap();
-            assert_eq!(only.screen.languages, [language]);
+            let only = languages(&format!("languages = [\"{}\"]", language.name())).unwrap();
+            assert_eq!(only, [language]);
         }
     }
 
@@ -302,7 +305,7 @@ mod tests {
             ("[1]", "screen.languages"),
             ("\"de\"", "screen.languages"),
         ] {
-            let problems = with_screen(&format!("languages = {wrong}")).unwrap_err();
+            let problems = languages(&format!("languages = {wrong}")).unwrap_err().to_string();
             assert!(problems.contains(said) && problems.contains("screen.languages"), "{wrong}: {problems}");
         }
     }
