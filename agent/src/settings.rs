@@ -11,6 +11,7 @@ use schemas::messages::{Compartment, Instance, Size};
 use serde::{Deserialize, Serialize};
 
 use crate::identity::{KeyPlaceError, key_place};
+use crate::screen::Language;
 
 /// `agent.toml`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -117,7 +118,7 @@ impl Default for BoardSection {
     }
 }
 
-/// The screen's address. Loopback only.
+/// The screen: its address, loopback only, and what it says.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ScreenSection {
@@ -127,11 +128,18 @@ pub struct ScreenSection {
     /// Shows a token by which an app has the door of an order opened for whoever stands there. The fleet has to allow it
     /// too (`orders.open_by_app` in broker.toml).
     pub app_token: bool,
+    /// The languages that people choose from; the first is the one that everybody is greeted in.
+    pub languages: Vec<Language>,
 }
 
 impl Default for ScreenSection {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8080)), address_file: "screen.url".into(), app_token: false }
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            address_file: "screen.url".into(),
+            app_token: false,
+            languages: Language::ALL.into(),
+        }
     }
 }
 
@@ -206,10 +214,25 @@ impl Settings for AgentSettings {
         if !self.screen.listen.ip().is_loopback() {
             problems.problem("screen.listen", "must be a loopback address: the screen has no other protection");
         }
+        self.screen.check_languages(problems);
         if let Err(error) = self.log.filter.parse::<tracing_subscriber::filter::Targets>() {
             problems.problem("log.filter", format!("is no log filter: {error}"));
         }
         self.check_compartments(problems);
+    }
+}
+
+impl ScreenSection {
+    fn check_languages(&self, problems: &mut Checks) {
+        if self.languages.is_empty() {
+            problems.problem("screen.languages", "is empty; leave it out for all, or name at least one");
+        }
+        let mut seen = BTreeSet::new();
+        for language in &self.languages {
+            if !seen.insert(language) {
+                problems.problem("screen.languages", format!("has \"{}\" twice", language.name()));
+            }
+        }
     }
 }
 
@@ -235,5 +258,55 @@ impl AgentSettings {
 impl CompartmentRow {
     pub fn checked_number(&self) -> Option<Compartment> {
         Compartment::new(u16::try_from(self.number).ok()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fleet_settings::{Problems, Sources, load};
+
+    use super::*;
+
+    /// The settings of an enrolled cabinet with this in the section of its screen.
+    fn with_screen(lines: &str) -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("agent.toml");
+        let enrolled = format!("tenant = \"acme\"\ncabinet = \"muc-01\"\ninstance = \"{:032x}\"\n", 7);
+        let fleet = format!("[fleet]\nhost = \"fleet\"\n[keys]\nroots = [\"{:064x}\", \"{:064x}\"]\n", 1, 2);
+        let rest = format!("[screen]\n{lines}\n[[compartments]]\nnumber = 1\nsize = \"M\"\n");
+        std::fs::write(&file, enrolled + &fleet + &rest).unwrap();
+        (folder, file)
+    }
+
+    fn languages(lines: &str) -> Result<Vec<Language>, Problems> {
+        let (_folder, file) = with_screen(lines);
+        let settings: AgentSettings = load(&Sources { file: Some(&file), ..Sources::default() })?;
+        Ok(settings.screen.languages)
+    }
+
+    #[test]
+    fn screen_speaks_all_languages_unless_some_are_named_and_the_first_one_first() {
+        assert_eq!(languages("").unwrap(), Language::ALL);
+        assert_eq!(languages("languages = [\"pl\", \"zh\"]").unwrap(), [Language::Pl, Language::Zh]);
+        for language in Language::ALL {
+            let only = languages(&format!("languages = [\"{}\"]", language.name())).unwrap();
+            assert_eq!(only, [language]);
+        }
+    }
+
+    #[test]
+    fn languages_that_the_screen_has_not_are_refused() {
+        for (wrong, said) in [
+            ("[]", "`screen.languages` is empty"),
+            ("[\"de\", \"en\", \"de\"]", "`screen.languages` has \"de\" twice"),
+            ("[\"fr\"]", "the screen does not speak \"fr\"; it knows en, de, pl, es, zh"),
+            ("[\"DE\"]", "does not speak \"DE\""),
+            ("[\"\"]", "does not speak \"\""),
+            ("[1]", "screen.languages"),
+            ("\"de\"", "screen.languages"),
+        ] {
+            let problems = languages(&format!("languages = {wrong}")).unwrap_err().to_string();
+            assert!(problems.contains(said) && problems.contains("screen.languages"), "{wrong}: {problems}");
+        }
     }
 }

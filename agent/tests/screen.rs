@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use cabinet_agent::boards::boot_clock;
-use cabinet_agent::screen::{Notes, Screen, ScreenError, ScreenRequest, ScreenView};
+use cabinet_agent::screen::{Language, Notes, Screen, ScreenError, ScreenRequest, ScreenView};
 use cabinet_agent::settings::ScreenSection;
 use cabinet_core::{
     AskedRelease, CompartmentView, DepositRefusal, DepositWish, EntryRefusal, EntryResult, ScreenNote, SessionId,
@@ -103,7 +103,8 @@ impl World {
 }
 
 fn section(listen: &str, folder: &tempfile::TempDir) -> ScreenSection {
-    ScreenSection { listen: listen.parse().unwrap(), address_file: folder.path().join("screen.url"), app_token: false }
+    let (listen, address_file) = (listen.parse().unwrap(), folder.path().join("screen.url"));
+    ScreenSection { listen, address_file, app_token: false, languages: vec![Language::De, Language::En] }
 }
 
 fn door(number: u16) -> Compartment {
@@ -171,7 +172,13 @@ async fn pages_need_no_key_and_forbid_everything_foreign() {
         ("/parts.js", "text/javascript"),
         ("/staff.js", "text/javascript"),
         ("/deposit.js", "text/javascript"),
+        ("/speech.js", "text/javascript"),
         ("/texts.js", "text/javascript"),
+        ("/texts/en.json", "application/json"),
+        ("/texts/de.json", "application/json"),
+        ("/texts/pl.json", "application/json"),
+        ("/texts/es.json", "application/json"),
+        ("/texts/zh.json", "application/json"),
         ("/style.css", "text/css"),
     ] {
         let answer = world.client.get(format!("{}{path}", world.base)).send().await.unwrap();
@@ -185,6 +192,17 @@ async fn pages_need_no_key_and_forbid_everything_foreign() {
         assert!(!answer.headers().contains_key("access-control-allow-origin"));
         assert!(!answer.text().await.unwrap().contains(&world.key));
     }
+}
+
+#[tokio::test]
+async fn the_page_knows_its_languages_before_it_has_a_key() {
+    let world = World::start();
+    let get = async |path: &str| world.client.get(format!("{}{path}", world.base)).send().await.unwrap();
+    let page = get("/").await.text().await.unwrap();
+    assert!(page.contains(r#"<html lang="de" data-languages="de en">"#), "{page}");
+    let texts: Value = get("/texts/pl.json").await.json().await.unwrap();
+    assert_eq!(texts["speech"]["name"], "Polski");
+    assert_eq!(get("/texts/fr.json").await.status(), StatusCode::NOT_FOUND);
 }
 
 #[tokio::test]

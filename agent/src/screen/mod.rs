@@ -8,11 +8,15 @@ mod answers;
 mod api;
 mod connections;
 mod guard;
+mod languages;
 mod notes;
 mod pages;
 pub mod port;
 mod server;
+#[cfg(test)]
+mod texts;
 
+pub use languages::Language;
 pub use notes::Notes;
 pub use port::{ScreenRequest, ScreenView};
 pub use server::{Screen, ScreenError};

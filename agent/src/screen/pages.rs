@@ -4,13 +4,21 @@ use axum::Router;
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
 
+use super::languages::Language;
+
 const HTML: &str = "text/html; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
+const JSON: &str = "application/json";
 
-pub(super) fn routes() -> Router {
-    Router::new()
-        .route("/", get(([(CONTENT_TYPE, HTML)], include_str!("page/index.html"))))
+const INDEX: &str = include_str!("page/index.html");
+/// What the page says of its languages before it knows those of this screen.
+const ALL_LANGUAGES: &str = r#"lang="en" data-languages="en de pl es zh""#;
+
+/// The page with these languages, of which the first is for whoever has chosen none.
+pub(super) fn routes(languages: &[Language]) -> Router {
+    let pages = Router::new()
+        .route("/", get(([(CONTENT_TYPE, HTML)], index(languages))))
         .route("/app.js", get(([(CONTENT_TYPE, SCRIPT)], include_str!("page/app.js"))))
         .route("/cabinet.js", get(([(CONTENT_TYPE, SCRIPT)], include_str!("page/cabinet.js"))))
         .route("/staff.js", get(([(CONTENT_TYPE, SCRIPT)], include_str!("page/staff.js"))))
@@ -20,4 +28,28 @@ pub(super) fn routes() -> Router {
         .route("/texts.js", get(([(CONTENT_TYPE, SCRIPT)], include_str!("page/texts.js"))))
         .route("/walkin.js", get(([(CONTENT_TYPE, SCRIPT)], include_str!("page/walkin.js"))))
         .route("/style.css", get(([(CONTENT_TYPE, STYLE)], include_str!("page/style.css"))))
+        .route("/speech.js", get(([(CONTENT_TYPE, SCRIPT)], include_str!("page/speech.js"))));
+    Language::ALL.into_iter().fold(pages, |pages, language| {
+        let texts = get(([(CONTENT_TYPE, JSON)], language.texts()));
+        pages.route(&format!("/texts/{}.json", language.name()), texts)
+    })
+}
+
+/// The languages stand in the page, which knows them so without a key and while doors cannot open.
+fn index(languages: &[Language]) -> String {
+    let names: Vec<&str> = languages.iter().map(|language| language.name()).collect();
+    let first = names.first().copied().unwrap_or_default();
+    INDEX.replace(ALL_LANGUAGES, &format!(r#"lang="{first}" data-languages="{}""#, names.join(" ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn page_names_its_languages_and_begins_in_the_first() {
+        assert_eq!(index(&Language::ALL), INDEX);
+        let page = index(&[Language::De, Language::Zh]);
+        assert!(page.contains(r#"<html lang="de" data-languages="de zh">"#), "{page}");
+    }
 }

@@ -44,6 +44,7 @@ pub struct Screen {
     listener: TcpListener,
     guard: Arc<Guard>,
     desk: Arc<Desk>,
+    pages: Router,
 }
 
 impl Screen {
@@ -66,7 +67,12 @@ impl Screen {
         let key = ScreenKey::random()?;
         address::publish(&settings.address_file, &authority, &key)?;
         let desk = Desk { requests, notes: Notes::new(), clock: boot_clock() };
-        Ok(Self { listener, guard: Arc::new(Guard::new(key, authority)), desk: Arc::new(desk) })
+        Ok(Self {
+            listener,
+            guard: Arc::new(Guard::new(key, authority)),
+            desk: Arc::new(desk),
+            pages: pages::routes(&settings.languages),
+        })
     }
 
     /// Where the main loop puts the notes of the core.
@@ -83,7 +89,7 @@ impl Screen {
     pub async fn serve(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), ScreenError> {
         let listener = tokio::net::TcpListener::from_std(self.listener).map_err(ScreenError::Serve)?;
         let notes = self.desk.notes.clone();
-        let routes = routes(self.guard, self.desk);
+        let routes = routes(self.pages, self.guard, self.desk);
         let (stopping, stopped) = oneshot::channel();
         let serving = axum::serve(Bounded::new(listener), routes).with_graceful_shutdown(async move {
             shutdown.await;
@@ -107,7 +113,7 @@ async fn last_call(stopped: oneshot::Receiver<()>) {
     }
 }
 
-fn routes(guard: Arc<Guard>, desk: Arc<Desk>) -> Router {
+fn routes(pages: Router, guard: Arc<Guard>, desk: Arc<Desk>) -> Router {
     let calls = api::routes(desk).layer(middleware::from_fn_with_state(Arc::clone(&guard), guard::key));
-    pages::routes().nest("/api", calls).layer(middleware::from_fn_with_state(guard, guard::address))
+    pages.nest("/api", calls).layer(middleware::from_fn_with_state(guard, guard::address))
 }

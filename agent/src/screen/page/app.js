@@ -4,6 +4,7 @@ import * as cabinet from "/cabinet.js";
 import * as couriers from "/courier.js";
 import * as deposits from "/deposit.js";
 import { LETTERS, appToken, beep, button, clock, el, fullpad, grouped, keypad, letterpad } from "/parts.js";
+import { applySpeech, blank as greeting, isChosen } from "/speech.js";
 import { emergencyPage, isOver, jobPage, listPage, roundPage } from "/staff.js";
 import { TEXTS } from "/texts.js";
 import { blank, take, walkInPage } from "/walkin.js";
@@ -26,11 +27,12 @@ const DEPOSIT_IDLE = 120000;
 export const state = {
   link: "connecting", // connected, lost, outOfOrder, noKey
   view: null,
+  ...greeting(), // language and large type
   page: "keypad", // keypad, pin, courierPin, doors, answer, release, deposit, courier, courierLabel, list, walkIn, round, emergency, job
   typed: "",
   form: null, // digits or letters, where somebody has asked for the other keypad
   asks: "", // what is asked for behind a code: pin, birth_date, document_number, postcode
-  message: "",
+  message: null, // a function that says it, so that it follows a change of language
   busy: false,
   chosen: null, // of several doors, the one that somebody has tapped
   doors: new Map(), // number -> { is: opening | open | closed | push | silent | help, order }
@@ -51,15 +53,21 @@ let shown = "";
 
 // --- what people do ---
 
-export function show(page, message = "") {
+export function show(page, message = null) {
   Object.assign(state, { page, message, typed: "", form: null });
   touched = performance.now();
   draw();
 }
 
+// For whoever comes next.
+function greet(message) {
+  Object.assign(state, greeting());
+  show("keypad", message);
+}
+
 function press(key) {
   if (state.busy) return;
-  state.message = "";
+  state.message = null;
   if (key === "clear") state.typed = "";
   else if (key === "back") state.typed = isScan() ? "" : state.typed.slice(0, -1);
   else if (state.typed.length < most()) state.typed += key;
@@ -88,7 +96,7 @@ function byLetters() {
 
 function otherPad() {
   const form = byLetters() ? "digits" : "letters";
-  Object.assign(state, { form, typed: "", message: "" });
+  Object.assign(state, { form, typed: "", message: null });
   draw();
 }
 
@@ -105,7 +113,7 @@ function keyboard(event) {
     press("clear");
   } else if ((/^[0-9A-Za-z._-]$/.test(event.key) || state.page === "walkIn" && event.key === "+" || couriers.takesKey(state.page, event.key)) && state.typed.length < SCAN_MAX) {
     if (state.page === "doors" || state.page === "release" || state.page === "deposit" || state.page === "job" || state.page === "round" || state.page === "emergency") return scanElsewhere(event.key);
-    state.message = "";
+    state.message = null;
     state.typed += event.key;
     draw();
   }
@@ -116,10 +124,11 @@ function scanElsewhere(key) {
   if (state.page === "job" && !isOver(state)) return;
   if (state.deposit) {
     if (!deposits.isOver(state.deposit)) return;
-    endDeposit("");
+    endDeposit();
   }
   state.job = null;
-  show(state.staff ? "list" : state.courier ? "courier" : "keypad");
+  if (state.staff || state.courier) show(state.staff ? "list" : "courier");
+  else greet();
   state.typed = key;
   draw();
 }
@@ -153,7 +162,7 @@ async function enter() {
 async function answer() {
   const said = await submitTo("/api/answer", "answer");
   if (said?.result === "refused" && ["wrong_answer", "not_a_code", "busy", "no_answer"].includes(said.reason)) {
-    return show("answer", said.reason === "not_a_code" ? TEXTS.answer.notOne : TEXTS.refused[said.reason]);
+    return show("answer", () => (said.reason === "not_a_code" ? TEXTS.answer.notOne : TEXTS.refused[said.reason]));
   }
   entered(said);
 }
@@ -189,13 +198,13 @@ async function enterPin(path, page) {
   if (answer.result === "staff") return beginStaff(answer);
   if (answer.result === "courier") return beginCourier(answer);
   const wrong = answer.result === "refused" && (answer.reason === "wrong" || answer.reason === "not_a_code");
-  show(answer.result === "locked" ? "keypad" : page, wrong ? TEXTS.staff.wrong : refusal(answer));
+  show(answer.result === "locked" ? "keypad" : page, wrong ? () => TEXTS.staff.wrong : refusal(answer));
 }
 
 // Letters of a token are capitals, whatever a scanner's caps lock makes of them.
 async function submitTo(path, name = "secret") {
   const typed = state.typed.toUpperCase();
-  Object.assign(state, { typed: "", message: "", busy: true });
+  Object.assign(state, { typed: "", message: null, busy: true });
   draw();
   try {
     const { status, body } = await cabinet.send(path, { [name]: typed });
@@ -212,14 +221,19 @@ async function submitTo(path, name = "secret") {
 function refusal(answer) {
   if (answer.result === "locked") {
     state.lockedUntil = performance.now() + answer.millis;
-    return "";
+    return null;
   }
   if (answer.result === "second_part_needed") {
     if (state.view) state.view.second_part_needed = true;
-    return "";
+    return null;
   }
-  if (answer.reason === "not_a_code") return TEXTS.refused.not_a_code(state.view?.code_digits ?? 8, state.view?.code_letters);
-  return TEXTS.refused[answer.reason] ?? TEXTS.refused.no_answer;
+  if (answer.reason === "not_a_code") return notACode;
+  return () => TEXTS.refused[answer.reason] ?? TEXTS.refused.no_answer;
+}
+
+function notACode() {
+  const letters = state.view?.code_letters;
+  return letters ? TEXTS.refused.not_a_code_of_letters({ count: letters }) : TEXTS.refused.not_a_code({ count: state.view?.code_digits ?? 8 });
 }
 
 function opening(numbers) {
@@ -234,9 +248,9 @@ export async function tell(path, body) {
   touched = performance.now();
   try {
     const { status } = await cabinet.send(path, body);
-    if (status >= 400) show(state.page, TEXTS.refused.no_answer);
+    if (status >= 400) show(state.page, () => TEXTS.refused.no_answer);
   } catch {
-    show(state.page, TEXTS.refused.no_answer);
+    show(state.page, () => TEXTS.refused.no_answer);
   }
   refresh();
 }
@@ -274,7 +288,7 @@ function endStaff(message) {
   cabinet.setSession(null);
   Object.assign(state, { staff: null, job: null, swap: null, walkIn: blank() });
   if (state.view) state.view.staff = null;
-  show("keypad", message);
+  greet(message);
 }
 
 // Somebody who was interrupted goes on at the same door.
@@ -290,7 +304,7 @@ function beginCourier({ session, name, compartment: number }) {
 function endCourier(message) {
   cabinet.setSession(null);
   Object.assign(state, { courier: null, deposit: null, parcel: couriers.blank() });
-  show("keypad", message);
+  greet(message);
 }
 
 // Whoever is sent away in the middle says what is behind the door that stands open for them.
@@ -302,14 +316,14 @@ function courierOver(message) {
 function staffButton() {
   if (state.courier) {
     cabinet.send("/api/logout", {}).catch(() => {});
-    endCourier("");
+    endCourier();
     refresh();
   } else if (state.staff) {
     cabinet.send("/api/logout", {}).catch(() => {});
-    endStaff("");
+    endStaff();
     refresh();
   } else if (state.deposit) {
-    endDeposit("");
+    endDeposit();
   } else {
     show(state.page === "pin" || state.page === "courierPin" ? "keypad" : "pin");
   }
@@ -327,7 +341,7 @@ function scanLabel() {
   const found = wholes.size === 1 && next.length > 0 ? next.slice(0, 1) : named;
   state.typed = "";
   if (found.length === 1) tell("/api/load", { order: found[0].order, larger: false });
-  else show("list", TEXTS.staff.unknownLabel(label));
+  else show("list", () => TEXTS.staff.unknownLabel({ label }));
 }
 
 // --- what the cabinet says ---
@@ -354,33 +368,43 @@ function note(news) {
     case "looking": return job({ kind: "look", order: news.order, number, phase: "opening" });
     case "ask_release":
       // Of several doors some may be open by now.
-      if (state.page === "doors") state.message = TEXTS.release.doors(news.compartments);
+      if (state.page === "doors") state.message = () => TEXTS.release.doors(listed(news.compartments));
       return;
-    case "released":
+    case "released": {
+      // Whoever asked for it goes on as they have chosen.
+      const { language, large } = state;
       staffButton();
+      Object.assign(state, { language, large });
       return opening([number]);
+    }
     case "swapping":
-    case "ask_swapped": return show("round", TEXTS.swap[news.note](news.compartments));
-    case "swap_over": return state.staff && show("round", TEXTS.swap.over(news.swapped));
-    case "opening_all": return show("round", TEXTS.emergency.opening(news.passed_over));
+    case "ask_swapped": {
+      const [one, two] = news.compartments;
+      return show("round", () => TEXTS.swap[news.note]({ one, two }));
+    }
+    case "swap_over": return state.staff && show("round", () => (news.swapped ? TEXTS.swap.swapped : TEXTS.swap.asBefore));
+    case "opening_all": {
+      const numbers = news.passed_over;
+      return show("round", () => (numbers.length > 0 ? TEXTS.emergency.openingBut({ numbers }) : TEXTS.emergency.opening));
+    }
     case "depositing": return deposit(number, { is: "opening" });
     case "ask_deposited": return deposit(number, { is: "asking", empty: news.empty });
     // Of a door that another one has taken the place of, nothing more is told.
     case "deposit_over": return number === state.deposit?.number && deposit(number, { is: news.stored ? "stored" : "over" });
     case "deposit_refused":
-      if (news.reason === "no_session" && state.courier) return endCourier(TEXTS.courier.ended);
-      if (news.reason === "no_session") return endDeposit(TEXTS.depositRefused.no_session);
+      if (news.reason === "no_session" && state.courier) return endCourier(() => TEXTS.courier.ended);
+      if (news.reason === "no_session") return endDeposit(() => TEXTS.depositRefused.no_session);
       if (news.reason === "not_expected") couriers.keepLabel(state);
-      return show(state.page, TEXTS.depositRefused[news.reason]);
+      return show(state.page, () => TEXTS.depositRefused[news.reason]);
     case "ask_found": return about({ ...news, kind: "look" }, { phase: "asking" });
     case "audited": return audited(news);
     case "ask_loaded": return about(news, { phase: "asking", empty: news.empty });
     case "stored": return about(news, { phase: "stored" });
     case "load_aborted": return about(news, { phase: "aborted" });
     case "staff_refused":
-      if (news.reason === "no_session") return endStaff(TEXTS.staffRefused.no_session);
-      return show(state.page, TEXTS.staffRefused[news.reason]);
-    case "session_ended": return state.staff ? endStaff(TEXTS.staff.ended) : state.courier && courierOver(TEXTS.courier.ended);
+      if (news.reason === "no_session") return endStaff(() => TEXTS.staffRefused.no_session);
+      return show(state.page, () => TEXTS.staffRefused[news.reason]);
+    case "session_ended": return state.staff ? endStaff(() => TEXTS.staff.ended) : state.courier && courierOver(() => TEXTS.courier.ended);
   }
 }
 
@@ -414,9 +438,12 @@ function door(number, now) {
 // Says what a person can do, at the door or where the code was refused.
 function reported({ order, compartment: number }) {
   if (state.staff) return;
-  const words = TEXTS.report.done(order.split("/")[1]);
-  if (state.doors.has(number)) state.doors.set(number, { ...state.doors.get(number), reported: words });
-  else show("keypad", words);
+  if (state.doors.has(number)) state.doors.set(number, { ...state.doors.get(number), reported: order });
+  else show("keypad", () => reportDone(order));
+}
+
+function reportDone(order) {
+  return TEXTS.report.done({ order: order.split("/")[1] });
 }
 
 function job(begun) {
@@ -437,7 +464,7 @@ function audited({ compartment: number, found }) {
   if (found !== "as_booked") return about({ kind: "look", order: state.job?.order ?? null, compartment: number }, { phase: found });
   if (state.job) {
     state.job = null;
-    show("round", TEXTS.round.asBooked(number));
+    show("round", () => TEXTS.round.asBooked({ number }));
   }
 }
 
@@ -447,7 +474,7 @@ async function refresh() {
     const { status, body } = await cabinet.read("/api/view");
     // Somebody logged in or out meanwhile: this is not for them.
     if (asked !== state.staff) return;
-    if (status === 401 && state.staff) return endStaff(TEXTS.staff.ended);
+    if (status === 401 && state.staff) return endStaff(() => TEXTS.staff.ended);
     if (status !== 200) return;
     state.view = body;
     state.lockedUntil = body.locked_millis ? performance.now() + body.locked_millis : 0;
@@ -455,7 +482,7 @@ async function refresh() {
     state.beeping = new Set([...state.beeping].filter(stillOpen));
     // A code that was typed again names a door that stands open already: no news of it comes.
     if (state.deposit?.is === "opening" && body.doors.some((seen) => seen.number === state.deposit.number && /open/.test(seen.door))) state.deposit.is = "open";
-    if (state.staff && !body.staff) return endStaff(TEXTS.staff.ended);
+    if (state.staff && !body.staff) return endStaff(() => TEXTS.staff.ended);
     draw();
   } catch {
     // The notes tell whether the agent answers.
@@ -474,7 +501,7 @@ function keypadPage() {
   // Nobody types 25 digits blindly, and who reads them over a shoulder can use them no more.
   const long = state.typed.length > DIGITS_MAX;
   const value = isScan() ? TEXTS.customer.scanned : long ? grouped(state.typed, 5) : hidden ? "•".repeat(state.typed.length) : grouped(state.typed.toUpperCase());
-  const hint = state.busy ? TEXTS.customer.checking : state.message || texts.hint;
+  const hint = state.busy ? TEXTS.customer.checking : state.message?.() ?? texts.hint;
   return el("section", { class: "entry" },
     el("div", { class: "say" },
       el("h1", {}, texts.title),
@@ -495,21 +522,21 @@ function lockedPage() {
     el("h1", {}, TEXTS.locked.title),
     el("p", {}, TEXTS.locked.why),
     el("p", { class: "huge", role: "timer", "aria-live": "off" }, clock(left)),
-    el("p", { class: state.message ? "refusal" : "" }, state.busy ? TEXTS.customer.checking : state.message || TEXTS.locked.scan),
+    el("p", { class: state.message ? "refusal" : "" }, state.busy ? TEXTS.customer.checking : state.message?.() ?? TEXTS.locked.scan),
     appToken(state.view?.app));
 }
 
 function secondPartPage() {
   return el("section", { class: "wide warn" },
     el("h1", {}, TEXTS.secondPart.title),
-    el("p", { class: state.message ? "refusal" : "" }, state.busy ? TEXTS.customer.checking : state.message || TEXTS.secondPart.why));
+    el("p", { class: state.message ? "refusal" : "" }, state.busy ? TEXTS.customer.checking : state.message?.() ?? TEXTS.secondPart.why));
 }
 
 // The code is right, and its holder has to say the rest. Nobody who looks over a shoulder reads it.
 function answerPage() {
   const texts = TEXTS.answer;
   const pad = state.asks === "pin" || state.asks === "birth_date" ? keypad : fullpad;
-  const hint = state.busy ? TEXTS.customer.checking : state.message || texts.how[state.asks];
+  const hint = state.busy ? TEXTS.customer.checking : state.message?.() ?? texts.how[state.asks];
   return el("section", { class: "entry" },
     el("div", { class: "say" },
       el("h1", {}, texts.title[state.asks]),
@@ -518,7 +545,7 @@ function answerPage() {
     el("div", { class: "go" },
       button(TEXTS.customer.go, submit, { class: "primary", disabled: state.busy || state.typed.length < ANSWER_MIN }),
       button(TEXTS.release.cancel, () => show("keypad"))),
-    pad(press, state.busy, null));
+    pad(press, state.busy));
 }
 
 // The code is right, and staff have to say the rest: a badge is scanned here, a PIN is typed as ever.
@@ -540,24 +567,29 @@ function doorsPage() {
   const stayed = doors.filter(([, door]) => door.stays).map(([number]) => number);
   const what = all("closed") ? TEXTS.doors.thanks : doors.length > 1 ? TEXTS.doors.takeAll : TEXTS.doors.take;
   const said = (number) => [
-    leave.some(([one]) => one === number) && button(TEXTS.doors.stays(number), () => stays(number)),
-    button(doors.length > 1 ? TEXTS.report.behind(number) : TEXTS.report.button, () => tellOf(number, "/api/not-here"))];
+    leave.some(([one]) => one === number) && button(TEXTS.doors.stays({ number }), () => stays(number)),
+    button(doors.length > 1 ? TEXTS.report.behind({ number }) : TEXTS.report.button, () => tellOf(number, "/api/not-here"))];
   const open = doors.filter(([, door]) => !door.reported && (door.is === "open" || door.is === "closed")).map(([number]) => number);
   // Of several doors one is tapped first: buttons for each of them would leave no room for the doors.
   const chosen = doors.length === 1 ? open[0] : open.find((number) => number === state.chosen);
   return el("section", { class: doors.length > 1 ? "doors many" : "doors" },
     el("div", { class: "tiles" }, ...doors.map(([number, door]) => doorTile(number, door, doors.length > 1 && open.includes(number)))),
     el("div", { class: "next" },
-      ...push.map(([number, door]) => el("p", {}, door.is === "push" ? TEXTS.doors.pushHow(number) : TEXTS.doors.silentHow(number))),
-      ...push.map(([number]) => button(TEXTS.doors.again(number), () => again(number), { class: "primary" })),
-      ...call.map(([number, door]) => el("p", {}, TEXTS.doors.call(number), door.order && el("strong", {}, ` ${TEXTS.doors.reference(door.order.split("/")[1])}`))),
+      ...push.map(([number, door]) => el("p", {}, door.is === "push" ? TEXTS.doors.pushHow({ number }) : TEXTS.doors.silentHow({ number }))),
+      ...push.map(([number]) => button(TEXTS.doors.again({ number }), () => again(number), { class: "primary" })),
+      ...call.map(([number, door]) => el("p", {}, TEXTS.doors.call({ number }), door.order && el("strong", {}, ` ${TEXTS.doors.reference({ order: door.order.split("/")[1] })}`))),
       push.length + call.length === 0 && el("p", {}, what),
-      state.message && el("p", { role: "alert" }, state.message),
-      stayed.length > 0 && el("p", {}, TEXTS.doors.stayed(stayed)),
+      state.message && el("p", { role: "alert" }, state.message()),
+      stayed.length > 0 && el("p", {}, TEXTS.doors.stayed(listed(stayed))),
       doors.length > 1 && open.length > 0 && chosen === undefined && el("p", {}, TEXTS.doors.tap),
-      ...doors.filter(([, door]) => door.reported).map(([, door]) => el("p", { role: "alert" }, door.reported)),
+      ...doors.filter(([, door]) => door.reported).map(([, door]) => el("p", { role: "alert" }, reportDone(door.reported))),
       ...(chosen === undefined ? [] : said(chosen)),
       button(TEXTS.doors.done, () => show("keypad"))));
+}
+
+// Doors as a text has them: one is said differently from several.
+function listed(numbers) {
+  return { count: numbers.length, numbers };
 }
 
 function tellOf(number, path) {
@@ -574,7 +606,7 @@ function doorTile(number, { is }, tappable) {
   const chosen = tappable && state.chosen === number;
   const attributes = tappable ? { on: () => choose(number), "aria-pressed": String(chosen), type: "button" } : { role: "status" };
   return el(tappable ? "button" : "div", { class: `tile ${is}${chosen ? " chosen" : ""}`, ...attributes },
-    el("h1", { "aria-label": `${TEXTS.door(number)} ${TEXTS.doors[is]}` },
+    el("h1", { "aria-label": `${TEXTS.door({ number })} ${TEXTS.doors[is]}` },
       el("span", {}, TEXTS.doors.word), el("b", {}, String(number)), el("span", {}, TEXTS.doors[is])));
 }
 
@@ -598,7 +630,7 @@ function page() {
   if (state.link === "lost") return el("section", { class: "wide warn" }, el("h1", {}, TEXTS.state.lost), el("p", {}, TEXTS.state.lostLong));
   switch (state.page) {
     case "doors": return doorsPage();
-    case "deposit": return deposits.depositPage(state, tell, again, () => endDeposit(""));
+    case "deposit": return deposits.depositPage(state, tell, again, () => endDeposit());
     case "answer": return locked() ? lockedPage() : answerPage();
     case "release": return releasePage();
     case "courier": return couriers.courierPage(state, show, draw);
@@ -616,8 +648,9 @@ function page() {
 
 function draw() {
   const view = state.view;
+  applySpeech(state, draw);
   document.title = TEXTS.title;
-  document.getElementById("place").textContent = view ? TEXTS.cabinet(view.cabinet) : "";
+  document.getElementById("place").textContent = view ? TEXTS.cabinet({ name: view.cabinet }) : "";
   const status = document.getElementById("state");
   const now = state.link === "outOfOrder" ? "outOfOrder" : state.link === "connected" && view ? (view.online ? "online" : "offline") : "lost";
   status.textContent = state.link === "connecting" ? "" : TEXTS.state[now];
@@ -626,7 +659,7 @@ function draw() {
   staff.textContent = state.staff || state.courier ? TEXTS.staff.leave : state.page === "pin" || state.page === "courierPin" ? TEXTS.staff.cancel : TEXTS.staff.enter;
   const banner = document.getElementById("banner");
   banner.hidden = state.beeping.size === 0 || state.link !== "connected";
-  banner.textContent = banner.hidden ? "" : TEXTS.doors.leftOpen([...state.beeping].sort((one, other) => one - other));
+  banner.textContent = banner.hidden ? "" : TEXTS.doors.leftOpen(listed([...state.beeping].sort((one, other) => one - other)));
   keepFocus(() => document.getElementById("stage").replaceChildren(page()));
 }
 
@@ -646,6 +679,11 @@ function keepFocus(replace) {
 
 // --- time ---
 
+// Somebody has begun something, or chosen a language.
+function isAway() {
+  return state.typed || state.message || state.page === "pin" || state.page === "courierPin" || isChosen(state);
+}
+
 function tick() {
   const idle = performance.now() - touched;
   if (state.staff || state.courier && !state.deposit) {
@@ -653,16 +691,19 @@ function tick() {
   } else if (state.deposit) {
     if (idle <= (deposits.isOver(state.deposit) ? THANKS_MILLIS : DEPOSIT_IDLE)) return;
     if (state.courier && !deposits.isOver(state.deposit)) staffButton();
-    else endDeposit("");
+    else {
+      endDeposit();
+      if (!state.courier) greet();
+    }
   } else if (state.page === "doors") {
     const closed = [...state.doors.values()].every((door) => door.is === "closed");
-    if (idle > (closed ? THANKS_MILLIS : DOORS_IDLE)) show("keypad");
+    if (idle > (closed ? THANKS_MILLIS : DOORS_IDLE)) greet();
   } else if (state.page === "release") {
-    if (idle > RELEASE_IDLE) show("keypad");
+    if (idle > RELEASE_IDLE) greet();
   } else if (state.page === "answer") {
-    if (idle > ANSWER_IDLE && !state.busy) show("keypad");
-  } else if (idle > TYPED_IDLE && (state.typed || state.message || state.page === "pin" || state.page === "courierPin") && !state.busy) {
-    show("keypad");
+    if (idle > ANSWER_IDLE && !state.busy) greet();
+  } else if (idle > TYPED_IDLE && !state.busy && isAway()) {
+    greet();
   }
   if (state.lockedUntil > 0 && state.page === "keypad") {
     if (!locked()) state.lockedUntil = 0;
@@ -696,8 +737,8 @@ function start() {
       if (link === "connected") refresh();
     },
     loggedOut() {
-      if (state.staff) endStaff(TEXTS.staff.ended);
-      else if (state.courier) endCourier(TEXTS.courier.ended);
+      if (state.staff) endStaff(() => TEXTS.staff.ended);
+      else if (state.courier) endCourier(() => TEXTS.courier.ended);
     },
   });
 }

@@ -8,7 +8,6 @@ import { TEXTS } from "/texts.js";
 const SIZES = ["XS", "S", "M", "L", "XL"];
 const PHONE_DIGITS = [8, 15];
 const REFERENCE = /^[0-9A-Za-z._-]{1,64}$/;
-const T = TEXTS.courier;
 
 export function blank() {
   return { phone: "", label: "", size: "M", busy: false };
@@ -31,7 +30,7 @@ export async function bring(state, show) {
     state.parcel.phone = label.replace(/[^0-9]/g, "").slice(0, PHONE_DIGITS[1]);
     return show("courier");
   }
-  if (SCANNED_CODE.test(label)) return show("courier", T.refused.not_a_label);
+  if (SCANNED_CODE.test(label)) return show("courier", () => TEXTS.courier.refused.not_a_label);
   Object.assign(state.parcel, { asked: label, label: "" });
   show("courier");
   await tell(state, show, "/api/bring", { label });
@@ -50,9 +49,9 @@ async function tell(state, show, path, body) {
   try {
     const { status, body: said } = await cabinet.send(path, body);
     if (status < 400) return true;
-    show("courier", T.refused[said?.error] ?? TEXTS.walkIn.refused[said?.error] ?? TEXTS.refused.no_answer);
+    show("courier", () => TEXTS.courier.refused[said?.error] ?? TEXTS.walkIn.refused[said?.error] ?? TEXTS.refused.no_answer);
   } catch {
-    show("courier", TEXTS.refused.no_answer);
+    show("courier", () => TEXTS.refused.no_answer);
   } finally {
     draft.busy = false;
   }
@@ -62,7 +61,7 @@ async function tell(state, show, path, body) {
 export function courierPage(state, show, draw) {
   const draft = state.parcel;
   const press = (key) => {
-    state.message = "";
+    state.message = null;
     if (key === "clear") draft.phone = "";
     else if (key === "back") draft.phone = draft.phone.slice(0, -1);
     else if (draft.phone.length < PHONE_DIGITS[1]) draft.phone += key;
@@ -73,25 +72,25 @@ export function courierPage(state, show, draw) {
   const label = state.typed || draft.label;
   return el("section", { class: "entry" },
     el("div", { class: "say" },
-      el("h1", {}, T.bring),
-      el("p", { class: state.message ? "refusal" : "", role: state.message ? "alert" : "status" }, state.message || T.bringHint),
+      el("h1", {}, TEXTS.courier.bring),
+      el("p", { class: state.message ? "refusal" : "", role: state.message ? "alert" : "status" }, state.message?.() ?? TEXTS.courier.bringHint),
       el("output", { class: "display phone", "aria-label": TEXTS.walkIn.display }, `+${draft.phone}`),
-      label && el("p", {}, T.scanned(label)),
-      el("div", { class: "picks", role: "group", "aria-label": T.size }, ...SIZES.map(pick))),
+      label && el("p", {}, TEXTS.courier.scanned({ label })),
+      el("div", { class: "picks", role: "group", "aria-label": TEXTS.courier.size }, ...SIZES.map(pick))),
     el("div", { class: "go" },
-      button(T.open, () => bringTo(state, show), { class: "primary", disabled: draft.busy || draft.phone.length < PHONE_DIGITS[0] }),
-      button(T.type, () => show("courierLabel"))),
+      button(TEXTS.courier.open, () => bringTo(state, show), { class: "primary", disabled: draft.busy || draft.phone.length < PHONE_DIGITS[0] }),
+      button(TEXTS.courier.type, () => show("courierLabel"))),
     keypad(press, draft.busy));
 }
 
 export function labelPage(state, show, press) {
   return el("section", { class: "entry" },
     el("div", { class: "say" },
-      el("h1", {}, T.label),
-      el("p", { class: state.message ? "hint refusal" : "hint", role: state.message ? "alert" : "status" }, state.message || T.labelHint),
-      el("output", { class: "display phone", "aria-label": T.labelDisplay }, state.typed || " ")),
+      el("h1", {}, TEXTS.courier.label),
+      el("p", { class: state.message ? "hint refusal" : "hint", role: state.message ? "alert" : "status" }, state.message?.() ?? TEXTS.courier.labelHint),
+      el("output", { class: "display phone", "aria-label": TEXTS.courier.labelDisplay }, state.typed || " ")),
     el("div", { class: "go" },
-      button(T.look, () => bring(state, show), { class: "primary", disabled: state.typed === "" }),
+      button(TEXTS.courier.look, () => bring(state, show), { class: "primary", disabled: state.typed === "" }),
       button(TEXTS.list.cancel, () => show("courier"))),
     fullpad(press, false, "-."));
 }

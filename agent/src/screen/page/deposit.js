@@ -3,8 +3,6 @@
 import { button, el } from "/parts.js";
 import { TEXTS } from "/texts.js";
 
-const T = TEXTS.deposit;
-
 export function isOver(deposit) {
   return deposit.is === "stored" || deposit.is === "over" || deposit.is === "help";
 }
@@ -12,19 +10,19 @@ export function isOver(deposit) {
 export function depositPage(state, tell, again, done) {
   const { number, is, empty } = state.deposit;
   const wish = (word) => tell("/api/deposit", { wish: word });
-  const refused = state.message && el("p", { class: "refusal", role: "alert" }, state.message);
-  const say = { open: T.open, closed: T.checking, stored: T.stored, over: state.courier ? TEXTS.courier.over : T.over, help: TEXTS.doors.call(number),
-    asking: empty ? T.askEmpty : T.ask, push: TEXTS.doors.pushHow(number), silent: TEXTS.doors.silentHow(number) }[is] ?? T.opening;
+  const refused = state.message && el("p", { class: "refusal", role: "alert" }, state.message());
+  const say = { open: TEXTS.deposit.open, closed: TEXTS.deposit.checking, stored: TEXTS.deposit.stored, over: state.courier ? TEXTS.courier.over : TEXTS.deposit.over, help: TEXTS.doors.call({ number }),
+    asking: empty ? TEXTS.deposit.askEmpty : TEXTS.deposit.ask, push: TEXTS.doors.pushHow({ number }), silent: TEXTS.doors.silentHow({ number }) }[is] ?? TEXTS.deposit.opening;
   const choices = {
-    open: [button(T.tooSmall, () => wish("too_small")), button(T.notEmpty, () => wish("not_empty"))],
-    asking: [button(T.inside, () => wish("inside"), { class: "primary" }), button(T.again, () => wish("again")), button(T.giveUp, () => wish("give_up"))],
-    push: [button(TEXTS.doors.again(number), () => again(number), { class: "primary" })],
-    silent: [button(TEXTS.doors.again(number), () => again(number), { class: "primary" })],
+    open: [button(TEXTS.deposit.tooSmall, () => wish("too_small")), button(TEXTS.deposit.notEmpty, () => wish("not_empty"))],
+    asking: [button(TEXTS.deposit.inside, () => wish("inside"), { class: "primary" }), button(TEXTS.deposit.again, () => wish("again")), button(TEXTS.deposit.giveUp, () => wish("give_up"))],
+    push: [button(TEXTS.doors.again({ number }), () => again(number), { class: "primary" })],
+    silent: [button(TEXTS.doors.again({ number }), () => again(number), { class: "primary" })],
   }[is] ?? [];
   const look = { stored: "open", over: "help", asking: "push" }[is] ?? is;
   return el("section", { class: "doors" },
     el("div", { class: "tiles" }, el("div", { class: `tile ${look}`, role: "status" },
-      el("h1", {}, el("span", {}, TEXTS.doors.word), el("b", { "aria-label": TEXTS.door(number) }, String(number)), el("span", {}, T.is[is] ?? TEXTS.doors[is])))),
+      el("h1", {}, el("span", {}, TEXTS.doors.word), el("b", { "aria-label": TEXTS.door({ number }) }, String(number)), el("span", {}, TEXTS.deposit.is[is] ?? TEXTS.doors[is])))),
     el("div", { class: "next" }, el("p", {}, say), refused, ...choices,
       isOver(state.deposit) && button(state.courier ? TEXTS.courier.next : TEXTS.doors.done, done, { class: "primary" })));
 }

@@ -8,8 +8,8 @@ export function listPage(state, tell, show) {
   return el("section", { class: "list" },
     el("h1", {}, TEXTS.staff.list),
     el("p", { class: state.message ? "refusal" : "", role: state.message ? "alert" : "status" },
-      state.message || `${TEXTS.staff.hello(state.staff.name)} ${staff.waiting.length > 0 ? TEXTS.staff.listHint : TEXTS.staff.none}`),
-    staff.boards_silent > 0 && el("p", { class: "refusal" }, TEXTS.staff.boards(staff.boards_silent)),
+      state.message?.() ?? `${TEXTS.staff.hello({ name: state.staff.name })} ${staff.waiting.length > 0 ? TEXTS.staff.listHint : TEXTS.staff.none}`),
+    staff.boards_silent > 0 && el("p", { class: "refusal" }, TEXTS.staff.boards({ count: staff.boards_silent })),
     ...staff.compartments.filter((seen) => seen.asks).map((seen) => question(seen.number, tell)),
     ...staff.compartments.filter((seen) => seen.audit_required && !seen.asks).map((seen) => audit(seen, tell)),
     ...(staff.releases ?? []).map((asked) => releaseRow(asked, tell)),
@@ -25,7 +25,7 @@ export function roundPage(state, tell, show, draw) {
   compartments.sort((one, other) => other.audit_required - one.audit_required || one.number - other.number);
   return el("section", { class: "list" },
     el("h1", {}, TEXTS.round.title),
-    el("p", { role: "status" }, state.swap ? TEXTS.swap.hint : state.message || TEXTS.round.hint),
+    el("p", { role: "status" }, state.swap ? TEXTS.swap.hint : state.message?.() ?? TEXTS.round.hint),
     ...compartments.filter((seen) => seen.swaps_with > seen.number).map((seen) => swapQuestion(seen, tell)),
     ...compartments.filter((seen) => seen.asks).map((seen) => question(seen.number, tell)),
     ...compartments.filter((seen) => seen.needs_cleaning).map((seen) => cleaning(seen.number, tell)),
@@ -45,8 +45,8 @@ export function emergencyPage(tell, show) {
 }
 
 function cleaning(number, tell) {
-  return el("div", { class: "task" }, el("p", {}, TEXTS.round.dirty(number)),
-    button(TEXTS.round.clean(number), () => tell("/api/cleaning", { compartment: number, needed: false })));
+  return el("div", { class: "task" }, el("p", {}, TEXTS.round.dirty({ number })),
+    button(TEXTS.round.clean({ number }), () => tell("/api/cleaning", { compartment: number, needed: false })));
 }
 
 // A door that is tapped opens, or is one of the two whose orders are to be exchanged.
@@ -63,51 +63,52 @@ function choose(state, number, tell, draw) {
 
 function swapQuestion({ number, swaps_with: other }, tell) {
   const answer = (swapped) => tell("/api/confirm-swap", { compartment: number, swapped });
-  return el("div", { class: "task" }, el("p", {}, TEXTS.swap.ask_swapped([number, other])),
+  return el("div", { class: "task" }, el("p", {}, TEXTS.swap.ask_swapped({ one: number, two: other })),
     button(TEXTS.swap.yes, () => answer(true), { class: "primary" }), button(TEXTS.swap.no, () => answer(false)));
 }
 
 function doorRow({ number, door, allocated, audit_required: doubtful, needs_cleaning: dirty, fault }, choose) {
   const facts = [allocated ? TEXTS.round.held : TEXTS.round.free, doubtful && TEXTS.round.doubtful, dirty && TEXTS.round.needsCleaning,
     fault && TEXTS.round.fault, TEXTS.round.door[door]].filter(Boolean).join(" · ");
-  const name = TEXTS.door(number);
+  const name = TEXTS.door({ number });
   return button(el("b", {}, name), () => choose(number), { class: "order", "aria-label": `${name}, ${facts}`, "data-facts": facts });
 }
 
 function question(number, tell) {
   const answer = (inside) => tell("/api/confirm", { compartment: number, inside });
-  return el("div", { class: "task" }, el("p", {}, TEXTS.staff.asks(number)),
+  return el("div", { class: "task" }, el("p", {}, TEXTS.staff.asks({ number })),
     button(TEXTS.job.yes, () => answer(true), { class: "primary" }), button(TEXTS.job.no, () => answer(false)));
 }
 
 function audit({ number, allocated }, tell) {
-  const [ask, yes] = allocated ? [TEXTS.staff.auditHeld, TEXTS.staff.auditHeldYes] : [TEXTS.staff.audit, TEXTS.staff.auditYes];
-  return el("div", { class: "task" }, el("p", {}, ask(number)),
-    button(yes(number), () => tell("/api/confirm", { compartment: number, inside: allocated })));
+  const ask = allocated ? TEXTS.staff.auditHeld({ number }) : TEXTS.staff.audit({ number });
+  const yes = allocated ? TEXTS.staff.auditHeldYes({ number }) : TEXTS.staff.auditYes({ number });
+  return el("div", { class: "task" }, el("p", {}, ask),
+    button(yes, () => tell("/api/confirm", { compartment: number, inside: allocated })));
 }
 
 // Somebody stands there with the right code of restricted goods.
 function releaseRow({ order, compartment: number }, tell) {
   const reference = order.split("/")[1];
-  return el("div", { class: "task" }, el("p", {}, TEXTS.release.ask(reference, number)),
-    button(TEXTS.release.yes(reference), () => tell("/api/release", { order }), { class: "primary" }));
+  return el("div", { class: "task" }, el("p", {}, TEXTS.release.ask({ order: reference, number })),
+    button(TEXTS.release.yes({ order: reference }), () => tell("/api/release", { order }), { class: "primary" }));
 }
 
 // Taken out by staff: overdue, or wanted back.
 function unwantedRow({ order, compartment, why, part }, tell) {
   const [integration, reference] = order.split("/");
-  const facts = [TEXTS.unwanted[why] ?? why, part && TEXTS.staff.part(part), TEXTS.staff.inside(compartment), integration].filter(Boolean).join(" · ");
-  return button(el("b", {}, TEXTS.unwanted.take(reference)), () => tell("/api/retrieve", { order }), { class: "order unwanted", "aria-label": `${TEXTS.unwanted.take(reference)}, ${facts}`, "data-facts": facts });
+  const facts = [TEXTS.unwanted[why] ?? why, part && TEXTS.staff.part(part), TEXTS.staff.inside({ number: compartment }), integration].filter(Boolean).join(" · ");
+  return button(el("b", {}, TEXTS.unwanted.take({ order: reference })), () => tell("/api/retrieve", { order }), { class: "order unwanted", "aria-label": `${TEXTS.unwanted.take({ order: reference })}, ${facts}`, "data-facts": facts });
 }
 
 function giveUp({ order }, tell) {
   const [, reference] = order.split("/");
-  return button(TEXTS.walkIn.giveUp(reference), () => tell("/api/drop-walk-in", { order }));
+  return button(TEXTS.walkIn.giveUp({ order: reference }), () => tell("/api/drop-walk-in", { order }));
 }
 
 function orderRow({ order, size, category, compartment, loading, missing, deposit, part }, tell) {
   const [integration, reference] = order.split("/");
-  const facts = [part && TEXTS.staff.part(part), TEXTS.staff.size(size), TEXTS.staff.category[category] ?? category, compartment && TEXTS.staff.inside(compartment),
+  const facts = [part && TEXTS.staff.part(part), TEXTS.staff.size({ size }), TEXTS.staff.category[category] ?? category, compartment && TEXTS.staff.inside({ number: compartment }),
     loading && TEXTS.staff.begun, missing && TEXTS.staff.missing, TEXTS.staff.deposit[deposit], integration].filter(Boolean).join(" · ");
   return button(el("b", {}, reference), () => tell("/api/load", { order, larger: false }), { class: "order", "aria-label": `${reference}, ${facts}`, "data-facts": facts });
 }
@@ -136,28 +137,29 @@ export function jobPage(state, tell, show) {
     return layout(end.class, reference, job.number, end.title, [el("p", {}, end.why),
       job.phase === "stored" && button(TEXTS.job.undo, () => tell("/api/undo", { order: job.order })), list(TEXTS[back].next, { class: "primary" })]);
   }
-  const refused = state.message && el("p", { class: "refusal", role: "alert" }, state.message);
+  const refused = state.message && el("p", { class: "refusal", role: "alert" }, state.message());
   const isHere = state.beside?.order === job.order && state.beside.compartment === job.number;
   const others = isHere ? state.beside.others.map((other) => other.split("/")[1]) : [];
-  const beside = others.length > 0 && el("p", {}, TEXTS.job.beside(others));
+  const beside = others.length > 0 && el("p", {}, TEXTS.job.beside({ orders: others }));
   if (job.phase === "asking") {
     const answer = (inside) => tell("/api/confirm", { compartment: job.number, inside });
-    return layout("push", reference, job.number, reference ? TEXTS.job.ask(reference) : TEXTS.staff.asks(job.number), [
+    return layout("push", reference, job.number, reference ? TEXTS.job.ask({ order: reference }) : TEXTS.staff.asks(job), [
       job.empty && el("p", {}, TEXTS.job.askEmpty), beside, refused,
       button(TEXTS.job.yes, () => answer(true), { class: "primary" }), button(TEXTS.job.no, () => answer(false))]);
   }
   if (job.phase === "push" || job.phase === "silent") {
-    const how = job.phase === "push" ? TEXTS.doors.pushHow : TEXTS.doors.silentHow;
+    const how = job.phase === "push" ? TEXTS.doors.pushHow(job) : TEXTS.doors.silentHow(job);
     const again = () => { job.phase = "opening"; tell("/api/again", { compartment: job.number }); };
     return layout("push", reference, job.number, TEXTS.doors[job.phase], [
-      el("p", {}, how(job.number)), refused,
-      button(TEXTS.doors.again(job.number), again, { class: "primary" }), list(TEXTS[back].back)]);
+      el("p", {}, how), refused,
+      button(TEXTS.doors.again(job), again, { class: "primary" }), list(TEXTS[back].back)]);
   }
   const dirty = () => tell("/api/cleaning", { compartment: job.number, needed: true });
   const marked = state.view?.staff?.compartments.some((seen) => seen.number === job.number && seen.needs_cleaning);
   const larger = () => tell("/api/load", { order: job.order, larger: true });
   const what = job.phase === "open" ? TEXTS.job.open[job.kind] : TEXTS.job[job.phase];
-  return layout(job.phase, TEXTS.job[job.kind](reference), job.number, "", [
+  const above = job.kind === "look" && !reference ? TEXTS.job.lookInto : TEXTS.job[job.kind]({ order: reference });
+  return layout(job.phase, above, job.number, "", [
     el("p", {}, what), beside, refused,
     job.kind === "load" && job.phase !== "opening" && button(TEXTS.job.larger, larger),
     job.kind !== "load" && job.phase === "open" && !marked && button(TEXTS.round.markDirty, dirty), list(TEXTS[back].back)]);
@@ -166,6 +168,6 @@ export function jobPage(state, tell, show) {
 function layout(look, above, number, below, next) {
   return el("section", { class: "doors" },
     el("div", { class: "tiles" }, el("div", { class: `tile ${look}` },
-      el("h1", {}, el("span", {}, above), el("b", { "aria-label": TEXTS.door(number) }, String(number)), below && el("span", {}, below)))),
+      el("h1", {}, el("span", {}, above), el("b", { "aria-label": TEXTS.door({ number }) }, String(number)), below && el("span", {}, below)))),
     el("div", { class: "next" }, ...next));
 }

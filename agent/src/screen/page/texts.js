@@ -1,292 +1,43 @@
-// Every word that people read. A further language is a further object of the same shape.
-export const TEXTS = {
-  title: "Pickup",
-  cabinet: (name) => `Cabinet ${name}`,
-  door: (number) => `Door ${number}`,
-  keys: { clear: "Clear", back: "Back", clearName: "Clear all of it", backName: "Delete the last one", pad: "Keypad",
-    toLetters: "My code has letters", toDigits: "My code has digits" },
+// Every word that people read, in each language of this screen: texts/en.json and its neighbours, which hold no code.
+// TEXTS has their shape, in the language of now. What has no gaps is a string. What has some, or is said of a number of
+// things, is a function of them by name: TEXTS.door({ number: 7 }), TEXTS.doors.leftOpen({ count: 2, numbers: [3, 7] }).
 
-  state: {
-    online: "Online",
-    offline: "Working offline: codes work",
-    lost: "No connection to the cabinet",
-    lostLong: "This screen has no connection to the cabinet. Please wait a moment.",
-    outOfOrder: "Out of order",
-    outOfOrderLong: "This cabinet cannot open doors at the moment. Your order is safe. Please try again later or ask staff.",
-    noKey: "This screen has to be started again from its address file. Please ask staff.",
-  },
+export let TEXTS;
 
-  customer: {
-    title: "Type your code",
-    hint: "Or scan your QR code.",
-    display: "Typed code",
-    go: "Open the door",
-    checking: "Checking …",
-    scanned: "QR code",
-  },
-  app: {
-    how: "With the shop's app: scan this, or enter ",
-    code: "Code for the app",
-  },
-  locked: {
-    title: "Typing is paused",
-    why: "Too many wrong codes. Typing is possible again in",
-    scan: "QR codes still work: scan yours now.",
-  },
-  secondPart: {
-    title: "Scan your QR code",
-    why: "Typing codes is switched off at this cabinet today. The QR code in your message works. Without one, please ask staff.",
-  },
-  refused: {
-    wrong: "This code opens no door here. Please check the code and the cabinet in your message.",
-    busy: "The cabinet is busy. Please wait a moment and try again.",
-    used: "This code was used already. If something is still inside, please ask staff.",
-    expired: "The time for this pickup is over. Please ask staff.",
-    revoked: "This code is no longer valid. Look for a newer message with another code.",
-    time_unknown: "The cabinet does not know the time yet, and this order needs it. Please try again in a few minutes or ask staff.",
-    not_here: "Your order is not in this cabinet yet. Please wait for the message that it is ready.",
-    out_of_service: "The door of your order needs help. Please ask staff.",
-    missing: "Your order is not where it should be. Please ask staff.",
-    no_room: "No compartment that it fits into is free. This is reported. Please try again later, or ask whoever sent you.",
-    not_a_code: (digits, letters) => `A code has ${letters ? `${letters} letters` : `${digits} digits`}. Please check it.`,
-    wrong_answer: "This is not what was given with the order. Please try again.",
-    answers_used_up: "This was wrong too often. Please ask staff to hand the order over.",
-    code_first: "Please type or scan your code again first.",
-    no_answer: "The cabinet did not answer. Look whether a door opened, then try again.",
-  },
-  doors: {
-    word: "Door",
-    opening: "is being opened …",
-    open: "is open",
-    closed: "is closed",
-    push: "did not open",
-    silent: "does not answer",
-    help: "does not open",
-    take: "Take your order and close the door.",
-    takeAll: "Take your orders and close the doors.",
-    tap: "Something is missing, or stays for the next time? Tap its door.",
-    stays: (number) => `I leave what is behind door ${number}`,
-    stayed: (numbers) => (numbers.length === 1 ? `The order behind door ${numbers[0]} stays. The same code opens it again.`
-      : `The orders behind doors ${numbers.join(", ")} stay. The same code opens them again.`),
-    thanks: "Thank you. Goodbye!",
-    pushHow: (number) => `Push door ${number} firmly with your hand, then try again.`,
-    silentHow: (number) => `The lock of door ${number} cannot be reached. Wait a moment, then try again.`,
-    again: (number) => `Try door ${number} again`,
-    call: (number) => `Please ask staff for help with door ${number}.`,
-    reference: (order) => `Reference: ${order}`,
-    done: "Type another code",
-    leftOpen: (numbers) => (numbers.length === 1 ? `Door ${numbers[0]} is still open. Please close it.`
-      : `Doors ${numbers.join(", ")} are still open. Please close them.`),
-  },
+// The agent writes its `screen.languages` into the page; the first is for whoever has chosen none.
+export const LANGUAGES = document.documentElement.dataset.languages.split(" ");
 
-  answer: {
-    title: { pin: "Type your PIN", birth_date: "Type your date of birth", document_number: "Type your document number", postcode: "Type your postcode" },
-    how: {
-      pin: "The PIN that was agreed for this order.",
-      birth_date: "Day, month and year with 8 digits, such as 24121980 for 24 December 1980.",
-      document_number: "As much of it as was asked for when you ordered.",
-      postcode: "The one of the address that is on the order.",
-    },
-    display: "Typed answer",
-    notOne: "This has 4 to 12 letters or digits. Please check it.",
-  },
-  release: {
-    title: "Please ask staff",
-    why: "Your code is right. Staff have to release this order: they scan their badge here or type their PIN.",
-    doors: (numbers) => `Staff have to release what is behind door ${numbers.join(", ")}. Please ask them.`,
-    ask: (order, number) => `Somebody has shown the code of ${order} (door ${number}). May they have it?`,
-    yes: (order) => `Release ${order}`,
-    cancel: "Cancel",
-  },
+// A switch must not wait for anything, so that all are here before the first page is drawn.
+const spoken = new Map(await Promise.all(LANGUAGES.map(async (name) => [name, await load(name)])));
+speak();
 
-  deposit: {
-    opening: "One moment …",
-    open: "Put the order in and close the door.",
-    checking: "One moment …",
-    ask: "Did you put the order in?",
-    askEmpty: "The sensor sees nothing inside. Did you put the order in?",
-    inside: "Yes, it is inside",
-    again: "Open the door again",
-    giveUp: "No, I take it with me",
-    tooSmall: "Too small: larger door",
-    notEmpty: "Something is in there: another door",
-    stored: "Thank you. The order is stored.",
-    over: "Nothing was stored. Your code works on.",
-    is: { asking: "is closed", stored: "is closed", over: "is free again" },
-  },
-  depositRefused: {
-    no_session: "Please type or scan your code again.",
-    busy: "This door is just being opened. Please wait a moment.",
-    door_open: "Please close the door first.",
-    door_closed: "Have the door opened again first, and take the order out.",
-    no_fitting_compartment: "No larger compartment is free. This one stays yours.",
-    too_often: "No further door opens for this order. Please ask staff.",
-    not_expected: "No order with this label waits for a courier here. Check it, or type the recipient's phone number.",
-    unfinished: "Finish what is on its way in first.",
-    no_room: "No compartment that it fits into is free. This is reported.",
-    disk_full: "This cabinet takes no new orders at the moment. Please tell the hotline.",
-    never_online: "This cabinet cannot take phone numbers yet. Please tell the hotline.",
-    too_many: "Too many orders are waiting here. Please tell the hotline.",
-  },
-  courier: {
-    begin: "I am a courier",
-    title: "Courier PIN",
-    hint: "Type your PIN or scan your badge.",
-    display: "PIN",
-    go: "Go on",
-    ended: "You are logged out.",
-    bring: "Put a parcel in",
-    bringHint: "Scan its label. Without one that is known here, type the recipient's phone number with its country code.",
-    size: "Size of the parcel",
-    open: "Open a door",
-    type: "Type the label",
-    label: "Type the label",
-    labelHint: "All of it, as it is written on the parcel.",
-    labelDisplay: "Label",
-    look: "Look for the order",
-    scanned: (label) => `Label: ${label}`,
-    over: "Nothing was stored. You have it with you.",
-    next: "Next parcel",
-    refused: { not_a_label: "This cannot be a label. Please check it." },
-  },
-  report: {
-    button: "My order is not here",
-    behind: (number) => `My order is not in door ${number}`,
-    done: (order) => `This is reported, and somebody looks after it. Please ask staff and say this reference: ${order}`,
-  },
+// From here on TEXTS is in this language; without one, or with one that this screen has not, in the first.
+export function speak(name) {
+  const chosen = spoken.has(name) ? name : LANGUAGES[0];
+  TEXTS = spoken.get(chosen);
+  document.documentElement.lang = chosen;
+}
 
-  staff: {
-    enter: "Staff",
-    leave: "Log out",
-    title: "Staff PIN",
-    hint: "Type your PIN or scan your badge.",
-    display: "PIN",
-    go: "Log in",
-    cancel: "Cancel",
-    wrong: "This PIN is not known here. Please check it.",
-    ended: "You are logged out.",
-    list: "Orders to load",
-    listHint: "Tap an order or scan its label.",
-    hello: (name) => `Hello, ${name}.`,
-    none: "No order is waiting for this cabinet.",
-    unknownLabel: (label) => `${label} is not waiting here.`,
-    size: (size) => `Size ${size}`,
-    part: ({ number, of }) => `${number} of ${of}`,
-    inside: (number) => `door ${number}`,
-    begun: "begun",
-    missing: "missing",
-    deposit: { courier: "a courier brings it", drop_off: "the customer brings it" },
-    category: { retail: "Retail", food: "Food", laundry: "Laundry", pharmacy: "Pharmacy", repair: "Repair", courier: "Courier" },
-    audit: (number) => `Look into door ${number}. Is it empty?`,
-    auditYes: (number) => `Door ${number} is empty`,
-    auditHeld: (number) => `Look into door ${number}. Is its order inside?`,
-    auditHeldYes: (number) => `The order is in door ${number}`,
-    asks: (number) => `Is something inside door ${number}?`,
-    boards: (count) => (count === 1 ? "One lock board does not answer." : `${count} lock boards do not answer.`),
-  },
-  walkIn: {
-    begin: "Order with a phone number",
-    title: "Order with a phone number",
-    hint: "Type the number with its country code. Scan the label if there is one.",
-    display: "Phone number",
-    reference: (label) => `Label: ${label}`,
-    noReference: "No label: the cabinet makes a name for the order.",
-    size: "Size",
-    category: "Kind of order",
-    go: "Open a door",
-    giveUp: (order) => `Give ${order} up`,
-    refused: {
-      no_country_code: "A phone number begins with the country code, without zeros before it.",
-      not_a_phone: "This cannot be a phone number. Please check it.",
-      not_a_label: "This is a code and no label. Please leave it out.",
-      bad_request: "This label cannot be used. Please leave it out.",
-    },
-  },
-  unwanted: {
-    take: (order) => `Take ${order} out`,
-    recalled: "wanted back",
-    overdue: "overdue",
-    quarantined: "not to be handed out",
-    dropped_off: "dropped off",
-  },
-  job: {
-    load: (order) => `Put ${order} into door`,
-    retrieve: (order) => `Take ${order} out of door`,
-    look: (order) => (order ? `Look after ${order} in door` : "Look into door"),
-    opening: "The door is being opened …",
-    open: { load: "The door is open. Put the order in and close it.", retrieve: "The door is open. Take the order out and close it.", look: "The door is open. Look inside, leave everything there and close it." },
-    closed: "The door is closed. One moment …",
-    larger: "It does not fit: larger door",
-    ask: (order) => `Is ${order} inside?`,
-    undo: "A mistake: take it out again",
-    beside: (others) => `With it in this door: ${others.join(", ")}.`,
-    askEmpty: "The sensor says that the compartment is empty.",
-    yes: "Yes, it is inside",
-    no: "No",
-    stored: "Stored",
-    sent: "The code goes out now.",
-    queued: "Offline: the code goes out when the cabinet is online again.",
-    retrieved: "Taken out",
-    aborted: "Not stored",
-    abortedWhy: "The order is still waiting.",
-    help: "Does not open",
-    helpWhy: "Take another door for this order and report this one.",
-    helpReport: "Please report this door.",
-  },
-  list: { next: "Next order", back: "Back to the list", cancel: "Cancel" },
-  round: {
-    begin: "Check doors",
-    title: "Check doors",
-    hint: "Tap a door to open it and look inside.",
-    next: "Next door",
-    back: "Back to the doors",
-    held: "order inside",
-    free: "free",
-    doubtful: "needs a look",
-    needsCleaning: "needs cleaning",
-    markDirty: "It needs cleaning",
-    dirty: (number) => `Door ${number} needs cleaning. It takes no order until then.`,
-    clean: (number) => `Door ${number} is clean`,
-    fault: "out of order",
-    door: { open: "open", held_open: "open", forced: "forced open" },
-    asBooked: (number) => `Door ${number} is as it should be.`,
-    occupied: "Is not empty",
-    occupiedWhy: "It takes no order now. Take out what is inside, find out whose it is, then check this door again.",
-    missing: "Order missing",
-    missingWhy: "This is reported. The door is free again. If the order is found, scan its label to load it.",
-  },
-  swap: {
-    begin: "Exchange two orders",
-    hint: "Tap the two doors whose orders are to be exchanged.",
-    swapping: ([one, other]) => `Doors ${one} and ${other} are being opened. Exchange the two orders and close both doors.`,
-    ask_swapped: ([one, other]) => `Is the order of door ${one} now in door ${other}, and the other way round?`,
-    yes: "Yes, exchanged",
-    no: "No, as before",
-    over: (swapped) => (swapped ? "The two orders are exchanged." : "The two orders are where they were."),
-  },
-  emergency: {
-    begin: "Emergency: open all doors",
-    why: "Every door opens, one after another. Afterwards each order has to be looked at. This is reported.",
-    yes: "Open all doors now",
-    no: "No, go back",
-    opening: (passedOver) => `All doors are being opened.${passedOver.length > 0 ? ` Not opened: ${passedOver.join(", ")}.` : ""} Look into each of them.`,
-  },
-  staffRefused: {
-    no_session: "You are logged out.",
-    unknown_order: "This order is not known here any more.",
-    unknown_compartment: "This cabinet has no such door.",
-    already_here: "This order is in a compartment already.",
-    nobody_asks: "The code has to be entered first, at most two minutes before.",
-    not_just_stored: "This order was not loaded just now. Take it back instead.",
-    over: "This order was collected or taken back.",
-    no_fitting_compartment: "No free compartment fits this order.",
-    busy: "This door is just being opened. Please wait a moment.",
-    door_open: "Close the door first.",
-    in_doubt: "Look into this door first.",
-    shared: "Several orders are in one of these doors. Take them out one by one.",
-    sensor_disagrees: "The sensor says otherwise. Please look again.",
-    never_online: "This cabinet was never connected to its fleet: it cannot take phone numbers yet.",
-    too_many: "Too many orders are waiting here. Give some up or load them first.",
-    disk_full: "This cabinet's disk is full. It takes no new orders; pickups still work. Please tell the hotline.",
-  },
-};
+// What a language calls itself.
+export function nameOf(name) {
+  return spoken.get(name).speech.name;
+}
+
+async function load(name) {
+  const answer = await fetch(`/texts/${name}.json`);
+  const plurals = new Intl.PluralRules(name);
+  const lists = new Intl.ListFormat(name);
+  return formed(await answer.json());
+
+  // The forms of a plural stand by the names that Intl.PluralRules gives them, and "other" is always one of them.
+  function formed(text) {
+    if (typeof text === "string") return text.includes("{") ? (values) => filled(text, values) : text;
+    if (text.other) return (values) => filled(text[plurals.select(values.count)] ?? text.other, values);
+    return Object.fromEntries(Object.entries(text).map(([key, inner]) => [key, formed(inner)]));
+  }
+
+  // Several things in one gap are listed as the language does it: 3, 7 and 9.
+  function filled(text, values) {
+    return text.replace(/{(\w+)}/g, (_, gap) => (Array.isArray(values[gap]) ? lists.format(values[gap].map(String)) : String(values[gap])));
+  }
+}

@@ -32,10 +32,10 @@ export async function begin(state, show) {
   const { phone, reference, size, category } = draft;
   try {
     const { status, body } = await cabinet.send("/api/walk-in", { phone: `+${phone}`, size, category, ...(reference && { reference }) });
-    if (status >= 400) show("walkIn", TEXTS.walkIn.refused[body?.error] ?? TEXTS.refused.no_answer);
+    if (status >= 400) show("walkIn", () => TEXTS.walkIn.refused[body?.error] ?? TEXTS.refused.no_answer);
     else state.walkIn = blank();
   } catch {
-    show("walkIn", TEXTS.refused.no_answer);
+    show("walkIn", () => TEXTS.refused.no_answer);
   } finally {
     draft.busy = false;
   }
@@ -46,13 +46,13 @@ export function walkInPage(state, show, draw) {
   const pick = (name, value, text) => button(text, () => { draft[name] = value; draw(); },
     { class: draft[name] === value ? "primary" : "", "aria-pressed": String(draft[name] === value) });
   const reference = state.typed || draft.reference;
-  const pressed = (key) => { state.message = ""; press(state, key); draw(); };
+  const pressed = (key) => { state.message = null; press(state, key); draw(); };
   return el("section", { class: "entry" },
     el("div", { class: "say" },
       el("h1", {}, TEXTS.walkIn.title),
-      el("p", { class: state.message ? "refusal" : "", role: state.message ? "alert" : "status" }, state.message || TEXTS.walkIn.hint),
+      el("p", { class: state.message ? "refusal" : "", role: state.message ? "alert" : "status" }, state.message?.() ?? TEXTS.walkIn.hint),
       el("output", { class: "display phone", "aria-label": TEXTS.walkIn.display }, `+${draft.phone}`),
-      el("p", {}, reference ? TEXTS.walkIn.reference(reference) : TEXTS.walkIn.noReference),
+      el("p", {}, reference ? TEXTS.walkIn.reference({ label: reference }) : TEXTS.walkIn.noReference),
       el("div", { class: "picks", role: "group", "aria-label": TEXTS.walkIn.size }, ...SIZES.map((size) => pick("size", size, size))),
       el("div", { class: "picks", role: "group", "aria-label": TEXTS.walkIn.category },
         ...Object.entries(TEXTS.staff.category).map(([name, text]) => pick("category", name, text)))),
