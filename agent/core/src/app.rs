@@ -171,7 +171,7 @@ fn refused_as(refusal: EntryRefusal) -> RefusalReason {
     match refusal {
         EntryRefusal::Used => RefusalReason::Used,
         EntryRefusal::Expired => RefusalReason::Expired,
-        EntryRefusal::Revoked => RefusalReason::Revoked,
+        EntryRefusal::Revoked | EntryRefusal::TakenOut => RefusalReason::Revoked,
         EntryRefusal::TimeUnknown => RefusalReason::TimeUnknown,
         EntryRefusal::OutOfService | EntryRefusal::Missing => RefusalReason::OutOfService,
         EntryRefusal::NoRoom => RefusalReason::NoFittingCompartment,

@@ -124,6 +124,8 @@ pub enum EntryRefusal {
     AnswersUsedUp,
     /// Nobody is asked for anything, not any more: the code comes first.
     CodeFirst,
+    /// Staff are taking its order out.
+    TakenOut,
 }
 
 /// Why something that is asked for an order on its way in is not done.

@@ -271,7 +271,7 @@ impl CabinetCore {
             }
             Content::Free(_) | Content::Loading(_) | Content::Depositing(_) => Err((EntryRefusal::NotHere, None)),
             Content::Collecting(_) | Content::Leaving(_) => Err((EntryRefusal::Used, None)),
-            Content::Retrieving(_) => Err((EntryRefusal::Revoked, None)),
+            Content::Retrieving(_) => Err((EntryRefusal::TakenOut, None)),
             // Somebody was interrupted, and only staff can tell where it is.
             Content::Swapping(_) if bay.audit => Err((EntryRefusal::OutOfService, Some(bay.number()))),
             Content::Swapping(_) => Err((EntryRefusal::Busy, None)),
@@ -305,7 +305,7 @@ fn reported(refusal: EntryRefusal) -> Option<RefusalReason> {
     match refusal {
         EntryRefusal::Used => Some(RefusalReason::Used),
         EntryRefusal::Expired => Some(RefusalReason::Expired),
-        EntryRefusal::Revoked => Some(RefusalReason::Revoked),
+        EntryRefusal::Revoked | EntryRefusal::TakenOut => Some(RefusalReason::Revoked),
         EntryRefusal::TimeUnknown => Some(RefusalReason::TimeUnknown),
         EntryRefusal::OutOfService | EntryRefusal::Missing => Some(RefusalReason::OutOfService),
         EntryRefusal::NoRoom => Some(RefusalReason::NoFittingCompartment),

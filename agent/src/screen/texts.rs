@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
 
-use schemas::messages::{Category, Prompt, TakeBack};
+use schemas::messages::{Category, Prompt, Size, TakeBack};
 use serde_json::{Value, json};
 
 use super::languages::Language;
@@ -192,6 +192,9 @@ fn every_refusal_and_every_word_of_the_core_has_a_text() {
         has("answer.title", prompt.as_str());
         has("answer.how", prompt.as_str());
     }
+    let parts = include_str!("page/parts.js");
+    let sizes: Vec<_> = Size::ALL.iter().map(|size| format!("\"{size}\"")).collect();
+    assert!(parts.contains(&format!("export const SIZES = [{}];", sizes.join(", "))), "sizes that people choose from");
     Category::ALL.iter().for_each(|category| has("staff.category", category.as_str()));
     TakeBack::ALL.iter().for_each(|why| has("unwanted", why.as_str()));
 }

@@ -208,7 +208,7 @@ impl World {
             }
             let view = self.cabs[cab].core().map(|core| core.view());
             let view = view.iter().flat_map(|view| &view.compartments).find(|one| one.number == shown.number);
-            if view.is_some_and(|one| one.allocated != !held.is_empty()) {
+            if view.is_some_and(|one| one.allocated == held.is_empty()) {
                 self.break_off("no_order_lost", format!("{held:?} are in {at:?}, which is as good as free, or is not"));
             }
             let by_fleet: BTreeSet<OrderKey> = shown.order.iter().chain(&shown.beside).cloned().collect();

@@ -72,6 +72,7 @@ pub(super) fn of_result(result: &EntryResult) -> &'static str {
         EntryResult::Refused(EntryRefusal::WrongAnswer) => "WrongAnswer",
         EntryResult::Refused(EntryRefusal::AnswersUsedUp) => "AnswersUsedUp",
         EntryResult::Refused(EntryRefusal::CodeFirst) => "CodeFirst",
+        EntryResult::Refused(EntryRefusal::TakenOut) => "TakenOut",
     }
 }
 

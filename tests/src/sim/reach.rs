@@ -160,7 +160,16 @@ pub const REACH: &[Reach] = &[
             "NotHere",
             "OutOfService",
         ],
-        seldom: &["AnswersUsedUp", "Expired", "TimeUnknown", "SecondPartNeeded", "ReleaseNeeded", "Missing", "NoRoom"],
+        seldom: &[
+            "AnswersUsedUp",
+            "Expired",
+            "TimeUnknown",
+            "SecondPartNeeded",
+            "ReleaseNeeded",
+            "Missing",
+            "NoRoom",
+            "TakenOut",
+        ],
         never: &[],
         nor: &[],
         all: || {
@@ -178,6 +187,7 @@ pub const REACH: &[Reach] = &[
                 EntryRefusal::WrongAnswer,
                 EntryRefusal::AnswersUsedUp,
                 EntryRefusal::CodeFirst,
+                EntryRefusal::TakenOut,
             ];
             refusals.into_iter().map(|refusal| names::of_result(&EntryResult::Refused(refusal))).collect()
         },

@@ -329,7 +329,7 @@ fn an_order_that_nobody_waits_for_is_taken_out_by_command_and_its_code_dies_at_o
         assert!(rig.has(taken(&command, "A1", 1, Errand::Retrieve)));
         assert!(matches!(
             result(&rig.enter("12345678")),
-            EntryResult::Refused(EntryRefusal::Busy | EntryRefusal::Revoked)
+            EntryResult::Refused(EntryRefusal::Busy | EntryRefusal::TakenOut)
         ));
         assert_eq!(pulse.compartment, 1);
         rig.open_door(1);

@@ -240,7 +240,7 @@ fn a_code_is_refused_once_staff_start_to_retrieve_and_the_compartment_is_free_af
     let mut rig = Rig::holding(&[(4, "A1", "12345678")]);
     let session = rig.log_in("111111");
     let pulse = only_pulse(&rig.send(Input::Retrieve { session, order: order("A1") }));
-    assert_eq!(result(&rig.enter("12345678")), EntryResult::Refused(EntryRefusal::Revoked));
+    assert_eq!(result(&rig.enter("12345678")), EntryResult::Refused(EntryRefusal::TakenOut));
     let early = Input::ConfirmLoaded { session, compartment: number(4), inside: false };
     assert_eq!(refused(&rig.send(early)), StaffRefusal::Busy);
     rig.sent(pulse);

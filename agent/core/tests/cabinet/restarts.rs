@@ -299,7 +299,7 @@ fn a_cut_between_two_tries_leaves_open_what_people_did_at_the_door() {
         assert!(rig.view(at).allocated && !rig.view(at).try_again, "{at}");
     }
     assert!(rig.view(3).asks && rig.view(4).asks, "staff say what they did");
-    assert_eq!(result(&rig.enter("12345678")), EntryResult::Refused(EntryRefusal::Revoked), "it may be out");
+    assert_eq!(result(&rig.enter("12345678")), EntryResult::Refused(EntryRefusal::TakenOut), "it may be out");
     assert!(matches!(result(&rig.enter("87654321")), EntryResult::Opening { .. }), "its customer is not turned away");
     let session = rig.log_in("111111");
     for (at, inside) in [(3, true), (4, false)] {
@@ -334,7 +334,7 @@ fn what_was_being_loaded_or_taken_back_at_an_open_door_is_not_forgotten_in_a_pow
     rig.sent(pulse);
     rig.open_door(4);
     rig.restart();
-    assert_eq!(result(&rig.enter("12345678")), EntryResult::Refused(EntryRefusal::Revoked), "it may be out");
+    assert_eq!(result(&rig.enter("12345678")), EntryResult::Refused(EntryRefusal::TakenOut), "it may be out");
     rig.close_door(4);
     assert_eq!(
         rig.last(),

@@ -25,7 +25,7 @@ fn stored() -> (Rig, SessionId) {
 fn an_order_that_was_stored_by_mistake_waits_again_as_if_it_had_never_been_loaded() {
     let (mut rig, session) = stored();
     let pulse = only_pulse(&undo(&mut rig, session, "A1"));
-    assert_eq!(result(&rig.enter("12345678")), EntryResult::Refused(EntryRefusal::Revoked), "it is being taken out");
+    assert_eq!(result(&rig.enter("12345678")), EntryResult::Refused(EntryRefusal::TakenOut), "it is being taken out");
     rig.sent(pulse);
     rig.open_door(1);
     rig.close_door(1);

@@ -3,7 +3,7 @@
 import * as cabinet from "/cabinet.js";
 import * as couriers from "/courier.js";
 import * as deposits from "/deposit.js";
-import { LETTERS, appToken, beep, button, clock, el, fullpad, grouped, keypad, letterpad } from "/parts.js";
+import { LETTERS, SCANNED_CODE, appToken, beep, button, clock, el, fullpad, grouped, keypad, letterpad } from "/parts.js";
 import { applySpeech, blank as greeting, isChosen } from "/speech.js";
 import { emergencyPage, isOver, jobPage, listPage, roundPage } from "/staff.js";
 import { TEXTS } from "/texts.js";
@@ -14,6 +14,9 @@ const LETTERS_MAX = 10;
 const LETTERS_ONLY = new RegExp(`^[${LETTERS}]{1,${LETTERS_MAX}}$`, "i");
 const BREAK_GLASS_DIGITS = 25;
 const SCAN_MAX = 64;
+const WHOLE_SCAN = /Q[A-Z2-7]{26}$/i;
+// Labels are scanned, not typed: what came so long before is of a scan that broke off.
+const SCAN_PAUSE = 2000;
 const VIEW_MILLIS = 10000;
 const TYPED_IDLE = 45000;
 const DOORS_IDLE = 60000;
@@ -50,6 +53,7 @@ export const state = {
 
 let touched = performance.now();
 let shown = "";
+let keyed = 0;
 
 // --- what people do ---
 
@@ -111,12 +115,19 @@ function keyboard(event) {
     press("back");
   } else if (event.key === "Escape") {
     press("clear");
-  } else if ((/^[0-9A-Za-z._-]$/.test(event.key) || state.page === "walkIn" && event.key === "+" || couriers.takesKey(state.page, event.key)) && state.typed.length < SCAN_MAX) {
+  } else if (takesKey(event.key) && state.typed.length < SCAN_MAX) {
     if (state.page === "doors" || state.page === "release" || state.page === "deposit" || state.page === "job" || state.page === "round" || state.page === "emergency") return scanElsewhere(event.key);
     state.message = null;
+    if (event.timeStamp - keyed > SCAN_PAUSE && (state.page === "list" || state.page === "courier")) state.typed = "";
+    keyed = event.timeStamp;
     state.typed += event.key;
     draw();
   }
+}
+
+function takesKey(key) {
+  if (/^[0-9A-Za-z._-]$/.test(key)) return true;
+  return key === "/" && state.page === "list" || key === "+" && state.page === "walkIn" || couriers.takesKey(state.page, key);
 }
 
 // Another customer scans while the doors of the one before are still on the screen, or staff the label of the next order.
@@ -135,6 +146,8 @@ function scanElsewhere(key) {
 
 function submit() {
   if (state.typed === "" || state.busy) return;
+  // Before it a scan may have broken off.
+  state.typed = WHOLE_SCAN.exec(state.typed)?.[0] ?? state.typed;
   if (state.page === "pin") enterStaff();
   else if (state.page === "answer" && state.typed.length <= DIGITS_MAX) answer();
   else if (state.page === "answer") {
@@ -341,6 +354,8 @@ function scanLabel() {
   const found = wholes.size === 1 && next.length > 0 ? next.slice(0, 1) : named;
   state.typed = "";
   if (found.length === 1) tell("/api/load", { order: found[0].order, larger: false });
+  else if (SCANNED_CODE.test(label)) show("list", () => TEXTS.staff.notALabel);
+  else if (found.length > 1) show("list", () => TEXTS.staff.severalLabels({ label }));
   else show("list", () => TEXTS.staff.unknownLabel({ label }));
 }
 

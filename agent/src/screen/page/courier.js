@@ -2,10 +2,9 @@
 // size.
 
 import * as cabinet from "/cabinet.js";
-import { SCANNED_CODE, button, el, fullpad, keypad } from "/parts.js";
+import { SCANNED_CODE, SIZES, button, el, fullpad, keypad } from "/parts.js";
 import { TEXTS } from "/texts.js";
 
-const SIZES = ["XS", "S", "M", "L", "XL"];
 const PHONE_DIGITS = [8, 15];
 const REFERENCE = /^[0-9A-Za-z._-]{1,64}$/;
 

@@ -2,6 +2,9 @@
 
 import { TEXTS } from "/texts.js";
 
+// Of compartments.
+export const SIZES = ["S", "M", "L", "XL"];
+
 // What a scanner delivers of a QR code or a badge: no label, and nothing to keep.
 export const SCANNED_CODE = /^Q[A-Z2-7]{26}$/i;
 

@@ -1,10 +1,9 @@
 // An order that no backend has announced: staff type the phone number of whoever is to get it.
 
 import * as cabinet from "/cabinet.js";
-import { SCANNED_CODE, button, el, keypad } from "/parts.js";
+import { SCANNED_CODE, SIZES, button, el, keypad } from "/parts.js";
 import { TEXTS } from "/texts.js";
 
-const SIZES = ["XS", "S", "M", "L", "XL"];
 const PHONE_DIGITS = [8, 15];
 const REFERENCE_MAX = 64;
 

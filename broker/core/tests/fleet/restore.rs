@@ -498,11 +498,13 @@ fn what_the_cabinet_takes_for_occupied_is_not_given_out_behind_a_closed_door_and
     assert!(!rejected_for_want_of_room(&mut world, "B5"), "fleet and cabinet agree again");
 }
 
+type Way<'a> = &'a dyn Fn(&mut World, &str);
+
 #[test]
 fn what_nobody_knows_may_not_have_lain_alone() {
     let staff: schemas::ids::Name = "sam".parse().unwrap();
     let missing = |order| Audited { compartment: door(1), staff: staff.clone(), found: Finding::Missing, order };
-    let out: [&dyn Fn(&mut World, &str); 3] = [
+    let out: [Way<'_>; 3] = [
         &|world, id| {
             drop(world.fact(&c1(), Retrieved { order: order(id), compartment: door(1), staff: staff.clone() }));
         },
