@@ -518,7 +518,7 @@ function answerPage() {
     el("div", { class: "go" },
       button(TEXTS.customer.go, submit, { class: "primary", disabled: state.busy || state.typed.length < ANSWER_MIN }),
       button(TEXTS.release.cancel, () => show("keypad"))),
-    pad(press, state.busy, null));
+    pad(press, state.busy));
 }
 
 // The code is right, and staff have to say the rest: a badge is scanned here, a PIN is typed as ever.

@@ -89,7 +89,7 @@ export function labelPage(state, show, press) {
     el("div", { class: "say" },
       el("h1", {}, T.label),
       el("p", { class: state.message ? "hint refusal" : "hint", role: state.message ? "alert" : "status" }, state.message || T.labelHint),
-      el("output", { class: "display phone", "aria-label": T.labelDisplay }, state.typed || " ")),
+      el("output", { class: "display label", "aria-label": T.labelDisplay }, state.typed || " ")),
     el("div", { class: "go" },
       button(T.look, () => bring(state, show), { class: "primary", disabled: state.typed === "" }),
       button(TEXTS.list.cancel, () => show("courier"))),

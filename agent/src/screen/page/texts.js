@@ -3,7 +3,7 @@ export const TEXTS = {
   title: "Pickup",
   cabinet: (name) => `Cabinet ${name}`,
   door: (number) => `Door ${number}`,
-  keys: { clear: "Clear", back: "Back", clearName: "Clear all of it", backName: "Delete the last one", pad: "Keypad",
+  keys: { clear: "Clear", back: "Back", clearName: "Clear all of it", backName: "Back: delete the last one", pad: "Keypad",
     toLetters: "My code has letters", toDigits: "My code has digits" },
 
   state: {
