@@ -123,6 +123,12 @@ impl Browser {
         self.does(json!({ "op": "tap", "role": "button", "name": button })).await
     }
 
+    /// A finger on the row of an order or a door.
+    pub(crate) async fn tap_row(&mut self, name: &str) -> anyhow::Result<()> {
+        self.touches += 1;
+        self.does(json!({ "op": "tap", "css": row(name) })).await
+    }
+
     /// A finger that stays on the button while `meanwhile` runs in the page.
     pub(crate) async fn hold(&mut self, button: &str, meanwhile: &str) -> anyhow::Result<()> {
         self.touches += 1;
@@ -192,18 +198,29 @@ impl Browser {
     /// Presses Tab until the button has the focus; each stop on the way is visible.
     pub(crate) async fn tab_to(&mut self, button: &str) -> anyhow::Result<()> {
         self.button(button).await?;
+        self.tab_until(button, |name| name == button).await
+    }
+
+    /// The same to the row of an order or a door.
+    pub(crate) async fn tab_to_row(&mut self, name: &str) -> anyhow::Result<()> {
+        self.element(&row(name)).await?;
+        let begins = format!("{name},");
+        self.tab_until(name, |name| name.starts_with(&begins)).await
+    }
+
+    async fn tab_until(&mut self, what: &str, is: impl Fn(&str) -> bool) -> anyhow::Result<()> {
         let mut stops = Vec::new();
         for _ in 0..60 {
             self.press("Tab").await?;
             // Behind the last one comes the browser itself.
             let Some(focus) = self.focus().await? else { continue };
             ensure!(focus.ring, "nothing shows that {} has the focus", focus.name);
-            if focus.name == button {
+            if is(&focus.name) {
                 return Ok(());
             }
             stops.push(focus.name);
         }
-        anyhow::bail!("Tab does not come to {button}, but to {stops:?}")
+        anyhow::bail!("Tab does not come to {what}, but to {stops:?}")
     }
 
     /// The focus is still at this button, and can be seen.
@@ -258,6 +275,11 @@ impl Browser {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/screens");
         self.picture(&folder.join(format!("{name}.png"))).await
     }
+}
+
+/// What an order or a door of a list is called begins with its name.
+fn row(name: &str) -> String {
+    format!(".order[aria-label^=\"{name},\"]")
 }
 
 fn pictures() -> PathBuf {

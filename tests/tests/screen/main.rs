@@ -7,11 +7,11 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod browser;
-// mod couriers;
-// mod customers;
-// mod hostile;
+mod couriers;
+mod customers;
+mod hostile;
 mod pages;
-// mod people;
-// mod restarts;
-// mod staff;
+mod people;
+mod restarts;
+mod staff;
 mod words;

@@ -22,7 +22,6 @@ pub(crate) const BIRTH_DATE: &str = "Type your date of birth";
 
 pub(crate) const STAFF: &str = "Staff";
 pub(crate) const STAFF_PIN: &str = "Staff PIN";
-pub(crate) const LOG_IN: &str = "Log in";
 pub(crate) const LOG_OUT: &str = "Log out";
 pub(crate) const ORDERS: &str = "Orders to load";
 pub(crate) const STORED: &str = "Stored";
@@ -55,9 +54,4 @@ pub(crate) fn door_is(number: u16, is: &str) -> String {
 
 pub(crate) fn try_again(number: u16) -> String {
     format!("Try door {number} again")
-}
-
-/// What a button of an order or a door begins with.
-pub(crate) fn size(of: &str) -> String {
-    format!("Size {of}")
 }
