@@ -273,7 +273,13 @@ impl Browser {
             return Ok(());
         }
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/screens");
-        self.picture(&folder.join(format!("{name}.png"))).await
+        let path = folder.join(format!("{name}.png"));
+        self.picture(&path).await?;
+        let mut smaller = Command::new("pngquant");
+        smaller.args(["--force", "--strip", "--speed=1", "--ext=.png"]).arg(&path);
+        let done = smaller.status().await.context("run pngquant, which makes the pictures small")?;
+        ensure!(done.success(), "pngquant: {done}");
+        Ok(())
     }
 }
 

@@ -94,6 +94,10 @@ async fn wrong_codes_are_told_and_five_of_them_pause_the_keypad() -> anyhow::Res
     browser.read(words::WRONG_CODE).await?;
     browser.element("[role=alert].refusal").await?;
     browser.good("real-wrong-code").await?;
+    // The button is off until the next code is typed, and has the focus again then.
+    browser.types("123456").await?;
+    browser.stays_at(words::OPEN_THE_DOOR).await?;
+    browser.press("Escape").await?;
     // A code that was used is told too, and counts as no guess.
     let before = site.cabinet.pulses();
     browser.scan(&codes[0].code).await?;

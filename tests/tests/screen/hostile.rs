@@ -61,7 +61,10 @@ const ATTEMPTS: &str = r#"(async () => {
 /// A script in the page's own markup, one from elsewhere, an image, and a call to elsewhere.
 const INJECTED: &str = r#"(async () => {
   const blocked = [];
-  document.addEventListener("securitypolicyviolation", ({ effectiveDirective }) => blocked.push(effectiveDirective));
+  const call = new Promise((resolve) => document.addEventListener("securitypolicyviolation", ({ effectiveDirective }) => {
+    blocked.push(effectiveDirective);
+    if (effectiveDirective === "connect-src") resolve();
+  }));
   const script = document.createElement("script");
   script.textContent = "window.injected = true";
   const other = document.createElement("script");
@@ -73,7 +76,7 @@ const INJECTED: &str = r#"(async () => {
   image.setAttribute("onclick", "window.injected = true");
   image.click();
   await refused;
-  await fetch("ELSEWHERE/").catch(() => {});
+  await fetch("ELSEWHERE/").catch(() => call);
   return [window.injected ?? false, ...blocked.sort()];
 })()"#;
 
