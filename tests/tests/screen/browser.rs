@@ -55,7 +55,10 @@ impl Browser {
         let here = usable(chromium.is_some(), "chromium")?
             && usable(program("node").is_some(), "node")?
             && usable(scripts.join("node_modules/axe-core").exists(), "axe-core (npm ci in tests/screen)")?
-            && usable(scripts.join("node_modules/playwright-core").exists(), "playwright-core (npm ci in tests/screen)")?;
+            && usable(
+                scripts.join("node_modules/playwright-core").exists(),
+                "playwright-core (npm ci in tests/screen)",
+            )?;
         let Some(chromium) = chromium.filter(|_| here) else { return Ok(None) };
         let mut child = Command::new("node")
             .arg(scripts.join("driver.mjs"))
@@ -226,7 +229,10 @@ impl Browser {
     /// The focus is still at this button, and can be seen.
     pub(crate) async fn stays_at(&mut self, button: &str) -> anyhow::Result<()> {
         let focus = self.focus().await?;
-        ensure!(focus.as_ref().is_some_and(|focus| focus.name == button && focus.ring), "{focus:?} instead of {button}");
+        ensure!(
+            focus.as_ref().is_some_and(|focus| focus.name == button && focus.ring),
+            "{focus:?} instead of {button}"
+        );
         Ok(())
     }
 

@@ -122,7 +122,8 @@ async fn foreign_pages_read_nothing_and_nothing_comes_from_elsewhere() -> anyhow
     for name in ["localhost", "rebound.test"] {
         let address = format!("http://{name}:{port}");
         ensure!(browser.go(&format!("{address}/#key={key}")).await? == Some(403), "{name}");
-        let call = format!("fetch('/api/view', {{ headers: {{ 'x-screen-key': '{key}' }} }}).then((one) => one.status)");
+        let call =
+            format!("fetch('/api/view', {{ headers: {{ 'x-screen-key': '{key}' }} }}).then((one) => one.status)");
         let status: Option<u16> = browser.run(&format!("{call}.catch(() => null)")).await?;
         ensure!(status.is_none_or(|status| status == 403), "{name}: {status:?}");
     }

@@ -67,7 +67,12 @@ pub(crate) async fn opened(site: &Site, before: usize) -> anyhow::Result<Compart
 }
 
 /// The customer sees that door, takes what is inside and closes it.
-pub(crate) async fn taken(browser: &mut Browser, site: &Site, told: &Notification, before: usize) -> anyhow::Result<()> {
+pub(crate) async fn taken(
+    browser: &mut Browser,
+    site: &Site,
+    told: &Notification,
+    before: usize,
+) -> anyhow::Result<()> {
     let door = opened(site, before).await?;
     ensure!(told.compartment == Some(door), "{door} instead of {:?}", told.compartment);
     browser.heading(&words::door_is(door.number(), "open")).await?;
