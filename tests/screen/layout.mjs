@@ -37,6 +37,8 @@ export function problems() {
     if (text.closest(".list")) continue;
     const box = text.getBoundingClientRect();
     if (!within(box)) said.push(`${name(text)} is outside of the screen: ${JSON.stringify(box)}`);
+    const around = text.closest("section")?.getBoundingClientRect();
+    if (around && (box.top < around.top - .5 || box.bottom > around.bottom + .5)) said.push(`${name(text)} stands out of its page`);
     for (const other of shown("button, h1, p, output, svg")) {
       const their = other.getBoundingClientRect();
       const over = Math.min(box.right, their.right) - Math.max(box.left, their.left) > 1 && Math.min(box.bottom, their.bottom) - Math.max(box.top, their.top) > 1;

@@ -127,10 +127,12 @@ async fn customers(page: &mut Staged) -> anyhow::Result<()> {
         page.browser.element(".refusal").await?;
         page.good(&format!("refused-{reason}")).await?;
     }
-    page.begin(json!({ "locked_millis": 272_000, "app": app }), none.clone()).await?;
+    page.begin(json!({ "locked_millis": 272_000 }), none.clone()).await?;
     page.browser.heading(words::LOCKED).await?;
-    page.good("locked").await?;
     page.browser.document("locked").await?;
+    page.begin(json!({ "locked_millis": 272_000, "app": app }), none.clone()).await?;
+    page.browser.read("ABCD-2345").await?;
+    page.good("locked").await?;
     page.begin(json!({ "second_part_needed": true }), none.clone()).await?;
     page.browser.heading(words::SECOND_PART).await?;
     page.good("second-part").await?;
