@@ -18,10 +18,21 @@ tools=(
     "curl:curl"
     "openssl:openssl"
     "softhsm2-util:softhsm2"
+    "chromium:chromium"
+    "node:nodejs"
+    "npm:npm"
 )
 
 # Debian keeps daemons where only root's PATH looks.
 PATH="$PATH:/usr/sbin:/sbin"
+
+# What drives Chromium in the tests of the screen, as its lock file says. It brings no browser of its own.
+browser_driver() {
+    cd "$(dirname "${BASH_SOURCE[0]}")/../screen"
+    if [[ ! node_modules/.package-lock.json -nt package-lock.json ]]; then
+        npm ci --ignore-scripts --no-audit --no-fund </dev/null
+    fi
+}
 
 missing=()
 for tool in "${tools[@]}"; do
@@ -29,6 +40,7 @@ for tool in "${tools[@]}"; do
 done
 if ((${#missing[@]} == 0)); then
     echo "every tool is installed"
+    browser_driver
     exit 0
 fi
 echo "installing ${missing[*]}"
@@ -46,3 +58,4 @@ apt() {
 }
 apt update
 apt install -y --no-install-recommends "${missing[@]}"
+browser_driver

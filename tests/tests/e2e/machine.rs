@@ -3,8 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use anyhow::ensure;
-use fleet_tests::World;
+use fleet_tests::{World, program, usable};
 
 /// Words before an agent's program; `boot` numbers the starts of the machine.
 pub(crate) fn started_again(world: &World, boot: u32) -> anyhow::Result<Vec<OsString>> {
@@ -34,17 +33,7 @@ pub(crate) fn faketime() -> anyhow::Result<Option<PathBuf>> {
 
 /// Whether a program of this name can be started here.
 pub(crate) fn tool(name: &str) -> anyhow::Result<bool> {
-    let paths = std::env::var_os("PATH").unwrap_or_default();
-    usable(std::env::split_paths(&paths).any(|folder| folder.join(name).exists()), name)
-}
-
-/// A test without what it needs is skipped on a laptop and fails where all tools are required.
-fn usable(found: bool, what: &str) -> anyhow::Result<bool> {
-    if !found {
-        ensure!(std::env::var_os("REQUIRE_TOOLS").is_none(), "{what} is required");
-        eprintln!("SKIPPED: there is no {what} here");
-    }
-    Ok(found)
+    usable(program(name).is_some(), name)
 }
 
 /// Whether a test may start programs as other users here.

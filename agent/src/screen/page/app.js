@@ -54,6 +54,7 @@ export const state = {
 let touched = performance.now();
 let shown = "";
 let keyed = 0;
+let unfocused = null; // the button that had the focus before it could not be pressed for a moment
 
 // --- what people do ---
 
@@ -681,15 +682,18 @@ function draw() {
 // A page that is drawn anew leaves the focus of a keyboard, and the place in a list, where they were.
 function keepFocus(replace) {
   const focused = document.activeElement?.closest("#stage") ? document.activeElement : null;
-  const name = focused?.getAttribute("aria-label") ?? focused?.textContent;
+  const isFree = !focused && document.activeElement === document.body;
+  const name = focused?.getAttribute("aria-label") ?? focused?.textContent ?? (isFree ? unfocused : null);
   const place = document.querySelector(".list")?.scrollTop ?? 0;
   replace();
   const list = document.querySelector(".list");
   if (list && shown === state.page) list.scrollTop = place;
   shown = state.page;
+  unfocused = null;
   if (!name) return;
   const same = [...document.querySelectorAll("#stage button")].find((one) => (one.getAttribute("aria-label") ?? one.textContent) === name);
   same?.focus();
+  if (same?.disabled) unfocused = name;
 }
 
 // --- time ---

@@ -87,7 +87,7 @@ export function labelPage(state, show, press) {
     el("div", { class: "say" },
       el("h1", {}, TEXTS.courier.label),
       el("p", { class: state.message ? "hint refusal" : "hint", role: state.message ? "alert" : "status" }, state.message?.() ?? TEXTS.courier.labelHint),
-      el("output", { class: "display phone", "aria-label": TEXTS.courier.labelDisplay }, state.typed || " ")),
+      el("output", { class: "display label", "aria-label": TEXTS.courier.labelDisplay }, state.typed || " ")),
     el("div", { class: "go" },
       button(TEXTS.courier.look, () => bring(state, show), { class: "primary", disabled: state.typed === "" }),
       button(TEXTS.list.cancel, () => show("courier"))),

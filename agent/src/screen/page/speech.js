@@ -1,6 +1,6 @@
 // What people choose for themselves before anything else: another language, and larger type.
 
-import { button, el } from "/parts.js";
+import { button } from "/parts.js";
 import { LANGUAGES, TEXTS, nameOf, speak } from "/texts.js";
 
 // Where somebody begins, or is asked something. Staff and couriers have chosen when they log in.
@@ -30,6 +30,6 @@ export function applySpeech(state, draw) {
   row.setAttribute("aria-label", TEXTS.speech.choose);
   row.replaceChildren(
     ...LANGUAGES.filter((name) => name !== language).map((name) => button(nameOf(name), () => choose({ language: name }), { lang: name })),
-    button(el("span", { "aria-hidden": "true" }, "A+"), () => choose({ large: !large }),
-      { class: "type", "aria-label": TEXTS.speech.large, "aria-pressed": String(large) }));
+    button("A+", () => choose({ large: !large }),
+      { class: "type", "aria-label": `A+ ${TEXTS.speech.large}`, "aria-pressed": String(large) }));
 }

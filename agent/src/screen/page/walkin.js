@@ -46,7 +46,7 @@ export function walkInPage(state, show, draw) {
     { class: draft[name] === value ? "primary" : "", "aria-pressed": String(draft[name] === value) });
   const reference = state.typed || draft.reference;
   const pressed = (key) => { state.message = null; press(state, key); draw(); };
-  return el("section", { class: "entry" },
+  return el("section", { class: "entry much" },
     el("div", { class: "say" },
       el("h1", {}, TEXTS.walkIn.title),
       el("p", { class: state.message ? "refusal" : "", role: state.message ? "alert" : "status" }, state.message?.() ?? TEXTS.walkIn.hint),

@@ -1,0 +1,124 @@
+// Drives one browser for the tests in tests/tests/screen: one JSON command a line on standard input, one JSON answer a line.
+// node driver.mjs /usr/bin/chromium
+
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { createInterface } from "node:readline";
+import { chromium } from "playwright-core";
+import { problems } from "./layout.mjs";
+
+const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+const RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"];
+const PATIENCE = 30000;
+const NOBODY_ELSE = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update",
+  "--disable-sync", "--host-resolver-rules=MAP *.test 127.0.0.1"];
+
+const browser = await chromium.launch({ executablePath: process.argv[2], headless: true, args: NOBODY_ELSE });
+let context = null;
+let page = null;
+let requests = [];
+let fake = null;
+let asking = [];
+
+// Calls of the page that the test answers in the place of the agent.
+async function answer(route) {
+  const { pathname, searchParams } = new URL(route.request().url());
+  const path = pathname.replace("/api/", "");
+  const after = Number(searchParams.get("after") ?? fake.notes.length);
+  while (path === "notes" && searchParams.has("after") && fake.notes.length <= after && !fake.answers.notes) {
+    await new Promise((resolve) => asking.push(resolve));
+  }
+  const given = fake.answers[path];
+  if (given === "lost") return route.abort();
+  if (given) return route.fulfill({ status: given.status, json: given.body });
+  if (path === "view") return route.fulfill({ json: fake.view });
+  if (path === "notes") return route.fulfill({ json: { next: fake.notes.length, notes: fake.notes.slice(after) } });
+  return route.fulfill({ status: 202, body: "" });
+}
+
+function wake() {
+  asking.splice(0).forEach((resolve) => resolve());
+}
+
+function found({ role, name, css }) {
+  return (css ? page.locator(css) : page.getByRole(role, { name, exact: true })).first();
+}
+
+const COMMANDS = {
+  async open({ url, width, height, touch }) {
+    wake();
+    await context?.close();
+    fake = null;
+    requests = [];
+    context = await browser.newContext({ viewport: { width, height }, hasTouch: touch, serviceWorkers: "block" });
+    context.setDefaultTimeout(PATIENCE);
+    context.on("request", (request) => requests.push({ url: request.url(), method: request.method(), status: null }));
+    context.on("response", (response) => {
+      const asked = requests.findLast(({ url, status }) => url === response.url() && status === null);
+      if (asked) asked.status = response.status();
+    });
+    page = await context.newPage();
+    await page.goto(url);
+  },
+  goto: async ({ url }) => (await page.goto(url))?.status() ?? null,
+  reload: () => page.reload(),
+  tap: (what) => found(what).tap(),
+  press: ({ key }) => page.keyboard.press(key),
+  type: ({ text }) => page.keyboard.type(text),
+  see: (what) => found(what).waitFor(),
+  // Of several pieces of text with these words one is enough.
+  read: ({ text }) => page.getByText(text).filter({ visible: true }).first().waitFor(),
+  gone: (what) => found(what).waitFor({ state: "detached" }),
+  text: ({ css }) => page.locator(css).first().innerText(),
+  run: ({ script }) => page.evaluate(script),
+  focus: () => page.evaluate(() => {
+    const one = document.activeElement;
+    if (!one || one === document.body) return null;
+    const style = getComputedStyle(one);
+    const ring = one.matches(":focus-visible") && style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2;
+    return { name: one.getAttribute("aria-label") ?? one.textContent, ring };
+  }),
+  // A finger that rests on a button for longer than the page stays as it is.
+  async hold({ meanwhile, ...what }) {
+    const box = await found(what).boundingBox();
+    const client = await context.newCDPSession(page);
+    const touchPoints = [{ x: box.x + box.width / 2, y: box.y + box.height / 2 }];
+    await client.send("Input.dispatchTouchEvent", { type: "touchStart", touchPoints });
+    await page.evaluate(meanwhile);
+    await client.send("Input.dispatchTouchEvent", { type: "touchEnd", touchPoints: [] });
+  },
+  async axe() {
+    await page.evaluate(AXE);
+    const { violations } = await page.evaluate((values) => axe.run(document, { runOnly: { type: "tag", values } }), RULES);
+    return violations.flatMap(({ id, nodes }) => nodes.map(({ html, failureSummary }) => `${id}: ${html}: ${failureSummary}`));
+  },
+  layout: () => page.evaluate(problems),
+  picture: ({ path }) => page.screenshot({ path, animations: "disabled" }),
+  requests: () => requests,
+  // From here on the test answers in the place of the agent, with what was given last.
+  async fake({ view, answers, notes }) {
+    const first = fake === null;
+    fake ??= { answers: {}, notes: [] };
+    Object.assign(fake, view && { view }, answers && { answers });
+    fake.notes.push(...notes ?? []);
+    if (first) await page.route((url) => url.pathname.startsWith("/api/"), (route) => answer(route).catch(() => {}));
+    wake();
+  },
+};
+
+// The test is over.
+process.stdout.on("error", () => process.exit());
+process.stdout.write(`${JSON.stringify({ ok: null })}\n`);
+for await (const line of createInterface({ input: process.stdin })) {
+  const { op, ...given } = JSON.parse(line);
+  let said;
+  try {
+    said = { ok: await COMMANDS[op](given) ?? null };
+  } catch (error) {
+    said = { error: String(error?.message ?? error) };
+  }
+  process.stdout.write(`${JSON.stringify(said)}\n`);
+}
+wake();
+await browser.close();
+process.exit();
