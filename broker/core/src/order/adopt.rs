@@ -35,7 +35,8 @@ impl Orders {
             let (Some(window), Some(next)) = (&order.window, self.window_under(at, order, policy, turn.now)) else {
                 continue;
             };
-            if (window.ends, window.expires()) == (next.ends, next.expires()) {
+            // Reminders, and whether its code needs a known time, are changes too.
+            if (Window { policy: next.policy, ..(**window).clone() }) == next {
                 continue;
             }
             let none = || PolicyChange { category: order.category, orders: 0, overdue: 0, first: Vec::new() };

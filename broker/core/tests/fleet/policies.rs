@@ -174,3 +174,18 @@ fn moving_many_stored_orders_takes_small_steps_and_goes_on_after_a_restart() {
     world.restart();
     assert_eq!((moved(&world), put(&mut world, 1, retail(101), false)), (700, Ok(2)));
 }
+
+/// What moves no end is a change of an order all the same.
+#[test]
+fn a_preview_names_orders_that_get_other_reminders_or_need_a_known_time() {
+    let mut world = stored("retail");
+    let mut stricter = Policies::default();
+    stricter.retail.needs_time = true;
+    let mut quieter = Policies::default();
+    quieter.retail.reminders_percent.clear();
+    for policies in [stricter, quieter] {
+        let changes = preview(&mut world, policies);
+        let found: Vec<_> = changes.iter().map(|one| (one.category, one.orders, one.overdue)).collect();
+        assert_eq!(found, [(Category::Retail, 1, 0)]);
+    }
+}
