@@ -118,6 +118,9 @@ impl Default for BoardSection {
     }
 }
 
+/// Signs of the screen's hotline.
+const HOTLINE_MAX: usize = 32;
+
 /// The screen: its address, loopback only, and what it says.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -128,6 +131,8 @@ pub struct ScreenSection {
     /// Shows a token by which an app has the door of an order opened for whoever stands there. The fleet has to allow it
     /// too (`orders.open_by_app` in broker.toml).
     pub app_token: bool,
+    /// The number that people call who cannot get any further, as it is to be read. Empty: they are sent to staff only.
+    pub hotline: String,
     /// The languages that people choose from; the first is the one that everybody is greeted in.
     pub languages: Vec<Language>,
 }
@@ -138,6 +143,7 @@ impl Default for ScreenSection {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             address_file: "screen.url".into(),
             app_token: false,
+            hotline: String::new(),
             languages: Language::ALL.into(),
         }
     }
@@ -215,6 +221,7 @@ impl Settings for AgentSettings {
             problems.problem("screen.listen", "must be a loopback address: the screen has no other protection");
         }
         self.screen.check_languages(problems);
+        self.screen.check_hotline(problems);
         if let Err(error) = self.log.filter.parse::<tracing_subscriber::filter::Targets>() {
             problems.problem("log.filter", format!("is no log filter: {error}"));
         }
@@ -223,6 +230,18 @@ impl Settings for AgentSettings {
 }
 
 impl ScreenSection {
+    fn check_hotline(&self, problems: &mut Checks) {
+        let digits = self.hotline.bytes().filter(u8::is_ascii_digit).count();
+        let sound = self.hotline.bytes().all(|byte| byte.is_ascii_digit() || b"+ ()/-".contains(&byte));
+        let is_number = sound && (3..=15).contains(&digits) && self.hotline.len() <= HOTLINE_MAX;
+        if !(is_number || self.hotline.is_empty()) {
+            let what = format!(
+                "is no phone number: 3 to 15 digits, besides them + ( ) / - and spaces, {HOTLINE_MAX} signs at most"
+            );
+            problems.problem("screen.hotline", what);
+        }
+    }
+
     fn check_languages(&self, problems: &mut Checks) {
         if self.languages.is_empty() {
             problems.problem("screen.languages", "is empty; leave it out for all, or name at least one");
@@ -278,10 +297,14 @@ mod tests {
         (folder, file)
     }
 
-    fn languages(lines: &str) -> Result<Vec<Language>, Problems> {
+    fn screen(lines: &str) -> Result<ScreenSection, Problems> {
         let (_folder, file) = with_screen(lines);
         let settings: AgentSettings = load(&Sources { file: Some(&file), ..Sources::default() })?;
-        Ok(settings.screen.languages)
+        Ok(settings.screen)
+    }
+
+    fn languages(lines: &str) -> Result<Vec<Language>, Problems> {
+        Ok(screen(lines)?.languages)
     }
 
     #[test]
@@ -291,6 +314,24 @@ mod tests {
         for language in Language::ALL {
             let only = languages(&format!("languages = [\"{}\"]", language.name())).unwrap();
             assert_eq!(only, [language]);
+        }
+    }
+
+    #[test]
+    fn hotline_is_a_phone_number_as_people_write_it() {
+        for number in ["", "110", "+49 (30) 123/456-78", "0800 1234567"] {
+            assert_eq!(screen(&format!("hotline = \"{number}\"")).unwrap().hotline, number);
+        }
+        for wrong in [
+            "12",
+            "call us",
+            "+49<b>30</b>123",
+            "1234567890123456",
+            "+49 30 123456 ()()()()()()()()()()()()",
+            "\u{ff11}\u{ff12}\u{ff13}",
+        ] {
+            let problems = screen(&format!("hotline = \"{wrong}\"")).unwrap_err().to_string();
+            assert!(problems.contains("`screen.hotline` is no phone number"), "{wrong}: {problems}");
         }
     }
 

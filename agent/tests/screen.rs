@@ -104,7 +104,13 @@ impl World {
 
 fn section(listen: &str, folder: &tempfile::TempDir) -> ScreenSection {
     let (listen, address_file) = (listen.parse().unwrap(), folder.path().join("screen.url"));
-    ScreenSection { listen, address_file, app_token: false, languages: vec![Language::De, Language::En] }
+    ScreenSection {
+        listen,
+        address_file,
+        app_token: false,
+        hotline: "+49 30 123456".into(),
+        languages: vec![Language::De, Language::En],
+    }
 }
 
 fn door(number: u16) -> Compartment {
@@ -120,6 +126,7 @@ fn screen_view() -> ScreenView {
         door: DoorState::Closed,
         occupancy: Occupancy::Unknown,
         allocated: true,
+        orders: vec!["shop/held-inside-7".parse().unwrap()],
         audit_required: false,
         needs_cleaning: false,
         asks: false,
@@ -199,7 +206,7 @@ async fn the_page_knows_its_languages_before_it_has_a_key() {
     let world = World::start();
     let get = async |path: &str| world.client.get(format!("{}{path}", world.base)).send().await.unwrap();
     let page = get("/").await.text().await.unwrap();
-    assert!(page.contains(r#"<html lang="de" data-languages="de en">"#), "{page}");
+    assert!(page.contains(r#"<html lang="de" data-languages="de en" data-hotline="+49 30 123456">"#), "{page}");
     let texts: Value = get("/texts/pl.json").await.json().await.unwrap();
     assert_eq!(texts["speech"]["name"], "Polski");
     assert_eq!(get("/texts/fr.json").await.status(), StatusCode::NOT_FOUND);
@@ -682,13 +689,14 @@ async fn orders_and_contents_are_shown_to_staff_only() {
         assert_eq!(view["staff"], Value::Null);
         assert_eq!(view["doors"], json!([{ "number": 7, "door": "closed", "try_again": true, "may_stay": true }]));
         assert!((1..=300_000).contains(&view["locked_millis"].as_u64().unwrap()));
-        assert!(!view.to_string().contains("A17"));
+        assert!(!view.to_string().contains("A17") && !view.to_string().contains("held-inside"));
     }
     assert_eq!(seen[2]["staff"]["waiting"][0]["order"], "pos/A17");
     assert_eq!(seen[2]["staff"]["waiting"][0]["part"], json!({ "whole": "pos/A17", "number": 1, "of": 2 }));
     assert_eq!(seen[2]["staff"]["unwanted"][0]["why"], "overdue");
     assert_eq!(seen[2]["staff"]["releases"][0]["order"], "pos/A4");
     assert_eq!(seen[2]["staff"]["compartments"][0]["allocated"], true);
+    assert_eq!(seen[2]["staff"]["compartments"][0]["orders"], json!(["shop/held-inside-7"]));
 }
 
 #[tokio::test]

@@ -239,6 +239,7 @@ impl CabinetCore {
             size: bay.size(),
             in_service: bay.info().in_service,
             fault: bay.fault.is_some(),
+            orders: bay.orders().cloned().collect(),
             door: bay.door_state(),
             occupancy: bay.occupancy,
             allocated: !bay.is_free(),

@@ -45,6 +45,8 @@ pub struct CompartmentView {
     pub door: DoorState,
     pub occupancy: Occupancy,
     pub allocated: bool,
+    /// What is booked into it. For staff only.
+    pub orders: Vec<OrderKey>,
     /// Booked free and occupied, or left in doubt: staff must look.
     pub audit_required: bool,
     /// It takes no order until staff say that it is clean.

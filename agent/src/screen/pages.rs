@@ -13,12 +13,12 @@ const JSON: &str = "application/json";
 
 const INDEX: &str = include_str!("page/index.html");
 /// What the page says of its languages before it knows those of this screen.
-const ALL_LANGUAGES: &str = r#"lang="en" data-languages="en de pl es zh""#;
+const ALL_LANGUAGES: &str = r#"lang="en" data-languages="en de pl es zh" data-hotline="""#;
 
 /// The page with these languages, of which the first is for whoever has chosen none.
-pub(super) fn routes(languages: &[Language]) -> Router {
+pub(super) fn routes(languages: &[Language], hotline: &str) -> Router {
     let pages = Router::new()
-        .route("/", get(([(CONTENT_TYPE, HTML)], index(languages))))
+        .route("/", get(([(CONTENT_TYPE, HTML)], index(languages, hotline))))
         .route("/app.js", get(([(CONTENT_TYPE, SCRIPT)], include_str!("page/app.js"))))
         .route("/cabinet.js", get(([(CONTENT_TYPE, SCRIPT)], include_str!("page/cabinet.js"))))
         .route("/staff.js", get(([(CONTENT_TYPE, SCRIPT)], include_str!("page/staff.js"))))
@@ -35,11 +35,12 @@ pub(super) fn routes(languages: &[Language]) -> Router {
     })
 }
 
-/// The languages stand in the page, which knows them so without a key and while doors cannot open.
-fn index(languages: &[Language]) -> String {
+/// Languages and hotline stand in the page, which knows them so without a key and while doors cannot open.
+fn index(languages: &[Language], hotline: &str) -> String {
     let names: Vec<&str> = languages.iter().map(|language| language.name()).collect();
     let first = names.first().copied().unwrap_or_default();
-    INDEX.replace(ALL_LANGUAGES, &format!(r#"lang="{first}" data-languages="{}""#, names.join(" ")))
+    let said = format!(r#"lang="{first}" data-languages="{}" data-hotline="{hotline}""#, names.join(" "));
+    INDEX.replace(ALL_LANGUAGES, &said)
 }
 
 #[cfg(test)]
@@ -48,8 +49,8 @@ mod tests {
 
     #[test]
     fn page_names_its_languages_and_begins_in_the_first() {
-        assert_eq!(index(&Language::ALL), INDEX);
-        let page = index(&[Language::De, Language::Zh]);
-        assert!(page.contains(r#"<html lang="de" data-languages="de zh">"#), "{page}");
+        assert_eq!(index(&Language::ALL, ""), INDEX);
+        let page = index(&[Language::De, Language::Zh], "+49 30 1");
+        assert!(page.contains(r#"<html lang="de" data-languages="de zh" data-hotline="+49 30 1">"#), "{page}");
     }
 }

@@ -71,7 +71,7 @@ impl Screen {
             listener,
             guard: Arc::new(Guard::new(key, authority)),
             desk: Arc::new(desk),
-            pages: pages::routes(&settings.languages),
+            pages: pages::routes(&settings.languages, &settings.hotline),
         })
     }
 

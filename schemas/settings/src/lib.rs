@@ -139,7 +139,7 @@ fn collect(sources: &Sources<'_>) -> Result<Vec<Given>, Problems> {
     if let Some(prefix) = sources.env_prefix {
         let environment = Environment::with_prefix(prefix).prefix_separator("__").separator("__");
         let origin = format!("environment {prefix}__…");
-        all.push((origin.clone(), environment.collect().map_err(|error| whole(&origin, &error))?));
+        all.push((origin.clone(), in_tables(environment).map_err(|error| whole(&origin, &error))?));
     }
     let mut problems = Vec::new();
     for flag in sources.flags {
@@ -154,6 +154,11 @@ fn collect(sources: &Sources<'_>) -> Result<Vec<Given>, Problems> {
         }
     }
     if problems.is_empty() { Ok(all) } else { Err(Problems(problems)) }
+}
+
+/// Alone, an environment has dotted keys; built, it has tables within tables as a file has.
+fn in_tables(environment: Environment) -> Result<Map<String, Value>, ConfigError> {
+    Config::builder().add_source(environment).build()?.collect()
 }
 
 fn flag_source(key: &str, value: &str) -> Result<Map<String, Value>, ConfigError> {
@@ -294,6 +299,22 @@ mod tests {
         assert!(error.contains("gate.sessions") && error.contains("key=value"), "{error}");
         let error = read("store = 'x'", &["gate.port=1"]).unwrap_err().to_string();
         assert!(error.contains("gate.port"), "{error}");
+    }
+
+    #[test]
+    fn keys_of_the_environment_are_known_as_those_of_a_file() {
+        let said = [("P__GATE__SESSIONS", "7"), ("P__STORE", "x"), ("P__GATE__SESIONS", "8"), ("HOME", "x")];
+        let said = said.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let environment = Environment::with_prefix("P").prefix_separator("__").separator("__").source(Some(said));
+        let known = defaults::<Sample>().unwrap().collect().unwrap();
+        let mut leaves = Vec::new();
+        flatten("", &in_tables(environment).unwrap(), &known, &mut leaves);
+        leaves.sort_by(|one, other| one.key.cmp(&other.key));
+        let found: Vec<_> = leaves.iter().map(|leaf| (leaf.key.as_str(), leaf.known)).collect();
+        assert_eq!(found, [("gate.sesions", false), ("gate.sessions", true), ("store", true)]);
+        let tried = leaves.iter().filter(|leaf| leaf.known);
+        let tried = tried.map(|leaf| try_leaf::<Sample>(&defaults::<Sample>().unwrap(), &leaf.key, &leaf.value));
+        assert!(tried.into_iter().all(|one| one.is_ok()), "text of an environment may be a number");
     }
 
     #[test]

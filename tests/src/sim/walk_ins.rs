@@ -76,7 +76,8 @@ impl World {
         let Some(order) = self.dice.pick(&hanging).cloned() else { return };
         let closed_as = ["collected", "retrieved", "cancelled"][self.dice.index(3)];
         self.ledger.each_part(&order, |truth| {
-            if hangs(truth) {
+            let stays = truth.told.state == Some(OrderState::Stored) && closed_as == "cancelled";
+            if hangs(truth) && !stays {
                 (truth.ended, truth.cancelled) = (true, true);
             }
         });

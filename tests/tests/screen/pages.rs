@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 use crate::browser::{Browser, LARGE, SMALL, Size, UPRIGHT};
 use crate::words;
 
+const HOTLINE: &str = "+49 30 1234567";
+
 const CODE: &str = "12345678";
 
 /// A page that hears what the test wants it to hear.
@@ -365,6 +367,7 @@ async fn trouble(page: &mut Staged) -> anyhow::Result<()> {
     ] {
         page.begin(json!({}), json!({ "notes": answer })).await?;
         page.browser.heading(heading).await?;
+        page.browser.read(HOTLINE).await?;
         page.good(name).await?;
     }
     page.browser.read(words::START_AGAIN).await
@@ -388,7 +391,9 @@ async fn all_pages(url: &str, seen: &Value, size: Size) -> anyhow::Result<Vec<St
 #[tokio::test]
 async fn every_page_can_be_seen_reached_and_read_at_every_size() -> anyhow::Result<()> {
     let world = World::start().await?;
-    let site = world.cabinet(CabinetPlan::new("berlin-01", "1-12:S")).await?;
+    let hotline = format!("CABINET_AGENT__SCREEN__HOTLINE={HOTLINE}");
+    let launcher = vec!["env".into(), hotline.into()];
+    let site = world.cabinet(CabinetPlan { launcher, ..CabinetPlan::new("berlin-01", "1-12:S") }).await?;
     let screen = site.screen()?;
     let seen = screen.view(Some(&site.session().await?)).await?;
     let url = screen.url();

@@ -3,7 +3,7 @@
 import * as cabinet from "/cabinet.js";
 import * as couriers from "/courier.js";
 import * as deposits from "/deposit.js";
-import { LETTERS, SCANNED_CODE, appToken, beep, button, clock, el, fullpad, grouped, keypad, letterpad } from "/parts.js";
+import { LETTERS, SCANNED_CODE, appToken, beep, button, clock, el, fullpad, grouped, hotline, keypad, letterpad } from "/parts.js";
 import { applySpeech, blank as greeting, isChosen } from "/speech.js";
 import { emergencyPage, isOver, jobPage, listPage, roundPage } from "/staff.js";
 import { TEXTS } from "/texts.js";
@@ -523,6 +523,7 @@ function keypadPage() {
       el("h1", {}, texts.title),
       el("p", { class: state.message ? "hint refusal" : "hint", role: state.message ? "alert" : "status" }, hint),
       state.page === "keypad" && !state.typed && !state.message && appToken(state.view?.app),
+      state.page === "keypad" && state.message && hotline(),
       el("output", { class: long ? "display long" : "display", "aria-label": texts.display }, value || " ")),
     el("div", { class: "go" },
       button(texts.go, submit, { class: "primary", disabled: state.busy || state.typed.length < (hasLetters() ? 5 : 6) }),
@@ -539,13 +540,15 @@ function lockedPage() {
     el("p", {}, TEXTS.locked.why),
     el("p", { class: "huge", role: "timer", "aria-live": "off" }, clock(left)),
     el("p", { class: state.message ? "refusal" : "" }, state.busy ? TEXTS.customer.checking : state.message?.() ?? TEXTS.locked.scan),
+    hotline(),
     appToken(state.view?.app));
 }
 
 function secondPartPage() {
   return el("section", { class: "wide warn" },
     el("h1", {}, TEXTS.secondPart.title),
-    el("p", { class: state.message ? "refusal" : "" }, state.busy ? TEXTS.customer.checking : state.message?.() ?? TEXTS.secondPart.why));
+    el("p", { class: state.message ? "refusal" : "" }, state.busy ? TEXTS.customer.checking : state.message?.() ?? TEXTS.secondPart.why),
+    hotline());
 }
 
 // The code is right, and its holder has to say the rest. Nobody who looks over a shoulder reads it.
@@ -594,6 +597,7 @@ function doorsPage() {
       ...push.map(([number, door]) => el("p", {}, door.is === "push" ? TEXTS.doors.pushHow({ number }) : TEXTS.doors.silentHow({ number }))),
       ...push.map(([number]) => button(TEXTS.doors.again({ number }), () => again(number), { class: "primary" })),
       ...call.map(([number, door]) => el("p", {}, TEXTS.doors.call({ number }), door.order && el("strong", {}, ` ${TEXTS.doors.reference({ order: door.order.split("/")[1] })}`))),
+      call.length > 0 && hotline(),
       push.length + call.length === 0 && el("p", {}, what),
       state.message && el("p", { role: "alert" }, state.message()),
       stayed.length > 0 && el("p", {}, TEXTS.doors.stayed(listed(stayed))),
@@ -641,9 +645,9 @@ function again(number) {
 }
 
 function page() {
-  if (state.link === "noKey") return el("section", { class: "wide warn" }, el("h1", {}, TEXTS.state.lost), el("p", {}, TEXTS.state.noKey));
-  if (state.link === "outOfOrder") return el("section", { class: "wide warn" }, el("h1", {}, TEXTS.state.outOfOrder), el("p", {}, TEXTS.state.outOfOrderLong));
-  if (state.link === "lost") return el("section", { class: "wide warn" }, el("h1", {}, TEXTS.state.lost), el("p", {}, TEXTS.state.lostLong));
+  if (state.link === "noKey") return el("section", { class: "wide warn" }, el("h1", {}, TEXTS.state.lost), el("p", {}, TEXTS.state.noKey), hotline());
+  if (state.link === "outOfOrder") return el("section", { class: "wide warn" }, el("h1", {}, TEXTS.state.outOfOrder), el("p", {}, TEXTS.state.outOfOrderLong), hotline());
+  if (state.link === "lost") return el("section", { class: "wide warn" }, el("h1", {}, TEXTS.state.lost), el("p", {}, TEXTS.state.lostLong), hotline());
   switch (state.page) {
     case "doors": return doorsPage();
     case "deposit": return deposits.depositPage(state, tell, again, () => endDeposit());

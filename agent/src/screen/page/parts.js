@@ -64,6 +64,12 @@ export function appToken(app) {
   return el("div", { class: "app" }, code, el("p", {}, TEXTS.app.how, el("b", {}, app.token)));
 }
 
+// Whom somebody calls who gets no further here.
+export function hotline() {
+  const { hotline: number } = document.documentElement.dataset;
+  return number ? el("p", { class: "hotline" }, TEXTS.hotline({ number })) : null;
+}
+
 // A code in groups, of four as they stand in the message.
 export function grouped(digits, size = 4) {
   return digits.replace(new RegExp(`(.{${size}})(?=.)`, "g"), "$1 ");

@@ -67,8 +67,9 @@ function swapQuestion({ number, swaps_with: other }, tell) {
     button(TEXTS.swap.yes, () => answer(true), { class: "primary" }), button(TEXTS.swap.no, () => answer(false)));
 }
 
-function doorRow({ number, door, allocated, audit_required: doubtful, needs_cleaning: dirty, fault }, choose) {
-  const facts = [allocated ? TEXTS.round.held : TEXTS.round.free, doubtful && TEXTS.round.doubtful, dirty && TEXTS.round.needsCleaning,
+function doorRow({ number, door, allocated, orders, audit_required: doubtful, needs_cleaning: dirty, fault }, choose) {
+  const inside = orders.map((order) => order.split("/")[1]).join(", ") || TEXTS.round.held;
+  const facts = [allocated ? inside : TEXTS.round.free, doubtful && TEXTS.round.doubtful, dirty && TEXTS.round.needsCleaning,
     fault && TEXTS.round.fault, TEXTS.round.door[door]].filter(Boolean).join(" · ");
   const name = TEXTS.door({ number });
   return button(el("b", {}, name), () => choose(number), { class: "order", "aria-label": `${name}, ${facts}`, "data-facts": facts });

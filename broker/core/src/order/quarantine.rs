@@ -142,13 +142,15 @@ impl Orders {
         if state == end && order.closed.is_some() {
             return Ok(());
         }
-        if !self.parts(at).iter().any(|part| self.rows.get(part).is_some_and(Order::hangs)) {
+        // Whoever wants a stored order no more has it taken out: it is cancelled.
+        let ends = |order: &Order| order.hangs() && (order.state, end) != (OrderState::Stored, OrderState::Cancelled);
+        if !self.parts(at).iter().any(|part| self.rows.get(part).is_some_and(ends)) {
             return Err(RejectReason::TooLate);
         }
         self.each_part(
             turn,
             at,
-            Order::hangs,
+            ends,
             |_, _, _| Ok(()),
             |orders, turn, part| {
                 orders.close_part(turn, config, part, end, (by.clone(), reason.clone()));

@@ -235,6 +235,11 @@ fn what_is_stored_after_it_was_ended_is_there_after_all() {
 #[test]
 fn a_stored_order_that_was_handed_over_by_hand_is_ended_and_its_compartment_looked_at() {
     let mut world = stored("retail");
+    assert_eq!(
+        code(&close(&mut world, ClosedAs::Cancelled)),
+        RequestErrorCode::Conflict,
+        "it would never be taken out"
+    );
     assert!(matches!(close(&mut world, ClosedAs::Collected), Reply::Order(_)));
     assert_eq!(answer(&world), "A17 collected force_closed");
     assert!(needs_a_look(&mut world));
