@@ -86,7 +86,8 @@ impl CabinetCore {
         let mut core = load(config, identity, &rows, turn.now)?;
         core.end = if wiped { Some(End::Wiped) } else { core.end };
         core.outbox.begin_run();
-        core.record(&mut turn, Started { agent: core.config.agent.clone() });
+        let started = Started { agent: core.config.agent.clone(), down_since: core.clock.down_since() };
+        core.record(&mut turn, started);
         if let Some(receipt) = receipt.filter(|_| !told) {
             core.record_receipt(&mut turn, receipt);
         }

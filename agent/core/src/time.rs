@@ -78,6 +78,12 @@ impl FleetClock {
         TimeRow { floor: self.floor, known }
     }
 
+    /// Until when a former run was alive at least, where the machine has been started anew since. None: it went on, or nothing
+    /// is known.
+    pub(crate) fn down_since(&self) -> Option<FleetMillis> {
+        (self.known.is_none() && self.floor > 0).then_some(self.floor)
+    }
+
     /// Fleet time, and how much later it can be in truth.
     fn estimate(&self, now: u64) -> Option<(FleetMillis, u64)> {
         let known = self.known?;

@@ -5,8 +5,8 @@ use crate::ids::Name;
 use crate::{cbor_code, cbor_map, cbor_union};
 
 use super::{
-    Attributes, Category, Challenge, CommandId, Compartment, CredentialId, Epoch, KeyId, Occupancy, OrderKey, Size,
-    Stamp,
+    Attributes, Category, Challenge, CommandId, Compartment, CredentialId, Epoch, FleetMillis, KeyId, Occupancy,
+    OrderKey, Size, Stamp,
 };
 
 cbor_map! {
@@ -182,7 +182,9 @@ macro_rules! facts {
 
 facts! {
     /// The agent started: a new boot id, events of the last run may lack an outcome.
-    Started { 1 => agent: String }
+    /// `down_since`: the machine was started anew, and until then, at least, the former run was alive. Left out where the machine
+    /// went on, and by agents that do not tell.
+    Started { 1 => agent: String, 2 opt => down_since: Option<FleetMillis> }
     DoorOpened { 1 => compartment: Compartment, 2 => by: Actor }
     DoorClosed { 1 => compartment: Compartment, 2 => occupancy: Occupancy }
     /// Closed to open without a pulse of ours.

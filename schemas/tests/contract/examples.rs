@@ -122,7 +122,7 @@ fn uplinks() -> Vec<Example> {
         wrong_codes_today: 3,
         disk_low: None,
     };
-    let record = event(Started { agent: "0.1.0".into() });
+    let record = event(Started { agent: "0.1.0".into(), down_since: None });
     let uplink = Uplink { challenge: CHALLENGE, epoch: EPOCH, n: 300, record: Blob(cbor::encode(&record)) };
     vec![
         Example::new("hello", &hello()),
@@ -456,7 +456,8 @@ fn events() -> Vec<Example> {
         fact: DoorForced { compartment: c }.into(),
     };
     vec![
-        fact("event/started", Started { agent: "0.1.0".into() }.into()),
+        fact("event/started", Started { agent: "0.1.0".into(), down_since: None }.into()),
+        fact("event/started/down", Started { agent: "0.1.0".into(), down_since: Some(NOW) }.into()),
         fact("event/door-opened-by-command", DoorOpened { compartment: c, by: command() }.into()),
         fact(
             "event/door-opened-by-credential",

@@ -1,6 +1,7 @@
 //! Power cuts at every point: before a commit, after it and before the effects, and between an effect and its report.
 
-use cabinet_core::{Config, DoorSeen, Effect, EntryRefusal, EntryResult, Input, OpenError};
+use cabinet_core::{CabinetCore, Config, DoorSeen, Effect, EntryRefusal, EntryResult, Input, Moment, OpenError};
+use schemas::cbor;
 use schemas::messages::*;
 use schemas::step::Store as _;
 
@@ -423,4 +424,30 @@ fn a_store_whose_marks_do_not_fit_its_events_is_refused() {
         assert!(sound || matches!(opened, Err(OpenError::Outbox { .. })), "{what}: {opened:?}");
     }
     assert!(Rig::blank().reopen(config(2)).is_ok(), "its first event is its only one");
+}
+
+/// So that the fleet gives customers the time back in which nobody could open.
+#[test]
+fn a_machine_that_was_without_power_says_until_when_it_was_alive() {
+    let down = |fact: &Fact| match fact {
+        Fact::Started(started) => Some(started.down_since),
+        _ => None,
+    };
+    let mut rig = Rig::online();
+    rig.set_time(1_000_000);
+    rig.wait(10_000);
+    rig.restart();
+    rig.restart();
+    let told: Vec<_> = rig.events().iter().filter_map(down).collect();
+    assert_eq!(told[told.len() - 2..], [Some(1_000_000); 2], "it knows no more than before: {told:?}");
+    rig.connect();
+    rig.set_time(3_000_000);
+    let moment = Moment { boot_millis: rig.now + 1, entropy: [7; 32] };
+    let (_, again) = CabinetCore::open(config(rig.boot), &rig.store, &moment).unwrap();
+    let events = again.writes.iter().filter_map(|write| cbor::decode::<Event>(write.value.as_ref()?).ok());
+    assert_eq!(
+        events.filter_map(|event| down(&event.fact)).collect::<Vec<_>>(),
+        [None],
+        "only the agent was started again"
+    );
 }

@@ -65,7 +65,7 @@ pub(crate) struct Rig {
     pub(crate) core: CabinetCore,
     pub(crate) store: MemStore,
     pub(crate) now: u64,
-    boot: u8,
+    pub(crate) boot: u8,
     calls: u64,
     entries: u64,
     commands: u8,

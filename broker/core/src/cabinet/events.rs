@@ -36,7 +36,7 @@ impl When {
         Self { at: now, unverified: true }
     }
 
-    fn of(stamp: &Stamp, now: FleetMillis) -> Self {
+    pub(super) fn of(stamp: &Stamp, now: FleetMillis) -> Self {
         Self { at: stamp.fleet_millis.unwrap_or(now), unverified: stamp.fleet_millis.is_none() }
     }
 }
@@ -74,6 +74,10 @@ impl Cabinet {
                 let when = When::of(&event.at, turn.now);
                 self.tell_event(turn, uplink.n, when, &event.fact);
                 self.note_fact(turn, when, &event.fact);
+                match &event.fact {
+                    Fact::Started(started) => self.started(turn, &event.at, started.down_since),
+                    _ => self.started_when(turn, &event.at),
+                }
                 self.believe(turn, when, event.fact);
             }
             Err(error) => {
@@ -204,7 +208,7 @@ impl Cabinet {
             Fact::DoorFault(ref seen) => self.door_fault(turn, seen.compartment, &describe::text(&fact)),
             Fact::BoardHealth(seen) => self.board_health(turn, when, seen.board, seen.answering),
             // It begins to count its boards anew.
-            Fact::Started(_) => self.outage_over(turn, when.at),
+            Fact::Started(_) => {}
             Fact::CredentialRefused(refused) => self.credential_refused(turn, &refused),
             Fact::StaffLoggedIn(_) | Fact::CourierCame(_) | Fact::Released(_) => {}
         }
@@ -379,7 +383,11 @@ impl Cabinet {
             turn.alarm_of(&self.at, format!("cabinet {}: its disk {word}", self.at));
         }
         // Events that said so may be lost.
-        if sample.outbox == 0 && sample.boards_silent == 0 && self.progress.outage.is_some() {
+        self.started_when(turn, &sample.at);
+        if sample.outbox == 0
+            && sample.boards_silent == 0
+            && self.progress.outage.as_ref().is_some_and(|outage| outage.started.is_none())
+        {
             self.outage_over(turn, turn.now);
             self.put_progress(turn);
         }

@@ -85,7 +85,7 @@ impl Cabinet {
         turn.want(Job::Time(self.at.clone()));
         let knew_couriers = self.said.couriers;
         self.said(turn, &hello);
-        self.progress.last_seen = Some(turn.now);
+        self.seen_before = self.progress.last_seen.replace(turn.now);
         self.compare_book(turn, hello.book);
         self.compare_couriers(turn, knew_couriers);
         self.put_progress(turn);

@@ -102,6 +102,8 @@ pub(crate) struct Cabinet {
     // What follows is of this run only.
     link: Link,
     doors: BTreeMap<Compartment, (DoorState, Occupancy)>,
+    /// When it was heard of last before this connection.
+    seen_before: Option<FleetMillis>,
     /// Whose lock is at fault, by the last sample.
     faulty: BTreeSet<Compartment>,
     unlocks: BTreeMap<CommandId, Unlock>,
@@ -141,6 +143,7 @@ impl Cabinet {
             glass: None,
             link: Link::Offline,
             doors: BTreeMap::new(),
+            seen_before: None,
             faulty: BTreeSet::new(),
             unlocks: BTreeMap::new(),
             asking: BTreeMap::new(),

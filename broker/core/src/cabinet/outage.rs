@@ -1,13 +1,14 @@
-//! Times when the cabinet could not open: a lock board does not answer. Windows may stand still as long as that.
+//! Times when the cabinet could not open: a lock board does not answer, or it had no power. Windows may stand still as long as
+//! that.
 //!
 //! Which board moves which door is in the cabinet's settings, and the fleet does not know it. So one silent board counts for
 //! all that is inside: nobody loses time because of a door that did not open.
 
-use schemas::messages::{FleetMillis, OrderKey};
+use schemas::messages::{FleetMillis, OrderKey, Stamp};
 
 use crate::cabinet::Cabinet;
 use crate::cabinet::events::When;
-use crate::cabinet::records::Outage;
+use crate::cabinet::records::{Outage, StartedAt};
 use crate::intents::{Intent, Resumed, Stalled};
 use crate::turn::Turn;
 
@@ -20,7 +21,7 @@ impl Cabinet {
         let Some(outage) = &mut self.progress.outage else {
             if !answering {
                 let since = when.at.min(turn.now);
-                self.progress.outage = Some(Outage { since, boards: vec![board] });
+                self.progress.outage = Some(Outage { since, boards: vec![board], started: None });
                 self.stall(turn, since);
             }
             return;
@@ -32,9 +33,42 @@ impl Cabinet {
             return;
         }
         outage.boards.retain(|silent| *silent != board);
-        if outage.boards.is_empty() {
+        if outage.boards.is_empty() && outage.started.is_none() {
             self.outage_over(turn, when.at);
         }
+    }
+
+    /// The agent was started, and says anew which boards do not answer. Where the machine had no power, nobody could open, and
+    /// the time of its start is known only once it has heard the fleet's.
+    pub(super) fn started(&mut self, turn: &mut Turn<'_>, stamp: &Stamp, down_since: Option<FleetMillis>) {
+        let Some(down_since) = down_since else { return self.outage_over(turn, When::of(stamp, turn.now).at) };
+        let before = self.progress.outage.as_ref().map(|outage| outage.since);
+        // What the fleet has heard of it is newer where its disk is of an earlier day.
+        let alive = self.seen_before.map_or(down_since, |seen| seen.max(down_since));
+        let since = before.unwrap_or(alive).min(turn.now);
+        let started = StartedAt { boot: stamp.boot, boot_millis: stamp.boot_millis };
+        self.progress.outage = Some(Outage { since, boards: Vec::new(), started: Some(started) });
+        if before.is_none() {
+            self.stall(turn, since);
+        }
+        self.started_when(turn, stamp);
+    }
+
+    /// A word with a time: if the cabinet was started in the same run, it tells when.
+    pub(super) fn started_when(&mut self, turn: &mut Turn<'_>, stamp: &Stamp) {
+        let Some(outage) = &mut self.progress.outage else { return };
+        let (Some(started), Some(fleet)) = (&outage.started, stamp.fleet_millis) else { return };
+        let at = match stamp.boot == started.boot {
+            true => fleet.saturating_sub(stamp.boot_millis.saturating_sub(started.boot_millis)),
+            // It was started again since, and has said nothing of the time in between.
+            false => fleet,
+        };
+        outage.started = None;
+        if outage.boards.is_empty() {
+            let at = at.max(outage.since);
+            self.outage_over(turn, at);
+        }
+        self.put_progress(turn);
     }
 
     /// All boards answer, or the agent was started again and says anew which do not.

@@ -4,7 +4,7 @@ use schemas::cbor::Blob;
 use schemas::cbor_map;
 use schemas::ids::{Name, OrderId, SiteId};
 use schemas::messages::{
-    Attributes, BookChange, Category, CommandId, Compartment, CompartmentInfo, CredentialId, CredentialKind,
+    Attributes, BookChange, BootId, Category, CommandId, Compartment, CompartmentInfo, CredentialId, CredentialKind,
     DepositKind, DropCredential, Epoch, EventMark, FleetMillis, Instance, OrderKey, PartOf, PepperOffer, PutCredential,
     PutGuarded, PutOrder, Size, TakeBack, Verifier,
 };
@@ -84,6 +84,17 @@ cbor_map! {
     pub(crate) struct Outage {
         1 => since: FleetMillis,
         2 => boards: Vec<u32>,
+        /// It had no power, and was started at this time of its own clock. When that was, a later word of the same run tells.
+        84 opt => started: Option<StartedAt>,
+    }
+}
+
+cbor_map! {
+    /// A moment by the boot clock of a cabinet.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) struct StartedAt {
+        1 => boot: BootId,
+        2 => boot_millis: u64,
     }
 }
 

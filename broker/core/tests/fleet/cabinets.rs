@@ -16,7 +16,7 @@ use crate::world::{FakeCabinet, World, c1, closes, door, order, refusal, tenant}
 const A1: &str = r#"{"order":"A1","cabinet":"c1","size":"M","category":"retail"}"#;
 
 fn started() -> Started {
-    Started { agent: "0.1.0".into() }
+    Started { agent: "0.1.0".into(), down_since: None }
 }
 
 fn lives(effects: &[Effect], of: Live) -> Vec<&[u8]> {

@@ -102,7 +102,7 @@ fn history(seed: u64) -> World {
                 let reached = world.handled + usize::try_from(random.below(4)).unwrap();
                 world.crash_after = Some(reached);
                 world.put(&format!(r#"{{"order":"{id}","cabinet":"c1","size":"M","category":"retail"}}"#));
-                world.fact(&c1(), schemas::messages::Started { agent: "0.1.0".into() });
+                world.fact(&c1(), schemas::messages::Started { agent: "0.1.0".into(), down_since: None });
                 world.restart();
             }
             7..=8 => act(&mut world, id, &mut loaded[index]),

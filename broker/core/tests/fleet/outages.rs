@@ -2,10 +2,11 @@
 
 use schemas::api::OrderState;
 use schemas::messages::{BoardHealth, Size, Started};
+use schemas::topics::Up;
 
 use crate::handover::load;
 use crate::time::{HOUR, MINUTE, ends_in_book, last, messages, stored};
-use crate::world::{World, c1};
+use crate::world::{START, World, c1};
 
 fn board(world: &mut World, board: u32, answering: bool) {
     world.fact(&c1(), BoardHealth { board, answering });
@@ -93,7 +94,7 @@ fn a_pause_outlives_the_fleet_and_ends_with_the_agent_that_begins_anew() {
     world.connect(&c1());
     world.pass(100 * HOUR);
     assert_eq!(last(&world).0, OrderState::Stored);
-    world.fact(&c1(), Started { agent: "0.1.0".into() });
+    world.fact(&c1(), Started { agent: "0.1.0".into(), down_since: None });
     assert_eq!(last(&world), (OrderState::Stored, 102 * HOUR, Some(173 * HOUR)));
     board(&mut world, 1, true);
     assert_eq!(last(&world), (OrderState::Stored, 102 * HOUR, Some(173 * HOUR)), "counted twice");
@@ -123,4 +124,66 @@ fn an_end_that_is_set_during_an_outage_moves_only_by_what_comes_after() {
     world.pass(5 * HOUR);
     board(&mut world, 1, true);
     assert_eq!(last(&world).2, Some(105 * HOUR));
+}
+
+/// The cabinet has power again, and does not know the time yet.
+fn has_power_again(world: &mut World, alive_until: u64) {
+    let cabinet = world.cabinet(&c1());
+    cabinet.newest += 1;
+    cabinet.next = cabinet.newest + 1;
+    let started = Started { agent: "0.1.0".into(), down_since: Some(START + alive_until) };
+    let payload = cabinet.uplink(cabinet.newest, None, started.into());
+    world.up(&c1(), Up::Event, payload);
+}
+
+#[test]
+fn a_window_stands_still_while_the_cabinet_has_no_power() {
+    for restart in [false, true] {
+        let mut world = stored("retail");
+        world.pass(10 * HOUR);
+        world.disconnect(&c1());
+        world.pass(20 * HOUR);
+        world.connect(&c1());
+        has_power_again(&mut world, 9 * HOUR);
+        world.pass(2 * HOUR);
+        if restart {
+            world.restart();
+            world.connect(&c1());
+        }
+        assert_eq!(last(&world).2, Some(72 * HOUR), "nobody knows when it had power again");
+        board(&mut world, 1, true);
+        let ends = 72 + 32 - 9;
+        assert_eq!(last(&world), (OrderState::Stored, 32 * HOUR, Some(ends * HOUR)), "told in the same run, {restart}");
+        has_power_again(&mut world, 33 * HOUR);
+        board(&mut world, 1, true);
+        assert_eq!(last(&world).2, Some(ends * HOUR), "no time without power that is of the future");
+    }
+}
+
+/// Its disk is of an earlier day: what the fleet has heard of it since counts.
+#[test]
+fn no_window_stands_still_for_a_time_in_which_the_cabinet_was_heard() {
+    let mut world = stored("retail");
+    world.pass(50 * HOUR);
+    board(&mut world, 1, true);
+    world.disconnect(&c1());
+    world.pass(2 * HOUR);
+    world.connect(&c1());
+    has_power_again(&mut world, HOUR);
+    board(&mut world, 1, true);
+    assert_eq!(last(&world), (OrderState::Stored, 52 * HOUR, Some(74 * HOUR)));
+}
+
+#[test]
+fn a_board_that_is_silent_behind_a_time_without_power_goes_on_with_it() {
+    let mut world = stored("retail");
+    world.pass(10 * HOUR);
+    world.disconnect(&c1());
+    world.pass(HOUR);
+    world.connect(&c1());
+    has_power_again(&mut world, 10 * HOUR);
+    board(&mut world, 1, false);
+    world.pass(4 * HOUR);
+    board(&mut world, 1, true);
+    assert_eq!(last(&world), (OrderState::Stored, 15 * HOUR, Some(77 * HOUR)));
 }

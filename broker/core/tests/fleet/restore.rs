@@ -271,7 +271,7 @@ fn a_withdrawn_code_stays_withdrawn_in_a_whole_book() {
 fn a_cabinet_that_was_put_back_hears_of_it_in_the_signed_time() {
     use fleet_core::signing::SignerRequest;
     let mut world = World::new(&[Size::S; 2]);
-    world.fact(&c1(), Started { agent: "0.1.0".into() });
+    world.fact(&c1(), Started { agent: "0.1.0".into(), down_since: None });
     let newest = world.cabinet(&c1()).newest;
     world.disconnect(&c1());
     world.cabinet(&c1()).newest = newest - 1;
@@ -449,7 +449,7 @@ fn the_last_row_before_a_leap_is_removed_like_any_other() {
 fn the_marks_of_sixteen_former_disks_are_kept() {
     for (disks, known) in [(16, true), (17, false)] {
         let mut world = World::new(&[Size::S]);
-        world.fact(&c1(), Started { agent: "0.1.0".into() });
+        world.fact(&c1(), Started { agent: "0.1.0".into(), down_since: None });
         let first = world.cabinets[&c1()].clone();
         let mut begin = |epoch: u8, newest: u64| {
             world.disconnect(&c1());

@@ -73,7 +73,7 @@ fn carry_out(world: &mut World) {
     let empty = FakeCabinet { epoch: Epoch([0xee; 8]), pepper: None, keyset: 0, ..FakeCabinet::new("c1", &[]) };
     *world.cabinet(&c1()) = FakeCabinet { challenge: before.challenge + 1, wipes: before.wipes, ..empty };
     world.connect(&c1());
-    world.fact(&c1(), Started { agent: "0.1.0".into() });
+    world.fact(&c1(), Started { agent: "0.1.0".into(), down_since: None });
     world.fact(&c1(), Wiped { receipt: Blob(receipt) });
 }
 
