@@ -303,6 +303,7 @@ impl<S: Store + Reserved> Driver<S> {
             ScreenRequest::ConfirmSwap { session, compartment, swapped } => {
                 Some(Input::ConfirmSwap { session, compartment, swapped })
             }
+            ScreenRequest::Found { session, compartment, order } => Some(Input::Found { session, compartment, order }),
             ScreenRequest::Look { session, compartment } => Some(Input::Look { session, compartment }),
             ScreenRequest::OpenAll { session } => Some(Input::OpenAll { session }),
             ScreenRequest::Cleaning { session, compartment, needed } => {

@@ -559,6 +559,7 @@ async fn staff_requests_carry_their_session() {
         ("/api/swap", json!({ "one": 7, "other": 9 })),
         ("/api/confirm-swap", json!({ "compartment": 7, "swapped": true })),
         ("/api/look", json!({ "compartment": 7 })),
+        ("/api/found", json!({ "compartment": 7, "order": "pos/A17" })),
         ("/api/cleaning", json!({ "compartment": 7, "needed": true })),
         ("/api/open-all", json!({ "confirm": "open all doors" })),
         ("/api/confirm", json!({ "compartment": 7, "inside": false })),
@@ -599,6 +600,9 @@ async fn staff_requests_carry_their_session() {
                     if path == "/api/confirm-swap" =>
                 {
                     assert_eq!(compartment, door(7));
+                }
+                ScreenRequest::Found { session: SESSION, compartment, order } if path == "/api/found" => {
+                    assert_eq!((compartment, order.to_string().as_str()), (door(7), "pos/A17"));
                 }
                 ScreenRequest::Look { session: SESSION, compartment } if path == "/api/look" => {
                     assert_eq!(compartment, door(7));

@@ -119,6 +119,7 @@ impl CabinetCore {
             Input::ConfirmSwap { session, compartment, swapped } => {
                 self.handle_confirm_swap(turn, session, compartment, swapped);
             }
+            Input::Found { session, compartment, order } => self.handle_found(turn, session, compartment, &order),
             Input::Look { session, compartment } => self.handle_look(turn, session, compartment),
             Input::Cleaning { session, compartment, needed } => {
                 self.handle_cleaning(turn, session, compartment, needed);

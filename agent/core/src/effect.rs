@@ -316,6 +316,12 @@ pub enum ScreenNote {
         compartment: Compartment,
         found: Finding,
     },
+    /// What staff have scanned lies here now, and no more in `from`.
+    Found {
+        order: OrderKey,
+        compartment: Compartment,
+        from: Option<Compartment>,
+    },
     Stored {
         order: OrderKey,
         compartment: Compartment,

@@ -160,6 +160,12 @@ pub enum Input {
         session: SessionId,
         compartment: Compartment,
     },
+    /// Staff have looked into this compartment and scanned what they found there.
+    Found {
+        session: SessionId,
+        compartment: Compartment,
+        order: OrderKey,
+    },
     /// Staff want all doors open, because of an emergency. The screen has asked whether they mean it.
     OpenAll {
         session: SessionId,

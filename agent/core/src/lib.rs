@@ -44,6 +44,7 @@ mod emergency;
 mod entry;
 mod errand;
 mod factor;
+mod found;
 mod input;
 mod keyset;
 mod link;

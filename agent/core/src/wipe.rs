@@ -131,6 +131,7 @@ impl CabinetCore {
             | Input::Swap { .. }
             | Input::ConfirmSwap { .. }
             | Input::Look { .. }
+            | Input::Found { .. }
             | Input::OpenAll { .. }
             | Input::Cleaning { .. }
             | Input::ConfirmLoaded { .. }

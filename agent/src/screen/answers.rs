@@ -267,6 +267,7 @@ enum NoteAnswer {
     AskFound { compartment: Compartment, order: Option<OrderKey> },
     Audited { compartment: Compartment, found: &'static str },
     Stored { order: OrderKey, compartment: Compartment },
+    Found { order: OrderKey, compartment: Compartment, from: Option<Compartment> },
     LoadAborted { order: OrderKey, compartment: Compartment },
     SessionEnded,
 }
@@ -302,6 +303,7 @@ impl From<ScreenNote> for NoteAnswer {
             ScreenNote::AskFound { compartment, order } => Self::AskFound { compartment, order },
             ScreenNote::Audited { compartment, found } => Self::Audited { compartment, found: found.as_str() },
             ScreenNote::Stored { order, compartment } => Self::Stored { order, compartment },
+            ScreenNote::Found { order, compartment, from } => Self::Found { order, compartment, from },
             ScreenNote::LoadAborted { order, compartment } => Self::LoadAborted { order, compartment },
             ScreenNote::SessionEnded { session: _ } => Self::SessionEnded,
         }

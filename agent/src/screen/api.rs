@@ -63,6 +63,7 @@ pub(super) fn routes(desk: Arc<Desk>) -> Router {
         .route("/undo", post(undo))
         .route("/swap", post(swap))
         .route("/confirm-swap", post(confirm_swap))
+        .route("/found", post(found))
         .route("/look", post(look))
         .route("/cleaning", post(cleaning))
         .route("/open-all", post(open_all))
@@ -167,6 +168,13 @@ struct SwapBody {
 struct ConfirmSwapBody {
     compartment: Compartment,
     swapped: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FoundBody {
+    compartment: Compartment,
+    order: OrderKey,
 }
 
 #[derive(Deserialize)]
@@ -314,6 +322,12 @@ async fn look(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Result<S
     let session = own_session(&request)?;
     let DoorBody { compartment } = read(request).await?;
     desk.tell(ScreenRequest::Look { session, compartment }).await
+}
+
+async fn found(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Result<StatusCode, Refusal> {
+    let session = own_session(&request)?;
+    let FoundBody { compartment, order } = read(request).await?;
+    desk.tell(ScreenRequest::Found { session, compartment, order }).await
 }
 
 async fn cleaning(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Result<StatusCode, Refusal> {

@@ -169,6 +169,7 @@ impl Ring {
             | ScreenNote::AskSwapped { .. }
             | ScreenNote::SwapOver { .. }
             | ScreenNote::Stored { .. }
+            | ScreenNote::Found { .. }
             | ScreenNote::LoadAborted { .. } => Audience::Sessions(self.sessions.iter().copied().collect()),
         }
     }

@@ -76,6 +76,11 @@ pub enum ScreenRequest {
         session: SessionId,
         compartment: Compartment,
     },
+    Found {
+        session: SessionId,
+        compartment: Compartment,
+        order: OrderKey,
+    },
     OpenAll {
         session: SessionId,
     },

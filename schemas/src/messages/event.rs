@@ -254,6 +254,14 @@ facts! {
         4 => other_in: Compartment,
         5 => staff: Name,
     }
+    /// Staff have found an order where the book did not have it, behind a door that they had opened or of which something was
+    /// known to be wrong: it lies there now, and no more where the book had it.
+    Found {
+        1 => order: OrderKey,
+        2 => compartment: Compartment,
+        3 opt => from: Option<Compartment>,
+        4 => staff: Name,
+    }
     /// Somebody took a compartment for an order by its deposit code, or a courier for a parcel; its door was unlocked. Given up:
     /// [`LoadAborted`].
     Depositing {
@@ -369,5 +377,6 @@ cbor_union! {
         70 => CourierTurnedAway(CourierTurnedAway),
         60 => ErrandTaken(ErrandTaken),
         80 => LoadingBeside(LoadingBeside),
+        90 => Found(Found),
     }
 }

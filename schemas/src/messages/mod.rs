@@ -34,7 +34,7 @@ pub use event::{
     Actor, ActorApp, ActorCommand, ActorCourier, ActorCredential, ActorNobody, ActorStaff, AppClosed, AuditRequired,
     Audited, BY_COMMAND_NAME, BY_COURIER_NAME, BoardHealth, BookApplied, BookRefused, BreakGlassUsed, Cleaning,
     Collected, CommandRefused, CourierCame, CourierTurnedAway, CredentialRefused, Deposited, Depositing, DoorClosed,
-    DoorFault, DoorForced, DoorHeldOpen, DoorOpened, EmergencyOpened, Errand, ErrandTaken, Event, Fact, Finding,
+    DoorFault, DoorForced, DoorHeldOpen, DoorOpened, EmergencyOpened, Errand, ErrandTaken, Event, Fact, Finding, Found,
     HeldStage, KeysetApplied, KeysetRefused, LoadAborted, Loading, LoadingBeside, NotTaken, RefusalReason, Released,
     Reported, Retrieved, StaffLoggedIn, Started, Stored, StoredBy, Swapped, TypingLocked, UnlockDone, UnlockOutcome,
     Uplink, WalkIn, WalkInDropped, Wiped, WrongDoor,

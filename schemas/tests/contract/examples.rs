@@ -272,6 +272,10 @@ fn couriers() -> Vec<BookChange> {
     vec![put(None, None).into(), put(Some(NOW), Some(VERIFIER)).into(), DropCourier { name: staff() }.into()]
 }
 
+fn found(from: Option<Compartment>) -> Found {
+    Found { order: order(), compartment: compartment(12), from, staff: staff() }
+}
+
 fn depositing(courier: Option<Name>) -> Depositing {
     Depositing { order: order(), compartment: compartment(12), credential: CREDENTIAL, courier }
 }
@@ -547,6 +551,8 @@ fn events() -> Vec<Example> {
             }
             .into(),
         ),
+        fact("event/found", found(Some(compartment(13))).into()),
+        fact("event/found-of-no-book", found(None).into()),
         fact("event/depositing", depositing(None).into()),
         fact("event/depositing-by-a-courier", depositing(Some(staff())).into()),
         fact(

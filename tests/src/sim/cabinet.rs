@@ -117,6 +117,8 @@ pub(super) struct Cabinet {
     pub(super) emergency: BTreeSet<Compartment>,
     /// What lay in these was exchanged, and staff have still to say so.
     pub(super) exchanged: BTreeSet<Compartment>,
+    /// Somebody looks into both of these to carry what is in the first to the second.
+    pub(super) carrying: Option<[Compartment; 2]>,
     /// A lock may stick for a while.
     pub(super) stuck: BTreeMap<Compartment, u64>,
 }
@@ -154,6 +156,7 @@ impl Cabinet {
             heard: BTreeSet::new(),
             emergency: BTreeSet::new(),
             exchanged: BTreeSet::new(),
+            carrying: None,
             stuck: BTreeMap::new(),
         }
     }
@@ -444,6 +447,7 @@ impl World {
             | Input::StaffLogout { .. }
             | Input::ConfirmLoaded { .. }
             | Input::ConfirmSwap { .. }
+            | Input::Found { .. }
             | Input::Cleaning { .. }
             | Input::DropWalkIn { .. }
             | Input::NotTaken { .. } => Cause::Nobody("an input that opens nothing"),
@@ -837,6 +841,7 @@ fn kind_of(input: &Input) -> &'static str {
         Input::Swap { .. } => "swap",
         Input::ConfirmSwap { .. } => "confirm swap",
         Input::Look { .. } => "look",
+        Input::Found { .. } => "found",
         Input::Cleaning { .. } => "cleaning",
         Input::OpenAll { .. } => "open all",
         Input::Deposit { .. } => "deposit",

@@ -7,7 +7,7 @@ use schemas::api::{OrderState, RejectReason, Status};
 use schemas::ids::Name;
 use schemas::messages::{
     BootId, Category, Challenge, Collected, Command, CommandId, Compartment, Epoch, Errand, Event, Fact, Finding,
-    Loading, LoadingBeside, OpenOrder, OrderKey, Stored, UnlockOutcome, Verifier,
+    Found, Loading, LoadingBeside, OpenOrder, OrderKey, Stored, UnlockOutcome, Verifier,
 };
 use schemas::topics::Stream;
 
@@ -1000,7 +1000,8 @@ impl Ledger {
         self.couriers.believe(cab, fact);
         if let Fact::Loading(Loading { order, .. })
         | Fact::LoadingBeside(LoadingBeside { order, .. })
-        | Fact::Stored(Stored { order, .. }) = fact
+        | Fact::Stored(Stored { order, .. })
+        | Fact::Found(Found { order, from: None, .. }) = fact
         {
             let elsewhere = self.all_held().any(|((of, _), held)| of != cab && held.order() == order);
             if let Some(truth) = self.orders.get_mut(order) {
@@ -1056,6 +1057,12 @@ impl Ledger {
             Fact::WalkIn(begun) => {
                 let truth = || OrderTruth::new(cab, begun.category);
                 self.orders.entry(begun.order.clone()).or_insert_with(truth);
+            }
+            Fact::Found(said) => {
+                if let Some(from) = said.from {
+                    self.taken_out((cab, from), &said.order);
+                }
+                self.contents.insert((cab, said.compartment), Content::Stored(said.order.clone()));
             }
             Fact::Swapped(said) => self.swapped(cab, (&said.one, said.one_in), (&said.other, said.other_in)),
             Fact::ErrandTaken(taken) => {

@@ -15,6 +15,7 @@ pub(super) fn of_fact(fact: &Fact) -> &'static str {
         Fact::Loading(_) => "Loading",
         Fact::LoadingBeside(_) => "LoadingBeside",
         Fact::Stored(_) => "Stored",
+        Fact::Found(_) => "Found",
         Fact::LoadAborted(_) => "LoadAborted",
         Fact::Collected(_) => "Collected",
         Fact::Retrieved(_) => "Retrieved",

@@ -83,6 +83,7 @@ impl World {
                 world.tick_cabinet_early(cab);
                 world.tick_fleet_early();
             }),
+            23 if self.now % 2 == 1 && self.scans && self.now % 3 == 0 => ("staff carry", Self::staff_carry),
             23 if self.now % 2 == 1 => ("staff look", Self::staff_look),
             _ => ("staff log out", |world, cab| {
                 if let Some(session) = world.cabs[cab].session.take() {
@@ -690,7 +691,8 @@ impl World {
                 }
             }
             Some(Attendant::Swapper { with }) => self.exchanges(cab, at, with),
-            Some(Attendant::Looker) | None => {}
+            Some(Attendant::Looker) => self.carries(cab, at),
+            None => {}
         }
         let forgets = self.strikes("a door is left open", 15);
         if forgets {
@@ -750,7 +752,15 @@ impl World {
             return;
         };
         let door = &self.cabs[cab].doors[&at];
-        if door.open || !self.asks(cab, at) {
+        if door.open {
+            return;
+        }
+        if let Some(order) = self.finds_another(cab, at) {
+            self.tell(|| format!("staff scan {order} at {at} of cabinet {cab}"));
+            self.take_cabinet(cab, Input::Found { session, compartment: at, order }, None);
+            return;
+        }
+        if !self.asks(cab, at) {
             return;
         }
         let inside = self.is_inside(cab, at);

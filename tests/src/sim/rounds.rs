@@ -104,6 +104,49 @@ impl World {
         }
     }
 
+    /// Staff have two doors opened, to carry an order from one into the other.
+    pub(super) fn staff_carry(&mut self, cab: Cab) {
+        let Some(session) = self.cabs[cab].session else { return self.log_in(cab) };
+        let nothing = |at: &Compartment| !self.ledger.contents.contains_key(&(cab, *at));
+        let doors = self.cabs[cab].doors.iter();
+        let free = doors.filter(|(at, door)| nothing(at) && door.goods.is_empty()).map(|(at, _)| *at).next();
+        let stored: Vec<_> =
+            self.cabs[cab].doors.keys().filter(|at| self.ledger.stored_in(&(cab, **at)).is_some()).copied().collect();
+        let (Some(to), Some(from)) = (free, self.dice.pick(&stored).copied()) else { return };
+        self.cabs[cab].carrying = Some([from, to]);
+        self.tell(|| format!("staff want to carry what is in {from} of cabinet {cab} to {to}"));
+        for compartment in [from, to] {
+            self.take_cabinet(cab, Input::Look { session, compartment }, None);
+        }
+    }
+
+    /// Once they have both doors open.
+    pub(super) fn carries(&mut self, cab: Cab, at: Compartment) {
+        let Some([from, to]) = self.cabs[cab].carrying.filter(|doors| doors.contains(&at)) else { return };
+        let doors = &self.cabs[cab].doors;
+        let looks =
+            |at: &Compartment| doors.get(at).is_some_and(|door| door.open && door.attendant == Some(Attendant::Looker));
+        if !looks(&from) || !looks(&to) || !doors[&to].goods.is_empty() {
+            return;
+        }
+        let goods = doors[&from].goods.clone();
+        self.tell(|| format!("what is in {from} of cabinet {cab} is carried to {to}"));
+        self.cabs[cab].carrying = None;
+        self.set_goods(cab, from, BTreeSet::new());
+        self.set_goods(cab, to, goods);
+    }
+
+    /// The one order that staff see behind this door, where it is another one than the book says.
+    pub(super) fn finds_another(&self, cab: Cab, at: Compartment) -> Option<OrderKey> {
+        let view = self.cabs[cab].core()?.view();
+        let shown = view.compartments.iter().find(|one| one.number == at)?;
+        let mut goods = self.cabs[cab].doors[&at].goods.iter();
+        let (Some(order), None) = (goods.next(), goods.next()) else { return None };
+        let asked = shown.asks || shown.audit_required && !shown.allocated;
+        let other = !self.ledger.orders_in(&(cab, at)).any(|held| held == order);
+        (self.scans && asked && other).then(|| order.clone())
+    }
+
     pub(super) fn staff_clean(&mut self, cab: Cab) {
         let Some(session) = self.cabs[cab].session else { return self.log_in(cab) };
         let (compartment, needed) = (self.some_door(cab), self.dice.one_in(2));

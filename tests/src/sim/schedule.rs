@@ -159,6 +159,7 @@ fn play(seed: u64, options: &Options, kept: Option<&[Decision]>) -> Result<Repor
 impl World {
     /// The operator makes cabinets and staff known, everything starts and finds each other.
     fn set_up(&mut self) {
+        self.scans = Dice::at(self.seed(), 0, u64::MAX - 9).one_in(2);
         self.apps = Dice::at(self.seed(), 0, u64::MAX - 8).one_in(3) && self.decides("there are apps");
         self.start_fleet();
         for cab in 0..CABS {

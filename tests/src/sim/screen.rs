@@ -2,7 +2,7 @@
 
 use cabinet_core::{EntryResult, Input, ScreenNote};
 use schemas::crypto::codes::Secret;
-use schemas::messages::{OrderKey, Verifier};
+use schemas::messages::{Finding, OrderKey, Verifier};
 
 use super::couriers::Keypad;
 use super::ledger::{Cab, Seen};
@@ -178,6 +178,13 @@ impl World {
                 let wait = self.dice.between(1_000, 30_000);
                 self.later(wait, Happening::StaffAnswers { cab, at: compartment });
             }
+            ScreenNote::Audited { compartment: at, found: Finding::Occupied } if self.scans => {
+                self.later(5_000, Happening::StaffAnswers { cab, at });
+            }
+            ScreenNote::Audited { .. } => {}
+            ScreenNote::Found { from, .. } => {
+                self.coverage.count("screen", if from.is_some() { "found elsewhere" } else { "found" });
+            }
             ScreenNote::OpeningAll { compartments, .. } => self.all_are_opened(cab, &compartments),
             ScreenNote::Swapping { compartments, .. } => self.swap_begins(cab, compartments),
             ScreenNote::AskSwapped { compartments: [at, _] } => {
@@ -218,7 +225,6 @@ impl World {
             | ScreenNote::Closed { .. }
             | ScreenNote::Beep { .. }
             | ScreenNote::Released { .. }
-            | ScreenNote::Audited { .. }
             | ScreenNote::Stored { .. }
             | ScreenNote::Beside { .. }
             | ScreenNote::LoadAborted { .. } => {}

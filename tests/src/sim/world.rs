@@ -164,6 +164,8 @@ pub(super) struct World {
     pub(super) staff_badges: Vec<String>,
     /// Backends of this schedule have apps, and the cabinets' screens show tokens.
     pub(super) apps: bool,
+    /// Staff carry orders from one compartment to another, and scan what they find.
+    pub(super) scans: bool,
     /// What backends have given with orders that ask for more than a code, the newest last.
     pub(super) answers: BTreeMap<OrderKey, Vec<String>>,
     pub(super) adversary: Adversary,
@@ -230,6 +232,7 @@ impl World {
             courier_secrets: Vec::new(),
             staff_badges: Vec::new(),
             apps: false,
+            scans: false,
             answers: BTreeMap::new(),
             adversary: Adversary::new(seed),
             ledger: Ledger::default(),

@@ -14,6 +14,7 @@ mod cli;
 mod clocks;
 mod codes;
 mod commands;
+mod corrections;
 mod couriers;
 mod crashes;
 mod deposits;

@@ -14,6 +14,7 @@ mod doors;
 mod emergency;
 mod errands;
 mod factor;
+mod found;
 mod letters;
 mod link;
 mod loading;

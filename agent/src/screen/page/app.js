@@ -5,7 +5,7 @@ import * as couriers from "/courier.js";
 import * as deposits from "/deposit.js";
 import { LETTERS, SCANNED_CODE, appToken, beep, button, clock, el, fullpad, grouped, hotline, keypad, letterpad } from "/parts.js";
 import { applySpeech, blank as greeting, isChosen } from "/speech.js";
-import { emergencyPage, isOver, jobPage, listPage, roundPage } from "/staff.js";
+import { asksForScan, emergencyPage, isOver, jobPage, listPage, roundPage } from "/staff.js";
 import { TEXTS } from "/texts.js";
 import { blank, take, walkInPage } from "/walkin.js";
 
@@ -117,10 +117,11 @@ function keyboard(event) {
   } else if (event.key === "Escape") {
     press("clear");
   } else if (takesKey(event.key) && state.typed.length < SCAN_MAX) {
-    if (state.page === "doors" || state.page === "release" || state.page === "deposit" || state.page === "job" || state.page === "round" || state.page === "emergency") return scanElsewhere(event.key);
-    state.message = null;
-    if (event.timeStamp - keyed > SCAN_PAUSE && (state.page === "list" || state.page === "courier")) state.typed = "";
+    const pause = event.timeStamp - keyed > SCAN_PAUSE;
     keyed = event.timeStamp;
+    if (!asksForScan(state) && ["doors", "release", "deposit", "job", "round", "emergency"].includes(state.page)) return scanElsewhere(event.key);
+    state.message = null;
+    if (pause && ["list", "courier", "job"].includes(state.page)) state.typed = "";
     state.typed += event.key;
     draw();
   }
@@ -128,7 +129,7 @@ function keyboard(event) {
 
 function takesKey(key) {
   if (/^[0-9A-Za-z._-]$/.test(key)) return true;
-  return key === "/" && state.page === "list" || key === "+" && state.page === "walkIn" || couriers.takesKey(state.page, key);
+  return key === "/" && (state.page === "list" || asksForScan(state)) || key === "+" && state.page === "walkIn" || couriers.takesKey(state.page, key);
 }
 
 // Another customer scans while the doors of the one before are still on the screen, or staff the label of the next order.
@@ -159,6 +160,7 @@ function submit() {
   else if (state.page === "courierPin") enterCourier();
   else if (state.page === "courier" || state.page === "courierLabel") couriers.bring(state, show);
   else if (state.page === "list") scanLabel();
+  else if (state.page === "job") scanFound();
   else if (state.page === "walkIn") {
     take(state, state.typed);
     state.typed = "";
@@ -345,19 +347,50 @@ function staffButton() {
 
 // A label shows the order's reference, with or without the integration before it. Of an order in several compartments each scan
 // opens the next one that is to be loaded.
-function scanLabel() {
+async function scanLabel() {
   const label = state.typed;
+  state.typed = "";
+  // Whoever scans at once, or an order that has just come, is ahead of the list.
+  if (labelled(label).length === 0) await refresh();
+  if (state.page !== "list") return;
+  const found = labelled(label);
+  if (found.length === 1) return tell("/api/load", { order: found[0].order, larger: false });
+  // The next scan may have begun.
+  state.message = notToLoad(label, found.length);
+  draw();
+}
+
+function notToLoad(label, found) {
+  if (SCANNED_CODE.test(label)) return () => TEXTS.staff.notALabel;
+  return found > 1 ? () => TEXTS.staff.severalLabels({ label }) : () => TEXTS.staff.unknownLabel({ label });
+}
+
+// What lies behind a door that staff have looked into: an order that waits, or one that the book has elsewhere.
+async function scanFound() {
+  const label = state.typed;
+  const { number } = state.job;
+  state.typed = "";
+  await refresh();
+  if (state.page !== "job" || state.job?.number !== number || !asksForScan(state)) return;
+  const { waiting = [], compartments = [], unwanted = [] } = state.view?.staff ?? {};
+  const orders = new Set([...waiting, ...unwanted].map(({ order }) => order).concat(compartments.flatMap((seen) => seen.orders)));
+  const found = [...orders].filter((order) => isNamed(order, label));
+  if (found.length === 1) return tell("/api/found", { compartment: number, order: found[0] });
+  state.message = found.length > 1 ? () => TEXTS.round.several({ label }) : SCANNED_CODE.test(label) ? () => TEXTS.staff.notALabel : () => TEXTS.round.unknown({ label });
+  draw();
+}
+
+// With the integration before it, or without.
+function isNamed(order, label) {
+  return order === label || order?.split("/")[1] === label;
+}
+
+function labelled(label) {
   const waiting = state.view?.staff?.waiting ?? [];
-  const isNamed = (name) => name === label || name?.split("/")[1] === label;
-  const named = waiting.filter(({ order, part }) => isNamed(order) || isNamed(part?.whole));
+  const named = waiting.filter(({ order, part }) => isNamed(order, label) || isNamed(part?.whole, label));
   const wholes = new Set(named.map(({ order, part }) => part?.whole ?? order));
   const next = named.filter(({ part }) => part).sort((one, other) => one.loading - other.loading || one.part.number - other.part.number);
-  const found = wholes.size === 1 && next.length > 0 ? next.slice(0, 1) : named;
-  state.typed = "";
-  if (found.length === 1) tell("/api/load", { order: found[0].order, larger: false });
-  else if (SCANNED_CODE.test(label)) show("list", () => TEXTS.staff.notALabel);
-  else if (found.length > 1) show("list", () => TEXTS.staff.severalLabels({ label }));
-  else show("list", () => TEXTS.staff.unknownLabel({ label }));
+  return wholes.size === 1 && next.length > 0 ? next.slice(0, 1) : named;
 }
 
 // --- what the cabinet says ---
@@ -414,6 +447,7 @@ function note(news) {
       return show(state.page, () => TEXTS.depositRefused[news.reason]);
     case "ask_found": return about({ ...news, kind: "look" }, { phase: "asking" });
     case "audited": return audited(news);
+    case "found": return about({ ...news, kind: "look" }, { phase: "found", from: news.from });
     case "ask_loaded": return about(news, { phase: "asking", empty: news.empty });
     case "stored": return about(news, { phase: "stored" });
     case "load_aborted": return about(news, { phase: "aborted" });

@@ -119,6 +119,7 @@ const ENDS = {
   retrieved: () => ({ class: "open", title: TEXTS.job.retrieved, why: "" }),
   aborted: () => ({ class: "help", title: TEXTS.job.aborted, why: TEXTS.job.abortedWhy }),
   occupied: () => ({ class: "help", title: TEXTS.round.occupied, why: TEXTS.round.occupiedWhy }),
+  found: ({ job, view }) => ({ class: "open", title: TEXTS.round.found, why: job.from ? TEXTS.round.foundFrom({ number: job.from }) : view?.online ? TEXTS.job.sent : TEXTS.job.queued }),
   missing: () => ({ class: "help", title: TEXTS.round.missing, why: TEXTS.round.missingWhy }),
   help: ({ job }) => ({ class: "help", title: TEXTS.job.help, why: job.kind === "load" ? TEXTS.job.helpWhy : TEXTS.job.helpReport }),
 };
@@ -128,24 +129,30 @@ export function isOver({ job }) {
   return !job || job.phase in ENDS;
 }
 
+// Somebody has looked behind a door, and its book may be wrong: a label corrects it.
+export function asksForScan({ page, job }) {
+  return page === "job" && job?.kind === "look" && (job.phase === "asking" || job.phase === "occupied");
+}
+
 export function jobPage(state, tell, show) {
   const { job } = state;
   const reference = job.order?.split("/")[1] ?? "";
   const back = job.kind === "look" ? "round" : "list";
   const list = (text, attributes) => button(text, () => { state.job = null; show(back); }, attributes);
   const end = ENDS[job.phase]?.(state);
+  const refused = state.message && el("p", { class: "refusal", role: "alert" }, state.message());
+  const scan = asksForScan(state) && el("p", {}, TEXTS.round.scan, state.typed && el("output", {}, ` ${state.typed}`));
   if (end) {
-    return layout(end.class, reference, job.number, end.title, [el("p", {}, end.why),
+    return layout(end.class, reference, job.number, end.title, [el("p", {}, end.why), scan, refused,
       job.phase === "stored" && button(TEXTS.job.undo, () => tell("/api/undo", { order: job.order })), list(TEXTS[back].next, { class: "primary" })]);
   }
-  const refused = state.message && el("p", { class: "refusal", role: "alert" }, state.message());
   const isHere = state.beside?.order === job.order && state.beside.compartment === job.number;
   const others = isHere ? state.beside.others.map((other) => other.split("/")[1]) : [];
   const beside = others.length > 0 && el("p", {}, TEXTS.job.beside({ orders: others }));
   if (job.phase === "asking") {
     const answer = (inside) => tell("/api/confirm", { compartment: job.number, inside });
     return layout("push", reference, job.number, reference ? TEXTS.job.ask({ order: reference }) : TEXTS.staff.asks(job), [
-      job.empty && el("p", {}, TEXTS.job.askEmpty), beside, refused,
+      job.empty && el("p", {}, TEXTS.job.askEmpty), beside, scan, refused,
       button(TEXTS.job.yes, () => answer(true), { class: "primary" }), button(TEXTS.job.no, () => answer(false))]);
   }
   if (job.phase === "push" || job.phase === "silent") {

@@ -38,6 +38,7 @@ pub(super) fn kind(fact: &Fact) -> &'static str {
         Fact::Cleaning(_) => "cleaning",
         Fact::EmergencyOpened(_) => "emergency_opened",
         Fact::Swapped(_) => "swapped",
+        Fact::Found(_) => "found",
         Fact::NotTaken(_) => "not_taken",
         Fact::WalkIn(_) => "walk_in",
         Fact::WalkInDropped(_) => "walk_in_dropped",
@@ -72,6 +73,7 @@ pub(super) fn subject(fact: &Fact) -> (Option<Compartment>, Option<&OrderKey>) {
         Fact::Audited(f) => (Some(f.compartment), f.order.as_ref()),
         Fact::Cleaning(f) => (Some(f.compartment), None),
         Fact::Swapped(f) => (Some(f.one_in), Some(&f.one)),
+        Fact::Found(f) => (Some(f.compartment), Some(&f.order)),
         Fact::NotTaken(f) => (Some(f.compartment), Some(&f.order)),
         Fact::WalkIn(f) => (None, Some(&f.order)),
         Fact::WalkInDropped(f) => (None, Some(&f.order)),
@@ -160,6 +162,10 @@ pub(super) fn text(fact: &Fact) -> String {
             "{} exchanged two orders: {} is in compartment {} now, {} in {}",
             f.staff, f.one, f.one_in, f.other, f.other_in
         ),
+        Fact::Found(f) => {
+            let before = f.from.map_or_else(String::new, |from| format!(", and no more in {from}"));
+            format!("{} found order {} in compartment {}{before}", f.staff, f.order, f.compartment)
+        }
         Fact::CourierCame(f) => format!("courier {} has come", f.courier),
         Fact::CourierTurnedAway(f) => {
             let what = f.order.as_ref().map_or_else(|| "a parcel".to_owned(), |order| format!("order {order}"));

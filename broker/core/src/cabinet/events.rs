@@ -4,8 +4,8 @@ use schemas::api::{LiveEvent, LiveTelemetry, Rfc3339};
 use schemas::cbor;
 use schemas::ids::Name;
 use schemas::messages::{
-    Actor, BY_COMMAND_NAME, Compartment, DoorState, Event, Fact, FleetMillis, KeysetRefused, Occupancy, OrderKey,
-    Reported, Stamp, Swapped, Telemetry, Uplink,
+    Actor, BY_COMMAND_NAME, Compartment, DoorState, Event, Fact, FleetMillis, Found, KeysetRefused, Occupancy,
+    OrderKey, Reported, Stamp, Swapped, Telemetry, Uplink,
 };
 use schemas::topics::Live;
 
@@ -171,6 +171,7 @@ impl Cabinet {
                 self.drop_lost_reservations(turn);
             }
             Fact::Swapped(swapped) => self.swapped(turn, when, swapped),
+            Fact::Found(found) => self.found(turn, when, &found),
             Fact::NotTaken(left) => {
                 // What lies together was opened together.
                 let others = self.inside.get(&left.compartment).into_iter().flat_map(Inside::orders);
@@ -290,6 +291,15 @@ impl Cabinet {
             self.occupied(turn, &order, at);
             self.tell_order(turn, when, &order, at, OrderFact::Moved);
         }
+    }
+
+    /// By the word of staff, which also ends a doubt about the compartment. What was in it is told before.
+    fn found(&mut self, turn: &mut Turn<'_>, when: When, found: &Found) {
+        let Found { order, compartment, .. } = found;
+        let was_inside = self.inside.values().any(|inside| inside.stored && inside.holds(order));
+        let fact = if was_inside { OrderFact::Moved } else { OrderFact::Stored };
+        let inside = Inside { order: Some(order.clone()), stored: true, ..Inside::default() };
+        self.is_in(turn, when, order, *compartment, (inside, (fact, None)));
     }
 
     /// The order is out, by the cabinet's word. A doubt about the compartment stays.

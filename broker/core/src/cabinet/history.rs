@@ -146,6 +146,7 @@ impl Cabinet {
             // One look, whatever is said of how many orders.
             Fact::Audited(audited) if audited.order.as_ref() != self.inside(audited.compartment) => {}
             Fact::Audited(audited) => self.note_blind_staff(turn, when, audited.compartment, Some(&audited.staff)),
+            Fact::Found(found) => self.note_blind_staff(turn, when, found.compartment, Some(&found.staff)),
             Fact::Swapped(swapped) => {
                 self.note_blind_staff(turn, when, swapped.one_in, Some(&swapped.staff));
                 self.note_blind_staff(turn, when, swapped.other_in, Some(&swapped.staff));

@@ -206,6 +206,8 @@ fn next_state(state: OrderState, fact: OrderFact) -> Option<OrderState> {
         OrderFact::CollectedUnconfirmed => (!taken_out).then_some(CollectedUnconfirmed),
         OrderFact::Retrieved => (!taken_out).then_some(Retrieved),
         OrderFact::NotTaken => (state == Collecting).then_some(Stored),
+        // Staff have put right what somebody complained about.
+        OrderFact::Moved if state == Disputed => Some(Stored),
         // The same state, behind another door.
         OrderFact::Moved => matches!(state, Stored | Overdue | Collecting | Recalled | Quarantined).then_some(state),
         // Whoever cancelled it wants nothing more of it.

@@ -1,7 +1,8 @@
 //! Two stored orders change places.
 
 use schemas::api::Reply;
-use schemas::messages::{AuditRequired, Size, Swapped};
+use schemas::ids::Name;
+use schemas::messages::{AuditRequired, Audited, CredentialId, Finding, Found, Reported, Size, Swapped};
 
 use crate::handover::load;
 use crate::world::{World, c1, door, order};
@@ -71,4 +72,61 @@ fn a_recalled_order_that_changed_places_is_still_recalled() {
     let rows = world.statuses("shop");
     let last = rows.iter().rfind(|row| row.order.to_string() == "A1").unwrap();
     assert_eq!((last.state.to_string().as_str(), last.compartment), ("recalled", Some(door(2))));
+}
+
+fn found(world: &mut World, id: &str, at: u16, from: Option<u16>) {
+    let staff = "sam".parse().unwrap();
+    world.fact(&c1(), Found { order: order(id), compartment: door(at), from: from.map(door), staff });
+}
+
+#[test]
+fn an_order_that_staff_have_found_elsewhere_is_booked_there_with_the_same_code() {
+    let mut world = stored();
+    let staff: Name = "sam".parse().unwrap();
+    // The other one lay where it was booked before: found as well, one after the other.
+    let missing = |at, id| Audited {
+        compartment: door(at),
+        staff: staff.clone(),
+        found: Finding::Missing,
+        order: Some(order(id)),
+    };
+    world.fact(&c1(), missing(2, "A2"));
+    found(&mut world, "A1", 2, Some(1));
+    world.fact(&c1(), AuditRequired { compartment: door(1), order: None });
+    assert_eq!(shown(&mut world), [(None, true), (Some("shop/A1".to_owned()), false)]);
+    found(&mut world, "A2", 1, None);
+    world.settle();
+    world.restart();
+    assert_eq!(shown(&mut world), [(Some("shop/A2".to_owned()), false), (Some("shop/A1".to_owned()), false)]);
+    let rows = world.statuses("shop");
+    let of = |id: &str| -> Vec<_> {
+        let rows = rows.iter().filter(|row| row.order.as_str() == id);
+        rows.map(|row| (row.state.to_string(), row.compartment)).skip_while(|(state, _)| state != "stored").collect()
+    };
+    let at = |state: &str, number| (state.to_owned(), Some(door(number)));
+    assert_eq!(of("A1"), [at("stored", 1), at("stored", 2)]);
+    assert_eq!(of("A2"), [at("stored", 2), at("disputed", 2), at("stored", 1)]);
+    assert_eq!(world.notifications().len(), 2, "the same codes, told once");
+}
+
+#[test]
+fn an_order_that_was_only_waiting_is_stored_where_staff_have_found_it_and_its_code_told() {
+    let mut world = World::new(&[Size::S, Size::S]);
+    world.put(A1);
+    found(&mut world, "A1", 2, None);
+    world.settle();
+    assert_eq!(shown(&mut world)[1].0.as_deref(), Some("shop/A1"));
+    let told = world.notifications();
+    assert!(told.len() == 1 && told[0].compartment == Some(door(2)), "{told:?}");
+}
+
+#[test]
+fn a_complaint_ends_when_staff_have_found_the_order_behind_another_door() {
+    let mut world = stored();
+    let reported = Reported { order: order("A1"), credential: CredentialId([1; 8]), compartment: Some(door(1)) };
+    world.fact(&c1(), reported);
+    found(&mut world, "A1", 2, Some(1));
+    let rows = world.statuses("shop");
+    let last = rows.iter().rfind(|row| row.order.as_str() == "A1").map(|row| (row.state.to_string(), row.compartment));
+    assert_eq!(last, Some(("stored".to_owned(), Some(door(2)))));
 }
