@@ -83,7 +83,7 @@ impl World {
                 world.tick_cabinet_early(cab);
                 world.tick_fleet_early();
             }),
-            23 if self.now % 2 == 1 && self.scans && self.now % 3 == 0 => ("staff carry", Self::staff_carry),
+            23 if self.now % 4 == 1 && self.scans => ("staff carry", Self::staff_carry),
             23 if self.now % 2 == 1 => ("staff look", Self::staff_look),
             _ => ("staff log out", |world, cab| {
                 if let Some(session) = world.cabs[cab].session.take() {

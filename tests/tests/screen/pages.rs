@@ -346,6 +346,9 @@ async fn rounds(page: &mut Staged) -> anyhow::Result<()> {
         page.browser.button(words::NEXT_DOOR).await?;
         page.good(&format!("look-{found}")).await?;
     }
+    page.note(json!({ "note": "found", "compartment": 7, "order": "shop/A17", "from": 3 })).await?;
+    page.browser.read(words::CORRECTED).await?;
+    page.good("look-found").await?;
     page.staff(json!({})).await?;
     page.browser.tap(words::WALK_IN).await?;
     page.browser.button(words::OPEN_A_DOOR).await?;

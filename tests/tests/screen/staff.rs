@@ -1,12 +1,13 @@
 //! Staff: how often they have to touch the screen, and all of it by keyboard alone.
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use fleet_tests::World;
 use schemas::api::OrderState;
+use schemas::messages::Compartment;
 use sim_board::LockFault;
 
-use crate::browser::{Browser, LARGE, UPRIGHT};
-use crate::people::{badge, opened, plan, waiting};
+use crate::browser::{Browser, LARGE, SMALL, UPRIGHT};
+use crate::people::{badge, opened, plan, stored, waiting};
 use crate::words;
 
 /// What staff may have to touch for an order that does not go as it should.
@@ -85,7 +86,7 @@ async fn orders_that_are_scanned_are_loaded_without_a_touch() -> anyhow::Result<
     browser.tap(&name).await?;
     browser.element(".tile.open").await?;
     let number = browser.text(".tile b").await?;
-    let door = schemas::messages::Compartment::new(number.trim().parse()?).unwrap();
+    let door = Compartment::new(number.trim().parse()?).unwrap();
     site.cabinet.set_inside(door, true)?;
     site.cabinet.close_door(door)?;
     browser.read(words::STORED).await?;
@@ -162,4 +163,47 @@ async fn staff_work_by_keyboard_alone() -> anyhow::Result<()> {
     browser.press("Enter").await?;
     browser.heading(words::TYPE_CODE).await?;
     site.no_more_pulses()
+}
+
+#[tokio::test]
+async fn an_order_is_carried_to_another_door_and_scanned_there() -> anyhow::Result<()> {
+    let Some(mut browser) = Browser::start(SMALL).await? else { return Ok(()) };
+    let mut world = World::start().await?;
+    let badge = badge(&world).await?;
+    let site = world.cabinet(plan("1-3:S", 0)).await?;
+    let told = stored(&mut world, &site, &["A1"]).await?;
+    let from = told[0].compartment.context("a door")?;
+    let to = Compartment::new(if from.number() == 3 { 2 } else { 3 }).context("a door")?;
+    browser.open(&site.screen()?.url()).await?;
+    browser.heading(words::TYPE_CODE).await?;
+    browser.scan(&badge).await?;
+    browser.heading(words::ORDERS).await?;
+    browser.tap(words::CHECK_DOORS).await?;
+    for door in [from, to] {
+        let before = site.cabinet.pulses();
+        browser.tap_row(&format!("Door {door}")).await?;
+        ensure!(opened(&site, before).await? == door);
+        browser.element(".tile.open").await?;
+        if door == from {
+            browser.tap(words::BACK_TO_DOORS).await?;
+        }
+    }
+    site.cabinet.close_door(from)?;
+    site.cabinet.close_door(to)?;
+    browser.read(words::SCAN_IT).await?;
+    browser.good("real-look-asking").await?;
+    browser.scan("A9").await?;
+    browser.read("No order A9 is known here.").await?;
+    browser.scan("shop/A1").await?;
+    browser.read(words::CORRECTED).await?;
+    browser.read(&format!("Door {from}, where it was booked, needs a look.")).await?;
+    browser.good("real-found").await?;
+    let before = site.cabinet.pulses();
+    ensure!(site.collect(&told[0].code).await? == to, "the same code opens the other door");
+    ensure!(site.cabinet.pulses() == before + 1);
+    world.shop.until_state("A1", OrderState::Collected).await?;
+    let stored = world.shop.statuses().iter().filter(|status| status.state == OrderState::Stored);
+    let doors: Vec<_> = stored.filter_map(|status| status.compartment).collect();
+    ensure!(doors == [from, to], "its backend was told {doors:?}");
+    Ok(())
 }
