@@ -303,6 +303,10 @@ impl<S: Store + Reserved> Driver<S> {
             ScreenRequest::ConfirmSwap { session, compartment, swapped } => {
                 Some(Input::ConfirmSwap { session, compartment, swapped })
             }
+            ScreenRequest::Service { session, compartment, in_service } => {
+                Some(Input::Service { session, compartment, in_service })
+            }
+            ScreenRequest::Maintenance { session, minutes } => Some(Input::Maintenance { session, minutes }),
             ScreenRequest::Found { session, compartment, order } => Some(Input::Found { session, compartment, order }),
             ScreenRequest::Look { session, compartment } => Some(Input::Look { session, compartment }),
             ScreenRequest::OpenAll { session } => Some(Input::OpenAll { session }),

@@ -122,6 +122,7 @@ fn screen_view() -> ScreenView {
         number: door(7),
         size: Size::M,
         in_service: true,
+        withdrawn: false,
         fault: false,
         door: DoorState::Closed,
         occupancy: Occupancy::Unknown,
@@ -148,6 +149,7 @@ fn screen_view() -> ScreenView {
         compartments: vec![compartment],
         outbox: 2,
         boards_silent: 0,
+        maintenance: None,
         boot_millis: boot_clock()(),
         refusals_suppressed: 0,
     };
@@ -559,6 +561,8 @@ async fn staff_requests_carry_their_session() {
         ("/api/swap", json!({ "one": 7, "other": 9 })),
         ("/api/confirm-swap", json!({ "compartment": 7, "swapped": true })),
         ("/api/look", json!({ "compartment": 7 })),
+        ("/api/service", json!({ "compartment": 7, "in_service": false })),
+        ("/api/maintenance", json!({ "minutes": 30 })),
         ("/api/found", json!({ "compartment": 7, "order": "pos/A17" })),
         ("/api/cleaning", json!({ "compartment": 7, "needed": true })),
         ("/api/open-all", json!({ "confirm": "open all doors" })),
@@ -600,6 +604,14 @@ async fn staff_requests_carry_their_session() {
                     if path == "/api/confirm-swap" =>
                 {
                     assert_eq!(compartment, door(7));
+                }
+                ScreenRequest::Service { session: SESSION, compartment, in_service: false }
+                    if path == "/api/service" =>
+                {
+                    assert_eq!(compartment, door(7));
+                }
+                ScreenRequest::Maintenance { session: SESSION, minutes } if path == "/api/maintenance" => {
+                    assert_eq!(minutes, 30.try_into().unwrap());
                 }
                 ScreenRequest::Found { session: SESSION, compartment, order } if path == "/api/found" => {
                     assert_eq!((compartment, order.to_string().as_str()), (door(7), "pos/A17"));

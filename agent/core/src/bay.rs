@@ -89,6 +89,8 @@ pub(crate) struct Bay {
     /// Of so many orders they have said that they are there.
     pub(crate) found: u32,
     pub(crate) needs_cleaning: bool,
+    /// Staff have taken it out of service.
+    pub(crate) withdrawn: bool,
     pub(crate) seen: DoorSeen,
     pub(crate) occupancy: Occupancy,
     pub(crate) open_door: Option<OpenDoor>,
@@ -119,6 +121,7 @@ impl Bay {
             audit: false,
             looker: None,
             needs_cleaning: None,
+            withdrawn: None,
             beside: None,
             found: None,
         });
@@ -130,6 +133,7 @@ impl Bay {
             audit: row.audit,
             looker: row.looker,
             needs_cleaning: row.needs_cleaning == Some(true),
+            withdrawn: row.withdrawn == Some(true),
             beside: row.beside.unwrap_or_default(),
             found: row.found.unwrap_or_default(),
             seen: DoorSeen::Unknown,
@@ -151,6 +155,7 @@ impl Bay {
             audit: self.audit,
             looker: self.looker.clone(),
             needs_cleaning: self.needs_cleaning.then_some(true),
+            withdrawn: self.withdrawn.then_some(true),
             beside: Some(self.beside.clone()).filter(|beside| !beside.is_empty()),
             found: Some(self.found).filter(|found| *found > 0),
         }
@@ -192,11 +197,16 @@ impl Bay {
         self.is_free() && self.is_sound() && self.occupancy != Occupancy::Occupied && self.is_made_for(size, wants)
     }
 
+    /// By the settings, and by the word of staff.
+    pub(crate) fn in_service(&self) -> bool {
+        self.info().in_service && !self.withdrawn
+    }
+
     /// Closed, in service, nobody at its door, and nothing against it.
     pub(crate) fn is_sound(&self) -> bool {
         self.active.is_none()
             && self.is_closed()
-            && self.info().in_service
+            && self.in_service()
             && self.fault.is_none()
             && !self.audit
             && self.looker.is_none()

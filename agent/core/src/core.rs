@@ -24,6 +24,7 @@ use crate::records::{LOCKOUT_KEY, TIME_KEY};
 use crate::refusals::Refusals;
 use crate::release::Releases;
 use crate::report::Reports;
+use crate::service::Maintenance;
 use crate::staff::Sessions;
 use crate::tables::META;
 use crate::time::FleetClock;
@@ -59,6 +60,7 @@ pub struct CabinetCore {
     pub(crate) releases: Releases,
     pub(crate) asked: Asked,
     pub(crate) emergency: Emergency,
+    pub(crate) maintenance: Option<Maintenance>,
     pub(crate) presence: Presence,
     pub(crate) silent_boards: BTreeSet<u32>,
     /// What is left of the disk is for orders that are inside.
@@ -121,6 +123,10 @@ impl CabinetCore {
             }
             Input::Found { session, compartment, order } => self.handle_found(turn, session, compartment, &order),
             Input::Look { session, compartment } => self.handle_look(turn, session, compartment),
+            Input::Service { session, compartment, in_service } => {
+                self.handle_service(turn, session, compartment, in_service);
+            }
+            Input::Maintenance { session, minutes } => self.handle_maintenance(turn, session, minutes),
             Input::Cleaning { session, compartment, needed } => {
                 self.handle_cleaning(turn, session, compartment, needed);
             }
@@ -230,6 +236,7 @@ impl CabinetCore {
             compartments: self.bays.values().map(|bay| self.compartment_view(bay)).collect(),
             outbox: self.outbox.waiting(),
             boards_silent: self.boards_silent(),
+            maintenance: self.maintained(self.now).map(|(staff, until)| (staff.clone(), until)),
             refusals_suppressed: self.refusals.suppressed(),
         }
     }
@@ -238,7 +245,8 @@ impl CabinetCore {
         CompartmentView {
             number: bay.number(),
             size: bay.size(),
-            in_service: bay.info().in_service,
+            in_service: bay.in_service(),
+            withdrawn: bay.withdrawn,
             fault: bay.fault.is_some(),
             orders: bay.orders().cloned().collect(),
             door: bay.door_state(),

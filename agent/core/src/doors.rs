@@ -1,5 +1,6 @@
 //! What the door sensors say: opened by whom, forced, the wrong one, left open.
 
+use schemas::ids::Name;
 use schemas::messages::{
     Compartment, DoorClosed, DoorForced, DoorHeldOpen, DoorOpened, HeldStage, Occupancy, UnlockOutcome, WrongDoor,
 };
@@ -76,6 +77,9 @@ impl CabinetCore {
                 // Given up a moment ago; whoever still stands there may do what they came for.
                 self.doubt_unseen(turn, compartment);
             }
+        } else if let Some(staff) = self.holder_of_key(turn.now).filter(|_| known_closed) {
+            self.stands_open(turn.now, compartment, false);
+            self.opened_by_key(turn, compartment, staff);
         } else if known_closed {
             self.stands_open(turn.now, compartment, true);
             self.opened_without_right(turn, compartment);
@@ -120,8 +124,14 @@ impl CabinetCore {
         }
     }
 
+    /// A pulse that waits for its door explains more than a key does.
+    fn holder_of_key(&self, now: u64) -> Option<Name> {
+        let (staff, _) = self.maintained(now).filter(|_| self.awaited_door().is_none())?;
+        Some(staff.clone())
+    }
+
     /// Something may have been taken out or put in, and no sensor will tell.
-    fn doubt_unseen(&mut self, turn: &mut Turn, compartment: Compartment) {
+    pub(crate) fn doubt_unseen(&mut self, turn: &mut Turn, compartment: Compartment) {
         if let Some(bay) = self.bays.get(&compartment).filter(|bay| !bay.sees_inside()) {
             let order = bay.content.order().cloned();
             self.require_audit(turn, compartment, order);

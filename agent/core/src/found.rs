@@ -48,7 +48,7 @@ impl CabinetCore {
         let row = self.book.orders.get(order);
         // Behind a door of the wrong kind it would be handed out spoilt, or not at all.
         let wants = row.map_or(Attributes::default(), |row| row.wants);
-        if !bay.info().in_service || !bay.info().attributes.satisfies(wants) {
+        if !bay.in_service() || !bay.info().attributes.satisfies(wants) {
             return Err(StaffRefusal::NoFittingCompartment);
         }
         let Some(from) = self.compartment_of(order) else {

@@ -8,7 +8,7 @@ use schemas::crypto::answers::Answer;
 use schemas::crypto::codes::Secret;
 use schemas::messages::{Compartment, Occupancy, OrderKey, Verifier};
 
-use crate::{NewParcel, NewWalkIn, ParcelLabel};
+use crate::{MaintenanceMinutes, NewParcel, NewWalkIn, ParcelLabel};
 
 /// What a door's contact says, the same in two polls of the bus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -175,6 +175,17 @@ pub enum Input {
         session: SessionId,
         compartment: Compartment,
         needed: bool,
+    },
+    /// Staff take a compartment out of service, or back.
+    Service {
+        session: SessionId,
+        compartment: Compartment,
+        in_service: bool,
+    },
+    /// Staff work at the doors with a mechanical key from now on.
+    Maintenance {
+        session: SessionId,
+        minutes: MaintenanceMinutes,
     },
     /// Staff answer `ScreenNote::AskLoaded` or `ScreenNote::AskFound`: is something in the compartment? Also ends an audit
     /// where they have looked without our lock.

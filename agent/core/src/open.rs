@@ -198,6 +198,7 @@ fn load(config: Config, identity: Identity, rows: &Rows<'_>, now: u64) -> Result
         releases: Default::default(),
         asked: Default::default(),
         emergency: Default::default(),
+        maintenance: None,
         presence: Default::default(),
         silent_boards: Default::default(),
         told: None,

@@ -205,6 +205,7 @@ rows! {
         /// Who has opened the door to look inside, until it is known what they found.
         5 opt => looker: Option<Name>,
         6 opt => needs_cleaning: Option<bool>,
+        7 opt => withdrawn: Option<bool>,
         /// Orders that are stored there besides the one that `content` is about.
         80 opt => beside: Option<Vec<OrderKey>>,
         /// Of so many of them `looker` has said that they are there.
@@ -382,6 +383,7 @@ mod tests {
             audit: false,
             looker: None,
             needs_cleaning: None,
+            withdrawn: None,
             beside: None,
             found: None,
         };

@@ -1,6 +1,6 @@
 //! What a screen shows. No secrets.
 
-use schemas::ids::CabinetId;
+use schemas::ids::{CabinetId, Name};
 use schemas::messages::{
     Category, Compartment, DepositKind, DoorState, Occupancy, OrderKey, PartOf, PresenceToken, Size, TakeBack,
 };
@@ -31,6 +31,8 @@ pub struct View {
     /// Events that are not yet acknowledged.
     pub outbox: u64,
     pub boards_silent: u32,
+    /// Who works at the doors with a mechanical key, and until when by the boot clock in milliseconds. For staff only.
+    pub maintenance: Option<(Name, u64)>,
     /// Refusals of this run that were not reported because there were too many.
     pub refusals_suppressed: u64,
 }
@@ -40,6 +42,8 @@ pub struct CompartmentView {
     pub number: Compartment,
     pub size: Size,
     pub in_service: bool,
+    /// Staff have taken it out of service, and can take it back.
+    pub withdrawn: bool,
     /// Out of order: its door did not open, or another one did.
     pub fault: bool,
     pub door: DoorState,

@@ -134,6 +134,8 @@ impl CabinetCore {
             | Input::Found { .. }
             | Input::OpenAll { .. }
             | Input::Cleaning { .. }
+            | Input::Service { .. }
+            | Input::Maintenance { .. }
             | Input::ConfirmLoaded { .. }
             | Input::TryAgain { .. }
             | Input::NotTaken { .. }

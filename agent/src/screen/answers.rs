@@ -188,6 +188,14 @@ struct StaffAnswer {
     releases: Vec<AskedRelease>,
     outbox: u64,
     boards_silent: u32,
+    maintenance: Option<MaintenanceAnswer>,
+}
+
+/// Somebody works at the doors with a mechanical key, for so long still.
+#[derive(Serialize)]
+struct MaintenanceAnswer {
+    name: Name,
+    millis: u64,
 }
 
 impl ViewAnswer {
@@ -218,6 +226,9 @@ impl ViewAnswer {
                 releases,
                 outbox: view.outbox,
                 boards_silent: view.boards_silent,
+                maintenance: view
+                    .maintenance
+                    .map(|(name, until)| MaintenanceAnswer { name, millis: until.saturating_sub(view.boot_millis) }),
             }),
             cabinet: view.cabinet,
         }

@@ -10,7 +10,9 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, HeaderName, Request, StatusCode, Uri};
 use axum::response::Json;
 use axum::routing::{get, post};
-use cabinet_core::{DepositWish, EntryResult, NewParcel, NewWalkIn, ParcelLabel, SessionId, is_scanned_code};
+use cabinet_core::{
+    DepositWish, EntryResult, MaintenanceMinutes, NewParcel, NewWalkIn, ParcelLabel, SessionId, is_scanned_code,
+};
 use schemas::api::AttributeFlags;
 use schemas::crypto::answers;
 use schemas::crypto::codes::Secret;
@@ -64,6 +66,8 @@ pub(super) fn routes(desk: Arc<Desk>) -> Router {
         .route("/swap", post(swap))
         .route("/confirm-swap", post(confirm_swap))
         .route("/found", post(found))
+        .route("/service", post(service))
+        .route("/maintenance", post(maintenance))
         .route("/look", post(look))
         .route("/cleaning", post(cleaning))
         .route("/open-all", post(open_all))
@@ -168,6 +172,19 @@ struct SwapBody {
 struct ConfirmSwapBody {
     compartment: Compartment,
     swapped: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ServiceBody {
+    compartment: Compartment,
+    in_service: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MaintenanceBody {
+    minutes: MaintenanceMinutes,
 }
 
 #[derive(Deserialize)]
@@ -328,6 +345,18 @@ async fn found(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Result<
     let session = own_session(&request)?;
     let FoundBody { compartment, order } = read(request).await?;
     desk.tell(ScreenRequest::Found { session, compartment, order }).await
+}
+
+async fn service(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Result<StatusCode, Refusal> {
+    let session = own_session(&request)?;
+    let ServiceBody { compartment, in_service } = read(request).await?;
+    desk.tell(ScreenRequest::Service { session, compartment, in_service }).await
+}
+
+async fn maintenance(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Result<StatusCode, Refusal> {
+    let session = own_session(&request)?;
+    let MaintenanceBody { minutes } = read(request).await?;
+    desk.tell(ScreenRequest::Maintenance { session, minutes }).await
 }
 
 async fn cleaning(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Result<StatusCode, Refusal> {

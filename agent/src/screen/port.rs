@@ -1,8 +1,8 @@
 //! What the screen asks of the agent's main loop.
 
 use cabinet_core::{
-    AskedRelease, DepositWish, EntryResult, NewParcel, NewWalkIn, ParcelLabel, SessionId, UnwantedOrder, View,
-    WaitingOrder,
+    AskedRelease, DepositWish, EntryResult, MaintenanceMinutes, NewParcel, NewWalkIn, ParcelLabel, SessionId,
+    UnwantedOrder, View, WaitingOrder,
 };
 use schemas::crypto::answers::Answer;
 use schemas::crypto::codes::Secret;
@@ -75,6 +75,15 @@ pub enum ScreenRequest {
     Look {
         session: SessionId,
         compartment: Compartment,
+    },
+    Service {
+        session: SessionId,
+        compartment: Compartment,
+        in_service: bool,
+    },
+    Maintenance {
+        session: SessionId,
+        minutes: MaintenanceMinutes,
     },
     Found {
         session: SessionId,

@@ -244,6 +244,11 @@ facts! {
     }
     /// Staff say that a compartment needs cleaning, and takes no order until then, or that it is clean.
     Cleaning { 1 => compartment: Compartment, 2 => staff: Name, 3 => needed: bool }
+    /// Staff say that a compartment takes no new orders, or does again. What is inside can be collected.
+    Service { 1 => compartment: Compartment, 2 => staff: Name, 3 => in_service: bool }
+    /// Somebody works at the doors with a mechanical key for so many minutes: what opens meanwhile was opened by them. 0: they
+    /// have ended it before.
+    Maintenance { 1 => staff: Name, 2 => minutes: u32 }
     /// Staff have all doors opened, one after another. Those that stand open already or are out of order are passed over.
     EmergencyOpened { 1 => staff: Name, 2 => passed_over: Vec<Compartment> }
     /// Staff have exchanged two stored orders: where each is now.
@@ -378,5 +383,7 @@ cbor_union! {
         60 => ErrandTaken(ErrandTaken),
         80 => LoadingBeside(LoadingBeside),
         90 => Found(Found),
+        91 => Service(Service),
+        92 => Maintenance(Maintenance),
     }
 }

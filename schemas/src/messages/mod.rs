@@ -35,9 +35,9 @@ pub use event::{
     Audited, BY_COMMAND_NAME, BY_COURIER_NAME, BoardHealth, BookApplied, BookRefused, BreakGlassUsed, Cleaning,
     Collected, CommandRefused, CourierCame, CourierTurnedAway, CredentialRefused, Deposited, Depositing, DoorClosed,
     DoorFault, DoorForced, DoorHeldOpen, DoorOpened, EmergencyOpened, Errand, ErrandTaken, Event, Fact, Finding, Found,
-    HeldStage, KeysetApplied, KeysetRefused, LoadAborted, Loading, LoadingBeside, NotTaken, RefusalReason, Released,
-    Reported, Retrieved, StaffLoggedIn, Started, Stored, StoredBy, Swapped, TypingLocked, UnlockDone, UnlockOutcome,
-    Uplink, WalkIn, WalkInDropped, Wiped, WrongDoor,
+    HeldStage, KeysetApplied, KeysetRefused, LoadAborted, Loading, LoadingBeside, Maintenance, NotTaken, RefusalReason,
+    Released, Reported, Retrieved, Service, StaffLoggedIn, Started, Stored, StoredBy, Swapped, TypingLocked,
+    UnlockDone, UnlockOutcome, Uplink, WalkIn, WalkInDropped, Wiped, WrongDoor,
 };
 pub use hello::{CompartmentInfo, Hello, PepperOffer};
 pub use keyset::{KEYS_MAX, Key, KeyId, KeyPurpose, Keyset, KeysetError, Roots};

@@ -551,6 +551,8 @@ fn events() -> Vec<Example> {
             }
             .into(),
         ),
+        fact("event/service", Service { compartment: c, staff: staff(), in_service: false }.into()),
+        fact("event/maintenance", Maintenance { staff: staff(), minutes: 30 }.into()),
         fact("event/found", found(Some(compartment(13))).into()),
         fact("event/found-of-no-book", found(None).into()),
         fact("event/depositing", depositing(None).into()),

@@ -449,6 +449,8 @@ impl World {
             | Input::ConfirmSwap { .. }
             | Input::Found { .. }
             | Input::Cleaning { .. }
+            | Input::Service { .. }
+            | Input::Maintenance { .. }
             | Input::DropWalkIn { .. }
             | Input::NotTaken { .. } => Cause::Nobody("an input that opens nothing"),
         }
@@ -843,6 +845,8 @@ fn kind_of(input: &Input) -> &'static str {
         Input::Look { .. } => "look",
         Input::Found { .. } => "found",
         Input::Cleaning { .. } => "cleaning",
+        Input::Service { .. } => "service",
+        Input::Maintenance { .. } => "maintenance",
         Input::OpenAll { .. } => "open all",
         Input::Deposit { .. } => "deposit",
         Input::Bring { .. } | Input::BringTo { .. } => "courier",

@@ -1110,6 +1110,8 @@ impl Ledger {
             | Fact::BoardHealth(_)
             | Fact::Wiped(_)
             | Fact::Cleaning(_)
+            | Fact::Service(_)
+            | Fact::Maintenance(_)
             | Fact::EmergencyOpened(_)
             | Fact::NotTaken(_)
             | Fact::AppClosed(_)

@@ -16,6 +16,8 @@ pub(super) fn of_fact(fact: &Fact) -> &'static str {
         Fact::LoadingBeside(_) => "LoadingBeside",
         Fact::Stored(_) => "Stored",
         Fact::Found(_) => "Found",
+        Fact::Service(_) => "Service",
+        Fact::Maintenance(_) => "Maintenance",
         Fact::LoadAborted(_) => "LoadAborted",
         Fact::Collected(_) => "Collected",
         Fact::Retrieved(_) => "Retrieved",

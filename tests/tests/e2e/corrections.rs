@@ -1,7 +1,7 @@
 //! What staff put right: a door that is too small, one that was closed too early, a mistake, two orders that were mixed up, and a
 //! compartment that has to be cleaned.
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use fleet_cli::stage::CabinetPlan;
 use fleet_tests::{Site, World, order};
 use schemas::api::OrderState;
@@ -105,5 +105,33 @@ async fn a_compartment_that_has_to_be_cleaned_takes_no_order_until_somebody_says
     world.shop.put(&order("A18", "berlin-01", "S")).await?;
     site.load("shop/A18").await?;
     world.shop.until_state("A18", OrderState::Stored).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_door_is_taken_out_of_service_and_opened_with_a_key_without_an_alarm() -> anyhow::Result<()> {
+    let mut world = World::start().await?;
+    let site = world.cabinet(CabinetPlan::new("berlin-01", "1:S")).await?;
+    let (session, door) = (site.session().await?, Compartment::new(1).context("a door")?);
+    let post = async |path: &str, body: Value| -> anyhow::Result<()> {
+        let answer = site.screen()?.post(path, Some(&session), &body).await?;
+        ensure!(answer.status.is_success(), "{path}: {answer:?}");
+        Ok(())
+    };
+    post("service", json!({ "compartment": 1, "in_service": false })).await?;
+    world.watch.until("the fleet hears that it is out of service", |event| event.kind == "service").await?;
+    world.shop.put(&order("A17", "berlin-01", "S")).await?;
+    world.shop.until_state("A17", OrderState::Rejected).await?;
+
+    post("maintenance", json!({ "minutes": 30 })).await?;
+    site.cabinet.board().pry(1, 1).map_err(anyhow::Error::msg)?;
+    world.watch.until("opened with a key", |event| event.kind == "door_opened").await?;
+    site.cabinet.close_door(door)?;
+    site.until_door(door, "closed").await?;
+    post("confirm", json!({ "compartment": 1, "inside": false })).await?;
+    post("maintenance", json!({ "minutes": 0 })).await?;
+    post("service", json!({ "compartment": 1, "in_service": true })).await?;
+    site.cabinet.board().pry(1, 1).map_err(anyhow::Error::msg)?;
+    world.watch.until("the work is over", |event| event.kind == "door_forced").await?;
     Ok(())
 }

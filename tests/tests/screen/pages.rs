@@ -319,11 +319,15 @@ async fn rounds(page: &mut Staged) -> anyhow::Result<()> {
         2 => json!({ "door": "forced", "audit_required": true, "allocated": true }),
         3 => json!({ "allocated": true, "swaps_with": 4 }),
         4 => json!({ "allocated": true, "swaps_with": 3, "asks": true }),
+        5 => json!({ "withdrawn": true, "in_service": false }),
         _ => json!({}),
     });
-    page.staff(json!({ "compartments": compartments })).await?;
+    let maintenance = json!({ "name": "sam", "millis": 1_700_000 });
+    page.staff(json!({ "compartments": compartments, "maintenance": maintenance })).await?;
     page.browser.tap(words::CHECK_DOORS).await?;
     page.browser.heading(words::CHECK_DOORS).await?;
+    page.browser.read("sam works at the doors with a key (29 min left).").await?;
+    page.browser.button("Door 5 is in service again").await?;
     page.good("round").await?;
     page.browser.tap(words::EXCHANGE).await?;
     page.browser.button(words::CANCEL).await?;

@@ -27,6 +27,7 @@ mod release;
 mod report;
 mod restarts;
 mod rig;
+mod service;
 mod shared;
 mod staff;
 mod swapping;

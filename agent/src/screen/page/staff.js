@@ -3,6 +3,8 @@
 import { button, el } from "/parts.js";
 import { TEXTS } from "/texts.js";
 
+const MAINTENANCE_MINUTES = 60;
+
 export function listPage(state, tell, show) {
   const staff = state.view?.staff ?? { compartments: [], waiting: [], boards_silent: 0 };
   return el("section", { class: "list" },
@@ -22,6 +24,7 @@ export function listPage(state, tell, show) {
 // All doors, the doubtful ones first: staff open one after another and look inside.
 export function roundPage(state, tell, show, draw) {
   const compartments = [...(state.view?.staff?.compartments ?? [])];
+  const atWork = state.view?.staff?.maintenance;
   compartments.sort((one, other) => other.audit_required - one.audit_required || one.number - other.number);
   return el("section", { class: "list" },
     el("h1", {}, TEXTS.round.title),
@@ -29,8 +32,11 @@ export function roundPage(state, tell, show, draw) {
     ...compartments.filter((seen) => seen.swaps_with > seen.number).map((seen) => swapQuestion(seen, tell)),
     ...compartments.filter((seen) => seen.asks).map((seen) => question(seen.number, tell)),
     ...compartments.filter((seen) => seen.needs_cleaning).map((seen) => cleaning(seen.number, tell)),
+    ...compartments.filter((seen) => seen.withdrawn).map((seen) => withdrawn(seen.number, tell)),
+    atWork && work(atWork, tell),
     ...compartments.filter((seen) => !state.swap || seen.allocated).map((seen) => doorRow(seen, (number) => choose(state, number, tell, draw))),
     button(state.swap ? TEXTS.list.cancel : TEXTS.swap.begin, () => { state.swap = state.swap ? null : []; draw(); }),
+    !atWork && button(TEXTS.maintenance.begin, () => tell("/api/maintenance", { minutes: MAINTENANCE_MINUTES })),
     button(TEXTS.emergency.begin, () => show("emergency")),
     button(TEXTS.list.back, () => show("list")));
 }
@@ -42,6 +48,17 @@ export function emergencyPage(tell, show) {
     el("p", {}, TEXTS.emergency.why),
     button(TEXTS.emergency.no, () => show("round"), { class: "primary" }),
     button(TEXTS.emergency.yes, () => tell("/api/open-all", { confirm: "open all doors" })));
+}
+
+function withdrawn(number, tell) {
+  return el("div", { class: "task" }, el("p", {}, TEXTS.round.withdrawn({ number })),
+    button(TEXTS.round.restore({ number }), () => tell("/api/service", { compartment: number, in_service: true })));
+}
+
+// Doors that a mechanical key opens are nobody's break-in meanwhile.
+function work({ name, millis }, tell) {
+  return el("div", { class: "task" }, el("p", {}, TEXTS.maintenance.on({ name, minutes: Math.ceil(millis / 60000) })),
+    button(TEXTS.maintenance.end, () => tell("/api/maintenance", { minutes: 0 })));
 }
 
 function cleaning(number, tell) {
@@ -67,10 +84,10 @@ function swapQuestion({ number, swaps_with: other }, tell) {
     button(TEXTS.swap.yes, () => answer(true), { class: "primary" }), button(TEXTS.swap.no, () => answer(false)));
 }
 
-function doorRow({ number, door, allocated, orders, audit_required: doubtful, needs_cleaning: dirty, fault }, choose) {
+function doorRow({ number, door, allocated, orders, audit_required: doubtful, needs_cleaning: dirty, fault, in_service: serves }, choose) {
   const inside = orders.map((order) => order.split("/")[1]).join(", ") || TEXTS.round.held;
   const facts = [allocated ? inside : TEXTS.round.free, doubtful && TEXTS.round.doubtful, dirty && TEXTS.round.needsCleaning,
-    fault && TEXTS.round.fault, TEXTS.round.door[door]].filter(Boolean).join(" · ");
+    fault && TEXTS.round.fault, serves === false && TEXTS.round.outOfService, TEXTS.round.door[door]].filter(Boolean).join(" · ");
   const name = TEXTS.door({ number });
   return button(el("b", {}, name), () => choose(number), { class: "order", "aria-label": `${name}, ${facts}`, "data-facts": facts });
 }
@@ -163,14 +180,16 @@ export function jobPage(state, tell, show) {
       button(TEXTS.doors.again(job), again, { class: "primary" }), list(TEXTS[back].back)]);
   }
   const dirty = () => tell("/api/cleaning", { compartment: job.number, needed: true });
-  const marked = state.view?.staff?.compartments.some((seen) => seen.number === job.number && seen.needs_cleaning);
+  const seen = state.view?.staff?.compartments.find((one) => one.number === job.number);
+  const withdraw = () => tell("/api/service", { compartment: job.number, in_service: false });
   const larger = () => tell("/api/load", { order: job.order, larger: true });
   const what = job.phase === "open" ? TEXTS.job.open[job.kind] : TEXTS.job[job.phase];
   const above = job.kind === "look" && !reference ? TEXTS.job.lookInto : TEXTS.job[job.kind]({ order: reference });
   return layout(job.phase, above, job.number, "", [
     el("p", {}, what), beside, refused,
     job.kind === "load" && job.phase !== "opening" && button(TEXTS.job.larger, larger),
-    job.kind !== "load" && job.phase === "open" && !marked && button(TEXTS.round.markDirty, dirty), list(TEXTS[back].back)]);
+    job.kind !== "load" && job.phase === "open" && !seen?.needs_cleaning && button(TEXTS.round.markDirty, dirty),
+    job.kind === "look" && job.phase === "open" && seen?.in_service && button(TEXTS.round.withdraw, withdraw), list(TEXTS[back].back)]);
 }
 
 function layout(look, above, number, below, next) {

@@ -39,6 +39,8 @@ pub(super) fn kind(fact: &Fact) -> &'static str {
         Fact::EmergencyOpened(_) => "emergency_opened",
         Fact::Swapped(_) => "swapped",
         Fact::Found(_) => "found",
+        Fact::Service(_) => "service",
+        Fact::Maintenance(_) => "maintenance",
         Fact::NotTaken(_) => "not_taken",
         Fact::WalkIn(_) => "walk_in",
         Fact::WalkInDropped(_) => "walk_in_dropped",
@@ -73,6 +75,7 @@ pub(super) fn subject(fact: &Fact) -> (Option<Compartment>, Option<&OrderKey>) {
         Fact::Audited(f) => (Some(f.compartment), f.order.as_ref()),
         Fact::Cleaning(f) => (Some(f.compartment), None),
         Fact::Swapped(f) => (Some(f.one_in), Some(&f.one)),
+        Fact::Service(f) => (Some(f.compartment), None),
         Fact::Found(f) => (Some(f.compartment), Some(&f.order)),
         Fact::NotTaken(f) => (Some(f.compartment), Some(&f.order)),
         Fact::WalkIn(f) => (None, Some(&f.order)),
@@ -97,6 +100,7 @@ pub(super) fn subject(fact: &Fact) -> (Option<Compartment>, Option<&OrderKey>) {
         | Fact::KeysetRefused(_)
         | Fact::BoardHealth(_)
         | Fact::EmergencyOpened(_)
+        | Fact::Maintenance(_)
         | Fact::Wiped(_) => (None, None),
     }
 }
@@ -162,6 +166,12 @@ pub(super) fn text(fact: &Fact) -> String {
             "{} exchanged two orders: {} is in compartment {} now, {} in {}",
             f.staff, f.one, f.one_in, f.other, f.other_in
         ),
+        Fact::Service(f) => {
+            let is = if f.in_service { "is in service again" } else { "is out of service" };
+            format!("{}: compartment {} {is}", f.staff, f.compartment)
+        }
+        Fact::Maintenance(f) if f.minutes == 0 => format!("{} has ended the work at the doors", f.staff),
+        Fact::Maintenance(f) => format!("{} works at the doors with a key for {} min", f.staff, f.minutes),
         Fact::Found(f) => {
             let before = f.from.map_or_else(String::new, |from| format!(", and no more in {from}"));
             format!("{} found order {} in compartment {}{before}", f.staff, f.order, f.compartment)

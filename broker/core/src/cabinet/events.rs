@@ -170,6 +170,11 @@ impl Cabinet {
                 self.set_cleaning(turn, word.compartment, word.needed);
                 self.drop_lost_reservations(turn);
             }
+            Fact::Service(word) => {
+                self.set_service(turn, word.compartment, word.in_service);
+                self.drop_lost_reservations(turn);
+                self.fill_waiting(turn);
+            }
             Fact::Swapped(swapped) => self.swapped(turn, when, swapped),
             Fact::Found(found) => self.found(turn, when, &found),
             Fact::NotTaken(left) => {
@@ -211,7 +216,7 @@ impl Cabinet {
             // It begins to count its boards anew.
             Fact::Started(_) => {}
             Fact::CredentialRefused(refused) => self.credential_refused(turn, &refused),
-            Fact::StaffLoggedIn(_) | Fact::CourierCame(_) | Fact::Released(_) => {}
+            Fact::Maintenance(_) | Fact::StaffLoggedIn(_) | Fact::CourierCame(_) | Fact::Released(_) => {}
         }
     }
 

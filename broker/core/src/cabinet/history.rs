@@ -195,6 +195,8 @@ impl Cabinet {
             | Fact::BoardHealth(_)
             | Fact::AuditRequired(_)
             | Fact::Cleaning(_)
+            | Fact::Service(_)
+            | Fact::Maintenance(_)
             | Fact::EmergencyOpened(_)
             | Fact::Reported(_)
             | Fact::AppClosed(_)

@@ -265,15 +265,21 @@ impl Cabinet {
         }
     }
 
-    /// Cleanliness is no matter of what is inside: it stays as it was.
+    /// Whether it is clean and in service is no matter of what is inside: it stays as it was.
     fn set_inside(&mut self, turn: &mut Turn<'_>, compartment: Compartment, inside: Inside) {
-        let needs_cleaning = self.inside.get(&compartment).and_then(|held| held.needs_cleaning);
-        self.replace_inside(turn, compartment, Inside { needs_cleaning, ..inside });
+        let held = self.inside.get(&compartment);
+        let (needs_cleaning, withdrawn) = held.map_or((None, None), |held| (held.needs_cleaning, held.withdrawn));
+        self.replace_inside(turn, compartment, Inside { needs_cleaning, withdrawn, ..inside });
     }
 
     fn set_cleaning(&mut self, turn: &mut Turn<'_>, compartment: Compartment, needed: bool) {
         let held = self.inside.get(&compartment).cloned().unwrap_or_default();
         self.replace_inside(turn, compartment, Inside { needs_cleaning: needed.then_some(true), ..held });
+    }
+
+    fn set_service(&mut self, turn: &mut Turn<'_>, compartment: Compartment, in_service: bool) {
+        let held = self.inside.get(&compartment).cloned().unwrap_or_default();
+        self.replace_inside(turn, compartment, Inside { withdrawn: (!in_service).then_some(true), ..held });
     }
 
     fn replace_inside(&mut self, turn: &mut Turn<'_>, compartment: Compartment, inside: Inside) {

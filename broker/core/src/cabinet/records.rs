@@ -114,12 +114,19 @@ cbor_map! {
         80 opt => beside: Option<Vec<OrderKey>>,
         /// True: the cabinet takes it for occupied, and the fleet does not know by what.
         81 opt => claimed: Option<bool>,
+        /// True: staff have taken it out of service.
+        85 opt => withdrawn: Option<bool>,
     }
 }
 
 impl Inside {
     pub(super) fn is_usable(&self) -> bool {
-        self.order.is_none() && !self.needs_look() && self.needs_cleaning != Some(true)
+        self.order.is_none() && !self.needs_look() && self.takes_loads()
+    }
+
+    /// It is clean, and staff have not taken it out of service.
+    pub(super) fn takes_loads(&self) -> bool {
+        self.needs_cleaning != Some(true) && self.withdrawn != Some(true)
     }
 
     pub(super) fn needs_look(&self) -> bool {

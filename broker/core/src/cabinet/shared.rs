@@ -98,7 +98,7 @@ impl Cabinet {
     /// about it.
     fn takes_beside(&self, info: &CompartmentInfo, size: Size, wants: Attributes, sharing: Sharing<'_>) -> bool {
         let inside = self.inside.get(&info.number);
-        let sound = inside.is_none_or(|inside| !inside.needs_look() && inside.needs_cleaning != Some(true));
+        let sound = inside.is_none_or(|inside| !inside.needs_look() && inside.takes_loads());
         let kept = self.all_kept_for(info.number);
         let held = inside.into_iter().flat_map(Inside::orders).chain(&kept).filter(|held| *held != sharing.order);
         let mut count = 0;

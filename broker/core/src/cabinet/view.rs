@@ -61,7 +61,8 @@ impl Cabinet {
             number: info.number,
             size: info.size,
             attributes: info.attributes.into(),
-            in_service: info.in_service,
+            in_service: info.in_service
+                && self.inside.get(&info.number).is_none_or(|inside| inside.withdrawn != Some(true)),
             door,
             occupancy,
             order: self.inside(info.number).cloned().or_else(|| self.kept_for(info.number)),

@@ -3,8 +3,8 @@
 use fleet_core::Effect;
 use schemas::api::{CompartmentDetail, Reply, UnlockRight};
 use schemas::messages::{
-    AuditRequired, Audited, Cleaning, DoorForced, EmergencyOpened, Finding, LoadAborted, Loading, Retrieved, Size,
-    Stored, StoredBy, UnlockOutcome,
+    AuditRequired, Audited, Cleaning, DoorForced, EmergencyOpened, Finding, LoadAborted, Loading, Retrieved, Service,
+    Size, Stored, StoredBy, UnlockOutcome,
 };
 
 use crate::handover::load;
@@ -178,6 +178,27 @@ fn what_needs_cleaning_gets_no_order_whatever_is_found_inside_until_it_is_clean(
     assert!(!shown(&mut world, 1).needs_cleaning);
     world.put(A2);
     assert_eq!(world.told("shop").last().unwrap(), "A2 reserved");
+}
+
+#[test]
+fn what_staff_have_taken_out_of_service_gets_no_order_until_they_take_it_back() {
+    let mut world = World::new(&[Size::S]);
+    let serve = |world: &mut World, in_service: bool| {
+        let staff = "sam".parse().unwrap();
+        world.fact(&c1(), Service { compartment: door(1), staff, in_service });
+    };
+    world.put(A1);
+    serve(&mut world, false);
+    assert_eq!(world.told("shop").last().unwrap(), "A1 ready", "what was kept there goes elsewhere");
+    found(&mut world, 1, Finding::AsBooked, None);
+    world.restart();
+    world.connect(&c1());
+    assert!(!shown(&mut world, 1).in_service);
+    world.put(A2);
+    assert_eq!(world.told("shop").last().unwrap(), "A2 rejected no_fitting_compartment");
+    serve(&mut world, true);
+    assert!(shown(&mut world, 1).in_service);
+    assert_eq!(world.told("shop").last().unwrap(), "A1 reserved", "it has waited for that");
 }
 
 #[test]
