@@ -130,7 +130,7 @@ impl CabinetCore {
         }
     }
 
-    /// Its door was certainly not opened for the staff who asked: nothing has changed inside.
+    /// Its door was certainly not opened for the staff who asked: nothing has changed inside, unless somebody was there by force.
     pub(crate) fn never_unlocked(&mut self, turn: &mut Turn, compartment: Compartment) {
         match self.bays.get(&compartment).map(|bay| bay.content.clone()) {
             Some(Content::Loading(content)) if !content.opened => self.abort_load(turn, compartment, content.order),
@@ -139,7 +139,11 @@ impl CabinetCore {
             Some(Content::Swapping(content)) if !content.opened => {
                 self.set_content(turn, compartment, Stored { order: content.order });
             }
-            _ => {}
+            _ => return,
+        }
+        // The door may have been closed in the meantime, when what it said was of no use.
+        if self.bays.get(&compartment).is_some_and(|bay| bay.seen == DoorSeen::Closed) {
+            self.settle_content(turn, compartment, false);
         }
     }
 

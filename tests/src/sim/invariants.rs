@@ -11,7 +11,7 @@ use super::couriers::{
     invariant_courier_comes_by_the_book, invariant_courier_only_puts_in, invariant_staff_come_by_the_book,
 };
 use super::factors::{asks_for_more, invariant_second_factor_is_asked, invariant_ten_wrong_answers_at_most};
-use super::ledger::{At, Cab, Cause, Content, Guesses, Ledger, Seen, moves};
+use super::ledger::{At, Cab, Cause, Content, Guesses, Ledger, OrderTruth, Seen, moves};
 use super::people::is_restricted;
 use super::shared::{invariant_only_what_says_so_lies_together, invariant_what_lies_together_goes_together};
 use super::store::contains;
@@ -355,9 +355,12 @@ fn invariant_fleet_puts_one_order_in_a_compartment(ledger: &Ledger, seen: &Seen)
     if !ledger.orders.contains_key(&key) || ledger.is_beyond_knowing(&key) {
         return Ok(());
     }
+    // What is to be taken out, and is missing, an operator has to end.
+    let sought = |order: &OrderTruth| order.missing && order.told.state == Some(OrderState::Recalled);
     let other = ledger.orders.iter().find(|(other, order)| {
         **other != key
             && !ledger.is_beyond_knowing(other)
+            && !sought(order)
             && !ledger.swapped.contains(&[key.clone(), (*other).clone()])
             && !ledger.may_lie_together(&key, other)
             && Some(order.at()) == *cab
@@ -452,9 +455,11 @@ fn invariant_notification_only_after_stored_and_book_held(ledger: &Ledger, seen:
     ensure(first, || format!("a second message with the code of {order}"))?;
     let held = ledger.applied.get(cab).copied().unwrap_or(0);
     // A restored fleet sends the code once more that it has sent before; its cabinet holds it since then. Of a disk that was put
-    // back while its cabinet is away nobody can know (ARCHITECTURE.md, Known limits).
-    let again = (first_book.is_none() && truth.renewed || ledger.unsure.contains(cab)) && truth.told.notified > 0;
-    ensure(again || first_book.is_some_and(|first| first <= held), || {
+    // back while its cabinet is away nobody can know (ARCHITECTURE.md, Known limits). A bundle that another cabinet completes was
+    // perhaps held there before, and told to nobody.
+    let unsure = ledger.unsure.contains(cab);
+    let again = (first_book.is_none() && truth.renewed || unsure) && truth.told.notified > 0;
+    ensure(again || unsure && !once || first_book.is_some_and(|first| first <= held), || {
         format!("the code of {order} is in book {first_book:?}, the cabinet has {held}")
     })
 }

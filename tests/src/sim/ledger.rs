@@ -642,6 +642,12 @@ impl Ledger {
             Seen::EventWritten { cab, n, record } => {
                 if let Ok(event) = schemas::cbor::decode::<Event>(&record) {
                     let again = self.heard_before.get(&cab).is_some_and(|heard| n <= *heard);
+                    // From here on nobody finds out that the cabinet has lost anything.
+                    if self.heard_before.get(&cab) == Some(&n) {
+                        for truth in self.orders.values_mut().filter(|truth| truth.astray && truth.at() == cab) {
+                            truth.unheard = true;
+                        }
+                    }
                     // That names what lies there, too.
                     let others = match &event.fact {
                         Fact::LoadingBeside(load) => load.others.as_slice(),
@@ -778,6 +784,10 @@ impl Ledger {
         for (order, truth) in &mut self.orders {
             let before = truth.at();
             truth.told = part.told.remove(order).unwrap_or_default();
+            if truth.told.state.is_none() {
+                // Its backend may put it again, and then it may be put in anew.
+                truth.deposited = 0;
+            }
             truth.told.outdated = truth.told.accepted || truth.told.was_stored;
             // What staff began its cabinet tells again, and the fleet makes another code for it.
             truth.renewed |= order.is_walk_in() && truth.told.notified == 0;

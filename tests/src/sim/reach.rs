@@ -134,7 +134,17 @@ pub const REACH: &[Reach] = &[
             "CourierCame",
             "LoadingBeside",
         ],
-        seldom: &["AppClosed", "CourierTurnedAway", "Swapped", "NotTaken", "Released", "Reported"],
+        seldom: &[
+            "AppClosed",
+            "CourierTurnedAway",
+            "Found",
+            "Maintenance",
+            "NotTaken",
+            "Released",
+            "Reported",
+            "Service",
+            "Swapped",
+        ],
         never: &[
             ("Wiped", "no cabinet of a schedule comes to its end"),
             ("BreakGlassUsed", "the fleet of a schedule gives its cabinets no such code"),

@@ -150,6 +150,19 @@ impl World {
     pub(super) fn staff_clean(&mut self, cab: Cab) {
         let Some(session) = self.cabs[cab].session else { return self.log_in(cab) };
         let (compartment, needed) = (self.some_door(cab), self.dice.one_in(2));
+        match self.now % 4 {
+            0 if self.scans => {
+                self.tell(|| format!("staff say of {compartment} of cabinet {cab}: out of service {needed}"));
+                return self.take_cabinet(cab, Input::Service { session, compartment, in_service: !needed }, None);
+            }
+            1 if self.scans => {
+                let minutes = if needed { 5u8 } else { 0 };
+                let Ok(minutes) = minutes.try_into() else { return };
+                self.tell(|| format!("staff work at the doors of cabinet {cab} with a key: {minutes:?}"));
+                return self.take_cabinet(cab, Input::Maintenance { session, minutes }, None);
+            }
+            _ => {}
+        }
         self.tell(|| format!("staff say of {compartment} of cabinet {cab}: needs cleaning {needed}"));
         self.take_cabinet(cab, Input::Cleaning { session, compartment, needed }, None);
     }

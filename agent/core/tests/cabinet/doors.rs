@@ -89,6 +89,32 @@ fn a_stored_order_that_is_gone_after_force_asks_for_an_audit() {
     assert!(rig.view(1).allocated, "the fleet decides what became of the order");
 }
 
+/// Staff have asked for it and its lock stuck; they got it out with a tool, or while the machine slept.
+#[test]
+fn an_order_that_is_gone_after_force_while_staff_may_try_again_asks_for_an_audit() {
+    for swaps in [false, true] {
+        let mut rig = Rig::holding(&[(1, "A1", "12345678"), (2, "A2", "87654321")]);
+        let session = rig.log_in("111111");
+        let effects = match swaps {
+            true => rig.send(Input::Swap { session, one: number(1), other: number(2) }),
+            false => rig.send(Input::Retrieve { session, order: order("A1") }),
+        };
+        for pulse in pulses(&effects) {
+            rig.sent(pulse);
+        }
+        rig.wait(3_000);
+        assert!(rig.view(1).try_again, "swaps: {swaps}");
+        rig.wait(cabinet_core::PULSE_WINDOW_MILLIS);
+        rig.open_door(1);
+        assert!(rig.has(DoorForced { compartment: number(1) }), "swaps: {swaps}");
+        rig.close_door(1);
+        rig.wait(60_000);
+        let missed = AuditRequired { compartment: number(1), order: Some(order("A1")) };
+        assert!(rig.has(missed) && rig.view(1).allocated, "swaps: {swaps}");
+        assert!(!rig.view(2).audit_required, "its door was never open, and the sensor sees what is booked");
+    }
+}
+
 #[test]
 fn a_board_is_reported_when_it_falls_silent_and_when_it_answers_again() {
     let mut rig = Rig::online();
