@@ -123,6 +123,7 @@ fn screen_view() -> ScreenView {
         size: Size::M,
         in_service: true,
         withdrawn: false,
+        refrigerated: true,
         fault: false,
         door: DoorState::Closed,
         occupancy: Occupancy::Unknown,

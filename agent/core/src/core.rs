@@ -246,6 +246,7 @@ impl CabinetCore {
             number: bay.number(),
             size: bay.size(),
             in_service: bay.in_service(),
+            refrigerated: bay.info().attributes.refrigerated,
             withdrawn: bay.withdrawn,
             fault: bay.fault.is_some(),
             orders: bay.orders().cloned().collect(),

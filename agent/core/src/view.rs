@@ -42,6 +42,7 @@ pub struct CompartmentView {
     pub number: Compartment,
     pub size: Size,
     pub in_service: bool,
+    pub refrigerated: bool,
     /// Staff have taken it out of service, and can take it back.
     pub withdrawn: bool,
     /// Out of order: its door did not open, or another one did.

@@ -319,7 +319,7 @@ async fn rounds(page: &mut Staged) -> anyhow::Result<()> {
         2 => json!({ "door": "forced", "audit_required": true, "allocated": true }),
         3 => json!({ "allocated": true, "swaps_with": 4 }),
         4 => json!({ "allocated": true, "swaps_with": 3, "asks": true }),
-        5 => json!({ "withdrawn": true, "in_service": false }),
+        5 => json!({ "withdrawn": true, "in_service": false, "refrigerated": true }),
         _ => json!({}),
     });
     let maintenance = json!({ "name": "sam", "millis": 1_700_000 });
@@ -353,9 +353,10 @@ async fn rounds(page: &mut Staged) -> anyhow::Result<()> {
     page.note(json!({ "note": "found", "compartment": 7, "order": "shop/A17", "from": 3 })).await?;
     page.browser.read(words::CORRECTED).await?;
     page.good("look-found").await?;
-    page.staff(json!({})).await?;
+    page.staff(json!({ "compartments": page.doors(2, |_| json!({ "refrigerated": true })) })).await?;
     page.browser.tap(words::WALK_IN).await?;
     page.browser.button(words::OPEN_A_DOOR).await?;
+    page.browser.tap(words::COOLED).await?;
     page.browser.tap_each("4915112345678").await?;
     page.good("walk-in").await?;
     page.browser.types("00000000000000000000000000000000000000000000000000000000000017").await?;

@@ -38,6 +38,7 @@ pub(crate) const EMERGENCY: &str = "Emergency: open all doors";
 pub(crate) const EMERGENCY_YES: &str = "Open all doors now";
 pub(crate) const GO_BACK: &str = "No, go back";
 pub(crate) const WALK_IN: &str = "Order with a phone number";
+pub(crate) const COOLED: &str = "Keep it cool";
 pub(crate) const BACK_TO_LIST: &str = "Back to the list";
 
 pub(crate) const COURIER: &str = "I am a courier";

@@ -8,7 +8,7 @@ const PHONE_DIGITS = [8, 15];
 const REFERENCE_MAX = 64;
 
 export function blank() {
-  return { phone: "", reference: "", size: "M", category: "retail", busy: false };
+  return { phone: "", reference: "", size: "M", category: "retail", cooled: false, busy: false };
 }
 
 // Keys of the page are digits of the number; what a scanner or a keyboard types is the label, unless it begins with +.
@@ -28,9 +28,9 @@ export async function begin(state, show) {
   const draft = state.walkIn;
   if (draft.busy || draft.phone.length < PHONE_DIGITS[0]) return;
   draft.busy = true;
-  const { phone, reference, size, category } = draft;
+  const { phone, reference, size, category, cooled } = draft;
   try {
-    const { status, body } = await cabinet.send("/api/walk-in", { phone: `+${phone}`, size, category, ...(reference && { reference }) });
+    const { status, body } = await cabinet.send("/api/walk-in", { phone: `+${phone}`, size, category, ...(reference && { reference }), ...(cooled && { wants: { refrigerated: true } }) });
     if (status >= 400) show("walkIn", () => TEXTS.walkIn.refused[body?.error] ?? TEXTS.refused.no_answer);
     else state.walkIn = blank();
   } catch {
@@ -44,6 +44,7 @@ export function walkInPage(state, show, draw) {
   const draft = state.walkIn;
   const pick = (name, value, text) => button(text, () => { draft[name] = value; draw(); },
     { class: draft[name] === value ? "primary" : "", "aria-pressed": String(draft[name] === value) });
+  const cools = state.view?.staff?.compartments.some((seen) => seen.refrigerated);
   const reference = state.typed || draft.reference;
   const pressed = (key) => { state.message = null; press(state, key); draw(); };
   return el("section", { class: "entry much" },
@@ -57,6 +58,7 @@ export function walkInPage(state, show, draw) {
         ...Object.entries(TEXTS.staff.category).map(([name, text]) => pick("category", name, text)))),
     el("div", { class: "go" },
       button(TEXTS.walkIn.go, () => begin(state, show), { class: "primary", disabled: draft.busy || draft.phone.length < PHONE_DIGITS[0] }),
+      cools && button(TEXTS.walkIn.cooled, () => { draft.cooled = !draft.cooled; draw(); }, { class: draft.cooled ? "primary" : "", "aria-pressed": String(draft.cooled) }),
       button(TEXTS.list.back, () => { state.walkIn = blank(); show("list"); })),
     keypad(pressed, draft.busy));
 }
