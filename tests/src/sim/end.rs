@@ -139,6 +139,7 @@ impl World {
         }
         self.check_orders();
         self.check_wholes();
+        self.check_terms();
         if self.broken.is_none() {
             self.check_couriers();
         }
@@ -293,8 +294,6 @@ impl World {
                     .any(|doubts| doubts.contains(at))
             };
             let Some((at, _)) = self.ledger.place_of(order).filter(|(at, _)| !doubtful(at)) else { return false };
-            let lasting =
-                !matches!(truth.category, schemas::messages::Category::Food | schemas::messages::Category::Pharmacy);
             // With it goes what lies beside it, or nothing.
             let may_go = |order: &OrderKey| {
                 let truth = self.ledger.orders.get(order);
@@ -303,7 +302,7 @@ impl World {
                     inside && !truth.astray && !truth.unheard
                 })
             };
-            lasting && self.ledger.orders_in(&at).all(may_go) && self.ledger.is_complete(order)
+            !truth.ends && self.ledger.orders_in(&at).all(may_go) && self.ledger.is_complete(order)
         });
         stored.map(|(order, _)| order.clone()).collect()
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cabinet_core::EntryResult;
-use schemas::api::{OrderState, RejectReason, Status};
+use schemas::api::{OrderState, Policies, RejectReason, Status};
 use schemas::ids::Name;
 use schemas::messages::{
     BootId, Category, Challenge, Collected, Command, CommandId, Compartment, Epoch, Errand, Event, Fact, Finding,
@@ -12,8 +12,10 @@ use schemas::messages::{
 use schemas::topics::Stream;
 
 use super::apps::Tokens;
+use super::clocks::Site;
 use super::couriers::{CourierBook, Keypad, KnownCouriers};
 use super::factors::{FactorBook, Factors, WrongAnswers};
+use super::times::{Put, Term, Times};
 use super::walk_ins::key_of_status;
 use super::wholes::Whole;
 
@@ -241,6 +243,33 @@ pub(super) enum Seen {
         verifier: Verifier,
         result: EntryResult,
     },
+    /// The row of an order is written. `now`: of the fleet, when it decided.
+    TermWritten {
+        order: OrderKey,
+        category: Category,
+        state: OrderState,
+        term: Option<Term>,
+        now: u64,
+    },
+    PoliciesWritten {
+        version: u64,
+        live: bool,
+        policies: Box<Policies>,
+    },
+    SiteWritten(Box<Site>),
+    /// A backend was told when an order has to be taken.
+    EndTold {
+        order: OrderKey,
+        until: u64,
+    },
+    /// A message says when that is, and what the clock at the site shows then, with the name of its zone.
+    LocalTold {
+        order: OrderKey,
+        until: u64,
+        text: Option<(String, String)>,
+    },
+    /// Policies that somebody had looked at were put for stored orders.
+    PoliciesPut(Put),
     Opened(Result<(), String>),
 }
 
@@ -268,8 +297,14 @@ impl Seen {
             | Self::Answered { .. }
             | Self::CouriersTaken { .. }
             | Self::FactorsTaken { .. }
+            | Self::TermWritten { .. }
+            | Self::PoliciesWritten { .. }
+            | Self::SiteWritten(_)
             | Self::Opened(_) => true,
             Self::ChallengeMade { .. }
+            | Self::EndTold { .. }
+            | Self::LocalTold { .. }
+            | Self::PoliciesPut(_)
             | Self::TakenTogether { .. }
             | Self::Offered { .. }
             | Self::TypedLookedAt { .. }
@@ -387,6 +422,8 @@ pub(super) struct OrderTruth {
     pub(super) bundle: Option<Vec<OrderKey>>,
     /// By which word its backend lets it lie with others.
     pub(super) shares: Option<&'static str>,
+    /// Its code may end by itself, or may not work while its cabinet does not know the time.
+    pub(super) ends: bool,
     /// All parts of the order in several compartments that it is one of, the first one first.
     pub(super) whole: Option<Vec<OrderKey>>,
     /// How often it was put in by a deposit code.
@@ -415,6 +452,7 @@ impl OrderTruth {
             released: false,
             renewed: false,
             moved: false,
+            ends: matches!(category, Category::Food | Category::Pharmacy),
             astray: false,
             unheard: false,
             deposited: 0,
@@ -454,6 +492,7 @@ pub(super) struct Told {
 pub(super) struct FleetPart {
     told: BTreeMap<OrderKey, Told>,
     wholes: BTreeMap<OrderKey, Whole>,
+    times: Times,
     stored: BTreeMap<(Cab, String), u64>,
     statuses: BTreeMap<Name, (u64, bool)>,
     streams: BTreeMap<(Name, Stream), StreamPart>,
@@ -518,6 +557,9 @@ pub(super) struct Ledger {
     pub(super) orders: BTreeMap<OrderKey, OrderTruth>,
     /// What backends were told of orders in several compartments, by their first part.
     pub(super) wholes: BTreeMap<OrderKey, Whole>,
+    pub(super) times: Times,
+    /// Ends of windows that somebody has asked for.
+    pub(super) asked_ends: BTreeSet<u64>,
     pub(super) challenges: BTreeMap<(Cab, Challenge), u64>,
     pub(super) uses: Vec<Use>,
     pub(super) pulses: BTreeMap<(Cab, BootId, u64), Ordered>,
@@ -699,7 +741,15 @@ impl Ledger {
             Seen::FactorsTaken { cab, book } => self.factors_taken(cab, book),
             Seen::AnswerLookedAt { cab, wrong } => self.answer_looked_at(cab, wrong),
             Seen::CouriersTaken { cab, couriers } => self.couriers.taken(cab, couriers),
+            Seen::TermWritten { order, category, state, term, now } => {
+                self.term_written(order, category, state, term, now);
+            }
+            Seen::PoliciesWritten { version, live, policies } => self.policies_written(version, live, *policies),
+            Seen::SiteWritten(site) => self.times.site = Some(*site),
             Seen::EventAcked { .. }
+            | Seen::EndTold { .. }
+            | Seen::LocalTold { .. }
+            | Seen::PoliciesPut(_)
             | Seen::CourierAnswered { .. }
             | Seen::StaffAnswered { .. }
             | Seen::DownAcked { .. }
@@ -765,6 +815,7 @@ impl Ledger {
         FleetPart {
             told: self.orders.iter().map(|(order, truth)| (order.clone(), truth.told.clone())).collect(),
             wholes: self.wholes.clone(),
+            times: self.times.clone(),
             stored: self.stored.clone(),
             statuses: self.statuses.clone(),
             streams: self.streams.clone(),
@@ -785,6 +836,7 @@ impl Ledger {
             truth.astray |= truth.at() != before;
         }
         self.wholes = part.wholes;
+        self.times = part.times;
         self.stored = part.stored;
         self.lose_former_epochs();
         self.restores = part.restores + 1;

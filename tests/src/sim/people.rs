@@ -190,7 +190,7 @@ impl World {
         self.bundle(members);
     }
 
-    fn some_stored(&mut self) -> Option<OrderKey> {
+    pub(super) fn some_stored(&mut self) -> Option<OrderKey> {
         let inside = |truth: &OrderTruth| matches!(truth.told.state, Some(OrderState::Stored | OrderState::Overdue));
         let orders = self.ledger.orders.iter().filter(|(_, truth)| inside(truth));
         let orders: Vec<OrderKey> = orders.map(|(order, _)| order.clone()).collect();

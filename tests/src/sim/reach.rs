@@ -329,6 +329,29 @@ pub const REACH: &[Reach] = &[
         all: Vec::new,
     },
     Reach {
+        group: "policies",
+        often: &["put", "put for live orders", "put as previewed", "site set"],
+        seldom: &[],
+        never: &[],
+        nor: &[],
+        all: Vec::new,
+    },
+    Reach {
+        group: "windows",
+        often: &[
+            "begun",
+            "ends with an opening",
+            "over a change of the clock",
+            "moved by policies",
+            "stood still",
+            "given more time",
+        ],
+        seldom: &[],
+        never: &[],
+        nor: &[],
+        all: Vec::new,
+    },
+    Reach {
         group: "adversary",
         often: &[
             "repeated",

@@ -68,6 +68,8 @@ pub enum Sabotage {
     AnswersTriedByShell,
     /// The token of a screen is learned although nobody can have read it there.
     ScreenDark,
+    /// An order is left out where a preview says what would change.
+    PreviewShort,
     /// Something that does not come from the seed decides.
     Undetermined,
 }
@@ -113,5 +115,8 @@ pub const SABOTAGES: &[(Sabotage, &str)] = &[
     (Sabotage::AnswersBelieved, "second_factor_is_asked"),
     (Sabotage::AnswersTriedByShell, "ten_wrong_answers_at_most"),
     (Sabotage::ScreenDark, "app_opens_by_the_screen"),
+    (Sabotage::FleetForgets("sites"), "window_ends_by_the_site"),
+    (Sabotage::FleetForgets("policies"), "window_ends_by_the_site"),
+    (Sabotage::PreviewShort, "preview_names_what_changes"),
     (Sabotage::Undetermined, "same_seed_same_history"),
 ];

@@ -160,6 +160,9 @@ impl World {
     /// The operator makes cabinets and staff known, everything starts and finds each other.
     fn set_up(&mut self) {
         self.apps = Dice::at(self.seed(), 0, u64::MAX - 8).one_in(3) && self.decides("there are apps");
+        if self.managers_come() {
+            self.begin_time(&mut Dice::at(self.seed(), 0, u64::MAX - 10));
+        }
         self.start_fleet();
         for cab in 0..CABS {
             let (cabinet, instance) = (self.name_of(cab), self.cabs[cab].instance());
@@ -185,6 +188,10 @@ impl World {
         Dice::at(self.seed(), 0, u64::MAX - 7).one_in(2)
     }
 
+    fn managers_come(&self) -> bool {
+        Dice::at(self.seed(), 0, u64::MAX - 9).one_in(2)
+    }
+
     fn be_rough(&mut self, millis: Option<u64>) {
         self.rough = true;
         self.rough_millis = millis.unwrap_or_else(|| self.pace.rough_millis(&mut Dice::at(self.seed(), 0, u64::MAX)));
@@ -201,6 +208,9 @@ impl World {
         }
         if self.apps {
             self.later(0, Happening::AppsAct);
+        }
+        if self.managers_come() {
+            self.later(0, Happening::ManagersAct);
         }
         if self.answerers_come() {
             self.later(0, Happening::AnswerersAct);

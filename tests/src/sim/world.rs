@@ -83,6 +83,7 @@ pub(super) enum Happening {
     CourierBrings(Cab),
     AnswerersAct,
     AppsAct,
+    ManagersAct,
     AppAsks { order: OrderKey, token: String },
     CustomerAnswers { cab: Cab, tries: u64 },
     GuessesAnswers { order: OrderKey, tries: u64 },
@@ -115,6 +116,7 @@ impl Happening {
             Self::AnswerersAct => Some(u64::MAX - 6),
             Self::AppsAct => Some(u64::MAX - 7),
             Self::StaffShare { .. } => Some(u64::MAX - 8),
+            Self::ManagersAct => Some(u64::MAX - 9),
             _ => None,
         }
     }
@@ -123,7 +125,12 @@ impl Happening {
     fn counts(&self) -> bool {
         !matches!(
             self,
-            Self::OthersAct | Self::CouriersAct | Self::AnswerersAct | Self::AppsAct | Self::StaffShare { .. }
+            Self::OthersAct
+                | Self::CouriersAct
+                | Self::AnswerersAct
+                | Self::AppsAct
+                | Self::ManagersAct
+                | Self::StaffShare { .. }
         )
     }
 }
@@ -164,6 +171,10 @@ pub(super) struct World {
     pub(super) staff_badges: Vec<String>,
     /// Backends of this schedule have apps, and the cabinets' screens show tokens.
     pub(super) apps: bool,
+    /// The time zone of the site in this schedule, once somebody sets it.
+    pub(super) zone: &'static str,
+    /// Ends of windows that backends were told last in a step of the fleet.
+    pub(super) ends_told: BTreeMap<OrderKey, u64>,
     /// What backends have given with orders that ask for more than a code, the newest last.
     pub(super) answers: BTreeMap<OrderKey, Vec<String>>,
     pub(super) adversary: Adversary,
@@ -230,6 +241,8 @@ impl World {
             courier_secrets: Vec::new(),
             staff_badges: Vec::new(),
             apps: false,
+            zone: "UTC",
+            ends_told: BTreeMap::new(),
             answers: BTreeMap::new(),
             adversary: Adversary::new(seed),
             ledger: Ledger::default(),
@@ -448,6 +461,7 @@ impl World {
             Happening::CourierBrings(cab) => self.courier_brings(cab),
             Happening::AnswerersAct => self.answerers_act(),
             Happening::AppsAct => self.apps_act(),
+            Happening::ManagersAct => self.managers_act(),
             Happening::AppAsks { order, token } => self.app_asks(&order, &token),
             Happening::CustomerAnswers { cab, tries } => self.customer_answers(cab, tries),
             Happening::GuessesAnswers { order, tries } => self.guesses_answers(&order, tries),
