@@ -10,13 +10,14 @@ use schemas::cbor::{self, Blob};
 use schemas::crypto::codes::Pepper;
 use schemas::ids::{CabinetId, Name};
 use schemas::messages::{
-    Attributes, BootId, Challenge, Compartment, CompartmentInfo, Down, Epoch, Event, Fact, Hello, Instance, OrderKey,
-    Salt, Size, Telemetry, Uplink, Verifier,
+    BootId, Challenge, Compartment, CompartmentInfo, Down, Epoch, Event, Fact, Hello, Instance, OrderKey, Salt,
+    Telemetry, Uplink, Verifier,
 };
 use schemas::step::{Step, Store as _, Write, number_of_key};
 use schemas::topics::Up;
 
 use super::board::Bus;
+use super::changes::{FIVE, Layout};
 use super::couriers::{CourierBook, brought_in};
 use super::crash::Place;
 use super::dice::Dice;
@@ -30,10 +31,6 @@ use super::signer::derive;
 use super::store::MemStore;
 use super::walk_ins::{begun_in, facts_in};
 use super::world::{Happening, Mark, World, constant};
-
-/// Sizes of the compartments, and whether a sensor sees what is inside.
-const COMPARTMENTS: [(Size, bool); 5] =
-    [(Size::S, true), (Size::M, false), (Size::M, true), (Size::L, false), (Size::S, false)];
 
 /// A compartment as it really is.
 #[derive(Debug, Default)]
@@ -123,9 +120,6 @@ pub(super) struct Cabinet {
 
 impl Cabinet {
     pub(super) fn new(cab: Cab, dice: &mut Dice) -> Self {
-        let doors = COMPARTMENTS.iter().zip(1..).filter_map(|((_, sensor), number)| {
-            Some((Compartment::new(number)?, Door { sensor: *sensor, ..Door::default() }))
-        });
         Self {
             id: constant(["north", "south"][cab]),
             instance: Instance(dice.bytes()),
@@ -142,7 +136,7 @@ impl Cabinet {
             epoch: None,
             tokens: BTreeMap::new(),
             next_token: 0,
-            doors: doors.collect(),
+            doors: doors_of(FIVE),
             entries: BTreeMap::new(),
             depositor: None,
             next_entry: 0,
@@ -156,6 +150,11 @@ impl Cabinet {
             exchanged: BTreeSet::new(),
             stuck: BTreeMap::new(),
         }
+    }
+
+    /// Before it is started for the first time.
+    pub(super) fn furnish(&mut self, layout: Layout) {
+        self.doors = doors_of(layout);
     }
 
     pub(super) fn is_up(&self) -> bool {
@@ -193,12 +192,22 @@ impl Cabinet {
     }
 }
 
+fn doors_of(layout: Layout) -> BTreeMap<Compartment, Door> {
+    let door = |((_, _, sensor), number): (&(_, _, bool), u16)| {
+        Some((Compartment::new(number)?, Door { sensor: *sensor, ..Door::default() }))
+    };
+    layout.iter().zip(1..).filter_map(door).collect()
+}
+
 impl World {
     fn config(&self, cab: Cab) -> Config {
         let cabinet = &self.cabs[cab];
-        let compartments = COMPARTMENTS.iter().zip(1..).filter_map(|((size, sensor), number)| {
+        let layout = self.ledger.layout;
+        let mixed_up = self.sabotage == Some(Sabotage::SizesMixedUp);
+        let compartments = layout.iter().zip(1..).filter_map(|((size, attributes, sensor), number)| {
             let number = Compartment::new(number)?;
-            let info = CompartmentInfo { number, size: *size, attributes: Attributes::default(), in_service: true };
+            let size = if mixed_up { layout[layout.len() - usize::from(number.number())].0 } else { *size };
+            let info = CompartmentInfo { number, size, attributes: *attributes, in_service: true };
             Some(CompartmentConfig { info, occupancy_sensor: *sensor })
         });
         Config {

@@ -83,6 +83,7 @@ impl World {
         let soon = self.now + 2 * fleet_core::JUMP_MILLIS;
         let rests = self.fleet.deadline().is_none_or(|at| self.when_fleet_says(at) > soon);
         rests
+            && !self.fleet.is_deciding()
             && self.cabs.iter().enumerate().all(|(cab, cabinet)| {
                 let told = cabinet.core().map(|core| core.view()).is_some_and(|view| view.online && view.outbox == 0);
                 let alive = cabinet.conn.and_then(|conn| self.wires.get(&conn)).is_some_and(|wire| !wire.is_over());

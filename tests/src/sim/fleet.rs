@@ -85,6 +85,11 @@ impl Fleet {
         self.core.is_some()
     }
 
+    /// What it has decided is not on disk yet.
+    pub(super) fn is_deciding(&self) -> bool {
+        !self.batch.is_empty()
+    }
+
     pub(super) fn deadline(&self) -> Option<u64> {
         self.core.as_ref()?.poll_timeout()
     }
@@ -308,11 +313,14 @@ impl World {
             self.ends_told.clear();
             self.see_fleet_writes(decided.now, &decided.writes);
             self.fleet_stepped(&decided.effects);
+            self.contents_stepped();
         }
     }
 
     fn see_fleet_writes(&mut self, now: u64, writes: &[Write]) {
-        for write in writes {
+        for (nth, write) in writes.iter().enumerate() {
+            let is_last = |other: &Write| (other.table, &other.key) != (write.table, &write.key);
+            let is_last = writes[nth + 1..].iter().all(is_last);
             match (write.table, &write.value) {
                 (EVENTS, Some(row)) => self.see_stored(&write.key, row),
                 (ORDERS, None) => {
@@ -325,6 +333,10 @@ impl World {
                 (ORDERS, Some(row)) => {
                     self.see_part(row);
                     self.see_timed(now, row);
+                    // What is written over in the same step nobody ever sees.
+                    if is_last {
+                        self.see_content(row);
+                    }
                 }
                 (table, Some(row)) if table.0 == "policies" => self.see_policies(row),
                 (table, Some(row)) if table.0 == "sites" => self.see_site(row),
@@ -375,6 +387,11 @@ impl World {
                         self.coverage.count("rejections", reason.as_str());
                     }
                     self.ledger.grown(integration.clone(), stream, status.n);
+                    if let (Some(hashes), None) = (&status.content, status.reason)
+                        && self.sabotage != Some(Sabotage::ChangesUntold)
+                    {
+                        self.contents_told.push((key_of_status(&integration, &status), hashes.clone()));
+                    }
                     if let Some(until) = status.until.filter(|_| status.parts.is_empty()) {
                         self.ends_told.insert(key_of_status(&integration, &status), until.0);
                     }
@@ -385,7 +402,8 @@ impl World {
             Stream::Notifications => {
                 if let Ok(told) = schemas::api::parse::<Notification>(&json) {
                     self.ledger.grown(integration.clone(), stream, told.n);
-                    let order = key_of(&integration, told.order, told.walk_in);
+                    let order = key_of(&integration, told.order.clone(), told.walk_in);
+                    self.see_code_told(&order, &told);
                     self.see_local(&order, told.until, [told.until_local.as_ref(), told.zone.as_ref()]);
                     let at = (told.cabinet.clone(), order.clone());
                     let first_book = self.signer.books.get(&at).copied();
@@ -423,7 +441,7 @@ impl World {
         let truth = self.ledger.orders.get(&key);
         let before = truth.and_then(|truth| truth.told.state);
         // A row may only tell of its bundle, or that another answer is asked for.
-        let same = |truth: &OrderTruth| truth.bundle.is_some() || asks_for_more(&key);
+        let same = |truth: &OrderTruth| truth.bundle.is_some() || asks_for_more(&key) || status.content.is_some();
         let again = before == Some(status.state) && truth.is_some_and(same);
         if moves(status) && !again {
             let before = before.map_or("new", |state| state.as_str());

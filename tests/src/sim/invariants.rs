@@ -7,6 +7,7 @@ use schemas::messages::{
 };
 
 use super::apps::invariant_app_opens_by_the_screen;
+use super::changes::{invariant_order_gets_what_fits, invariant_order_is_what_its_backend_said};
 use super::couriers::{
     invariant_courier_comes_by_the_book, invariant_courier_only_puts_in, invariant_staff_come_by_the_book,
 };
@@ -41,7 +42,7 @@ pub enum Holds {
 }
 
 /// All that are judged at each fact, by name.
-pub(super) const INVARIANTS: [(&str, Holds, Invariant); 31] = [
+pub(super) const INVARIANTS: [(&str, Holds, Invariant); 33] = [
     ("no_door_without_authority", Holds::Always, invariant_no_door_without_authority),
     ("at_most_one_pulse_per_command", Holds::Always, invariant_at_most_one_pulse_per_command),
     ("at_most_three_pulses_per_use", Holds::Always, invariant_at_most_three_pulses_per_use),
@@ -84,6 +85,8 @@ pub(super) const INVARIANTS: [(&str, Holds, Invariant); 31] = [
     ("app_opens_by_the_screen", Holds::Always, invariant_app_opens_by_the_screen),
     ("courier_comes_by_the_book", Holds::Always, invariant_courier_comes_by_the_book),
     ("window_ends_by_the_site", Holds::Always, invariant_window_ends_by_the_site),
+    ("order_is_what_its_backend_said", Holds::WithoutAnAdversary, invariant_order_is_what_its_backend_said),
+    ("order_gets_what_fits", Holds::WithoutAnAdversary, invariant_order_gets_what_fits),
     ("preview_names_what_changes", Holds::Always, invariant_preview_names_what_changes),
 ];
 

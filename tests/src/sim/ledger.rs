@@ -12,6 +12,7 @@ use schemas::messages::{
 use schemas::topics::Stream;
 
 use super::apps::Tokens;
+use super::changes::{self, Contents, Layout, Said, Wanted};
 use super::clocks::Site;
 use super::couriers::{CourierBook, Keypad, KnownCouriers};
 use super::factors::{FactorBook, Factors, WrongAnswers};
@@ -243,6 +244,24 @@ pub(super) enum Seen {
         verifier: Verifier,
         result: EntryResult,
     },
+    /// The same, as far as its backend has said what it is.
+    ContentWritten {
+        order: OrderKey,
+        content: Box<changes::Content>,
+    },
+    /// An order has become another in this step, and perhaps its backend hears of it.
+    ChangeTold {
+        order: OrderKey,
+        before: String,
+        now: String,
+        told: bool,
+    },
+    /// A message with the code of an order that lies alone goes to somebody.
+    CodeTold {
+        order: OrderKey,
+        code: String,
+        phone: Option<String>,
+    },
     /// The row of an order is written. `now`: of the fleet, when it decided.
     TermWritten {
         order: OrderKey,
@@ -298,11 +317,14 @@ impl Seen {
             | Self::CouriersTaken { .. }
             | Self::FactorsTaken { .. }
             | Self::TermWritten { .. }
+            | Self::ContentWritten { .. }
             | Self::PoliciesWritten { .. }
             | Self::SiteWritten(_)
             | Self::Opened(_) => true,
             Self::ChallengeMade { .. }
             | Self::EndTold { .. }
+            | Self::ChangeTold { .. }
+            | Self::CodeTold { .. }
             | Self::LocalTold { .. }
             | Self::PoliciesPut(_)
             | Self::TakenTogether { .. }
@@ -422,6 +444,8 @@ pub(super) struct OrderTruth {
     pub(super) bundle: Option<Vec<OrderKey>>,
     /// By which word its backend lets it lie with others.
     pub(super) shares: Option<&'static str>,
+    /// How its backend wants it now.
+    pub(super) wanted: Wanted,
     /// Its code may end by itself, or may not work while its cabinet does not know the time.
     pub(super) ends: bool,
     /// All parts of the order in several compartments that it is one of, the first one first.
@@ -452,6 +476,7 @@ impl OrderTruth {
             released: false,
             renewed: false,
             moved: false,
+            wanted: Wanted::default(),
             ends: matches!(category, Category::Food | Category::Pharmacy),
             astray: false,
             unheard: false,
@@ -493,6 +518,7 @@ pub(super) struct FleetPart {
     told: BTreeMap<OrderKey, Told>,
     wholes: BTreeMap<OrderKey, Whole>,
     times: Times,
+    contents_told: Contents,
     stored: BTreeMap<(Cab, String), u64>,
     statuses: BTreeMap<Name, (u64, bool)>,
     streams: BTreeMap<(Name, Stream), StreamPart>,
@@ -558,6 +584,14 @@ pub(super) struct Ledger {
     /// What backends were told of orders in several compartments, by their first part.
     pub(super) wholes: BTreeMap<OrderKey, Whole>,
     pub(super) times: Times,
+    /// What orders are by the fleet's word.
+    pub(super) contents_told: Contents,
+    /// What backends have ever said of them.
+    pub(super) said: BTreeMap<OrderKey, Said>,
+    /// To whom the code of an order went.
+    pub(super) codes_to: BTreeMap<(OrderKey, String), Option<String>>,
+    /// The compartments of every cabinet.
+    pub(super) layout: Layout,
     /// Ends of windows that somebody has asked for.
     pub(super) asked_ends: BTreeSet<u64>,
     pub(super) challenges: BTreeMap<(Cab, Challenge), u64>,
@@ -629,6 +663,10 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
+    pub(super) fn with(layout: Layout) -> Self {
+        Self { layout, ..Self::default() }
+    }
+
     /// Takes a fact that broke no invariant.
     pub(super) fn note(&mut self, seen: Seen, now: u64) {
         if seen.is_progress() {
@@ -707,6 +745,7 @@ impl Ledger {
                 self.stored.insert((cab, epoch), n);
             }
             Seen::OrderRemoved { order } => {
+                self.contents_told.rows.remove(&order);
                 if let Some(order) = self.orders.get_mut(&order) {
                     order.told = Told::default();
                 }
@@ -741,6 +780,8 @@ impl Ledger {
             Seen::FactorsTaken { cab, book } => self.factors_taken(cab, book),
             Seen::AnswerLookedAt { cab, wrong } => self.answer_looked_at(cab, wrong),
             Seen::CouriersTaken { cab, couriers } => self.couriers.taken(cab, couriers),
+            Seen::ContentWritten { order, content } => drop(self.contents_told.rows.insert(order, *content)),
+            Seen::CodeTold { order, code, phone } => drop(self.codes_to.insert((order, code), phone)),
             Seen::TermWritten { order, category, state, term, now } => {
                 self.term_written(order, category, state, term, now);
             }
@@ -748,6 +789,7 @@ impl Ledger {
             Seen::SiteWritten(site) => self.times.site = Some(*site),
             Seen::EventAcked { .. }
             | Seen::EndTold { .. }
+            | Seen::ChangeTold { .. }
             | Seen::LocalTold { .. }
             | Seen::PoliciesPut(_)
             | Seen::CourierAnswered { .. }
@@ -816,6 +858,7 @@ impl Ledger {
             told: self.orders.iter().map(|(order, truth)| (order.clone(), truth.told.clone())).collect(),
             wholes: self.wholes.clone(),
             times: self.times.clone(),
+            contents_told: self.contents_told.clone(),
             stored: self.stored.clone(),
             statuses: self.statuses.clone(),
             streams: self.streams.clone(),
@@ -837,6 +880,7 @@ impl Ledger {
         }
         self.wholes = part.wholes;
         self.times = part.times;
+        self.contents_told = part.contents_told;
         self.stored = part.stored;
         self.lose_former_epochs();
         self.restores = part.restores + 1;

@@ -10,6 +10,7 @@ mod adversary;
 mod apps;
 mod board;
 mod cabinet;
+mod changes;
 mod clocks;
 mod couriers;
 mod coverage;

@@ -337,6 +337,20 @@ pub const REACH: &[Reach] = &[
         all: Vec::new,
     },
     Reach {
+        group: "changes",
+        often: &[
+            "another size",
+            "another category",
+            "other wants",
+            "another recipient",
+            "another recipient of what is inside",
+        ],
+        seldom: &["something else"],
+        never: &[],
+        nor: &[],
+        all: Vec::new,
+    },
+    Reach {
         group: "windows",
         often: &[
             "begun",
@@ -479,6 +493,9 @@ pub const REACH: &[Reach] = &[
             "collecting>stored",
             "created>collected",
             "created>collected_unconfirmed",
+            // Staff are not to load it for now.
+            "ready>created",
+            "reserved>created",
             // To another cabinet.
             "created>created",
             "created>loading",

@@ -70,6 +70,10 @@ pub enum Sabotage {
     ScreenDark,
     /// An order is left out where a preview says what would change.
     PreviewShort,
+    /// Backends do not hear that an order has become another.
+    ChangesUntold,
+    /// The sizes of a cabinet's compartments are those of others in its settings.
+    SizesMixedUp,
     /// Something that does not come from the seed decides.
     Undetermined,
 }
@@ -118,5 +122,7 @@ pub const SABOTAGES: &[(Sabotage, &str)] = &[
     (Sabotage::FleetForgets("sites"), "window_ends_by_the_site"),
     (Sabotage::FleetForgets("policies"), "window_ends_by_the_site"),
     (Sabotage::PreviewShort, "preview_names_what_changes"),
+    (Sabotage::ChangesUntold, "order_is_what_its_backend_said"),
+    (Sabotage::SizesMixedUp, "order_gets_what_fits"),
     (Sabotage::Undetermined, "same_seed_same_history"),
 ];

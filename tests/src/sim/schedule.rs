@@ -163,6 +163,9 @@ impl World {
         if self.managers_come() {
             self.begin_time(&mut Dice::at(self.seed(), 0, u64::MAX - 10));
         }
+        if Dice::at(self.seed(), 0, u64::MAX - 11).one_in(3) && self.decides("cabinets are larger") {
+            self.cabinets_are_larger();
+        }
         self.start_fleet();
         for cab in 0..CABS {
             let (cabinet, instance) = (self.name_of(cab), self.cabs[cab].instance());

@@ -41,6 +41,7 @@ const DEEDS: &[Deed] = &[
     (5, "operator puts policies for live orders", |world| world.operator_puts_policies(true)),
     (2, "operator looks what would change", World::operator_previews),
     (2, "backend gives more time", World::backend_gives_more_time),
+    (5, "backend changes an order", World::backend_changes_order),
 ];
 
 /// What of this the deeds leave over is for those to come.
@@ -223,8 +224,8 @@ pub(super) struct Times {
     policies: Policies,
     pub(super) site: Option<Site>,
     terms: BTreeMap<OrderKey, (OrderState, Term)>,
-    /// What a preview said in the step before.
-    previewed: Option<Vec<PolicyChange>>,
+    /// What a preview said in the step before, by its ticket.
+    previewed: Option<(u64, Vec<PolicyChange>)>,
     /// What has become of stored orders in this step, in which policies were put for them: whether they have changed, and whether
     /// they are overdue now.
     moved: Option<BTreeMap<OrderKey, (Category, bool, bool)>>,
@@ -277,7 +278,7 @@ impl Ledger {
     }
 
     /// A step of the fleet is over.
-    pub(super) fn fleet_stepped(&mut self, previewed: Option<Vec<PolicyChange>>) {
+    pub(super) fn fleet_stepped(&mut self, previewed: Option<(u64, Vec<PolicyChange>)>) {
         (self.times.previewed, self.times.moved) = (previewed, None);
     }
 
@@ -421,7 +422,15 @@ impl World {
             self.see(Seen::EndTold { order, until });
         }
         let times = &self.ledger.times;
-        if let (Some(previewed), Some(moved)) = (times.previewed.clone(), times.moved.clone()) {
+        let mut replies = effects.iter().filter_map(|effect| match effect {
+            Effect::Reply { ticket, reply } => Some((*ticket, reply)),
+            _ => None,
+        });
+        let (ticket, reply) = replies.next().unzip();
+        let looked_at = ticket.and_then(|put| self.previews.get(&put));
+        if let (Some((preview, previewed)), Some(moved)) = (times.previewed.clone(), times.moved.clone())
+            && looked_at == Some(&preview)
+        {
             // Of an order in several compartments the first one stands for all.
             let of = |(order, said): (OrderKey, (Category, bool, bool))| (self.ledger.named(&order), said);
             let mut named: BTreeMap<OrderKey, (Category, bool, bool)> = BTreeMap::new();
@@ -432,11 +441,11 @@ impl World {
             self.coverage.count("policies", "put as previewed");
             self.see(Seen::PoliciesPut(Put { previewed, moved: named }));
         }
-        let mut previewed = effects.iter().find_map(|effect| match effect {
-            Effect::Reply { reply: Reply::PolicyPreview(changes), .. } => Some(changes.clone()),
+        let mut previewed = match (ticket, reply) {
+            (Some(ticket), Some(Reply::PolicyPreview(changes))) => Some((ticket, changes.clone())),
             _ => None,
-        });
-        if let (Some(Sabotage::PreviewShort), Some(changes)) = (self.sabotage, &mut previewed)
+        };
+        if let (Some(Sabotage::PreviewShort), Some((_, changes))) = (self.sabotage, &mut previewed)
             && let Some(change) = changes.first_mut()
         {
             change.orders -= 1;
@@ -566,10 +575,11 @@ impl World {
         let Ok(json) = serde_json::to_string(&policies) else { return };
         let version = self.ledger.times.version.saturating_sub(u64::from(self.dice.one_in(8)));
         self.tell(|| format!("the operator puts policies (live: {live}) {json}"));
-        if !self.dice.one_in(5) {
-            self.ask(format!(r#"{{"op":"policy.preview","policies":{json}}}"#));
-        }
-        self.ask(format!(r#"{{"op":"policy.put","replaces":{version},"policies":{json},"live":{live}}}"#));
+        let looks = !self.dice.one_in(5);
+        let preview = looks.then(|| self.ask(format!(r#"{{"op":"policy.preview","policies":{json}}}"#)));
+        let put = format!(r#"{{"op":"policy.put","replaces":{version},"policies":{json},"live":{live}}}"#);
+        let put = self.ask(put);
+        self.previews.extend(preview.map(|preview| (put, preview)));
     }
 
     fn operator_previews(&mut self) {

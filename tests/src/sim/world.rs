@@ -11,6 +11,7 @@ use schemas::topics::{Stream, Up};
 
 use super::adversary::Adversary;
 use super::cabinet::Cabinet;
+use super::changes::FIVE;
 use super::coverage::Coverage;
 use super::decisions::{Decision, Decisions};
 use super::dice::Dice;
@@ -173,6 +174,11 @@ pub(super) struct World {
     pub(super) apps: bool,
     /// The time zone of the site in this schedule, once somebody sets it.
     pub(super) zone: &'static str,
+    /// Contents of orders that have become others in this step of the fleet, with both hashes, and those that backends heard of.
+    pub(super) content_changes: Vec<(OrderKey, [String; 2])>,
+    pub(super) contents_told: Vec<(OrderKey, [String; 2])>,
+    /// Tickets of policies that were put, and those of the previews of the same policies just before.
+    pub(super) previews: BTreeMap<u64, u64>,
     /// Ends of windows that backends were told last in a step of the fleet.
     pub(super) ends_told: BTreeMap<OrderKey, u64>,
     /// What backends have given with orders that ask for more than a code, the newest last.
@@ -242,10 +248,13 @@ impl World {
             staff_badges: Vec::new(),
             apps: false,
             zone: "UTC",
+            content_changes: Vec::new(),
+            contents_told: Vec::new(),
+            previews: BTreeMap::new(),
             ends_told: BTreeMap::new(),
             answers: BTreeMap::new(),
             adversary: Adversary::new(seed),
-            ledger: Ledger::default(),
+            ledger: Ledger::with(FIVE),
             coverage: Coverage::default(),
             copies: Copies::default(),
             sabotage: options.sabotage,

@@ -405,3 +405,20 @@ fn a_preview_names_an_order_once_whichever_of_its_parts_change() {
     load(&mut half, "A17.2", 3);
     assert_eq!(preview(&mut half), one(0), "its first part is not loaded yet");
 }
+
+/// Food keeps longer where it is cooled: all of it has to be.
+#[test]
+fn an_order_of_which_one_part_is_not_cooled_has_the_time_of_what_is_not() {
+    for (first, second, minutes) in [(true, true, 120), (true, false, 30), (false, true, 30)] {
+        let mut world = World::new(&[Size::M, Size::M, Size::L, Size::L]);
+        world.put(&TWO.replace("retail", "food"));
+        for (cooled, id, number) in [(first, "A17", 1), (second, "A17.2", 3)] {
+            world.cabinet(&c1()).attributes.refrigerated = cooled;
+            world.connect(&c1());
+            load(&mut world, id, number);
+        }
+        let row = world.statuses("shop").pop().unwrap();
+        let end = row.until.map(|until| (until.0 - row.at.0) / 60_000);
+        assert_eq!((row.state, end), (OrderState::Stored, Some(minutes)), "{first} {second}");
+    }
+}
