@@ -101,6 +101,9 @@ pub(super) struct Cabinet {
     pub(super) depositor: Option<(SessionId, OrderKey)>,
     pub(super) next_entry: u64,
     pub(super) session: Option<SessionId>,
+    /// The session of whoever came in by a break-glass code, and the same while they are leaving.
+    pub(super) by_glass: Option<SessionId>,
+    pub(super) leaving: Option<SessionId>,
     /// Sessions of couriers.
     pub(super) couriers: BTreeMap<SessionId, Name>,
     /// The sabotage of a shell that has a courier's presses done in the session of staff.
@@ -141,6 +144,8 @@ impl Cabinet {
             depositor: None,
             next_entry: 0,
             session: None,
+            by_glass: None,
+            leaving: None,
             couriers: BTreeMap::new(),
             mixed_up: None,
             binding: None,
@@ -288,6 +293,7 @@ impl World {
         self.tell(|| format!("cabinet {cab}: {}", death.name()));
         let cabinet = &mut self.cabs[cab];
         cabinet.session = None;
+        cabinet.by_glass = None;
         cabinet.tokens.clear();
         cabinet.entries.clear();
         cabinet.depositor = None;
@@ -592,6 +598,9 @@ impl World {
                 writes.remove(last);
             }
         }
+        if self.sabotage == Some(Sabotage::GlassMended) && writes.iter().any(|write| has_fact(write, is_broken_glass)) {
+            writes.retain(|write| write.key != b"book");
+        }
         if self.sabotage == Some(Sabotage::LockoutForgotten) && self.rough {
             writes.retain(|write| write.key != b"lockout");
         }
@@ -814,6 +823,10 @@ fn has_fact(write: &Write, is: fn(&Fact) -> bool) -> bool {
 
 fn is_load(fact: &Fact) -> bool {
     matches!(fact, Fact::Loading(_) | Fact::Stored(_))
+}
+
+fn is_broken_glass(fact: &Fact) -> bool {
+    matches!(fact, Fact::BreakGlassUsed(_))
 }
 
 fn is_collection(fact: &Fact) -> bool {

@@ -122,7 +122,7 @@ impl World {
         let code_form = if self.fleet.run.is_multiple_of(2) { CodeForm::Letters } else { CodeForm::Digits };
         // Walk-ins are told to the first backend.
         let config = Config {
-            break_glass: false,
+            break_glass: self.has_glass,
             code_form,
             walk_in: Some(constant(SHOPS[0])),
             open_by_app: self.apps,
@@ -516,7 +516,11 @@ impl World {
                 match of {
                     SecretOf::Pin(_) => self.fleet.pin = told,
                     SecretOf::CourierPin(name) | SecretOf::Badge(name) => self.badge_told(&name, told),
-                    SecretOf::BreakGlass(_) => {}
+                    SecretOf::BreakGlass(cabinet) => {
+                        if let Some(cab) = self.cab_of(&cabinet) {
+                            self.glass_told(cab, told);
+                        }
+                    }
                 }
             }
             Effect::Alarm { text } => {

@@ -12,6 +12,7 @@ use super::couriers::{
     invariant_courier_comes_by_the_book, invariant_courier_only_puts_in, invariant_staff_come_by_the_book,
 };
 use super::factors::{asks_for_more, invariant_second_factor_is_asked, invariant_ten_wrong_answers_at_most};
+use super::glass::invariant_break_glass_lets_in_once;
 use super::ledger::{At, Cab, Cause, Content, Guesses, Ledger, Seen, moves};
 use super::people::is_restricted;
 use super::shared::{invariant_only_what_says_so_lies_together, invariant_what_lies_together_goes_together};
@@ -42,7 +43,7 @@ pub enum Holds {
 }
 
 /// All that are judged at each fact, by name.
-pub(super) const INVARIANTS: [(&str, Holds, Invariant); 33] = [
+pub(super) const INVARIANTS: [(&str, Holds, Invariant); 34] = [
     ("no_door_without_authority", Holds::Always, invariant_no_door_without_authority),
     ("at_most_one_pulse_per_command", Holds::Always, invariant_at_most_one_pulse_per_command),
     ("at_most_three_pulses_per_use", Holds::Always, invariant_at_most_three_pulses_per_use),
@@ -85,6 +86,7 @@ pub(super) const INVARIANTS: [(&str, Holds, Invariant); 33] = [
     ("app_opens_by_the_screen", Holds::Always, invariant_app_opens_by_the_screen),
     ("courier_comes_by_the_book", Holds::Always, invariant_courier_comes_by_the_book),
     ("window_ends_by_the_site", Holds::Always, invariant_window_ends_by_the_site),
+    ("break_glass_lets_in_once", Holds::Always, invariant_break_glass_lets_in_once),
     ("order_is_what_its_backend_said", Holds::WithoutAnAdversary, invariant_order_is_what_its_backend_said),
     ("order_gets_what_fits", Holds::WithoutAnAdversary, invariant_order_gets_what_fits),
     ("preview_names_what_changes", Holds::Always, invariant_preview_names_what_changes),

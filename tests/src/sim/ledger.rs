@@ -6,8 +6,8 @@ use cabinet_core::EntryResult;
 use schemas::api::{OrderState, Policies, RejectReason, Status};
 use schemas::ids::Name;
 use schemas::messages::{
-    BootId, Category, Challenge, Collected, Command, CommandId, Compartment, Epoch, Errand, Event, Fact, Finding,
-    Loading, LoadingBeside, OpenOrder, OrderKey, Stored, UnlockOutcome, Verifier,
+    BootId, Category, Challenge, Collected, Command, CommandId, Compartment, CredentialId, Epoch, Errand, Event, Fact,
+    Finding, Loading, LoadingBeside, OpenOrder, OrderKey, Stored, UnlockOutcome, Verifier,
 };
 use schemas::topics::Stream;
 
@@ -16,6 +16,7 @@ use super::changes::{self, Contents, Layout, Said, Wanted};
 use super::clocks::Site;
 use super::couriers::{CourierBook, Keypad, KnownCouriers};
 use super::factors::{FactorBook, Factors, WrongAnswers};
+use super::glass::Broken;
 use super::times::{Put, Term, Times};
 use super::walk_ins::key_of_status;
 use super::wholes::Whole;
@@ -244,6 +245,16 @@ pub(super) enum Seen {
         verifier: Verifier,
         result: EntryResult,
     },
+    /// Whoever has entered a break-glass code of a cabinet got an answer.
+    GlassAnswered {
+        cab: Cab,
+        of: Cab,
+        result: EntryResult,
+    },
+    /// Whoever came in by one has left.
+    GlassOver {
+        cab: Cab,
+    },
     /// The same, as far as its backend has said what it is.
     ContentWritten {
         order: OrderKey,
@@ -322,6 +333,8 @@ impl Seen {
             | Self::SiteWritten(_)
             | Self::Opened(_) => true,
             Self::ChallengeMade { .. }
+            | Self::GlassAnswered { .. }
+            | Self::GlassOver { .. }
             | Self::EndTold { .. }
             | Self::ChangeTold { .. }
             | Self::CodeTold { .. }
@@ -567,6 +580,7 @@ pub(super) struct CabinetPart {
     guesses: Guesses,
     couriers: KnownCouriers,
     wrong_answers: WrongAnswers,
+    glass: Broken,
 }
 
 impl CabinetPart {
@@ -584,6 +598,10 @@ pub(super) struct Ledger {
     /// What backends were told of orders in several compartments, by their first part.
     pub(super) wholes: BTreeMap<OrderKey, Whole>,
     pub(super) times: Times,
+    /// By which break-glass codes somebody came in.
+    pub(super) glass: Broken,
+    /// By which one last.
+    pub(super) entered: BTreeMap<Cab, CredentialId>,
     /// What orders are by the fleet's word.
     pub(super) contents_told: Contents,
     /// What backends have ever said of them.
@@ -780,6 +798,7 @@ impl Ledger {
             Seen::FactorsTaken { cab, book } => self.factors_taken(cab, book),
             Seen::AnswerLookedAt { cab, wrong } => self.answer_looked_at(cab, wrong),
             Seen::CouriersTaken { cab, couriers } => self.couriers.taken(cab, couriers),
+            Seen::GlassOver { cab } => self.glass_over(cab),
             Seen::ContentWritten { order, content } => drop(self.contents_told.rows.insert(order, *content)),
             Seen::CodeTold { order, code, phone } => drop(self.codes_to.insert((order, code), phone)),
             Seen::TermWritten { order, category, state, term, now } => {
@@ -789,6 +808,7 @@ impl Ledger {
             Seen::SiteWritten(site) => self.times.site = Some(*site),
             Seen::EventAcked { .. }
             | Seen::EndTold { .. }
+            | Seen::GlassAnswered { .. }
             | Seen::ChangeTold { .. }
             | Seen::LocalTold { .. }
             | Seen::PoliciesPut(_)
@@ -948,6 +968,7 @@ impl Ledger {
             guesses: self.guesses.get(&cab).cloned().unwrap_or_default(),
             couriers: self.couriers.of(cab),
             wrong_answers: self.factors.wrong_of(cab),
+            glass: self.glass_of(cab),
         }
     }
 
@@ -974,6 +995,7 @@ impl Ledger {
         self.guesses.insert(cab, part.guesses.clone());
         self.couriers.put_back(cab, part.couriers.clone());
         self.factors.put_back(cab, part.wrong_answers.clone());
+        self.glass_put_back(cab, part.glass.clone());
         self.left.retain(|(of, _), _| *of != cab);
         self.left.extend(part.left.iter().map(|(at, order)| ((cab, *at), order.clone())));
         self.contents.retain(|(of, _), _| *of != cab);
@@ -1172,6 +1194,7 @@ impl Ledger {
             Fact::UnlockDone(done) => {
                 self.outcomes.insert(done.id, done.outcome);
             }
+            Fact::BreakGlassUsed(used) => self.glass_broken(cab, used.id, used.begun),
             Fact::BookApplied(applied) => {
                 self.applied.insert(cab, applied.version);
             }
@@ -1192,7 +1215,6 @@ impl Ledger {
             | Fact::StaffLoggedIn(_)
             | Fact::CourierCame(_)
             | Fact::CourierTurnedAway(_)
-            | Fact::BreakGlassUsed(_)
             | Fact::BookRefused(_)
             | Fact::KeysetApplied(_)
             | Fact::KeysetRefused(_)

@@ -23,6 +23,7 @@ mod factors;
 mod faults;
 mod fleet;
 mod forger;
+mod glass;
 mod invariants;
 mod ledger;
 mod names;

@@ -74,6 +74,8 @@ pub enum Sabotage {
     ChangesUntold,
     /// The sizes of a cabinet's compartments are those of others in its settings.
     SizesMixedUp,
+    /// That somebody came in by a break-glass code is not written.
+    GlassMended,
     /// Something that does not come from the seed decides.
     Undetermined,
 }
@@ -124,5 +126,6 @@ pub const SABOTAGES: &[(Sabotage, &str)] = &[
     (Sabotage::PreviewShort, "preview_names_what_changes"),
     (Sabotage::ChangesUntold, "order_is_what_its_backend_said"),
     (Sabotage::SizesMixedUp, "order_gets_what_fits"),
+    (Sabotage::GlassMended, "break_glass_lets_in_once"),
     (Sabotage::Undetermined, "same_seed_same_history"),
 ];

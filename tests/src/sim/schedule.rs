@@ -162,6 +162,8 @@ impl World {
         self.apps = Dice::at(self.seed(), 0, u64::MAX - 8).one_in(3) && self.decides("there are apps");
         if self.managers_come() {
             self.begin_time(&mut Dice::at(self.seed(), 0, u64::MAX - 10));
+            self.has_glass =
+                Dice::at(self.seed(), 0, u64::MAX - 12).one_in(2) && self.decides("there are break-glass codes");
         }
         if Dice::at(self.seed(), 0, u64::MAX - 11).one_in(3) && self.decides("cabinets are larger") {
             self.cabinets_are_larger();

@@ -10,7 +10,7 @@ use fleet_core::signing::{
 use p256::SecretKey;
 use p256::elliptic_curve::sec1::ToSec1Point as _;
 use schemas::cbor::{self, Blob};
-use schemas::crypto::codes::{LETTERS, NotASecret, Pepper, Secret, TOKEN_BYTES};
+use schemas::crypto::codes::{BREAK_GLASS_DIGITS, LETTERS, NotASecret, Pepper, Secret, TOKEN_BYTES};
 use schemas::crypto::envelope::{self, Scope, key_id, public_entry};
 use schemas::crypto::seal;
 use schemas::ids::{CabinetId, TenantId};
@@ -244,6 +244,9 @@ impl Signer {
 
     fn make(&mut self, kind: CredentialKind, digits: u8, dice: &mut Dice) -> Blob {
         let text = match kind {
+            CredentialKind::Qr if digits == BREAK_GLASS_DIGITS => {
+                (0..digits).map(|_| char::from(b'0' + u8::try_from(dice.below(10)).unwrap_or(0))).collect()
+            }
             CredentialKind::Qr => Secret::token_from(&dice.bytes::<TOKEN_BYTES>()).reveal().to_owned(),
             CredentialKind::Letters => {
                 let most = u64::try_from(LETTERS.len()).unwrap_or(1);

@@ -14,7 +14,7 @@ use super::invariants::{Verdict, ensure};
 use super::ledger::{Cab, Ledger, Seen};
 use super::sabotage::Sabotage;
 use super::schedule::Pace;
-use super::world::{Happening, START, World};
+use super::world::{CABS, Happening, START, World};
 
 const ZONES: [&str; 7] = [
     "Europe/Berlin",
@@ -42,6 +42,9 @@ const DEEDS: &[Deed] = &[
     (2, "operator looks what would change", World::operator_previews),
     (2, "backend gives more time", World::backend_gives_more_time),
     (5, "backend changes an order", World::backend_changes_order),
+    (3, "operator shows a break-glass code", World::operator_shows_glass),
+    (3, "staff break the glass", World::staff_break_glass),
+    (1, "staff who broke the glass leave", |world| (0..CABS).for_each(|cab| world.staff_leave_by_glass(cab))),
 ];
 
 /// What of this the deeds leave over is for those to come.

@@ -172,6 +172,10 @@ pub(super) struct World {
     pub(super) staff_badges: Vec<String>,
     /// Backends of this schedule have apps, and the cabinets' screens show tokens.
     pub(super) apps: bool,
+    /// Cabinets of this schedule have break-glass codes.
+    pub(super) has_glass: bool,
+    /// Those that the operator was shown, and of which cabinet.
+    pub(super) glass: Vec<(Cab, String)>,
     /// The time zone of the site in this schedule, once somebody sets it.
     pub(super) zone: &'static str,
     /// Contents of orders that have become others in this step of the fleet, with both hashes, and those that backends heard of.
@@ -247,6 +251,8 @@ impl World {
             courier_secrets: Vec::new(),
             staff_badges: Vec::new(),
             apps: false,
+            has_glass: false,
+            glass: Vec::new(),
             zone: "UTC",
             content_changes: Vec::new(),
             contents_told: Vec::new(),

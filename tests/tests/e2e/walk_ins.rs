@@ -81,7 +81,7 @@ async fn a_walk_in_that_staff_give_up_is_over_and_its_compartment_free() -> anyh
     let give_up = async || screen.post("drop-walk-in", Some(&session), &json!({ "order": order })).await;
     give_up().await?;
     let refused = site.until_said("staff_refused", &mut heard).await?;
-    ensure!(refused["reason"] == "busy" || refused["reason"] == "door_open", "{refused}");
+    ensure!(refused["reason"] == "already_here", "{refused}");
     site.cabinet.close_door(door)?;
     site.confirm(door, false).await?;
     site.until_free(door).await?;
