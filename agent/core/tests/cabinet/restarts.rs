@@ -85,7 +85,7 @@ fn an_unlock_cut_anywhere_is_pulsed_at_most_once_and_has_one_outcome() {
         let mut rig = Rig::online();
         let command = rig.command(4, Expect::empty());
         let envelope = signed(&command, KeyPurpose::Unlock, &unlock_key());
-        let payload = schemas::cbor::encode(&Down::from(Signed { envelope }));
+        let payload = cbor::encode(&Down::from(Signed { envelope }));
         let mut doomed = Doomed::new(rig, cut);
         if let Some(effects) = doomed.send(Input::Down { token: 1, payload }) {
             doomed.use_door(&effects, UNKNOWN);
@@ -399,7 +399,7 @@ fn a_store_whose_marks_do_not_fit_its_events_is_refused() {
     use schemas::step::{Table, Write};
     let marks = |newest: u64, oldest: u64, acked: u64| {
         let row = std::collections::BTreeMap::from([(1u64, newest), (2, oldest), (3, acked)]);
-        Write::put(Table("meta"), "outbox", schemas::cbor::encode(&row))
+        Write::put(Table("meta"), "outbox", cbor::encode(&row))
     };
     let event = |n| Write::put(EVENTS, event_key(n), vec![0]);
     let gone = |n| Write::remove(EVENTS, event_key(n));

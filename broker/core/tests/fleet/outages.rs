@@ -118,7 +118,7 @@ fn an_end_that_is_set_during_an_outage_moves_only_by_what_comes_after() {
     world.pass(10 * HOUR);
     board(&mut world, 1, false);
     world.pass(10 * HOUR);
-    let until = schemas::api::Rfc3339(crate::world::START + 100 * HOUR);
+    let until = schemas::api::Rfc3339(START + 100 * HOUR);
     let extend = schemas::api::Request::OrderExtend { order: crate::world::order("A17"), until };
     assert_eq!(world.ask("support:acme:sue", &extend), Some(schemas::api::Reply::Done));
     world.pass(5 * HOUR);
