@@ -921,7 +921,7 @@ impl Ledger {
             if *epoch != self.epoch(*cab) {
                 let known = self.stored.get(&(*cab, epoch.clone())).copied().unwrap_or(0);
                 let facts = rows.range(known + 1..).filter_map(|(_, row)| schemas::cbor::decode::<Event>(row).ok());
-                lost.extend(facts.filter_map(|event| order_of(&event.fact).cloned()));
+                lost.extend(facts.flat_map(|event| orders_of(&event.fact)));
             }
         }
         for order in lost {
@@ -1249,6 +1249,14 @@ pub(super) fn moves(status: &Status) -> bool {
     let closed = status.reason == Some(RejectReason::ForceClosed);
     let moved = status.reason.is_none() || status.state == OrderState::Rejected || closed;
     status.parts.is_empty() && status.cabinet.is_some() && moved
+}
+
+/// All orders whose places a fact changes.
+fn orders_of(fact: &Fact) -> Vec<OrderKey> {
+    match fact {
+        Fact::Swapped(said) => vec![said.one.clone(), said.other.clone()],
+        _ => order_of(fact).cloned().into_iter().collect(),
+    }
 }
 
 /// The order whose place a fact changes.
