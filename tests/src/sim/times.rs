@@ -327,7 +327,9 @@ fn expected(ledger: &Ledger, order: &OrderKey, category: Category, term: &Term, 
     let times = &ledger.times;
     let (site, rules) = (times.site.as_ref(), times.policies.of(category));
     let begun = || Term::begun((times.version, rules), term.from, term.cooled, site);
-    let Some(before) = times.term(order).filter(|before| before.from == term.from) else { return begun() };
+    // Of an order in several compartments the one that comes last may be warmer than the others.
+    let goes_on = |before: &&Term| (before.from, before.cooled) == (term.from, term.cooled);
+    let Some(before) = times.term(order).filter(goes_on) else { return begun() };
     let mut next = if term.policy == before.policy {
         before.clone()
     } else {
