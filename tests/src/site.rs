@@ -95,30 +95,44 @@ impl Site {
         Ok(pulse)
     }
 
+    /// What the screen has said behind number `after`, with the number of the newest; without one, only that.
+    async fn notes(&self, after: Option<u64>) -> anyhow::Result<(Vec<Value>, u64)> {
+        let (screen, session) = (self.screen()?, self.session().await?);
+        let url = screen.url();
+        let (base, key) = url.split_once("/#key=").context("the screen's address")?;
+        let http = reqwest::Client::builder().no_proxy().build().context("make an HTTP client")?;
+        let query = after.map(|after| format!("?after={after}")).unwrap_or_default();
+        let call = http.get(format!("{base}/api/notes{query}"));
+        let call = call.header("x-screen-key", key).header("x-staff-session", session);
+        let bytes = call.send().await.context("ask for notes")?.bytes().await.context("read the notes")?;
+        let page: Value = serde_json::from_slice(&bytes).context("the notes")?;
+        let next = page["next"].as_u64().with_context(|| format!("no number in {page}"))?;
+        Ok((page["notes"].as_array().cloned().unwrap_or_default(), next))
+    }
+
+    /// From here on the screen is listened to: see [`Self::until_said`].
+    pub async fn listen(&self) -> anyhow::Result<u64> {
+        Ok(self.notes(None).await?.1)
+    }
+
+    /// Waits until the screen says something of this name behind number `after`, and listens on behind that.
+    pub async fn until_said(&self, name: &str, after: &mut u64) -> anyhow::Result<Value> {
+        let from = *after;
+        let (said, next) = until(&format!("the screen says {name}"), async || {
+            let (notes, next) = self.notes(Some(from)).await?;
+            let said = notes.iter().find(|note| note["note"] == name).cloned();
+            Ok(Look::at(said.map(|said| (said, next)), || format!("{notes:?}")))
+        })
+        .await?;
+        *after = next;
+        Ok(said)
+    }
+
     /// Staff want to load an order, and the screen says why they cannot.
     pub async fn load_refused(&self, order: &str) -> anyhow::Result<String> {
-        let (screen, session) = (self.screen()?, self.session().await?);
-        let (base, key) = screen
-            .url()
-            .split_once("/#key=")
-            .map(|(base, key)| (base.to_owned(), key.to_owned()))
-            .context("the screen's address")?;
-        let http = reqwest::Client::builder().no_proxy().build().context("make an HTTP client")?;
-        let notes = async |query: &str| -> anyhow::Result<Value> {
-            let call = http.get(format!("{base}/api/notes{query}"));
-            let call = call.header("x-screen-key", &key).header("x-staff-session", &session);
-            let bytes = call.send().await.context("ask for notes")?.bytes().await.context("read the notes")?;
-            serde_json::from_slice(&bytes).context("the notes")
-        };
-        let after = notes("").await?["next"].clone();
-        screen.load(&session, order).await?;
-        until("the screen says why", async || {
-            let page = notes(&format!("?after={after}")).await?;
-            let all = page["notes"].as_array().cloned().unwrap_or_default();
-            let refused = all.iter().find(|note| note["note"] == "staff_refused");
-            Ok(Look::at(refused.map(|note| note["reason"].to_string()), || page.to_string()))
-        })
-        .await
+        let mut after = self.listen().await?;
+        self.screen()?.load(&self.session().await?, order).await?;
+        Ok(self.until_said("staff_refused", &mut after).await?["reason"].to_string())
     }
 
     /// Staff load an order, close the door and say that it is inside.

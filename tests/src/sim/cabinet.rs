@@ -10,13 +10,14 @@ use schemas::cbor::{self, Blob};
 use schemas::crypto::codes::Pepper;
 use schemas::ids::{CabinetId, Name};
 use schemas::messages::{
-    Attributes, BootId, Challenge, Compartment, CompartmentInfo, Down, Epoch, Event, Fact, Hello, Instance, OrderKey,
-    Salt, Size, Telemetry, Uplink, Verifier,
+    BootId, Challenge, Compartment, CompartmentInfo, Down, Epoch, Event, Fact, Hello, Instance, OrderKey, Salt,
+    Telemetry, Uplink, Verifier,
 };
 use schemas::step::{Step, Store as _, Write, number_of_key};
 use schemas::topics::Up;
 
 use super::board::Bus;
+use super::changes::{FIVE, Layout};
 use super::couriers::{CourierBook, brought_in};
 use super::crash::Place;
 use super::dice::Dice;
@@ -30,10 +31,6 @@ use super::signer::derive;
 use super::store::MemStore;
 use super::walk_ins::{begun_in, facts_in};
 use super::world::{Happening, Mark, World, constant};
-
-/// Sizes of the compartments, and whether a sensor sees what is inside.
-const COMPARTMENTS: [(Size, bool); 5] =
-    [(Size::S, true), (Size::M, false), (Size::M, true), (Size::L, false), (Size::S, false)];
 
 /// A compartment as it really is.
 #[derive(Debug, Default)]
@@ -104,6 +101,9 @@ pub(super) struct Cabinet {
     pub(super) depositor: Option<(SessionId, OrderKey)>,
     pub(super) next_entry: u64,
     pub(super) session: Option<SessionId>,
+    /// The session of whoever came in by a break-glass code, and the same while they are leaving.
+    pub(super) by_glass: Option<SessionId>,
+    pub(super) leaving: Option<SessionId>,
     /// Sessions of couriers.
     pub(super) couriers: BTreeMap<SessionId, Name>,
     /// The sabotage of a shell that has a courier's presses done in the session of staff.
@@ -125,9 +125,6 @@ pub(super) struct Cabinet {
 
 impl Cabinet {
     pub(super) fn new(cab: Cab, dice: &mut Dice) -> Self {
-        let doors = COMPARTMENTS.iter().zip(1..).filter_map(|((_, sensor), number)| {
-            Some((Compartment::new(number)?, Door { sensor: *sensor, ..Door::default() }))
-        });
         Self {
             id: constant(["north", "south"][cab]),
             instance: Instance(dice.bytes()),
@@ -144,11 +141,13 @@ impl Cabinet {
             epoch: None,
             tokens: BTreeMap::new(),
             next_token: 0,
-            doors: doors.collect(),
+            doors: doors_of(FIVE),
             entries: BTreeMap::new(),
             depositor: None,
             next_entry: 0,
             session: None,
+            by_glass: None,
+            leaving: None,
             couriers: BTreeMap::new(),
             mixed_up: None,
             binding: None,
@@ -159,6 +158,11 @@ impl Cabinet {
             carrying: None,
             stuck: BTreeMap::new(),
         }
+    }
+
+    /// Before it is started for the first time.
+    pub(super) fn furnish(&mut self, layout: Layout) {
+        self.doors = doors_of(layout);
     }
 
     pub(super) fn is_up(&self) -> bool {
@@ -196,12 +200,22 @@ impl Cabinet {
     }
 }
 
+fn doors_of(layout: Layout) -> BTreeMap<Compartment, Door> {
+    let door = |((_, _, sensor), number): (&(_, _, bool), u16)| {
+        Some((Compartment::new(number)?, Door { sensor: *sensor, ..Door::default() }))
+    };
+    layout.iter().zip(1..).filter_map(door).collect()
+}
+
 impl World {
     fn config(&self, cab: Cab) -> Config {
         let cabinet = &self.cabs[cab];
-        let compartments = COMPARTMENTS.iter().zip(1..).filter_map(|((size, sensor), number)| {
+        let layout = self.ledger.layout;
+        let mixed_up = self.sabotage == Some(Sabotage::SizesMixedUp);
+        let compartments = layout.iter().zip(1..).filter_map(|((size, attributes, sensor), number)| {
             let number = Compartment::new(number)?;
-            let info = CompartmentInfo { number, size: *size, attributes: Attributes::default(), in_service: true };
+            let size = if mixed_up { layout[layout.len() - usize::from(number.number())].0 } else { *size };
+            let info = CompartmentInfo { number, size, attributes: *attributes, in_service: true };
             Some(CompartmentConfig { info, occupancy_sensor: *sensor })
         });
         Config {
@@ -282,6 +296,7 @@ impl World {
         self.tell(|| format!("cabinet {cab}: {}", death.name()));
         let cabinet = &mut self.cabs[cab];
         cabinet.session = None;
+        cabinet.by_glass = None;
         cabinet.tokens.clear();
         cabinet.entries.clear();
         cabinet.depositor = None;
@@ -589,6 +604,9 @@ impl World {
                 writes.remove(last);
             }
         }
+        if self.sabotage == Some(Sabotage::GlassMended) && writes.iter().any(|write| has_fact(write, is_broken_glass)) {
+            writes.retain(|write| write.key != b"book");
+        }
         if self.sabotage == Some(Sabotage::LockoutForgotten) && self.rough {
             writes.retain(|write| write.key != b"lockout");
         }
@@ -811,6 +829,10 @@ fn has_fact(write: &Write, is: fn(&Fact) -> bool) -> bool {
 
 fn is_load(fact: &Fact) -> bool {
     matches!(fact, Fact::Loading(_) | Fact::Stored(_))
+}
+
+fn is_broken_glass(fact: &Fact) -> bool {
+    matches!(fact, Fact::BreakGlassUsed(_))
 }
 
 fn is_collection(fact: &Fact) -> bool {

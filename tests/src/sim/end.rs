@@ -83,6 +83,7 @@ impl World {
         let soon = self.now + 2 * fleet_core::JUMP_MILLIS;
         let rests = self.fleet.deadline().is_none_or(|at| self.when_fleet_says(at) > soon);
         rests
+            && !self.fleet.is_deciding()
             && self.cabs.iter().enumerate().all(|(cab, cabinet)| {
                 let told = cabinet.core().map(|core| core.view()).is_some_and(|view| view.online && view.outbox == 0);
                 let alive = cabinet.conn.and_then(|conn| self.wires.get(&conn)).is_some_and(|wire| !wire.is_over());
@@ -139,6 +140,7 @@ impl World {
         }
         self.check_orders();
         self.check_wholes();
+        self.check_terms();
         if self.broken.is_none() {
             self.check_couriers();
         }
@@ -293,8 +295,6 @@ impl World {
                     .any(|doubts| doubts.contains(at))
             };
             let Some((at, _)) = self.ledger.place_of(order).filter(|(at, _)| !doubtful(at)) else { return false };
-            let lasting =
-                !matches!(truth.category, schemas::messages::Category::Food | schemas::messages::Category::Pharmacy);
             // With it goes what lies beside it, or nothing.
             let may_go = |order: &OrderKey| {
                 let truth = self.ledger.orders.get(order);
@@ -303,7 +303,7 @@ impl World {
                     inside && !truth.astray && !truth.unheard
                 })
             };
-            lasting && self.ledger.orders_in(&at).all(may_go) && self.ledger.is_complete(order)
+            !truth.ends && self.ledger.orders_in(&at).all(may_go) && self.ledger.is_complete(order)
         });
         stored.map(|(order, _)| order.clone()).collect()
     }

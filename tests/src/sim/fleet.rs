@@ -33,6 +33,8 @@ enum Owed {
 }
 
 pub(super) struct Decided {
+    /// What the fleet's clock said.
+    now: u64,
     /// Name of the input.
     pub(super) kind: &'static str,
     pub(super) writes: Vec<Write>,
@@ -83,6 +85,11 @@ impl Fleet {
         self.core.is_some()
     }
 
+    /// What it has decided is not on disk yet.
+    pub(super) fn is_deciding(&self) -> bool {
+        !self.batch.is_empty()
+    }
+
     pub(super) fn deadline(&self) -> Option<u64> {
         self.core.as_ref()?.poll_timeout()
     }
@@ -115,7 +122,7 @@ impl World {
         let code_form = if self.fleet.run.is_multiple_of(2) { CodeForm::Letters } else { CodeForm::Digits };
         // Walk-ins are told to the first backend.
         let config = Config {
-            break_glass: false,
+            break_glass: self.has_glass,
             code_form,
             walk_in: Some(constant(SHOPS[0])),
             open_by_app: self.apps,
@@ -212,7 +219,7 @@ impl World {
             let (wait, run) = (self.dice.below(6), self.fleet.run);
             self.later(wait, Happening::FleetCommits { run });
         }
-        self.fleet.batch.push(Decided { kind, writes: step.writes, effects: step.effects, owed });
+        self.fleet.batch.push(Decided { now: moment.now, kind, writes: step.writes, effects: step.effects, owed });
     }
 
     /// What the fleet has decided is on disk before anybody can exchange a disk elsewhere: that takes minutes.
@@ -226,7 +233,7 @@ impl World {
         if run != self.fleet.run || !self.fleet.is_up() {
             return;
         }
-        let batch = std::mem::take(&mut self.fleet.batch);
+        let mut batch = std::mem::take(&mut self.fleet.batch);
         let effects: usize = batch.iter().map(|decided| decided.effects.len() + 1).sum();
         let dies = self.strikes("the fleet dies in a step", 150).then(|| self.dice.index(effects + 2));
         let fails = self.strikes("a commit of the fleet fails", 400);
@@ -237,29 +244,31 @@ impl World {
             self.crash_fleet();
             return;
         }
-        let mut writes: Vec<Write> = batch.iter().flat_map(|decided| decided.writes.iter().cloned()).collect();
         if let Some(Sabotage::FleetForgets(table)) = self.sabotage {
             let dice = &mut self.dice;
-            writes.retain(|write| write.table.0 != table || !dice.one_in(10));
+            for decided in &mut batch {
+                decided.writes.retain(|write| write.table.0 != table || !dice.one_in(10));
+            }
         }
+        let writes: Vec<Write> = batch.iter().flat_map(|decided| decided.writes.iter().cloned()).collect();
         if dies == Some(1) || fails {
-            return self.cut_fleet_commit(&writes, shape, fails);
+            return self.cut_fleet_commit(&batch, &writes, shape, fails);
         }
         if self.fleet.store.commit(&writes).is_err() {
             self.process_ends("fleet", Place::DiskFull, shape);
             return self.fleet_store_failed();
         }
-        self.see_fleet_writes(&writes);
+        self.see_fleet_batch(&batch);
         self.act_on_batch(batch, dies.map(|dies| dies - 2), shape);
     }
 
     /// The end comes in the middle of a commit: the batch may be on the disk or not; none of it is said or done.
-    fn cut_fleet_commit(&mut self, writes: &[Write], shape: u64, fails: bool) {
+    fn cut_fleet_commit(&mut self, batch: &[Decided], writes: &[Write], shape: u64, fails: bool) {
         let reached = self.dice.one_in(2);
         self.fleet.store.begin(writes);
         self.fleet.store.break_off(reached);
         if reached {
-            self.see_fleet_writes(writes);
+            self.see_fleet_batch(batch);
         }
         self.process_ends("fleet", if reached { Place::CommitKept } else { Place::CommitLost }, shape);
         if fails {
@@ -299,8 +308,19 @@ impl World {
         }
     }
 
-    fn see_fleet_writes(&mut self, writes: &[Write]) {
-        for write in writes {
+    fn see_fleet_batch(&mut self, batch: &[Decided]) {
+        for decided in batch {
+            self.ends_told.clear();
+            self.see_fleet_writes(decided.now, &decided.writes);
+            self.fleet_stepped(&decided.effects);
+            self.contents_stepped();
+        }
+    }
+
+    fn see_fleet_writes(&mut self, now: u64, writes: &[Write]) {
+        for (nth, write) in writes.iter().enumerate() {
+            let is_last = |other: &Write| (other.table, &other.key) != (write.table, &write.key);
+            let is_last = writes[nth + 1..].iter().all(is_last);
             match (write.table, &write.value) {
                 (EVENTS, Some(row)) => self.see_stored(&write.key, row),
                 (ORDERS, None) => {
@@ -310,7 +330,16 @@ impl World {
                         self.see(Seen::OrderRemoved { order });
                     }
                 }
-                (ORDERS, Some(row)) => self.see_part(row),
+                (ORDERS, Some(row)) => {
+                    self.see_part(row);
+                    self.see_timed(now, row);
+                    // What is written over in the same step nobody ever sees.
+                    if is_last {
+                        self.see_content(row);
+                    }
+                }
+                (table, Some(row)) if table.0 == "policies" => self.see_policies(row),
+                (table, Some(row)) if table.0 == "sites" => self.see_site(row),
                 (STREAM, Some(row)) => self.see_row(&write.key, row),
                 _ => {}
             }
@@ -358,6 +387,14 @@ impl World {
                         self.coverage.count("rejections", reason.as_str());
                     }
                     self.ledger.grown(integration.clone(), stream, status.n);
+                    if let (Some(hashes), None) = (&status.content, status.reason)
+                        && self.sabotage != Some(Sabotage::ChangesUntold)
+                    {
+                        self.contents_told.push((key_of_status(&integration, &status), hashes.clone()));
+                    }
+                    if let Some(until) = status.until.filter(|_| status.parts.is_empty()) {
+                        self.ends_told.insert(key_of_status(&integration, &status), until.0);
+                    }
                     let cab = status.cabinet.as_ref().and_then(|cabinet| self.cab_of(cabinet));
                     self.see(Seen::StatusWritten { integration, status, cab });
                 }
@@ -365,7 +402,9 @@ impl World {
             Stream::Notifications => {
                 if let Ok(told) = schemas::api::parse::<Notification>(&json) {
                     self.ledger.grown(integration.clone(), stream, told.n);
-                    let order = key_of(&integration, told.order, told.walk_in);
+                    let order = key_of(&integration, told.order.clone(), told.walk_in);
+                    self.see_code_told(&order, &told);
+                    self.see_local(&order, told.until, [told.until_local.as_ref(), told.zone.as_ref()]);
                     let at = (told.cabinet.clone(), order.clone());
                     let first_book = self.signer.books.get(&at).copied();
                     let first_deposit = self.signer.deposit_books.get(&at).copied();
@@ -402,7 +441,7 @@ impl World {
         let truth = self.ledger.orders.get(&key);
         let before = truth.and_then(|truth| truth.told.state);
         // A row may only tell of its bundle, or that another answer is asked for.
-        let same = |truth: &OrderTruth| truth.bundle.is_some() || asks_for_more(&key);
+        let same = |truth: &OrderTruth| truth.bundle.is_some() || asks_for_more(&key) || status.content.is_some();
         let again = before == Some(status.state) && truth.is_some_and(same);
         if moves(status) && !again {
             let before = before.map_or("new", |state| state.as_str());
@@ -477,7 +516,11 @@ impl World {
                 match of {
                     SecretOf::Pin(_) => self.fleet.pin = told,
                     SecretOf::CourierPin(name) | SecretOf::Badge(name) => self.badge_told(&name, told),
-                    SecretOf::BreakGlass(_) => {}
+                    SecretOf::BreakGlass(cabinet) => {
+                        if let Some(cab) = self.cab_of(&cabinet) {
+                            self.glass_told(cab, told);
+                        }
+                    }
                 }
             }
             Effect::Alarm { text } => {
@@ -618,6 +661,7 @@ impl World {
     /// What a backend may want of one order. More time: an hour more than there is by the clock.
     pub(super) fn wish(&mut self, order: &OrderKey, change: OrderChange) {
         let until = Rfc3339(self.fleet.time.says(self.now).saturating_add(3_600_000));
+        self.ledger.asked_ends.insert(until.0);
         let id = &order.order;
         let payload = match change {
             OrderChange::Extend => format!(r#"{{"order":"{id}","until":"{until}"}}"#),
@@ -632,6 +676,16 @@ impl World {
             return self.operator_wishes(order, change, until);
         }
         self.change_orders(order.integration.clone(), change, payload);
+    }
+
+    pub(super) fn extend_to(&mut self, order: &OrderKey, until: u64) {
+        self.ledger.asked_ends.insert(until);
+        let until = Rfc3339(until);
+        if order.is_walk_in() {
+            return self.operator_wishes(order, OrderChange::Extend, until);
+        }
+        let payload = format!(r#"{{"order":"{}","until":"{until}"}}"#, order.order);
+        self.change_orders(order.integration.clone(), OrderChange::Extend, payload);
     }
 
     /// The same of an order that staff began: no backend can name it.

@@ -3,18 +3,21 @@
 use cabinet_core::{EntryRefusal, EntryResult, RELEASE_MILLIS};
 use schemas::api::OrderState;
 use schemas::messages::{
-    Action, BootId, COMMAND_AGE_MAX_MILLIS, Category, Command, CommandId, Errand, Event, Expect, Fact, OrderKey,
+    Action, BootId, COMMAND_AGE_MAX_MILLIS, Command, CommandId, Errand, Event, Expect, Fact, OrderKey,
 };
 
 use super::apps::invariant_app_opens_by_the_screen;
+use super::changes::{invariant_order_gets_what_fits, invariant_order_is_what_its_backend_said};
 use super::couriers::{
     invariant_courier_comes_by_the_book, invariant_courier_only_puts_in, invariant_staff_come_by_the_book,
 };
 use super::factors::{asks_for_more, invariant_second_factor_is_asked, invariant_ten_wrong_answers_at_most};
+use super::glass::invariant_break_glass_lets_in_once;
 use super::ledger::{At, Cab, Cause, Content, Guesses, Ledger, OrderTruth, Seen, moves};
 use super::people::is_restricted;
 use super::shared::{invariant_only_what_says_so_lies_together, invariant_what_lies_together_goes_together};
 use super::store::contains;
+use super::times::{invariant_preview_names_what_changes, invariant_window_ends_by_the_site};
 use super::walk_ins::key_of_status;
 use super::wholes::{invariant_whole_announced_once_when_all_is_inside, invariant_whole_told_as_its_parts};
 
@@ -40,7 +43,7 @@ pub enum Holds {
 }
 
 /// All that are judged at each fact, by name.
-pub(super) const INVARIANTS: [(&str, Holds, Invariant); 29] = [
+pub(super) const INVARIANTS: [(&str, Holds, Invariant); 34] = [
     ("no_door_without_authority", Holds::Always, invariant_no_door_without_authority),
     ("at_most_one_pulse_per_command", Holds::Always, invariant_at_most_one_pulse_per_command),
     ("at_most_three_pulses_per_use", Holds::Always, invariant_at_most_three_pulses_per_use),
@@ -82,6 +85,11 @@ pub(super) const INVARIANTS: [(&str, Holds, Invariant); 29] = [
     ("staff_come_by_the_book", Holds::Always, invariant_staff_come_by_the_book),
     ("app_opens_by_the_screen", Holds::Always, invariant_app_opens_by_the_screen),
     ("courier_comes_by_the_book", Holds::Always, invariant_courier_comes_by_the_book),
+    ("window_ends_by_the_site", Holds::Always, invariant_window_ends_by_the_site),
+    ("break_glass_lets_in_once", Holds::Always, invariant_break_glass_lets_in_once),
+    ("order_is_what_its_backend_said", Holds::WithoutAnAdversary, invariant_order_is_what_its_backend_said),
+    ("order_gets_what_fits", Holds::WithoutAnAdversary, invariant_order_gets_what_fits),
+    ("preview_names_what_changes", Holds::Always, invariant_preview_names_what_changes),
 ];
 
 /// A lock is pulsed only for an order of the core that is on disk, in time, at its own door, and for somebody's right.
@@ -549,11 +557,10 @@ fn invariant_early_tick_is_empty(_: &Ledger, seen: &Seen) -> Verdict {
 fn invariant_code_works_offline(ledger: &Ledger, seen: &Seen) -> Verdict {
     let Seen::Answered { cab, order, typed, busy, held: known, result } = seen else { return Ok(()) };
     let Some(truth) = ledger.orders.get(order) else { return Ok(()) };
-    let expires = matches!(truth.category, Category::Food | Category::Pharmacy);
     let held = ledger.place_at(*cab, order).filter(|(_, content)| matches!(content, Content::Stored(_)));
     let Some((place @ (_, compartment), _)) = held else { return Ok(()) };
     let (hindered, busy_with_another) = ledger.hindered_by_others(&place, order);
-    if truth.cancelled || truth.retrieved || truth.released || ledger.is_beyond_knowing(order) || expires || !known {
+    if truth.cancelled || truth.retrieved || truth.released || ledger.is_beyond_knowing(order) || truth.ends || !known {
         return Ok(());
     }
     let fine = match result {

@@ -3,17 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cabinet_core::EntryResult;
-use schemas::api::{OrderState, RejectReason, Status};
+use schemas::api::{OrderState, Policies, RejectReason, Status};
 use schemas::ids::Name;
 use schemas::messages::{
-    BootId, Category, Challenge, Collected, Command, CommandId, Compartment, Epoch, Errand, Event, Fact, Finding,
-    Found, Loading, LoadingBeside, OpenOrder, OrderKey, Stored, UnlockOutcome, Verifier,
+    BootId, Category, Challenge, Collected, Command, CommandId, Compartment, CredentialId, Epoch, Errand, Event, Fact,
+    Finding, Found, Loading, LoadingBeside, OpenOrder, OrderKey, Stored, UnlockOutcome, Verifier,
 };
 use schemas::topics::Stream;
 
 use super::apps::Tokens;
+use super::changes::{self, Contents, Layout, Said, Wanted};
+use super::clocks::Site;
 use super::couriers::{CourierBook, Keypad, KnownCouriers};
 use super::factors::{FactorBook, Factors, WrongAnswers};
+use super::glass::Broken;
+use super::times::{Put, Term, Times};
 use super::walk_ins::key_of_status;
 use super::wholes::Whole;
 
@@ -241,6 +245,61 @@ pub(super) enum Seen {
         verifier: Verifier,
         result: EntryResult,
     },
+    /// Whoever has entered a break-glass code of a cabinet got an answer.
+    GlassAnswered {
+        cab: Cab,
+        of: Cab,
+        result: EntryResult,
+    },
+    /// Whoever came in by one has left.
+    GlassOver {
+        cab: Cab,
+    },
+    /// The same, as far as its backend has said what it is.
+    ContentWritten {
+        order: OrderKey,
+        content: Box<changes::Content>,
+    },
+    /// An order has become another in this step, and perhaps its backend hears of it.
+    ChangeTold {
+        order: OrderKey,
+        before: String,
+        now: String,
+        told: bool,
+    },
+    /// A message with the code of an order that lies alone goes to somebody.
+    CodeTold {
+        order: OrderKey,
+        code: String,
+        phone: Option<String>,
+    },
+    /// The row of an order is written. `now`: of the fleet, when it decided.
+    TermWritten {
+        order: OrderKey,
+        category: Category,
+        state: OrderState,
+        term: Option<Term>,
+        now: u64,
+    },
+    PoliciesWritten {
+        version: u64,
+        live: bool,
+        policies: Box<Policies>,
+    },
+    SiteWritten(Box<Site>),
+    /// A backend was told when an order has to be taken.
+    EndTold {
+        order: OrderKey,
+        until: u64,
+    },
+    /// A message says when that is, and what the clock at the site shows then, with the name of its zone.
+    LocalTold {
+        order: OrderKey,
+        until: u64,
+        text: Option<(String, String)>,
+    },
+    /// Policies that somebody had looked at were put for stored orders.
+    PoliciesPut(Put),
     Opened(Result<(), String>),
 }
 
@@ -268,8 +327,19 @@ impl Seen {
             | Self::Answered { .. }
             | Self::CouriersTaken { .. }
             | Self::FactorsTaken { .. }
+            | Self::TermWritten { .. }
+            | Self::ContentWritten { .. }
+            | Self::PoliciesWritten { .. }
+            | Self::SiteWritten(_)
             | Self::Opened(_) => true,
             Self::ChallengeMade { .. }
+            | Self::GlassAnswered { .. }
+            | Self::GlassOver { .. }
+            | Self::EndTold { .. }
+            | Self::ChangeTold { .. }
+            | Self::CodeTold { .. }
+            | Self::LocalTold { .. }
+            | Self::PoliciesPut(_)
             | Self::TakenTogether { .. }
             | Self::Offered { .. }
             | Self::TypedLookedAt { .. }
@@ -387,6 +457,10 @@ pub(super) struct OrderTruth {
     pub(super) bundle: Option<Vec<OrderKey>>,
     /// By which word its backend lets it lie with others.
     pub(super) shares: Option<&'static str>,
+    /// How its backend wants it now.
+    pub(super) wanted: Wanted,
+    /// Its code may end by itself, or may not work while its cabinet does not know the time.
+    pub(super) ends: bool,
     /// All parts of the order in several compartments that it is one of, the first one first.
     pub(super) whole: Option<Vec<OrderKey>>,
     /// How often it was put in by a deposit code.
@@ -415,6 +489,8 @@ impl OrderTruth {
             released: false,
             renewed: false,
             moved: false,
+            wanted: Wanted::default(),
+            ends: matches!(category, Category::Food | Category::Pharmacy),
             astray: false,
             unheard: false,
             deposited: 0,
@@ -454,6 +530,8 @@ pub(super) struct Told {
 pub(super) struct FleetPart {
     told: BTreeMap<OrderKey, Told>,
     wholes: BTreeMap<OrderKey, Whole>,
+    times: Times,
+    contents_told: Contents,
     stored: BTreeMap<(Cab, String), u64>,
     statuses: BTreeMap<Name, (u64, bool)>,
     streams: BTreeMap<(Name, Stream), StreamPart>,
@@ -502,6 +580,7 @@ pub(super) struct CabinetPart {
     guesses: Guesses,
     couriers: KnownCouriers,
     wrong_answers: WrongAnswers,
+    glass: Broken,
 }
 
 impl CabinetPart {
@@ -518,6 +597,21 @@ pub(super) struct Ledger {
     pub(super) orders: BTreeMap<OrderKey, OrderTruth>,
     /// What backends were told of orders in several compartments, by their first part.
     pub(super) wholes: BTreeMap<OrderKey, Whole>,
+    pub(super) times: Times,
+    /// By which break-glass codes somebody came in.
+    pub(super) glass: Broken,
+    /// By which one last.
+    pub(super) entered: BTreeMap<Cab, CredentialId>,
+    /// What orders are by the fleet's word.
+    pub(super) contents_told: Contents,
+    /// What backends have ever said of them.
+    pub(super) said: BTreeMap<OrderKey, Said>,
+    /// To whom the code of an order went.
+    pub(super) codes_to: BTreeMap<(OrderKey, String), Option<String>>,
+    /// The compartments of every cabinet.
+    pub(super) layout: Layout,
+    /// Ends of windows that somebody has asked for.
+    pub(super) asked_ends: BTreeSet<u64>,
     pub(super) challenges: BTreeMap<(Cab, Challenge), u64>,
     pub(super) uses: Vec<Use>,
     pub(super) pulses: BTreeMap<(Cab, BootId, u64), Ordered>,
@@ -587,6 +681,10 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
+    pub(super) fn with(layout: Layout) -> Self {
+        Self { layout, ..Self::default() }
+    }
+
     /// Takes a fact that broke no invariant.
     pub(super) fn note(&mut self, seen: Seen, now: u64) {
         if seen.is_progress() {
@@ -671,6 +769,7 @@ impl Ledger {
                 self.stored.insert((cab, epoch), n);
             }
             Seen::OrderRemoved { order } => {
+                self.contents_told.rows.remove(&order);
                 if let Some(order) = self.orders.get_mut(&order) {
                     order.told = Told::default();
                 }
@@ -705,7 +804,20 @@ impl Ledger {
             Seen::FactorsTaken { cab, book } => self.factors_taken(cab, book),
             Seen::AnswerLookedAt { cab, wrong } => self.answer_looked_at(cab, wrong),
             Seen::CouriersTaken { cab, couriers } => self.couriers.taken(cab, couriers),
+            Seen::GlassOver { cab } => self.glass_over(cab),
+            Seen::ContentWritten { order, content } => drop(self.contents_told.rows.insert(order, *content)),
+            Seen::CodeTold { order, code, phone } => drop(self.codes_to.insert((order, code), phone)),
+            Seen::TermWritten { order, category, state, term, now } => {
+                self.term_written(order, category, state, term, now);
+            }
+            Seen::PoliciesWritten { version, live, policies } => self.policies_written(version, live, *policies),
+            Seen::SiteWritten(site) => self.times.site = Some(*site),
             Seen::EventAcked { .. }
+            | Seen::EndTold { .. }
+            | Seen::GlassAnswered { .. }
+            | Seen::ChangeTold { .. }
+            | Seen::LocalTold { .. }
+            | Seen::PoliciesPut(_)
             | Seen::CourierAnswered { .. }
             | Seen::StaffAnswered { .. }
             | Seen::DownAcked { .. }
@@ -771,6 +883,8 @@ impl Ledger {
         FleetPart {
             told: self.orders.iter().map(|(order, truth)| (order.clone(), truth.told.clone())).collect(),
             wholes: self.wholes.clone(),
+            times: self.times.clone(),
+            contents_told: self.contents_told.clone(),
             stored: self.stored.clone(),
             statuses: self.statuses.clone(),
             streams: self.streams.clone(),
@@ -795,6 +909,8 @@ impl Ledger {
             truth.astray |= truth.at() != before;
         }
         self.wholes = part.wholes;
+        self.times = part.times;
+        self.contents_told = part.contents_told;
         self.stored = part.stored;
         self.lose_former_epochs();
         self.restores = part.restores + 1;
@@ -815,7 +931,7 @@ impl Ledger {
             if *epoch != self.epoch(*cab) {
                 let known = self.stored.get(&(*cab, epoch.clone())).copied().unwrap_or(0);
                 let facts = rows.range(known + 1..).filter_map(|(_, row)| schemas::cbor::decode::<Event>(row).ok());
-                lost.extend(facts.filter_map(|event| order_of(&event.fact).cloned()));
+                lost.extend(facts.flat_map(|event| orders_of(&event.fact)));
             }
         }
         for order in lost {
@@ -862,6 +978,7 @@ impl Ledger {
             guesses: self.guesses.get(&cab).cloned().unwrap_or_default(),
             couriers: self.couriers.of(cab),
             wrong_answers: self.factors.wrong_of(cab),
+            glass: self.glass_of(cab),
         }
     }
 
@@ -888,6 +1005,7 @@ impl Ledger {
         self.guesses.insert(cab, part.guesses.clone());
         self.couriers.put_back(cab, part.couriers.clone());
         self.factors.put_back(cab, part.wrong_answers.clone());
+        self.glass_put_back(cab, part.glass.clone());
         self.left.retain(|(of, _), _| *of != cab);
         self.left.extend(part.left.iter().map(|(at, order)| ((cab, *at), order.clone())));
         self.contents.retain(|(of, _), _| *of != cab);
@@ -1093,6 +1211,7 @@ impl Ledger {
             Fact::UnlockDone(done) => {
                 self.outcomes.insert(done.id, done.outcome);
             }
+            Fact::BreakGlassUsed(used) => self.glass_broken(cab, used.id, used.begun),
             Fact::BookApplied(applied) => {
                 self.applied.insert(cab, applied.version);
             }
@@ -1113,7 +1232,6 @@ impl Ledger {
             | Fact::StaffLoggedIn(_)
             | Fact::CourierCame(_)
             | Fact::CourierTurnedAway(_)
-            | Fact::BreakGlassUsed(_)
             | Fact::BookRefused(_)
             | Fact::KeysetApplied(_)
             | Fact::KeysetRefused(_)
@@ -1150,6 +1268,14 @@ pub(super) fn moves(status: &Status) -> bool {
     let closed = status.reason == Some(RejectReason::ForceClosed);
     let moved = status.reason.is_none() || status.state == OrderState::Rejected || closed;
     status.parts.is_empty() && status.cabinet.is_some() && moved
+}
+
+/// All orders whose places a fact changes.
+fn orders_of(fact: &Fact) -> Vec<OrderKey> {
+    match fact {
+        Fact::Swapped(said) => vec![said.one.clone(), said.other.clone()],
+        _ => order_of(fact).cloned().into_iter().collect(),
+    }
 }
 
 /// The order whose place a fact changes.

@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use cabinet_core::{DepositWish, Input, SessionId};
 use schemas::api::OrderState;
 use schemas::crypto::codes::Secret;
-use schemas::messages::{Category, Compartment, OrderKey};
+use schemas::messages::{Category, Compartment, OrderKey, Size};
 use schemas::topics::OrderChange;
 
 use super::cabinet::Door;
+use super::changes::FIVE;
 use super::couriers::{Keypad, is_for_courier};
 use super::factors::asks_for_more;
 use super::ledger::{Cab, Content, OrderTruth};
@@ -129,7 +130,6 @@ impl World {
     /// The same content each time, but for `ready`.
     pub(super) fn publish(&mut self, order: &OrderKey, ready: bool) {
         let Some(truth) = self.ledger.orders.get(order) else { return };
-        let size = if order.order.as_str().ends_with(['3', '6']) { "M" } else { "S" };
         let (cabinet, category) = (self.name_of(truth.cab), truth.category);
         let place =
             if is_for_site(order) { r#""site":"mall""#.to_owned() } else { format!(r#""cabinet":"{cabinet}""#) };
@@ -139,9 +139,9 @@ impl World {
             self.fleet_gets_keyset();
         }
         let more = self.more_of(order) + &self.shares_of(order);
-        let factor = self.factor_of(order);
+        let (content, factor) = (self.content_of(order), self.factor_of(order));
         let payload = format!(
-            r#"{{"order":"{}",{place},"size":"{size}"{more},"category":"{category}","ready":{ready}{deposit}{restricted}{factor}}}"#,
+            r#"{{"order":"{}",{place},{content}{more},"category":"{category}","ready":{ready}{deposit}{restricted}{factor}}}"#,
             order.order
         );
         self.tell(|| format!("backend puts {order}"));
@@ -191,7 +191,7 @@ impl World {
         self.bundle(members);
     }
 
-    fn some_stored(&mut self) -> Option<OrderKey> {
+    pub(super) fn some_stored(&mut self) -> Option<OrderKey> {
         let inside = |truth: &OrderTruth| matches!(truth.told.state, Some(OrderState::Stored | OrderState::Overdue));
         let orders = self.ledger.orders.iter().filter(|(_, truth)| inside(truth));
         let orders: Vec<OrderKey> = orders.map(|(order, _)| order.clone()).collect();
@@ -379,11 +379,19 @@ impl World {
         let known = self.dice.pick(&orders).map(|order| order.order.to_string());
         let (order, cabinet, size) = match self.dice.below(3) {
             0 => ("X".to_owned(), "east", "S"),
-            1 => (known.unwrap_or_else(|| "X".to_owned()), "north", "XL"),
+            1 => match known {
+                Some(known) => (known, "north", "XL"),
+                // There is room for it in some schedules.
+                None => ("X".to_owned(), if self.ledger.layout == FIVE { "north" } else { "east" }, "XL"),
+            },
             _ => ("X".to_owned(), "north", "?"),
         };
         let payload =
             format!(r#"{{"order":"{order}","cabinet":"{cabinet}","size":"{size}","category":"food","ready":true}}"#);
+        if let Some(known) = orders.iter().find(|known| known.order.as_str() == order) {
+            // One that was rejected may become this.
+            self.ledger.says(known, Size::Xl, Category::Food, false, None);
+        }
         self.tell(|| format!("backend errs about {order}"));
         self.put_strange(payload.into_bytes());
     }

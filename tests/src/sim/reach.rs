@@ -136,6 +136,7 @@ pub const REACH: &[Reach] = &[
         ],
         seldom: &[
             "AppClosed",
+            "BreakGlassUsed",
             "CourierTurnedAway",
             "Found",
             "Maintenance",
@@ -145,10 +146,7 @@ pub const REACH: &[Reach] = &[
             "Service",
             "Swapped",
         ],
-        never: &[
-            ("Wiped", "no cabinet of a schedule comes to its end"),
-            ("BreakGlassUsed", "the fleet of a schedule gives its cabinets no such code"),
-        ],
+        never: &[("Wiped", "no cabinet of a schedule comes to its end")],
         nor: &[],
         all: || names::FACTS.to_vec(),
     },
@@ -339,6 +337,51 @@ pub const REACH: &[Reach] = &[
         all: Vec::new,
     },
     Reach {
+        group: "policies",
+        often: &["put", "put for live orders", "put as previewed", "site set"],
+        seldom: &[],
+        never: &[],
+        nor: &[],
+        all: Vec::new,
+    },
+    Reach {
+        group: "changes",
+        often: &[
+            "another size",
+            "another category",
+            "other wants",
+            "another recipient",
+            "another recipient of what is inside",
+        ],
+        seldom: &["something else"],
+        never: &[],
+        nor: &[],
+        all: Vec::new,
+    },
+    Reach {
+        group: "break glass",
+        often: &["shown", "came in"],
+        seldom: &["used before", "left"],
+        never: &[],
+        nor: &[],
+        all: Vec::new,
+    },
+    Reach {
+        group: "windows",
+        often: &[
+            "begun",
+            "ends with an opening",
+            "over a change of the clock",
+            "moved by policies",
+            "stood still",
+            "given more time",
+        ],
+        seldom: &[],
+        never: &[],
+        nor: &[],
+        all: Vec::new,
+    },
+    Reach {
         group: "adversary",
         often: &[
             "repeated",
@@ -466,6 +509,9 @@ pub const REACH: &[Reach] = &[
             "collecting>stored",
             "created>collected",
             "created>collected_unconfirmed",
+            // Staff are not to load it for now.
+            "ready>created",
+            "reserved>created",
             // To another cabinet.
             "created>created",
             "created>loading",

@@ -68,6 +68,14 @@ pub enum Sabotage {
     AnswersTriedByShell,
     /// The token of a screen is learned although nobody can have read it there.
     ScreenDark,
+    /// An order is left out where a preview says what would change.
+    PreviewShort,
+    /// Backends do not hear that an order has become another.
+    ChangesUntold,
+    /// The sizes of a cabinet's compartments are those of others in its settings.
+    SizesMixedUp,
+    /// That somebody came in by a break-glass code is not written.
+    GlassMended,
     /// Something that does not come from the seed decides.
     Undetermined,
 }
@@ -113,5 +121,11 @@ pub const SABOTAGES: &[(Sabotage, &str)] = &[
     (Sabotage::AnswersBelieved, "second_factor_is_asked"),
     (Sabotage::AnswersTriedByShell, "ten_wrong_answers_at_most"),
     (Sabotage::ScreenDark, "app_opens_by_the_screen"),
+    (Sabotage::FleetForgets("sites"), "window_ends_by_the_site"),
+    (Sabotage::FleetForgets("policies"), "window_ends_by_the_site"),
+    (Sabotage::PreviewShort, "preview_names_what_changes"),
+    (Sabotage::ChangesUntold, "order_is_what_its_backend_said"),
+    (Sabotage::SizesMixedUp, "order_gets_what_fits"),
+    (Sabotage::GlassMended, "break_glass_lets_in_once"),
     (Sabotage::Undetermined, "same_seed_same_history"),
 ];

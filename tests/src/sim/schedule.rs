@@ -159,8 +159,16 @@ fn play(seed: u64, options: &Options, kept: Option<&[Decision]>) -> Result<Repor
 impl World {
     /// The operator makes cabinets and staff known, everything starts and finds each other.
     fn set_up(&mut self) {
-        self.scans = Dice::at(self.seed(), 0, u64::MAX - 9).one_in(2);
+        self.scans = Dice::at(self.seed(), 0, u64::MAX - 13).one_in(2);
         self.apps = Dice::at(self.seed(), 0, u64::MAX - 8).one_in(3) && self.decides("there are apps");
+        if self.managers_come() {
+            self.begin_time(&mut Dice::at(self.seed(), 0, u64::MAX - 10));
+            self.has_glass =
+                Dice::at(self.seed(), 0, u64::MAX - 12).one_in(2) && self.decides("there are break-glass codes");
+        }
+        if Dice::at(self.seed(), 0, u64::MAX - 11).one_in(3) && self.decides("cabinets are larger") {
+            self.cabinets_are_larger();
+        }
         self.start_fleet();
         for cab in 0..CABS {
             let (cabinet, instance) = (self.name_of(cab), self.cabs[cab].instance());
@@ -186,6 +194,10 @@ impl World {
         Dice::at(self.seed(), 0, u64::MAX - 7).one_in(2)
     }
 
+    fn managers_come(&self) -> bool {
+        Dice::at(self.seed(), 0, u64::MAX - 9).one_in(2)
+    }
+
     fn be_rough(&mut self, millis: Option<u64>) {
         self.rough = true;
         self.rough_millis = millis.unwrap_or_else(|| self.pace.rough_millis(&mut Dice::at(self.seed(), 0, u64::MAX)));
@@ -202,6 +214,9 @@ impl World {
         }
         if self.apps {
             self.later(0, Happening::AppsAct);
+        }
+        if self.managers_come() {
+            self.later(0, Happening::ManagersAct);
         }
         if self.answerers_come() {
             self.later(0, Happening::AnswerersAct);

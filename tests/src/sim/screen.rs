@@ -24,6 +24,8 @@ pub(super) struct Entry {
     pub(super) member: Option<Keypad>,
     /// The order of which it is an answer, behind its code.
     pub(super) answer: Option<OrderKey>,
+    /// Of which cabinet it is the break-glass code.
+    pub(super) glass: Option<Cab>,
     pub(super) busy: bool,
     pub(super) staff: bool,
     /// It was typed and not scanned.
@@ -51,6 +53,7 @@ impl Entry {
             courier: None,
             member: None,
             answer: None,
+            glass: None,
             busy: false,
             staff: false,
             typed: false,
@@ -94,6 +97,7 @@ impl World {
             self.see(Seen::TypingRefused { cab, now: self.now, locked });
         }
         self.courier_answered(cab, &entry, &result);
+        self.glass_answered(cab, &entry, &result);
         if let Some((order, typed)) = entry.right {
             // A door that is just being opened, or another entry that is checked, is a reason to wait.
             let door = self.ledger.place_at(cab, &order).map(|((_, at), _)| at);
@@ -197,6 +201,7 @@ impl World {
                 self.coverage.count("staff refused", names::of_staff_refusal(reason));
             }
             ScreenNote::SessionEnded { session } => {
+                self.glass_left(cab, session);
                 if self.cabs[cab].session == Some(session) {
                     self.cabs[cab].session = None;
                 }

@@ -94,13 +94,13 @@ impl Ledger {
     /// Their backend says of both that they may.
     pub(super) fn may_lie_together(&self, one: &OrderKey, other: &OrderKey) -> bool {
         let (Some(first), Some(second)) = (self.orders.get(one), self.orders.get(other)) else { return false };
-        let alike = first.shares == second.shares && first.category == second.category;
+        let alike = first.shares == second.shares && self.may_be_of_one_category(one, other);
         first.shares.is_some() && alike && one.integration == other.integration
     }
 
     /// Orders of which nobody has said anything but that they are there.
     fn is_plain(&self, order: &OrderKey) -> bool {
-        let lasting = |truth: &OrderTruth| !matches!(truth.category, Category::Food | Category::Pharmacy);
+        let lasting = |truth: &OrderTruth| !truth.ends;
         let untouched = |truth: &OrderTruth| {
             !(truth.cancelled || truth.retrieved || truth.renewed || truth.ended || truth.moved || truth.missed)
         };

@@ -10,7 +10,7 @@ use fleet_core::signing::{
 use p256::SecretKey;
 use p256::elliptic_curve::sec1::ToSec1Point as _;
 use schemas::cbor::{self, Blob};
-use schemas::crypto::codes::{LETTERS, NotASecret, Pepper, Secret, TOKEN_BYTES};
+use schemas::crypto::codes::{BREAK_GLASS_DIGITS, LETTERS, NotASecret, Pepper, Secret, TOKEN_BYTES};
 use schemas::crypto::envelope::{self, Scope, key_id, public_entry};
 use schemas::crypto::seal;
 use schemas::ids::{CabinetId, TenantId};
@@ -22,6 +22,14 @@ use schemas::messages::{
 use super::couriers::CourierBook;
 use super::dice::Dice;
 use super::factors::{FactorBook, derive_answer};
+
+/// How long a book says that a code works.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Right {
+    book: u64,
+    pub(super) expires: Option<u64>,
+    pub(super) needs_time: bool,
+}
 
 /// Key files of the tenant: everything that an attacker does not have.
 pub(super) struct Signer {
@@ -42,6 +50,8 @@ pub(super) struct Signer {
     pub(super) deposit_books: BTreeMap<(CabinetId, OrderKey), u64>,
     /// The same of each secret, as that cabinet knows it.
     pub(super) verifiers: BTreeMap<(CabinetId, Verifier), u64>,
+    /// What signed books said last of the code of an order, but for those of bundles.
+    pub(super) rights: BTreeMap<(CabinetId, OrderKey), Right>,
     /// What signed books say of couriers and of second factors, by envelope.
     pub(super) signed_books: BTreeMap<Vec<u8>, (CourierBook, FactorBook)>,
     /// Answers that were taken into keeping.
@@ -80,6 +90,7 @@ impl Signer {
             books: BTreeMap::new(),
             deposit_books: BTreeMap::new(),
             verifiers: BTreeMap::new(),
+            rights: BTreeMap::new(),
             signed_books: BTreeMap::new(),
             kept: 0,
             newest: BTreeMap::new(),
@@ -175,6 +186,7 @@ impl Signer {
         self.books.retain(|(cabinet, _), _| other(cabinet));
         self.deposit_books.retain(|(cabinet, _), _| other(cabinet));
         self.verifiers.retain(|(cabinet, _), _| other(cabinet));
+        self.rights.retain(|(cabinet, _), _| other(cabinet));
     }
 
     /// What somebody signs who has the codes key.
@@ -189,6 +201,13 @@ impl Signer {
     fn note_grant(&mut self, cabinet: &CabinetId, put: &schemas::messages::PutCredential, version: u64) {
         let first = self.verifiers.entry((cabinet.clone(), put.verifier)).or_insert(version);
         *first = version.min(*first);
+        for order in put.orders.iter().filter(|_| put.rights.is_none()) {
+            let right = Right { book: version, expires: put.expires, needs_time: put.needs_time };
+            let newest = self.rights.entry((cabinet.clone(), order.clone())).or_insert(right);
+            if newest.book <= version {
+                *newest = right;
+            }
+        }
         for order in &put.orders {
             let first = self.books.entry((cabinet.clone(), order.clone())).or_insert(version);
             *first = version.min(*first);
@@ -225,6 +244,9 @@ impl Signer {
 
     fn make(&mut self, kind: CredentialKind, digits: u8, dice: &mut Dice) -> Blob {
         let text = match kind {
+            CredentialKind::Qr if digits == BREAK_GLASS_DIGITS => {
+                (0..digits).map(|_| char::from(b'0' + u8::try_from(dice.below(10)).unwrap_or(0))).collect()
+            }
             CredentialKind::Qr => Secret::token_from(&dice.bytes::<TOKEN_BYTES>()).reveal().to_owned(),
             CredentialKind::Letters => {
                 let most = u64::try_from(LETTERS.len()).unwrap_or(1);

@@ -11,6 +11,8 @@ pub(super) const YEAR: u64 = 365 * 24 * 3_600_000;
 /// The clocks of the fleet's machine.
 #[derive(Debug, Default)]
 pub(super) struct FleetTime {
+    /// How much later than [`START`] this schedule begins.
+    later: u64,
     /// Milliseconds by which the wall clock is ahead of what is right.
     wall_off_by: i64,
     /// The guard of the process that runs; it begins anew with each.
@@ -22,14 +24,20 @@ pub(super) struct FleetTime {
 impl FleetTime {
     /// What the fleet goes by.
     pub(super) fn says(&self, now: u64) -> u64 {
-        (START + now).saturating_add_signed(self.off_by)
+        (START + self.later + now).saturating_add_signed(self.off_by)
+    }
+
+    /// Before anything has happened.
+    pub(super) fn begin_later(&mut self, by: u64) {
+        self.later = by;
     }
 
     /// As the broker reads its clock before each input.
     pub(super) fn read(&mut self, now: u64) -> u64 {
-        let reading = Reading { wall: (START + now).saturating_add_signed(self.wall_off_by), boot: now };
+        let right = START + self.later + now;
+        let reading = Reading { wall: right.saturating_add_signed(self.wall_off_by), boot: now };
         let (says, _) = self.guard.get_or_insert_with(|| GuardedClock::new(reading)).read(reading);
-        self.off_by = i64::try_from(i128::from(says) - i128::from(START + now)).unwrap_or(0);
+        self.off_by = i64::try_from(i128::from(says) - i128::from(right)).unwrap_or(0);
         says
     }
 

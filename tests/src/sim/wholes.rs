@@ -7,7 +7,7 @@ use schemas::api::{BundleDoor, OrderState, Status};
 use schemas::cbor;
 use schemas::cbor_map;
 use schemas::ids::CabinetId;
-use schemas::messages::{Category, Compartment, OrderKey};
+use schemas::messages::{Category, Compartment, OrderKey, Size};
 use schemas::topics::OrderChange;
 
 use super::invariants::{Verdict, ensure};
@@ -337,7 +337,13 @@ impl World {
                 let ready = self.dice.one_in(2);
                 format!(r#"{{"ready":{ready}}}"#)
             }
-            _ => format!(r#"{{"recipient":{{"phone":"+4917000{:05}"}}}}"#, self.dice.below(100_000)),
+            _ => {
+                let phone = format!("+4917000{:05}", self.dice.below(100_000));
+                for part in self.ledger.parts_of(&order) {
+                    self.ledger.says(&part, Size::S, Category::Retail, false, Some(phone.clone()));
+                }
+                format!(r#"{{"recipient":{{"phone":"{phone}"}}}}"#)
+            }
         };
         self.ledger.each_part(&order, |truth| truth.renewed = true);
         self.tell(|| format!("backend changes {order} to {change}"));

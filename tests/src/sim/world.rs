@@ -11,6 +11,7 @@ use schemas::topics::{Stream, Up};
 
 use super::adversary::Adversary;
 use super::cabinet::Cabinet;
+use super::changes::FIVE;
 use super::coverage::Coverage;
 use super::decisions::{Decision, Decisions};
 use super::dice::Dice;
@@ -83,6 +84,7 @@ pub(super) enum Happening {
     CourierBrings(Cab),
     AnswerersAct,
     AppsAct,
+    ManagersAct,
     AppAsks { order: OrderKey, token: String },
     CustomerAnswers { cab: Cab, tries: u64 },
     GuessesAnswers { order: OrderKey, tries: u64 },
@@ -115,6 +117,7 @@ impl Happening {
             Self::AnswerersAct => Some(u64::MAX - 6),
             Self::AppsAct => Some(u64::MAX - 7),
             Self::StaffShare { .. } => Some(u64::MAX - 8),
+            Self::ManagersAct => Some(u64::MAX - 9),
             _ => None,
         }
     }
@@ -123,7 +126,12 @@ impl Happening {
     fn counts(&self) -> bool {
         !matches!(
             self,
-            Self::OthersAct | Self::CouriersAct | Self::AnswerersAct | Self::AppsAct | Self::StaffShare { .. }
+            Self::OthersAct
+                | Self::CouriersAct
+                | Self::AnswerersAct
+                | Self::AppsAct
+                | Self::ManagersAct
+                | Self::StaffShare { .. }
         )
     }
 }
@@ -166,6 +174,19 @@ pub(super) struct World {
     pub(super) apps: bool,
     /// Staff carry orders from one compartment to another, and scan what they find.
     pub(super) scans: bool,
+    /// Cabinets of this schedule have break-glass codes.
+    pub(super) has_glass: bool,
+    /// Those that the operator was shown, and of which cabinet.
+    pub(super) glass: Vec<(Cab, String)>,
+    /// The time zone of the site in this schedule, once somebody sets it.
+    pub(super) zone: &'static str,
+    /// Contents of orders that have become others in this step of the fleet, with both hashes, and those that backends heard of.
+    pub(super) content_changes: Vec<(OrderKey, [String; 2])>,
+    pub(super) contents_told: Vec<(OrderKey, [String; 2])>,
+    /// Tickets of policies that were put, and those of the previews of the same policies just before.
+    pub(super) previews: BTreeMap<u64, u64>,
+    /// Ends of windows that backends were told last in a step of the fleet.
+    pub(super) ends_told: BTreeMap<OrderKey, u64>,
     /// What backends have given with orders that ask for more than a code, the newest last.
     pub(super) answers: BTreeMap<OrderKey, Vec<String>>,
     pub(super) adversary: Adversary,
@@ -233,9 +254,16 @@ impl World {
             staff_badges: Vec::new(),
             apps: false,
             scans: false,
+            has_glass: false,
+            glass: Vec::new(),
+            zone: "UTC",
+            content_changes: Vec::new(),
+            contents_told: Vec::new(),
+            previews: BTreeMap::new(),
+            ends_told: BTreeMap::new(),
             answers: BTreeMap::new(),
             adversary: Adversary::new(seed),
-            ledger: Ledger::default(),
+            ledger: Ledger::with(FIVE),
             coverage: Coverage::default(),
             copies: Copies::default(),
             sabotage: options.sabotage,
@@ -451,6 +479,7 @@ impl World {
             Happening::CourierBrings(cab) => self.courier_brings(cab),
             Happening::AnswerersAct => self.answerers_act(),
             Happening::AppsAct => self.apps_act(),
+            Happening::ManagersAct => self.managers_act(),
             Happening::AppAsks { order, token } => self.app_asks(&order, &token),
             Happening::CustomerAnswers { cab, tries } => self.customer_answers(cab, tries),
             Happening::GuessesAnswers { order, tries } => self.guesses_answers(&order, tries),

@@ -1,9 +1,10 @@
 //! A code that is sent again, another one in its place, and another order in that of the one that was put.
 
 use anyhow::ensure;
-use fleet_cli::stage::CabinetPlan;
+use fleet_cli::stage::{CabinetPlan, Stage};
 use fleet_tests::{World, order};
 use schemas::api::OrderState;
+use schemas::crypto::codes::LETTERS;
 use schemas::ids::{Identity, TenantId};
 use schemas::topics::{OrderChange, Topic};
 
@@ -66,5 +67,40 @@ async fn a_changed_order_moves_and_another_number_gets_another_code() -> anyhow:
     ensure!(answer.body["result"] == "refused", "{answer:?}");
     ensure!(site.collect(&second.code).await? == door);
     world.shop.until_state("A17", OrderState::Collected).await?;
+    Ok(())
+}
+
+/// Where a fleet is set to letters its codes are typed as people write them, small and in groups.
+#[tokio::test]
+async fn a_code_of_letters_is_typed_as_people_write_it() -> anyhow::Result<()> {
+    let stage = Stage::set_up("acme")?;
+    let settings = stage.layout().broker_toml();
+    let text = std::fs::read_to_string(&settings)?;
+    std::fs::write(&settings, format!("{text}\n[codes]\nform = \"letters\"\n"))?;
+    let mut world = World::start_on(stage).await?;
+    let site = world.cabinet(CabinetPlan::new("berlin-01", "1-4:S")).await?;
+    for id in ["A1", "A2"] {
+        world.shop.put(&order(id, "berlin-01", "S")).await?;
+        site.load(&format!("shop/{id}")).await?;
+    }
+    let (first, second) = (world.shop.until_notified("A1").await?, world.shop.until_notified("A2").await?);
+    for code in [&first.code, &second.code] {
+        let letters = code.bytes().all(|letter| LETTERS.contains(&letter));
+        ensure!(letters && (5..=8).contains(&code.len()), "a code of {} letters", code.len());
+    }
+    ensure!(first.code != second.code && !site.cabinet.screen()?.url().is_empty());
+    let (head, tail) = first.code.split_at(3);
+    ensure!(
+        Some(site.collect(&format!(" {}-{}", head.to_lowercase(), tail.to_lowercase())).await?) == first.compartment
+    );
+    world.shop.until_state("A1", OrderState::Collected).await?;
+    // One letter that is another is a wrong code, and no door moves.
+    let other = LETTERS.iter().find(|letter| !second.code.as_bytes().contains(letter));
+    let wrong = second.code.replacen(&second.code[..1], &char::from(*other.unwrap_or(&b'X')).to_string(), 1);
+    let refused = site.screen()?.enter(&wrong).await?;
+    ensure!(refused.body["result"] == "refused" && refused.body["reason"] == "wrong", "{refused:?}");
+    site.no_more_pulses()?;
+    ensure!(Some(site.collect(&second.code).await?) == second.compartment);
+    world.shop.until_state("A2", OrderState::Collected).await?;
     Ok(())
 }

@@ -3,7 +3,7 @@
 use anyhow::{Context as _, ensure};
 use fleet_cli::stage::CabinetPlan;
 use fleet_tests::{World, order};
-use schemas::api::{OrderState, Rfc3339};
+use schemas::api::{OrderPut, OrderState, RejectReason, Rfc3339};
 use schemas::ids::Role;
 
 use crate::shell::Shell;
@@ -54,4 +54,40 @@ async fn an_operator_closes_a_site_and_no_order_ends_behind_its_shut_doors() -> 
     let kept = shell.json(&["site", "show", &site]).await?;
     ensure!(kept["site"]["closed"] == serde_json::json!([date(first), date(first + DAY)]), "{kept}");
     Ok(())
+}
+
+/// Put for a site by topic: the first cabinet has nothing that fits, so it goes to the other one, and staff load it there.
+#[tokio::test]
+async fn an_order_for_a_site_goes_to_the_cabinet_that_has_room() -> anyhow::Result<()> {
+    let mut world = World::start().await?;
+    let small = world.cabinet(CabinetPlan::new("berlin-01", "1:S,2:M")).await?;
+    let large = world.cabinet(CabinetPlan::new("berlin-02", "1:S,2:L")).await?;
+    let for_site = |id: &str, size: &str| -> anyhow::Result<OrderPut> {
+        Ok(OrderPut { cabinet: None, site: Some("demo-site".parse()?), ..order(id, "berlin-01", size) })
+    };
+    world.shop.put(&for_site("A1", "L")?).await?;
+    let reserved = world.shop.until_decided("A1").await?;
+    ensure!(reserved.cabinet.as_ref() == Some(large.cabinet.id()), "{reserved:?}");
+    world.shop.put(&for_site("A1", "L")?).await?;
+    // Two more of that size are one too many; what is small goes wherever there is room.
+    world.shop.put(&for_site("A2", "L")?).await?;
+    let rejected = world.shop.until_decided("A2").await?;
+    ensure!(rejected.reason == Some(RejectReason::NoFittingCompartment), "{rejected:?}");
+    let mut places = Vec::new();
+    for id in ["B1", "B2", "B3"] {
+        world.shop.put(&for_site(id, "S")?).await?;
+        places.push(world.shop.until_decided(id).await?.cabinet);
+    }
+    ensure!(places.contains(&Some(small.cabinet.id().clone())) && places.iter().all(Option::is_some), "{places:?}");
+
+    let door = large.load("shop/A1").await?;
+    ensure!(door.number() == 2, "it was loaded into {door}");
+    let told = world.shop.until_notified("A1").await?;
+    ensure!(told.cabinet == *large.cabinet.id() && told.compartment == Some(door), "{told:?}");
+    let elsewhere = small.screen()?.enter(&told.code).await?;
+    ensure!(elsewhere.body["result"] == "refused", "{elsewhere:?}");
+    ensure!(large.collect(&told.code).await? == door);
+    world.shop.until_state("A1", OrderState::Collected).await?;
+    small.no_more_pulses()?;
+    large.no_more_pulses()
 }

@@ -59,3 +59,44 @@ async fn a_walk_in_gets_its_code_also_when_it_was_begun_without_a_network() -> a
     ensure!(!logs.contains("15112345678"), "the number is in a log");
     Ok(())
 }
+
+/// The customer has thought better of it: nothing was put in, and the number goes nowhere.
+#[tokio::test]
+async fn a_walk_in_that_staff_give_up_is_over_and_its_compartment_free() -> anyhow::Result<()> {
+    let mut world = World::start().await?;
+    let site = world.cabinet(CabinetPlan::new("berlin-01", "1:S")).await?;
+    let (screen, session) = (site.screen()?, site.session().await?);
+    let body = json!({ "phone": PHONE, "reference": "A17", "size": "S", "category": "retail" });
+    let before = site.cabinet.pulses();
+    screen.post("walk-in", Some(&session), &body).await?;
+    let door = site.until_pulses(before + 1).await?;
+    site.until_door(door, "open").await?;
+    let listed = |view: &Value| view["staff"]["waiting"].to_string().contains("walk-in/A17-");
+    let view = screen.until_in(Some(&session), PATIENCE, "the walk-in is listed", listed).await?;
+    let order = view["staff"]["waiting"][0]["order"].as_str().context("its name")?.to_owned();
+    let id = order.strip_prefix("walk-in/").context("a walk-in")?.to_owned();
+
+    // While its door is open it is being loaded.
+    let mut heard = site.listen().await?;
+    let give_up = async || screen.post("drop-walk-in", Some(&session), &json!({ "order": order })).await;
+    give_up().await?;
+    let refused = site.until_said("staff_refused", &mut heard).await?;
+    ensure!(refused["reason"] == "already_here", "{refused}");
+    site.cabinet.close_door(door)?;
+    site.confirm(door, false).await?;
+    site.until_free(door).await?;
+    give_up().await?;
+    let gone = |view: &Value| !view["staff"]["waiting"].to_string().contains("walk-in/A17-");
+    screen.until_in(Some(&session), PATIENCE, "the walk-in is gone", gone).await?;
+    world.shop.until_state(&id, OrderState::Cancelled).await?;
+    let event = world.watch.until("the fleet hears of it", |event| event.kind == "walk_in_dropped").await?;
+    ensure!(event.order.as_deref() == Some(order.as_str()), "{event:?}");
+    give_up().await?;
+    site.until_said("staff_refused", &mut heard).await?;
+
+    world.shop.put(&fleet_tests::order("B1", "berlin-01", "S")).await?;
+    ensure!(site.load("shop/B1").await? == door, "its compartment is another order's");
+    world.shop.until_notified("B1").await?;
+    ensure!(world.shop.notifications().len() == 1, "nobody is told of what was given up");
+    site.no_more_pulses()
+}

@@ -74,9 +74,10 @@ impl Cabinet {
                 let when = When::of(&event.at, turn.now);
                 self.tell_event(turn, uplink.n, when, &event.fact);
                 self.note_fact(turn, when, &event.fact);
-                match &event.fact {
-                    Fact::Started(started) => self.started(turn, &event.at, started.down_since),
-                    _ => self.started_when(turn, &event.at),
+                if let Fact::Started(started) = &event.fact {
+                    self.started(turn, &event.at, started.down_since);
+                } else {
+                    self.started_when(turn, &event.at);
                 }
                 self.believe(turn, when, event.fact);
             }

@@ -5,6 +5,7 @@ use std::ops::Bound;
 
 use schemas::api::{OrderState, Policies, PolicyChange};
 use schemas::ids::TenantId;
+use schemas::messages::{Category, OrderKey};
 
 use crate::config::Config;
 use crate::deadlines::Deadline;
@@ -26,12 +27,12 @@ impl Orders {
         Some(window.under(policy, policy.policies.of(order.category), now, site.as_deref()))
     }
 
-    /// Which stored orders these policies would change. Names orders by their keys, the first ones.
+    /// Which stored orders these policies would change. Names orders by their keys, the first ones. One that fills several
+    /// compartments is one order, whichever of them would be kept for another time.
     pub(crate) fn preview(&self, turn: &Turn<'_>, tenant: &TenantId, policies: &Policies) -> Vec<PolicyChange> {
         let policy = InForce { version: 0, policies };
-        let mut changes = BTreeMap::new();
-        let orders = self.rows.iter().filter(|(at, order)| at.tenant == *tenant && !order.is_further_part());
-        for (at, order) in orders {
+        let mut changed: BTreeMap<&OrderKey, (Category, bool)> = BTreeMap::new();
+        for (at, order) in self.rows.iter().filter(|(at, _)| at.tenant == *tenant) {
             let (Some(window), Some(next)) = (&order.window, self.window_under(at, order, policy, turn.now)) else {
                 continue;
             };
@@ -39,14 +40,18 @@ impl Orders {
             if (Window { policy: next.policy, ..(**window).clone() }) == next {
                 continue;
             }
-            let none = || PolicyChange { category: order.category, orders: 0, overdue: 0, first: Vec::new() };
-            let change = changes.entry(order.category).or_insert_with(none);
+            let named = order.part.as_ref().map_or(&at.order, |part| &part.of.whole);
+            let (_, overdue) = changed.entry(named).or_insert((order.category, false));
+            *overdue |= order.state == OrderState::Stored && next.ends <= turn.now;
+        }
+        let mut changes = BTreeMap::new();
+        for (named, (category, overdue)) in changed {
+            let none = || PolicyChange { category, orders: 0, overdue: 0, first: Vec::new() };
+            let change = changes.entry(category).or_insert_with(none);
             change.orders = change.orders.saturating_add(1);
-            if order.state == OrderState::Stored && next.ends <= turn.now {
-                change.overdue = change.overdue.saturating_add(1);
-            }
+            change.overdue = change.overdue.saturating_add(u32::from(overdue));
             if change.first.len() < NAMED {
-                change.first.push(at.order.clone());
+                change.first.push(named.clone());
             }
         }
         changes.into_values().collect()

@@ -283,6 +283,13 @@ impl Orders {
         self.together = false;
     }
 
+    /// What goes off goes off where it is not cooled, and all parts have one end.
+    pub(super) fn other_parts_are_cooled(&self, at: &OrderRef) -> bool {
+        let window = |part: &OrderRef| self.rows.get(part).and_then(|order| order.window.as_ref());
+        let mut others = self.parts(at).into_iter().filter(|part| part != at);
+        others.all(|part| window(&part).is_none_or(|window| window.refrigerated))
+    }
+
     /// What is asked for the code of all parts is counted with the first of them, also when that is out already.
     pub(super) fn may_ask_for_whole(&self, config: &Config, at: &OrderRef) -> Result<(), RejectReason> {
         match self.rows.get(at).filter(|order| order.part.is_some()) {

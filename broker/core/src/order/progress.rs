@@ -169,7 +169,8 @@ impl Orders {
         let rules = policy.policies.of(self.rows.get(at)?.category);
         // A cabinet whose clock is ahead gives nobody more time.
         let site = self.site_of(at);
-        let begun = Window::begin(policy, rules, told.at.min(turn.now), told.refrigerated, site.as_deref());
+        let cooled = told.refrigerated && self.other_parts_are_cooled(at);
+        let begun = Window::begin(policy, rules, told.at.min(turn.now), cooled, site.as_deref());
         let window = self.change(turn, at, |order, _| order.window.get_or_insert_with(|| Box::new(begun)).clone())?;
         self.rows.get(at)?.issue(&window, &self.bundles, at)
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fleet_core::Input;
-use schemas::api::{NotificationKind, OrderState, Reply, Request, RequestErrorCode};
+use schemas::api::{Minutes, NotificationKind, OrderState, Policies, Reply, Request, RequestErrorCode};
 use schemas::messages::*;
 use schemas::topics::OrderChange;
 
@@ -382,4 +382,43 @@ fn a_crash_anywhere_loses_no_part_and_tells_nothing_twice() {
     };
     let tried = everywhere(|| World::new(&[Size::M, Size::M, Size::L, Size::L]), story, check);
     assert!(tried.commits > 5 && tried.cuts > 10, "{tried:?}");
+}
+
+/// Whichever of its compartments are empty: the order is still there for whoever looks.
+#[test]
+fn a_preview_names_an_order_once_whichever_of_its_parts_change() {
+    let mut stricter = Policies::default();
+    stricter.retail.window_minutes = Minutes::new(60).unwrap();
+    let preview = |world: &mut World| {
+        let request = Request::PolicyPreview { policies: Box::new(stricter.clone()) };
+        let Some(Reply::PolicyPreview(changes)) = world.ask("operator:acme:eve", &request) else { panic!() };
+        changes.into_iter().map(|one| (one.orders, one.overdue, one.first)).collect::<Vec<_>>()
+    };
+    let one = |overdue| vec![(1, overdue, vec![order("A17")])];
+    let mut world = both_inside();
+    assert_eq!(preview(&mut world), one(0));
+    collect(&mut world, &c1(), "A17", 1);
+    assert_eq!(preview(&mut world), one(0), "what is left of it would change");
+    world.pass(2 * HOUR);
+    assert_eq!(preview(&mut world), one(1));
+    let mut half = two();
+    load(&mut half, "A17.2", 3);
+    assert_eq!(preview(&mut half), one(0), "its first part is not loaded yet");
+}
+
+/// Food keeps longer where it is cooled: all of it has to be.
+#[test]
+fn an_order_of_which_one_part_is_not_cooled_has_the_time_of_what_is_not() {
+    for (first, second, minutes) in [(true, true, 120), (true, false, 30), (false, true, 30)] {
+        let mut world = World::new(&[Size::M, Size::M, Size::L, Size::L]);
+        world.put(&TWO.replace("retail", "food"));
+        for (cooled, id, number) in [(first, "A17", 1), (second, "A17.2", 3)] {
+            world.cabinet(&c1()).attributes.refrigerated = cooled;
+            world.connect(&c1());
+            load(&mut world, id, number);
+        }
+        let row = world.statuses("shop").pop().unwrap();
+        let end = row.until.map(|until| (until.0 - row.at.0) / 60_000);
+        assert_eq!((row.state, end), (OrderState::Stored, Some(minutes)), "{first} {second}");
+    }
 }
