@@ -8,6 +8,7 @@ mod content;
 mod health;
 mod identity;
 mod keys;
+mod notify;
 mod order;
 mod policy;
 mod quota;
@@ -21,6 +22,11 @@ pub use content::{CBOR_TYPE, ContentType, JSON_TYPE, as_json};
 pub use health::{AlarmSeen, CabinetHealth, FleetStatus};
 pub use identity::{CertificateDetail, CertificateId, IdentityDetail, IdentityPage, RevocationDetail, Scope};
 pub use keys::{ChallengeIssued, ChallengeText, HexBytes, KeysetHolders, KeysetKept, KeysetKey, KeysetList};
+pub use notify::{
+    ADDRESS_MAX, Accepted, BodyFormat, CHANNELS_MAX, Channel, ChannelError, Home, Language, MessageDetail, MessagePage,
+    MessageState, MessageTemplate, MessageTested, Needs, SUBJECT_MAX, TEMPLATE_MAX, TEMPLATES_MAX, TemplateShown,
+    UndeliveredReason, Via,
+};
 pub use order::{
     AttributeFlags, ClosedAs, ContentHash, HOLD_MINUTES_MAX, HoldMinutes, OrderCancel, OrderContent, OrderExtend,
     OrderMove, OrderNamed, OrderOpen, OrderPut, OrderQuarantine, OrderUpdate, PHONE_MAX, Recipient, SecondFactor,
