@@ -21,6 +21,7 @@ use crate::bus::{Bus, RouterBus, Timing};
 use crate::driver::{Backups, Clock, Driver, Sources, Surroundings, rested};
 use crate::enrolment::{EnrolmentAsk, EnrolmentPort, EnrolmentSettings};
 use crate::gate::{CloseReason, Gate, GateHandle, GateInput, identify_with};
+use crate::notifier::Notifier;
 use crate::settings::{BrokerSettings, SignerSection, SignerSettings, StoreSection, TlsSection, host_of};
 use crate::signer::{Door, Keys, Limits, Listener, Route, Service, SignerClient, serve};
 use crate::supervisor::{self, Pulse};
@@ -48,12 +49,15 @@ pub fn run_broker(settings: BrokerSettings) -> anyhow::Result<()> {
 
     let route = signer_route(&settings, &clock)?;
     let (answers, answered) = mpsc::unbounded_channel();
-    let mut sources = Sources { gate: received, signer: answered, enrolment: asked, pulse: Pulse::start() };
+    let (outcomes, sent) = mpsc::unbounded_channel();
+    let mut sources = Sources { gate: received, signer: answered, enrolment: asked, sent, pulse: Pulse::start() };
+    let notify = settings.notify.clone();
     let surroundings = Surroundings {
         gate: handle.clone(),
         bus: start_bus(handle.clone())?,
         registry,
         clock,
+        notifier: Notifier::new(notify.secrets, notify.roots, runtime.handle().clone(), outcomes),
         backups: Backups::new(settings.store.backups.clone(), settings.store.backups_kept),
         signer: runtime.block_on(async { SignerClient::start(route, answers) }),
     };
@@ -65,6 +69,7 @@ pub fn run_broker(settings: BrokerSettings) -> anyhow::Result<()> {
         open_by_app: settings.orders.open_by_app,
         break_glass: settings.codes.break_glass,
         code_form: settings.codes.form,
+        messages_per_minute: settings.notify.messages_per_minute,
         ..Config::default()
     };
     let driver = Driver::open(config.clone(), store.open()?, surroundings).with_context(|| using(&store))?;
