@@ -159,11 +159,7 @@ impl Outbox {
 
     /// Messages of the same order with another code, or of the same kind, are not sent any more: this one says what counts.
     fn replace(&mut self, turn: &mut Turn<'_>, (order, is_bundle): (&OrderRef, bool), kind: NotificationKind, code: &Blob) {
-        let older = self.open.range((order.clone(), is_bundle, String::new())..);
-        let older = older.take_while(|(of, bundle, _)| (of, *bundle) == (order, is_bundle));
-        let older: Vec<_> =
-            older.map(|(.., id)| MessageRef { tenant: order.tenant.clone(), id: id.clone() }).collect();
-        for at in older {
+        for at in self.open_of(order, is_bundle) {
             let replaced = |row: &MessageRow| {
                 let other = row.content.as_ref().is_none_or(|content| content.row.code != *code);
                 row.state == MessageState::Queued && (other || row.kind == kind) || row.state == MessageState::Sending && other
@@ -172,6 +168,20 @@ impl Outbox {
                 self.forget(turn, &at);
             }
         }
+    }
+
+    /// What waits for the recipient of an order is not sent: it is somebody else from now on.
+    pub(crate) fn drop_of(&mut self, turn: &mut Turn<'_>, order: &OrderRef) {
+        for at in self.open_of(order, false) {
+            self.forget(turn, &at);
+        }
+        self.watch(turn);
+    }
+
+    fn open_of(&self, order: &OrderRef, is_bundle: bool) -> Vec<MessageRef> {
+        let all = self.open.range((order.clone(), is_bundle, String::new())..);
+        let all = all.take_while(|(of, bundle, _)| (of, *bundle) == (order, is_bundle));
+        all.map(|(.., id)| MessageRef { tenant: order.tenant.clone(), id: id.clone() }).collect()
     }
 
     /// Begins to send what is due. `worth` looks at the order.
@@ -225,6 +235,9 @@ impl Outbox {
 
     fn begin(&mut self, turn: &mut Turn<'_>, at: &MessageRef) {
         let Some(row) = self.rows.get(at) else { return };
+        if self.fallback_at(&at.tenant, row).is_some_and(|until| until <= turn.now) {
+            return self.next_channel(turn, at);
+        }
         let found = row.channel.as_ref().and_then(|name| self.channels.find(&at.tenant, name).ok()).cloned();
         let content = row.content.clone();
         let (Some(channel), Some(content)) = (found, content) else { return self.next_channel(turn, at) };

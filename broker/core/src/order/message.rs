@@ -42,6 +42,11 @@ impl Orders {
         if message.bundle.is_some() {
             return if self.bundles.has_secrets(&at) { Worth::Sending } else { Worth::Nothing };
         }
+        let Some(order) = self.rows.get(&at) else { return Worth::Nothing };
+        // It has become one of a bundle: its own code is dead.
+        if order.part.is_none() && order.bundle.is_some() {
+            return Worth::Nothing;
+        }
         let Some((state, _)) = self.whole(&at) else { return Worth::Nothing };
         // What a deposit code opens is closed again once something is inside.
         let is_deposit = message.kind == NotificationKind::DepositCode;
