@@ -58,7 +58,8 @@ impl Phone {
         if text.len() > TYPED_MAX {
             return Err(PhoneError::Length);
         }
-        let text = if text.trim_start().starts_with(['+', '0']) { text.replacen("(0)", "", 1) } else { text.to_owned() };
+        let text =
+            if text.trim_start().starts_with(['+', '0']) { text.replacen("(0)", "", 1) } else { text.to_owned() };
         let mut number: String = text.chars().filter(|c| !matches!(c, ' ' | '-' | '.' | '/' | '(' | ')')).collect();
         if let Some(abroad) = number.strip_prefix("00") {
             number = format!("+{abroad}");

@@ -163,7 +163,8 @@ fn split_port(authority: &str) -> Result<(String, Option<u16>), WebError> {
     if !(if is_six { host.parse::<std::net::Ipv6Addr>().is_ok() } else { is_host(host) }) {
         return Err(WebError::Host);
     }
-    let number = |port: &str| port.parse::<u16>().ok().filter(|number| *number > 0 && port.bytes().all(|b| b.is_ascii_digit()));
+    let number =
+        |port: &str| port.parse::<u16>().ok().filter(|number| *number > 0 && port.bytes().all(|b| b.is_ascii_digit()));
     let port = port.map(|port| number(port).ok_or(WebError::Port)).transpose()?;
     Ok((host.to_ascii_lowercase(), port))
 }
@@ -201,9 +202,25 @@ mod tests {
     #[test]
     fn what_is_no_server_is_refused() {
         for wrong in [
-            "", "example.com", "HTTPS://example.com", "https://", "https:///x", "https://a b/", "https://user@a/", "https://a:0/",
-            "https://a:65536/", "https://a:+1/", "https://a/\r\nx", "https://a/{to}", "https://-a/", "https://1.2.3/", "https://[::1",
-            "https://[::1]x/", "https://[1.2.3.4]/", "https://a..b/", "https://ä.example/",
+            "",
+            "example.com",
+            "HTTPS://example.com",
+            "https://",
+            "https:///x",
+            "https://a b/",
+            "https://user@a/",
+            "https://a:0/",
+            "https://a:65536/",
+            "https://a:+1/",
+            "https://a/\r\nx",
+            "https://a/{to}",
+            "https://-a/",
+            "https://1.2.3/",
+            "https://[::1",
+            "https://[::1]x/",
+            "https://[1.2.3.4]/",
+            "https://a..b/",
+            "https://ä.example/",
         ] {
             assert!(wrong.parse::<WebUrl>().is_err(), "{wrong}");
         }

@@ -46,6 +46,6 @@ pub use notify::{Codes, Dispatch, Outcome};
 pub use rows::{ROWS_PAGE, RenderError, render_row, sealed_in_row, status_page};
 pub use streams::LEAP;
 pub use tables::{
-    BOOK, BOOKED, CABINETS, COMMANDS, COMPARTMENTS, EVENTS, IDENTITIES, INTENTS, ISSUED, KEYSETS, MESSAGES, META, OFFERS, ORDERS,
-    PROGRESS, QUOTAS, SAID, STAFF, STAFF_AT, STREAM, STREAMS, UNLOCKS, event_key, stream_key,
+    BOOK, BOOKED, CABINETS, COMMANDS, COMPARTMENTS, EVENTS, IDENTITIES, INTENTS, ISSUED, KEYSETS, MESSAGES, META,
+    OFFERS, ORDERS, PROGRESS, QUOTAS, SAID, STAFF, STAFF_AT, STREAM, STREAMS, UNLOCKS, event_key, stream_key,
 };

@@ -20,8 +20,8 @@ use crate::identities::{Identities, IdentityRow};
 use crate::intents::{Intent, Intents};
 use crate::jobs::Job;
 use crate::keysets::{KeysetRow, Keysets};
-use crate::order::{Bundle, Order, Orders, sealing_key};
 use crate::notify::{ChannelRow, MessageRow, TemplateRow};
+use crate::order::{Bundle, Order, Orders, sealing_key};
 use crate::policy::PolicyRow;
 use crate::quotas::QuotaRow;
 use crate::site::SiteRow;
@@ -29,8 +29,8 @@ use crate::staff::{Crew, Staff, StaffList};
 use crate::streams::Head;
 use crate::tables::{
     BOOK, BOOKED, BREAK_GLASS, BUNDLES, BUNDLES_AT, CABINETS, CHANNELS, COMMANDS, COMPARTMENTS, COURIERS, COURIERS_AT,
-    CabinetRef, FORMAT, FORMAT_KEY, IDENTITIES, INTENTS, ISSUED, KEYSETS, LANDED_KEY, MESSAGES, META, OFFERS, ORDERS, OrderRef,
-    POLICIES, PROGRESS, QUOTAS, SAID, SITES, STAFF, STAFF_AT, STREAMS, StreamRef, TEMPLATES, WIPES,
+    CabinetRef, FORMAT, FORMAT_KEY, IDENTITIES, INTENTS, ISSUED, KEYSETS, LANDED_KEY, MESSAGES, META, OFFERS, ORDERS,
+    OrderRef, POLICIES, PROGRESS, QUOTAS, SAID, SITES, STAFF, STAFF_AT, STREAMS, StreamRef, TEMPLATES, WIPES,
 };
 use crate::turn::Agenda;
 

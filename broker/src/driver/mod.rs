@@ -19,8 +19,8 @@ use bytes::Bytes;
 use fleet_core::enrolment::Issue;
 use fleet_core::signing::{Reveal, SignerReply};
 use fleet_core::{
-    CertificateSeen, Config, Dispatch, Effect, FleetCore, Input, Moment, OpenError, Outcome, ROWS_PAGE, STREAM, UNLOCKS, UNLOCKS_PAGE,
-    status_page, stream_key, unlock_key, unlock_page,
+    CertificateSeen, Config, Dispatch, Effect, FleetCore, Input, Moment, OpenError, Outcome, ROWS_PAGE, STREAM,
+    UNLOCKS, UNLOCKS_PAGE, status_page, stream_key, unlock_key, unlock_page,
 };
 use fleet_store::{Reserved, Snapshots};
 use schemas::api::{CertificateId, ContentType, MessageTested, Reply, ReplyError, RequestErrorCode, Rfc3339, as_json};

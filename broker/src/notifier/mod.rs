@@ -62,12 +62,7 @@ struct Trusted {
 }
 
 impl Notifier {
-    pub fn new(
-        secrets: PathBuf,
-        roots: PathBuf,
-        runtime: Handle,
-        sent: mpsc::UnboundedSender<Sent>,
-    ) -> Self {
+    pub fn new(secrets: PathBuf, roots: PathBuf, runtime: Handle, sent: mpsc::UnboundedSender<Sent>) -> Self {
         let (trusted, places) = (Mutex::default(), Mutex::default());
         Self(Arc::new(Inner { secrets, roots, trusted, places, runtime, sent }))
     }
@@ -176,7 +171,9 @@ fn tell(dispatch: &Dispatch, outcome: &Outcome) {
         Outcome::Accepted { .. } => debug!(%tenant, %channel, id, attempt, "a message is accepted"),
         Outcome::Refused { detail } => info!(%tenant, %channel, id, attempt, detail, "a message is refused"),
         Outcome::Failed { detail } => info!(%tenant, %channel, id, attempt, detail, "a message is not sent yet"),
-        Outcome::Unknown { detail } => info!(%tenant, %channel, id, attempt, detail, "nobody knows whether a message is sent"),
+        Outcome::Unknown { detail } => {
+            info!(%tenant, %channel, id, attempt, detail, "nobody knows whether a message is sent")
+        }
         Outcome::NotRevealed => {}
     }
 }

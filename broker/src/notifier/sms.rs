@@ -121,7 +121,9 @@ fn fill(value: &Value, fields: &[(&str, &str)]) -> Value {
     match value {
         Value::String(text) => Value::String(fill_text(text, fields)),
         Value::Array(items) => items.iter().map(|item| fill(item, fields)).collect(),
-        Value::Object(all) => Value::Object(all.iter().map(|(name, item)| (name.clone(), fill(item, fields))).collect()),
+        Value::Object(all) => {
+            Value::Object(all.iter().map(|(name, item)| (name.clone(), fill(item, fields))).collect())
+        }
         Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
     }
 }
@@ -168,8 +170,16 @@ mod tests {
         let accepted = Outcome::Accepted { reference: Some("SM1".into()) };
         assert_eq!(twilio_said(&answer(201, r#"{"sid":"SM1","status":"queued","error_code":null}"#)), accepted);
         for (status, body, outcome) in [
-            (200, r#"{"sid":"SM1","status":"failed","error_code":30003}"#, "Refused { detail: \"HTTP 200 with an error inside, code 30003\" }"),
-            (200, r#"{"error_code":21211,"message":"+49 151 is no number"}"#, "Refused { detail: \"HTTP 200 with an error inside, code 21211\" }"),
+            (
+                200,
+                r#"{"sid":"SM1","status":"failed","error_code":30003}"#,
+                "Refused { detail: \"HTTP 200 with an error inside, code 30003\" }",
+            ),
+            (
+                200,
+                r#"{"error_code":21211,"message":"+49 151 is no number"}"#,
+                "Refused { detail: \"HTTP 200 with an error inside, code 21211\" }",
+            ),
             (200, "<html>welcome</html>", "Unknown { detail: \"HTTP 200 without a message in it\" }"),
             (400, r#"{"code":21211,"message":"+49 151 is no number"}"#, "Refused { detail: \"HTTP 400, code 21211\" }"),
             (401, "{}", "Failed { detail: \"HTTP 401\" }"),

@@ -273,7 +273,8 @@ fn list(context: &Context, undelivered: bool, order: Option<OrderKey>) -> anyhow
     }
     if !context.json {
         all.sort_by_key(|message| message.at.0);
-        let empty = if undelivered { "Nobody waits for a message that will not come." } else { "There are no messages." };
+        let empty =
+            if undelivered { "Nobody waits for a message that will not come." } else { "There are no messages." };
         output::show(message_table(&all), empty)?;
     }
     Ok(ExitCode::SUCCESS)
@@ -284,7 +285,14 @@ fn message_table(all: &[MessageDetail]) -> comfy_table::Table {
     for message in all {
         let channel = message.channel.as_ref().map(Name::to_string).unwrap_or_default();
         let (kind, cabinet) = (message.kind.to_string(), message.cabinet.to_string());
-        rows.add_row([output::time(message.at), message.order.to_string(), kind, cabinet, channel, state_text(message)]);
+        rows.add_row([
+            output::time(message.at),
+            message.order.to_string(),
+            kind,
+            cabinet,
+            channel,
+            state_text(message),
+        ]);
     }
     rows
 }

@@ -173,7 +173,9 @@ impl Channel {
             return Err(ChannelError::Integrations);
         }
         let (tls, loopback) = match &self.via {
-            Via::Webhook { url } | Via::SmsTwilio { url, .. } | Via::SmsHttp { url, .. } => (url.tls, url.is_loopback()),
+            Via::Webhook { url } | Via::SmsTwilio { url, .. } | Via::SmsHttp { url, .. } => {
+                (url.tls, url.is_loopback())
+            }
             Via::Email { host, implicit_tls, .. } => (*implicit_tls || !self.plain, host.is_loopback()),
         };
         match (tls, self.plain) {
@@ -188,7 +190,8 @@ impl Channel {
                 if url.path != "/" {
                     return Err(ChannelError::Path);
                 }
-                let is_account = (1..=SENDER_MAX).contains(&account.len()) && account.bytes().all(|b| b.is_ascii_alphanumeric());
+                let is_account =
+                    (1..=SENDER_MAX).contains(&account.len()) && account.bytes().all(|b| b.is_ascii_alphanumeric());
                 if !is_account {
                     return Err(ChannelError::Text("account"));
                 }
@@ -201,7 +204,8 @@ impl Channel {
                     (1..=SENDER_MAX).contains(&text.len())
                         && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
                 };
-                let taken = ["host", "content-length", "content-type", "connection", "transfer-encoding", "idempotency-key"];
+                let taken =
+                    ["host", "content-length", "content-type", "connection", "transfer-encoding", "idempotency-key"];
                 if header.as_ref().is_some_and(|header| !is_token(header) || taken.contains(&header.as_str())) {
                     return Err(ChannelError::Text("header"));
                 }
@@ -283,7 +287,9 @@ fn check_fields(text: &str) -> Result<(), ChannelError> {
     let mut rest = text;
     while let Some(at) = rest.find(['{', '}']) {
         let known = ["{to}", "{text}", "{id}"].into_iter().find(|field| rest[at..].starts_with(field));
-        let Some(field) = known else { return Err(ChannelError::Body("has a field that is none of {to}, {text}, {id}")) };
+        let Some(field) = known else {
+            return Err(ChannelError::Body("has a field that is none of {to}, {text}, {id}"));
+        };
         rest = &rest[at + field.len()..];
     }
     Ok(())
@@ -306,7 +312,8 @@ fn check_accepted(accepted: &Accepted) -> Result<(), ChannelError> {
     if statuses.is_empty() || statuses.len() > 16 || statuses.iter().any(|status| !(200..300).contains(status)) {
         return Err(ChannelError::Accepted("statuses: 1 to 16 numbers from 200 to 299"));
     }
-    let is_pointer = |text: &String| text.starts_with('/') && text.len() <= POINTER_MAX && !text.chars().any(char::is_control);
+    let is_pointer =
+        |text: &String| text.starts_with('/') && text.len() <= POINTER_MAX && !text.chars().any(char::is_control);
     if pointer.as_ref().is_some_and(|text| !is_pointer(text)) {
         return Err(ChannelError::Accepted("pointer: a JSON Pointer begins with /"));
     }
@@ -361,9 +368,15 @@ impl std::str::FromStr for Language {
     fn from_str(text: &str) -> Result<Self, String> {
         let tag = text.replace('_', "-").to_ascii_lowercase();
         let mut parts = tag.split('-');
-        let base = parts.next().is_some_and(|base| (2..=3).contains(&base.len()) && base.bytes().all(|b| b.is_ascii_lowercase()));
+        let base = parts
+            .next()
+            .is_some_and(|base| (2..=3).contains(&base.len()) && base.bytes().all(|b| b.is_ascii_lowercase()));
         let rest = parts.all(|part| (1..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric()));
-        if base && rest && tag.len() <= 35 { Ok(Self(tag)) } else { Err("a language is a tag such as `de` or `en-GB`".to_owned()) }
+        if base && rest && tag.len() <= 35 {
+            Ok(Self(tag))
+        } else {
+            Err("a language is a tag such as `de` or `en-GB`".to_owned())
+        }
     }
 }
 
@@ -508,10 +521,22 @@ mod tests {
             ),
             (r#"{"kind":"sms_http","url":"https://a.example/","body":{"to":"{to}"}}"#, "{text}"),
             (r#"{"kind":"sms_http","url":"https://a.example/","body":{"to":"{to}","a":"{text} {txt}"}}"#, "via.body"),
-            (r#"{"kind":"sms_http","url":"https://a.example/","format":"form","body":{"to":["{to}"],"a":"{text}"}}"#, "texts only"),
-            (r#"{"kind":"sms_http","url":"https://a.example/","body":{"to":"{to} {text}"},"accepted":{"statuses":[500]}}"#, "statuses"),
-            (r#"{"kind":"sms_http","url":"https://a.example/","body":{"to":"{to} {text}"},"accepted":{"value":1}}"#, "value"),
-            (r#"{"kind":"sms_http","url":"https://a.example/","body":{"to":"{to} {text}"},"header":"Host"}"#, "via.header"),
+            (
+                r#"{"kind":"sms_http","url":"https://a.example/","format":"form","body":{"to":["{to}"],"a":"{text}"}}"#,
+                "texts only",
+            ),
+            (
+                r#"{"kind":"sms_http","url":"https://a.example/","body":{"to":"{to} {text}"},"accepted":{"statuses":[500]}}"#,
+                "statuses",
+            ),
+            (
+                r#"{"kind":"sms_http","url":"https://a.example/","body":{"to":"{to} {text}"},"accepted":{"value":1}}"#,
+                "value",
+            ),
+            (
+                r#"{"kind":"sms_http","url":"https://a.example/","body":{"to":"{to} {text}"},"header":"Host"}"#,
+                "via.header",
+            ),
             (r#"{"kind":"email","host":"mail.example.com","from":"a@example.com"}"#, "host"),
             (r#"{"kind":"email","host":"mail.example.com:25","from":"me"}"#, "via.from"),
         ] {
@@ -522,7 +547,9 @@ mod tests {
         assert!(channel(tls).unwrap_err().contains("plain is set"));
         let far = r#"{"name":"a","secret":"a","plain":true,"via":{"kind":"email","host":"mail.example.com:25","from":"a@b.c"}}"#;
         assert!(channel(far).is_err());
-        assert!(channel(r#"{"name":"a","secret":"../a","via":{"kind":"webhook","url":"https://a.example/"}}"#).is_err());
+        assert!(
+            channel(r#"{"name":"a","secret":"../a","via":{"kind":"webhook","url":"https://a.example/"}}"#).is_err()
+        );
     }
 
     #[test]

@@ -499,6 +499,9 @@ impl World {
             | Effect::Refuse { .. }
             | Effect::Registered { .. }
             | Effect::Scoped { .. }
+            // No tenant of the simulation has channels.
+            | Effect::Notify(_)
+            | Effect::ReplyTested { .. }
             | Effect::Revoked { .. } => {}
         }
     }
@@ -790,6 +793,7 @@ fn kind_of(input: &Input) -> &'static str {
         Input::RowAcked { .. } => "row acknowledged",
         Input::Signer { .. } => "signer",
         Input::Enrol { .. } => "enrol",
+        Input::Notified { .. } => "notified",
     }
 }
 

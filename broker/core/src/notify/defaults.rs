@@ -12,26 +12,40 @@ pub(super) fn text_of(language: &str, kind: NotificationKind) -> Option<(&'stati
         ("en", Reminder) => {
             "Your order {order} is still waiting: {place}[, compartment {compartment}][, doors {doors}]. Code: {code}[. Collect it by {until}]."
         }
-        ("en", DepositCode) => "To drop off {order}: {place}. Code: {code}[. Good until {until}]. Please close the door.",
+        ("en", DepositCode) => {
+            "To drop off {order}: {place}. Code: {code}[. Good until {until}]. Please close the door."
+        }
         ("en", BundleCode) => "Your orders are ready: {doors}. One code for all: {code}[. Collect them by {until}].",
-        ("en", BundleChanged) => "The list of your orders has changed[. These wait: {doors}]. Code: {code}[, until {until}].",
+        ("en", BundleChanged) => {
+            "The list of your orders has changed[. These wait: {doors}]. Code: {code}[, until {until}]."
+        }
         ("de", PickupCode) => {
             "Ihre Bestellung {order} liegt bereit: {place}[, Fach {compartment}][, Türen {doors}]. Code: {code}[. Abholen bis {until}]."
         }
         ("de", Reminder) => {
             "Ihre Bestellung {order} wartet noch: {place}[, Fach {compartment}][, Türen {doors}]. Code: {code}[. Abholen bis {until}]."
         }
-        ("de", DepositCode) => "Zum Einlegen von {order}: {place}. Code: {code}[. Gültig bis {until}]. Bitte schließen Sie die Tür.",
-        ("de", BundleCode) => "Ihre Bestellungen liegen bereit: {doors}. Ein Code für alle: {code}[. Abholen bis {until}].",
-        ("de", BundleChanged) => "Die Liste Ihrer Bestellungen hat sich geändert[. Es warten: {doors}]. Code: {code}[, bis {until}].",
+        ("de", DepositCode) => {
+            "Zum Einlegen von {order}: {place}. Code: {code}[. Gültig bis {until}]. Bitte schließen Sie die Tür."
+        }
+        ("de", BundleCode) => {
+            "Ihre Bestellungen liegen bereit: {doors}. Ein Code für alle: {code}[. Abholen bis {until}]."
+        }
+        ("de", BundleChanged) => {
+            "Die Liste Ihrer Bestellungen hat sich geändert[. Es warten: {doors}]. Code: {code}[, bis {until}]."
+        }
         ("pl", PickupCode) => {
             "Twoje zamówienie {order} czeka: {place}[, skrytka {compartment}][, drzwiczki {doors}]. Kod: {code}[. Odbierz do {until}]."
         }
         ("pl", Reminder) => {
             "Twoje zamówienie {order} nadal czeka: {place}[, skrytka {compartment}][, drzwiczki {doors}]. Kod: {code}[. Odbierz do {until}]."
         }
-        ("pl", DepositCode) => "Aby nadać {order}: {place}. Kod: {code}[. Ważny do {until}]. Prosimy zamknąć drzwiczki.",
-        ("pl", BundleCode) => "Twoje zamówienia czekają: {doors}. Jeden kod do wszystkich: {code}[. Odbierz do {until}].",
+        ("pl", DepositCode) => {
+            "Aby nadać {order}: {place}. Kod: {code}[. Ważny do {until}]. Prosimy zamknąć drzwiczki."
+        }
+        ("pl", BundleCode) => {
+            "Twoje zamówienia czekają: {doors}. Jeden kod do wszystkich: {code}[. Odbierz do {until}]."
+        }
         ("pl", BundleChanged) => "Lista Twoich zamówień się zmieniła[. Czekają: {doors}]. Kod: {code}[, do {until}].",
         ("es", PickupCode) => {
             "Su pedido {order} está listo: {place}[, casilla {compartment}][, puertas {doors}]. Código: {code}[. Recójalo antes de {until}]."
@@ -39,11 +53,21 @@ pub(super) fn text_of(language: &str, kind: NotificationKind) -> Option<(&'stati
         ("es", Reminder) => {
             "Su pedido {order} sigue esperando: {place}[, casilla {compartment}][, puertas {doors}]. Código: {code}[. Recójalo antes de {until}]."
         }
-        ("es", DepositCode) => "Para depositar {order}: {place}. Código: {code}[. Válido hasta {until}]. Por favor, cierre la puerta.",
-        ("es", BundleCode) => "Sus pedidos están listos: {doors}. Un código para todos: {code}[. Recójalos antes de {until}].",
-        ("es", BundleChanged) => "La lista de sus pedidos ha cambiado[. Esperan: {doors}]. Código: {code}[, hasta {until}].",
-        ("zh", PickupCode) => "您的订单 {order} 已可领取：{place}[，{compartment} 号格][，柜门 {doors}]。取件码：{code}[，请于 {until} 前领取]。",
-        ("zh", Reminder) => "您的订单 {order} 仍待领取：{place}[，{compartment} 号格][，柜门 {doors}]。取件码：{code}[，请于 {until} 前领取]。",
+        ("es", DepositCode) => {
+            "Para depositar {order}: {place}. Código: {code}[. Válido hasta {until}]. Por favor, cierre la puerta."
+        }
+        ("es", BundleCode) => {
+            "Sus pedidos están listos: {doors}. Un código para todos: {code}[. Recójalos antes de {until}]."
+        }
+        ("es", BundleChanged) => {
+            "La lista de sus pedidos ha cambiado[. Esperan: {doors}]. Código: {code}[, hasta {until}]."
+        }
+        ("zh", PickupCode) => {
+            "您的订单 {order} 已可领取：{place}[，{compartment} 号格][，柜门 {doors}]。取件码：{code}[，请于 {until} 前领取]。"
+        }
+        ("zh", Reminder) => {
+            "您的订单 {order} 仍待领取：{place}[，{compartment} 号格][，柜门 {doors}]。取件码：{code}[，请于 {until} 前领取]。"
+        }
         ("zh", DepositCode) => "投递 {order}：{place}。投递码：{code}[，有效期至 {until}]。请关好柜门。",
         ("zh", BundleCode) => "您的订单已可领取：{doors}。统一取件码：{code}[，请于 {until} 前领取]。",
         ("zh", BundleChanged) => "您的订单列表有变化[，待领取：{doors}]。取件码：{code}[，有效期至 {until}]。",

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use schemas::api::{
-    Channel, Language, MessageDetail, MessagePage, MessageState, Needs, NotificationKind, ReplyError,
-    RequestErrorCode, Rfc3339, UndeliveredReason,
+    Channel, Language, MessageDetail, MessagePage, MessageState, Needs, NotificationKind, ReplyError, RequestErrorCode,
+    Rfc3339, UndeliveredReason,
 };
 use schemas::cbor::Blob;
 use schemas::ids::{Name, TenantId};
@@ -33,7 +33,7 @@ const LOOKED_AT: usize = 512;
 const SENDING_MAX: usize = 8;
 /// Tries by one channel.
 const ATTEMPTS_MAX: u32 = 12;
-const RETRY_FIRST: FleetMillis = 15_000;
+const RETRY_FIRST: FleetMillis = 5_000;
 const RETRY_MAX: FleetMillis = 30 * 60 * 1_000;
 /// Until the signer is asked again for a code that it did not show, and an order is looked at again that is withheld.
 const LOOK_AGAIN: FleetMillis = 60_000;
@@ -158,11 +158,18 @@ impl Outbox {
     }
 
     /// Messages of the same order with another code, or of the same kind, are not sent any more: this one says what counts.
-    fn replace(&mut self, turn: &mut Turn<'_>, (order, is_bundle): (&OrderRef, bool), kind: NotificationKind, code: &Blob) {
+    fn replace(
+        &mut self,
+        turn: &mut Turn<'_>,
+        (order, is_bundle): (&OrderRef, bool),
+        kind: NotificationKind,
+        code: &Blob,
+    ) {
         for at in self.open_of(order, is_bundle) {
             let replaced = |row: &MessageRow| {
                 let other = row.content.as_ref().is_none_or(|content| content.row.code != *code);
-                row.state == MessageState::Queued && (other || row.kind == kind) || row.state == MessageState::Sending && other
+                row.state == MessageState::Queued && (other || row.kind == kind)
+                    || row.state == MessageState::Sending && other
             };
             if self.rows.get(&at).is_some_and(replaced) {
                 self.forget(turn, &at);
@@ -185,11 +192,17 @@ impl Outbox {
     }
 
     /// Begins to send what is due. `worth` looks at the order.
-    pub(crate) fn send(&mut self, turn: &mut Turn<'_>, per_minute: u32, worth: impl Fn(&TenantId, &MessageRow) -> Worth) {
+    pub(crate) fn send(
+        &mut self,
+        turn: &mut Turn<'_>,
+        per_minute: u32,
+        worth: impl Fn(&TenantId, &MessageRow) -> Worth,
+    ) {
         if self.first_due().is_none_or(|at| at > turn.now) || self.busy_until > turn.now {
             return self.watch(turn);
         }
-        let due: Vec<_> = self.due.iter().take_while(|(at, _)| *at <= turn.now).take(LOOKED_AT).map(|(_, at)| at.clone()).collect();
+        let due: Vec<_> =
+            self.due.iter().take_while(|(at, _)| *at <= turn.now).take(LOOKED_AT).map(|(_, at)| at.clone()).collect();
         let (mut begun, mut held_up) = (0, due.len() == LOOKED_AT);
         for at in due {
             let Some(row) = self.rows.get(&at) else { continue };
@@ -356,7 +369,9 @@ impl Outbox {
         });
         if let Some(row) = self.rows.get(at) {
             let order = &row.order;
-            turn.alarm(format!("the recipient of order {order} gets no message ({reason}): `fleet notify list --undelivered`"));
+            turn.alarm(format!(
+                "the recipient of order {order} gets no message ({reason}): `fleet notify list --undelivered`"
+            ));
         }
     }
 
@@ -428,7 +443,10 @@ impl Outbox {
             Needs::Nothing => RecipientRow::default(),
         };
         let to = address(&channel, &recipient).map_err(|_| {
-            refuse("the address is none that this channel can send to", "a number with + and its country code, or name@example.com")
+            refuse(
+                "the address is none that this channel can send to",
+                "a number with + and its country code, or name@example.com",
+            )
         })?;
         let row = test_row(turn.now, recipient)
             .ok_or_else(|| refuse("a test message cannot be made", "report this as a fault"))?;
@@ -444,7 +462,12 @@ impl Outbox {
             channel,
             to,
             is_test: true,
-            integration: row.order.as_str().to_ascii_lowercase().parse().map_err(|_| refuse("no name", "report this"))?,
+            integration: row
+                .order
+                .as_str()
+                .to_ascii_lowercase()
+                .parse()
+                .map_err(|_| refuse("no name", "report this"))?,
             content: Content { row, text, subject: format!("TEST: {subject}") },
         })
     }
@@ -497,7 +520,11 @@ fn address(channel: &Channel, recipient: &RecipientRow) -> Result<String, Undeli
 fn is_mail(text: &str) -> bool {
     let Some((local, domain)) = text.rsplit_once('@') else { return false };
     let graphic = text.chars().all(|c| !c.is_control() && !c.is_whitespace() && !"<>()[],;:\\\"".contains(c));
-    text.len() <= schemas::api::ADDRESS_MAX && graphic && !local.is_empty() && !local.contains('@') && domain.contains('.')
+    text.len() <= schemas::api::ADDRESS_MAX
+        && graphic
+        && !local.is_empty()
+        && !local.contains('@')
+        && domain.contains('.')
 }
 
 fn fields(kind: NotificationKind, row: &NotificationRow) -> Fields {
@@ -554,8 +581,8 @@ mod tests {
 
     #[test]
     fn tries_come_further_apart_and_not_at_the_same_moment_for_all() {
-        assert_eq!((backoff(1, 0), backoff(1, u64::MAX)), (11_250, 11_250 + u64::MAX % 7_501));
-        assert_eq!(backoff(2, 0), 22_500);
+        assert_eq!((backoff(1, 0), backoff(1, 2_500)), (3_750, 6_250));
+        assert_eq!(backoff(2, 0), 7_500);
         assert_eq!(backoff(12, 0), RETRY_MAX / 4 * 3);
         assert_eq!(backoff(u32::MAX, 7_500), RETRY_MAX / 4 * 3 + 7_500);
     }
@@ -565,7 +592,16 @@ mod tests {
         for good in ["a@example.com", "a+b@example.co.uk", "ä@example.com"] {
             assert!(is_mail(good), "{good}");
         }
-        for bad in ["", "a", "@example.com", "a@b", "a@example.com,b@example.com", "a@example.com\r\nBcc: x", "<a@example.com>", "a@b@c.de"] {
+        for bad in [
+            "",
+            "a",
+            "@example.com",
+            "a@b",
+            "a@example.com,b@example.com",
+            "a@example.com\r\nBcc: x",
+            "<a@example.com>",
+            "a@b@c.de",
+        ] {
             assert!(!is_mail(bad), "{bad}");
         }
     }

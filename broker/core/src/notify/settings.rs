@@ -47,9 +47,14 @@ impl Channels {
         let own = self.0.entry(tenant.clone()).or_default();
         if !own.contains_key(&channel.name) && own.len() >= CHANNELS_MAX {
             let text = format!("a tenant has at most {CHANNELS_MAX} channels");
-            return Err(error(RequestErrorCode::Conflict, text, "remove one that is not used: `fleet notify channel list`"));
+            return Err(error(
+                RequestErrorCode::Conflict,
+                text,
+                "remove one that is not used: `fleet notify channel list`",
+            ));
         }
-        let json = serde_json::to_string(&channel).map_err(|why| error(RequestErrorCode::Malformed, why.to_string(), hint))?;
+        let json =
+            serde_json::to_string(&channel).map_err(|why| error(RequestErrorCode::Malformed, why.to_string(), hint))?;
         turn.put(CHANNELS, key(tenant, channel.name.as_str()), &ChannelRow { json });
         own.insert(channel.name.clone(), channel);
         Ok(())
@@ -109,7 +114,12 @@ impl Templates {
         self.0.entry(tenant).or_default().insert((kind, language), row);
     }
 
-    pub(crate) fn put(&mut self, turn: &mut Turn<'_>, tenant: &TenantId, put: MessageTemplate) -> Result<(), ReplyError> {
+    pub(crate) fn put(
+        &mut self,
+        turn: &mut Turn<'_>,
+        tenant: &TenantId,
+        put: MessageTemplate,
+    ) -> Result<(), ReplyError> {
         let refuse = |what: String| {
             let hint = "the fields are {code}, {place}, {compartment}, {until}, {order}, {instruction}, {doors}; what is in [ ] is \
                         left out where its field is empty";

@@ -89,7 +89,9 @@ impl Template {
         let in_group = pieces.iter().any(|piece| matches!(piece, Piece::Group(group) if has(group)));
         match carries {
             Carries::Must if !has(&pieces) => Err(whole("{code} is missing: nobody could open the door".to_owned())),
-            Carries::Never if has(&pieces) || in_group => Err(whole("{code} does not belong into a subject".to_owned())),
+            Carries::Never if has(&pieces) || in_group => {
+                Err(whole("{code} does not belong into a subject".to_owned()))
+            }
             Carries::Must | Carries::May | Carries::Never => Ok(Self(pieces)),
         }
     }
@@ -123,9 +125,7 @@ fn fill(pieces: &[Piece], fields: &Fields, parts: &mut Vec<String>) {
             Piece::Field(Field::Code) => parts.push(String::new()),
             Piece::Field(field) => push(parts, &fields.of(*field)),
             Piece::Group(group) => {
-                let empty = |piece: &Piece| {
-                    matches!(piece, Piece::Field(field) if *field != Field::Code && fields.of(*field).is_empty())
-                };
+                let empty = |piece: &Piece| matches!(piece, Piece::Field(field) if *field != Field::Code && fields.of(*field).is_empty());
                 if !group.iter().any(empty) {
                     fill(group, fields, parts);
                 }

@@ -441,11 +441,7 @@ impl Orders {
     }
 
     /// Another integration is to deliver this.
-    pub(crate) fn deliver_for(
-        &mut self,
-        turn: &mut Turn<'_>,
-        Deliver { tenant, integration, row, of }: Deliver,
-    ) {
+    pub(crate) fn deliver_for(&mut self, turn: &mut Turn<'_>, Deliver { tenant, integration, row, of }: Deliver) {
         let of = of.unwrap_or_else(|| OrderKey { integration: integration.clone(), order: row.order.clone() });
         let stream = StreamRef { tenant, integration, stream: Stream::Notifications };
         self.write_message(turn, stream, &of, row);

@@ -58,14 +58,22 @@ impl Orders {
             | OrderState::Retrieved
             | OrderState::Recalled => Worth::Nothing,
             OrderState::Quarantined => Worth::Waiting,
-            OrderState::Created | OrderState::Ready | OrderState::Reserved | OrderState::Loading if is_deposit => Worth::Sending,
+            OrderState::Created | OrderState::Ready | OrderState::Reserved | OrderState::Loading if is_deposit => {
+                Worth::Sending
+            }
             // Staff have undone the loading: there will be another code.
             OrderState::Created | OrderState::Ready | OrderState::Reserved | OrderState::Loading => Worth::Nothing,
             OrderState::Stored
             | OrderState::Collecting
             | OrderState::Overdue
             | OrderState::PartlyCollected
-            | OrderState::Disputed => if is_deposit { Worth::Nothing } else { Worth::Sending },
+            | OrderState::Disputed => {
+                if is_deposit {
+                    Worth::Nothing
+                } else {
+                    Worth::Sending
+                }
+            }
         }
     }
 }
