@@ -77,7 +77,7 @@ The first line of that says where it may be sent, the second is the secret.")]
     },
     /// Write a channel that can be edited
     Example {
-        /// webhook, sms_twilio, sms_http or email
+        /// What it speaks
         kind: ChannelKind,
     },
     /// All channels, in the order in which they are tried

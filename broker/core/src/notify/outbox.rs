@@ -254,11 +254,8 @@ impl Outbox {
         let found = row.channel.as_ref().and_then(|name| self.channels.find(&at.tenant, name).ok()).cloned();
         let content = row.content.clone();
         let (Some(channel), Some(content)) = (found, content) else { return self.next_channel(turn, at) };
-        let to = match address(&channel, &content.row.recipient) {
-            Ok(to) => to,
-            // The channel is another one meanwhile.
-            Err(_) => return self.next_channel(turn, at),
-        };
+        // The channel may be another one meanwhile.
+        let Ok(to) = address(&channel, &content.row.recipient) else { return self.next_channel(turn, at) };
         let next = turn.now.saturating_add(SENDING_LONGEST);
         self.update(turn, at, |row| {
             (row.state, row.next, row.attempt) = (MessageState::Sending, next, row.attempt.saturating_add(1));
