@@ -261,10 +261,11 @@ async fn drive(
             }
             match reopen((config, store), surroundings) {
                 Ok(driver) => break driver,
-                Err((_, failure)) if matches!(failure.downcast_ref(), Some(OpenError::Damaged { .. })) => {
-                    return Err(failure);
-                }
-                Err((back, failure)) => {
+                Err(failed) => {
+                    let (back, failure) = *failed;
+                    if matches!(failure.downcast_ref(), Some(OpenError::Damaged { .. })) {
+                        return Err(failure);
+                    }
                     warn!(error = %format!("{failure:#}"), "the store cannot be opened yet");
                     surroundings = back;
                 }
@@ -297,12 +298,12 @@ async fn pause(wait: Duration, sources: &mut Sources, gate: &GateHandle, stop: w
 fn reopen(
     (config, store): (&Config, &StoreSection),
     surroundings: Surroundings,
-) -> Result<Driver<RedbStore>, (Surroundings, anyhow::Error)> {
+) -> Result<Driver<RedbStore>, Box<(Surroundings, anyhow::Error)>> {
     match store.reopen() {
         Ok(opened) => Driver::open(config.clone(), opened, surroundings.clone())
             .with_context(|| using(store))
-            .map_err(|failure| (surroundings, failure)),
-        Err(failure) => Err((surroundings, failure.into())),
+            .map_err(|failure| Box::new((surroundings, failure))),
+        Err(failure) => Err(Box::new((surroundings, failure.into()))),
     }
 }
 

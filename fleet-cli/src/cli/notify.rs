@@ -170,13 +170,14 @@ fn channel(context: &Context, command: ChannelCommand) -> anyhow::Result<ExitCod
         ChannelCommand::List => (Request::ChannelList {}, String::new()),
     };
     let reply = context.ask(&context.folder()?, &request)?;
-    match &reply {
-        _ if context.json => output::json(&reply)?,
-        Reply::Channels(all) => {
-            output::show(channel_table(all), "There is no channel: integrations tell their recipients themselves.")?;
-        }
-        Reply::Done => output::text(&said)?,
-        _ => return Err(other_answer()),
+    if context.json {
+        output::json(&reply)?;
+    } else if let Reply::Channels(all) = &reply {
+        output::show(channel_table(all), "There is no channel: integrations tell their recipients themselves.")?;
+    } else if reply == Reply::Done {
+        output::text(&said)?;
+    } else {
+        return Err(other_answer());
     }
     Ok(ExitCode::SUCCESS)
 }
