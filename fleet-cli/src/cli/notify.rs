@@ -35,10 +35,10 @@ Examples:
 Neither codes nor addresses are shown. Messages that were accepted are listed
 for a day, those that were not for two weeks.")]
     List {
-        /// Only those that nobody gets, and whose orders still wait
+        /// Only those that nobody gets
         #[arg(long)]
         undelivered: bool,
-        /// Only those about this order
+        /// Only about this one
         #[arg(long, value_name = "INTEGRATION/ORDER")]
         order: Option<OrderKey>,
     },
