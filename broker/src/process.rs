@@ -22,7 +22,9 @@ use crate::driver::{Backups, Clock, Driver, Sources, Surroundings, rested};
 use crate::enrolment::{EnrolmentAsk, EnrolmentPort, EnrolmentSettings};
 use crate::gate::{CloseReason, Gate, GateHandle, GateInput, identify_with};
 use crate::notifier::Notifier;
-use crate::settings::{BrokerSettings, SignerSection, SignerSettings, StoreSection, TlsSection, host_of};
+use crate::settings::{
+    BrokerSettings, NotifySection, SignerSection, SignerSettings, StoreSection, TlsSection, host_of,
+};
 use crate::signer::{Door, Keys, Limits, Listener, Route, Service, SignerClient, serve};
 use crate::supervisor::{self, Pulse};
 
@@ -51,13 +53,14 @@ pub fn run_broker(settings: BrokerSettings) -> anyhow::Result<()> {
     let (answers, answered) = mpsc::unbounded_channel();
     let (outcomes, sent) = mpsc::unbounded_channel();
     let mut sources = Sources { gate: received, signer: answered, enrolment: asked, sent, pulse: Pulse::start() };
-    let notify = settings.notify.clone();
+    let NotifySection { secrets, roots, messages_per_minute } = settings.notify.clone();
+    let notifier = Notifier::new(secrets, roots, runtime.handle().clone(), outcomes);
     let surroundings = Surroundings {
         gate: handle.clone(),
         bus: start_bus(handle.clone())?,
         registry,
         clock,
-        notifier: Notifier::new(notify.secrets, notify.roots, runtime.handle().clone(), outcomes),
+        notifier: notifier.clone(),
         backups: Backups::new(settings.store.backups.clone(), settings.store.backups_kept),
         signer: runtime.block_on(async { SignerClient::start(route, answers) }),
     };
@@ -69,7 +72,7 @@ pub fn run_broker(settings: BrokerSettings) -> anyhow::Result<()> {
         open_by_app: settings.orders.open_by_app,
         break_glass: settings.codes.break_glass,
         code_form: settings.codes.form,
-        messages_per_minute: settings.notify.messages_per_minute,
+        messages_per_minute,
         ..Config::default()
     };
     let driver = Driver::open(config.clone(), store.open()?, surroundings).with_context(|| using(&store))?;
@@ -98,6 +101,7 @@ pub fn run_broker(settings: BrokerSettings) -> anyhow::Result<()> {
         gate.run().await;
         enrolling.abort();
     });
+    runtime.block_on(notifier.finish());
     // Every connection has ended; what they left behind is still taken.
     stopping.send_replace(true);
     driving.join().map_err(|_| anyhow::anyhow!("the driver panicked"))??;

@@ -28,6 +28,10 @@ use secret::Secret;
 
 /// Tries of one channel at the same time. The core begins no more; a driver that started anew does not know of those before it.
 const AT_ONCE: usize = 8;
+/// More than all channels of all tenants have.
+const UNDER_WAY_MAX: u32 = 100_000;
+/// How long a broker that stops waits for gateways.
+const FINISH_WITHIN: Duration = Duration::from_secs(10);
 /// From the first packet of a try to its outcome. The core waits longer.
 const LONGEST: Duration = Duration::from_secs(45);
 
@@ -51,6 +55,8 @@ struct Inner {
     /// Read when it is first needed: a fleet without channels needs none.
     trusted: Mutex<Option<Arc<Trusted>>>,
     places: Mutex<HashMap<(TenantId, Name), Arc<Semaphore>>>,
+    /// One permit for each try that is under way.
+    under_way: Arc<Semaphore>,
     runtime: Handle,
     sent: mpsc::UnboundedSender<Sent>,
 }
@@ -64,18 +70,36 @@ struct Trusted {
 impl Notifier {
     pub fn new(secrets: PathBuf, roots: PathBuf, runtime: Handle, sent: mpsc::UnboundedSender<Sent>) -> Self {
         let (trusted, places) = (Mutex::default(), Mutex::default());
-        Self(Arc::new(Inner { secrets, roots, trusted, places, runtime, sent }))
+        let under_way = Arc::new(Semaphore::new(UNDER_WAY_MAX as usize));
+        Self(Arc::new(Inner { secrets, roots, trusted, places, under_way, runtime, sent }))
     }
 
     /// Starts a try. What became of it comes as [`Sent`].
     pub fn send(&self, dispatch: Dispatch, codes: Codes) {
         let inner = Arc::clone(&self.0);
+        let place = Arc::clone(&self.0.under_way).try_acquire_owned();
         self.0.runtime.spawn(async move {
-            let outcome = inner.carry_out(&dispatch, &codes).await;
+            let outcome = match &place {
+                Ok(_) => inner.carry_out(&dispatch, &codes).await,
+                Err(_) => failed("the broker is stopping"),
+            };
             let Dispatch { tenant, id, attempt, .. } = dispatch;
             // A broker that stops takes it for unknown.
             let _ = inner.sent.send(Sent { tenant, id, attempt, outcome });
         });
+    }
+
+    /// Begins no more tries, and waits for those that are under way: a broker that stops in good order leaves no unknown outcome
+    /// where a gateway answers.
+    pub async fn finish(&self) {
+        let all = self.0.under_way.acquire_many(UNDER_WAY_MAX);
+        if tokio::time::timeout(FINISH_WITHIN, all)
+            .await
+            .map(|all| all.map(tokio::sync::SemaphorePermit::forget))
+            .is_err()
+        {
+            info!("messages are under way whose outcome nobody waits for; they are sent once more");
+        }
     }
 
     /// Sends a made-up message and hands its outcome to `done`.

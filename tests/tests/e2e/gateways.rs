@@ -17,6 +17,8 @@ use tokio_rustls::TlsAcceptor;
 #[derive(Debug, Clone)]
 pub(crate) enum Turn {
     Answer(u16, String),
+    /// Takes it after so many milliseconds.
+    Slow(u64),
     /// Reads the whole request and closes the connection.
     Cut,
     /// Reads the whole request and says nothing.
@@ -132,6 +134,11 @@ async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, seen: &Mutex<Seen>, 
         Turn::Answer(status, body) => {
             let head = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
             stream.write_all((head + &body).as_bytes()).await?;
+            stream.shutdown().await?;
+        }
+        Turn::Slow(millis) => {
+            tokio::time::sleep(std::time::Duration::from_millis(millis)).await;
+            stream.write_all(b"HTTP/1.1 200 X\r\ncontent-length: 0\r\n\r\n").await?;
             stream.shutdown().await?;
         }
         Turn::Cut => {}

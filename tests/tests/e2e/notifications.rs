@@ -174,15 +174,19 @@ async fn a_webhook_over_tls_is_signed_and_repeated_with_the_same_bytes_until_it_
     ensure!(all[3].headers["webhook-id"] != all[0].headers["webhook-id"]);
     until_state(&operator, "A18", "accepted").await?;
 
-    // What is accepted is accepted, also for a broker that starts again.
+    // A broker that stops in good order hears what it has asked for; what is accepted is accepted.
+    gateway.then([Turn::Slow(1_500)]);
+    let third = store(&mut world, &site, "A19", by_phone()).await?;
+    gateway.until(6).await?;
     world.stage.stop_broker().await?;
     world.start_broker().await?;
+    until_state(&operator, "A19", "accepted").await?;
     gateway.then_usual();
     let tested = operator.json(&["notify", "test", "--channel", "hook"]).await?;
     ensure!(tested["tested"]["accepted"] == true, "{tested}");
     let all = gateway.requests();
     let test = check_signature(all.last().context("a request")?)?;
-    ensure!(all.len() == 6 && test["test"] == true && test["data"]["code"] == "000000", "{test}");
+    ensure!(all.len() == 7 && test["test"] == true && test["data"]["code"] == "000000", "{test}");
 
     // A file that is open to others, or for another server, is not used.
     std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
@@ -192,11 +196,11 @@ async fn a_webhook_over_tls_is_signed_and_repeated_with_the_same_bytes_until_it_
     let output = operator.run(&["notify", "test", "--channel", "hook"]).await?;
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     ensure!(output.status.code() == Some(1) && said.contains("the secret is for another server"), "{output:?}");
-    ensure!(gateway.requests().len() == 6);
+    ensure!(gateway.requests().len() == 7);
 
     site.collect(&told.code).await?;
     world.shop.until_state("A17", OrderState::Collected).await?;
-    check_logs(&world, &[&told, &second], &[])
+    check_logs(&world, &[&told, &second, &third], &[])
 }
 
 #[tokio::test]
