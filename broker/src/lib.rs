@@ -5,6 +5,7 @@ pub mod bus;
 pub mod driver;
 pub mod enrolment;
 pub mod gate;
+pub mod notifier;
 mod places;
 pub mod process;
 pub mod settings;

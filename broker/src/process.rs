@@ -21,7 +21,10 @@ use crate::bus::{Bus, RouterBus, Timing};
 use crate::driver::{Backups, Clock, Driver, Sources, Surroundings, rested};
 use crate::enrolment::{EnrolmentAsk, EnrolmentPort, EnrolmentSettings};
 use crate::gate::{CloseReason, Gate, GateHandle, GateInput, identify_with};
-use crate::settings::{BrokerSettings, SignerSection, SignerSettings, StoreSection, TlsSection, host_of};
+use crate::notifier::Notifier;
+use crate::settings::{
+    BrokerSettings, NotifySection, SignerSection, SignerSettings, StoreSection, TlsSection, host_of,
+};
 use crate::signer::{Door, Keys, Limits, Listener, Route, Service, SignerClient, serve};
 use crate::supervisor::{self, Pulse};
 
@@ -48,12 +51,16 @@ pub fn run_broker(settings: BrokerSettings) -> anyhow::Result<()> {
 
     let route = signer_route(&settings, &clock)?;
     let (answers, answered) = mpsc::unbounded_channel();
-    let mut sources = Sources { gate: received, signer: answered, enrolment: asked, pulse: Pulse::start() };
+    let (outcomes, sent) = mpsc::unbounded_channel();
+    let mut sources = Sources { gate: received, signer: answered, enrolment: asked, sent, pulse: Pulse::start() };
+    let NotifySection { secrets, roots, messages_per_minute } = settings.notify.clone();
+    let notifier = Notifier::new(secrets, roots, runtime.handle().clone(), outcomes);
     let surroundings = Surroundings {
         gate: handle.clone(),
         bus: start_bus(handle.clone())?,
         registry,
         clock,
+        notifier: notifier.clone(),
         backups: Backups::new(settings.store.backups.clone(), settings.store.backups_kept),
         signer: runtime.block_on(async { SignerClient::start(route, answers) }),
     };
@@ -65,6 +72,7 @@ pub fn run_broker(settings: BrokerSettings) -> anyhow::Result<()> {
         open_by_app: settings.orders.open_by_app,
         break_glass: settings.codes.break_glass,
         code_form: settings.codes.form,
+        messages_per_minute,
         ..Config::default()
     };
     let driver = Driver::open(config.clone(), store.open()?, surroundings).with_context(|| using(&store))?;
@@ -93,6 +101,7 @@ pub fn run_broker(settings: BrokerSettings) -> anyhow::Result<()> {
         gate.run().await;
         enrolling.abort();
     });
+    runtime.block_on(notifier.finish());
     // Every connection has ended; what they left behind is still taken.
     stopping.send_replace(true);
     driving.join().map_err(|_| anyhow::anyhow!("the driver panicked"))??;
@@ -256,10 +265,11 @@ async fn drive(
             }
             match reopen((config, store), surroundings) {
                 Ok(driver) => break driver,
-                Err((_, failure)) if matches!(failure.downcast_ref(), Some(OpenError::Damaged { .. })) => {
-                    return Err(failure);
-                }
-                Err((back, failure)) => {
+                Err(failed) => {
+                    let (back, failure) = *failed;
+                    if matches!(failure.downcast_ref(), Some(OpenError::Damaged { .. })) {
+                        return Err(failure);
+                    }
                     warn!(error = %format!("{failure:#}"), "the store cannot be opened yet");
                     surroundings = back;
                 }
@@ -292,12 +302,12 @@ async fn pause(wait: Duration, sources: &mut Sources, gate: &GateHandle, stop: w
 fn reopen(
     (config, store): (&Config, &StoreSection),
     surroundings: Surroundings,
-) -> Result<Driver<RedbStore>, (Surroundings, anyhow::Error)> {
+) -> Result<Driver<RedbStore>, Box<(Surroundings, anyhow::Error)>> {
     match store.reopen() {
         Ok(opened) => Driver::open(config.clone(), opened, surroundings.clone())
             .with_context(|| using(store))
-            .map_err(|failure| (surroundings, failure)),
-        Err(failure) => Err((surroundings, failure.into())),
+            .map_err(|failure| Box::new((surroundings, failure))),
+        Err(failure) => Err(Box::new((surroundings, failure.into()))),
     }
 }
 

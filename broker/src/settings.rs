@@ -28,6 +28,7 @@ pub struct BrokerSettings {
     pub quotas: QuotaLimits,
     pub codes: CodesSection,
     pub orders: OrdersSection,
+    pub notify: NotifySection,
     pub log: LogSection,
 }
 
@@ -65,6 +66,27 @@ impl Default for OrdersSection {
     fn default() -> Self {
         let core = fleet_core::Config::default();
         Self { walk_in: core.walk_in, walk_ins_per_day: core.walk_ins_per_day, open_by_app: core.open_by_app }
+    }
+}
+
+/// How the fleet itself sends messages to people, for tenants that have channels.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NotifySection {
+    /// Folder of the channels' secrets: `<tenant>/<name>`, each a file for its owner only. Its first line is where the secret
+    /// may be sent (`https://api.twilio.com`, `smtp://mail.example.com:587`), its second the secret.
+    pub secrets: PathBuf,
+    /// Certificates of the CAs (PEM) that vouch for gateways and mail servers.
+    pub roots: PathBuf,
+    /// Messages of one tenant in a minute, at most; the others wait.
+    pub messages_per_minute: u32,
+}
+
+impl Default for NotifySection {
+    fn default() -> Self {
+        let messages_per_minute = fleet_core::Config::default().messages_per_minute;
+        let roots = "/etc/ssl/certs/ca-certificates.crt".into();
+        Self { secrets: "notify".into(), roots, messages_per_minute }
     }
 }
 
@@ -234,7 +256,10 @@ impl Settings for BrokerSettings {
         }
         check_name("signer.name", &self.signer.name, problems);
         problems.path("enrolment.root", &mut self.enrolment.root, base);
+        problems.path("notify.secrets", &mut self.notify.secrets, base);
+        problems.path("notify.roots", &mut self.notify.roots, base);
         for (key, zero) in [
+            ("notify.messages_per_minute", self.notify.messages_per_minute == 0),
             ("gate.connections_max", self.gate.connections_max == 0),
             ("gate.sessions_per_identity", self.gate.sessions_per_identity == 0),
             ("gate.packets_per_second", self.gate.packets_per_second == 0),

@@ -11,6 +11,7 @@ pub mod messages;
 pub mod phone;
 pub mod step;
 pub mod topics;
+pub mod web;
 
 mod words;
 

@@ -51,6 +51,28 @@ impl Phone {
         Ok(phone)
     }
 
+    /// Reads a number as a backend has it in its records: also with dots, slashes and brackets, with 00 for +, with a `(0)`
+    /// behind the country code, and without one for those of the home country, whose code is `home`, behind what is dialled
+    /// before a number there, if anything.
+    pub fn parse_recorded(text: &str, home: Option<(&str, &str)>) -> Result<Self, PhoneError> {
+        if text.len() > TYPED_MAX {
+            return Err(PhoneError::Length);
+        }
+        let text =
+            if text.trim_start().starts_with(['+', '0']) { text.replacen("(0)", "", 1) } else { text.to_owned() };
+        let mut number: String = text.chars().filter(|c| !matches!(c, ' ' | '-' | '.' | '/' | '(' | ')')).collect();
+        if let Some(abroad) = number.strip_prefix("00") {
+            number = format!("+{abroad}");
+        }
+        match home {
+            Some((code, trunk)) if !number.starts_with('+') => {
+                let national = number.strip_prefix(trunk).unwrap_or(&number);
+                Self::parse(&format!("+{code}{national}"))
+            }
+            Some(_) | None => Self::parse(&number),
+        }
+    }
+
     /// For sealing, and for whoever sends the message.
     pub fn reveal(&self) -> &str {
         &self.0
@@ -66,6 +88,27 @@ mod tests {
         for typed in ["+4915112345678", "+49 151 1234-5678", " +49-151 12345678 "] {
             assert_eq!(Phone::parse(typed).unwrap().reveal(), "+4915112345678", "{typed}");
         }
+    }
+
+    #[test]
+    fn numbers_of_records_are_read_in_the_forms_that_people_write() {
+        let german = Some(("49", "0"));
+        for (text, home) in [
+            ("+49 (0) 151 / 1234.5678", None),
+            ("0049 151 12345678", None),
+            ("0049 (0)151 12345678", german),
+            ("0151 12345678", german),
+            ("(0151) 12345678", german),
+            ("+4915112345678", Some(("1", "1"))),
+            ("15112345678", Some(("49", ""))),
+        ] {
+            assert_eq!(Phone::parse_recorded(text, home).unwrap().reveal(), "+4915112345678", "{text}");
+        }
+        assert_eq!(Phone::parse_recorded("06 698 1234", Some(("39", ""))).unwrap().reveal(), "+39066981234");
+        for wrong in ["", "see notes", "0151 12345678 x 3", "+", "00", "151"] {
+            assert!(Phone::parse_recorded(wrong, german).is_err(), "{wrong}");
+        }
+        assert!(Phone::parse_recorded("0151 12345678", None).is_err(), "of which country?");
     }
 
     #[test]

@@ -46,6 +46,8 @@ pub struct Config {
     pub break_glass: bool,
     /// What new codes of orders and bundles are made of. PINs are of digits.
     pub code_form: CodeForm,
+    /// Messages to people that one tenant sends in a minute, at most; the others wait.
+    pub messages_per_minute: u32,
     /// Acknowledged rows of a stream that are kept for `rows` requests.
     pub acked_rows_kept: u64,
 }
@@ -63,6 +65,7 @@ impl Default for Config {
             open_by_app: false,
             break_glass: true,
             code_form: CodeForm::default(),
+            messages_per_minute: 600,
             acked_rows_kept: 10_000,
         }
     }

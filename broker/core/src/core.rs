@@ -18,6 +18,7 @@ use crate::input::{Input, Moment};
 use crate::intents::Intent;
 use crate::jobs::Job;
 use crate::keysets::Keysets;
+use crate::notify::MessageRef;
 use crate::order::Orders;
 use crate::signing::{MakeSecrets, Secrets, SignerReply, SignerRequest};
 use crate::staff::{Crew, StaffList};
@@ -92,6 +93,7 @@ impl FleetCore {
         self.take(&mut turn, input);
         self.deliver(&mut turn);
         self.ask_signer(&mut turn);
+        self.orders.send_messages(&mut turn, &self.config);
         self.alarms.extend(std::mem::take(&mut turn.alarmed));
         let step = turn.finish();
         self.agenda = agenda;
@@ -176,6 +178,9 @@ impl FleetCore {
                 self.orders.streams.acked(turn, &stream, n, keep);
             }
             Input::Signer { ticket, reply } => self.signer(turn, ticket, reply),
+            Input::Notified { tenant, id, attempt, outcome } => {
+                self.orders.outbox.outcome(turn, &MessageRef { tenant, id }, attempt, outcome);
+            }
             Input::Enrol { tenant, cabinet, right, issue } => self.issue(turn, (tenant, cabinet), right, issue),
         }
     }
@@ -191,6 +196,7 @@ impl FleetCore {
         ));
         self.cabinets.values_mut().for_each(|cabinet| cabinet.fleet_put_back(turn));
         self.orders.streams.leap(turn);
+        self.orders.outbox.put_back(turn);
     }
 
     fn with_cabinet(
@@ -229,7 +235,7 @@ impl FleetCore {
                     let at = OrderRef { tenant: to.tenant, order: to.order };
                     self.orders.take(turn, &self.config, &at, &from, to.body, &Cabinets(&self.cabinets));
                 }
-                Intent::Deliver(to) => self.orders.deliver_for(turn, to.tenant, to.integration, to.row),
+                Intent::Deliver(to) => self.orders.deliver_for(turn, to),
             }
         }
     }
@@ -249,6 +255,7 @@ impl FleetCore {
                 Deadline::Window => self.orders.windows_due(turn, &self.config),
                 Deadline::WalkIns => self.orders.walk_ins_due(turn, &self.config),
                 Deadline::Sweep(tenant) => self.orders.sweep(turn, &self.config, &tenant),
+                Deadline::Messages => {}
                 Deadline::Retention => self.orders.forget_finished(turn, &self.config),
             }
         }

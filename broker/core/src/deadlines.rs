@@ -38,6 +38,8 @@ pub(crate) enum Deadline {
     Sweep(TenantId),
     /// The order that was finished first is to be forgotten.
     Retention,
+    /// A message to a person is to be sent, or to be looked at: the first of all.
+    Messages,
 }
 
 #[derive(Default)]

@@ -9,6 +9,7 @@ use schemas::messages::FleetMillis;
 use schemas::topics::{Live, Stream};
 
 use crate::enrolment::EnrolRefusal;
+use crate::notify::Dispatch;
 use crate::signing::SignerRequest;
 
 /// An order to the shell.
@@ -73,6 +74,13 @@ pub enum Effect {
     /// Write a backup of the store as it is after this step, and answer when it is on disk.
     Backup {
         ticket: u64,
+    },
+    /// Have the code revealed and the message sent, and hand in what became of it as [`Input::Notified`](crate::Input::Notified).
+    Notify(Box<Dispatch>),
+    /// Send the made-up message, and answer with [`Reply::Tested`].
+    ReplyTested {
+        ticket: u64,
+        dispatch: Box<Dispatch>,
     },
     /// Publish to those who watch now.
     Live {
@@ -156,6 +164,8 @@ impl fmt::Debug for Effect {
                 write!(f, "ReplyUnlocks({ticket}, {tenant}/{cabinet} before {before:?})")
             }
             Self::ReplyStatus { ticket, .. } => write!(f, "ReplyStatus({ticket})"),
+            Self::Notify(dispatch) => write!(f, "Notify({dispatch:?})"),
+            Self::ReplyTested { ticket, dispatch } => write!(f, "ReplyTested({ticket}, {dispatch:?})"),
             Self::Backup { ticket } => write!(f, "Backup({ticket})"),
             Self::Live { tenant, cabinet, live, payload } => {
                 write!(f, "Live({tenant}/{cabinet} {}, {} bytes)", live.as_str(), payload.len())

@@ -8,6 +8,7 @@ use schemas::messages::FleetMillis;
 use schemas::topics::{OrderChange, Stream, Up};
 
 use crate::enrolment::{Issue, Right};
+use crate::notify::Outcome;
 use crate::signing::SignerReply;
 
 /// When an input is handled, and randomness for what it makes. The entropy is fresh for each call, never reused.
@@ -90,6 +91,13 @@ pub enum Input {
         ticket: u64,
         reply: SignerReply,
     },
+    /// What became of a try to send a message, as [`Effect::Notify`](crate::Effect::Notify) asked for it.
+    Notified {
+        tenant: TenantId,
+        id: String,
+        attempt: u32,
+        outcome: Outcome,
+    },
     /// A device asks for a certificate of a cabinet.
     Enrol {
         tenant: TenantId,
@@ -124,6 +132,9 @@ impl fmt::Debug for Input {
                 write!(f, "RowAcked({tenant}/{integration}/{stream} {n})")
             }
             Self::Signer { ticket, reply } => write!(f, "Signer({ticket}, {reply:?})"),
+            Self::Notified { tenant, id, attempt, outcome } => {
+                write!(f, "Notified({tenant}/{id}, try {attempt}: {outcome:?})")
+            }
             Self::Enrol { tenant, cabinet, issue, .. } => write!(f, "Enrol({tenant}/{cabinet}, {})", issue.ticket),
         }
     }

@@ -388,7 +388,13 @@ cbor_map! {
 cbor_map! {
     /// A message for another integration's stream than that of the order.
     #[derive(Debug, Clone, PartialEq, Eq)]
-    pub(crate) struct Deliver { 1 => tenant: TenantId, 2 => integration: Name, 3 => row: NotificationRow }
+    pub(crate) struct Deliver {
+        1 => tenant: TenantId,
+        2 => integration: Name,
+        3 => row: NotificationRow,
+        /// The bundle. Left out by versions that did not send messages to people.
+        100 opt => of: Option<OrderKey>,
+    }
 }
 
 cbor_union! {
@@ -414,8 +420,8 @@ impl Intent {
         })
     }
 
-    pub(crate) fn deliver(tenant: &TenantId, integration: Name, row: NotificationRow) -> Self {
-        Self::Deliver(Deliver { tenant: tenant.clone(), integration, row })
+    pub(crate) fn deliver(tenant: &TenantId, integration: Name, row: NotificationRow, of: OrderKey) -> Self {
+        Self::Deliver(Deliver { tenant: tenant.clone(), integration, row, of: Some(of) })
     }
 
     /// Key in table `intents`: by receiver, so that a sharded store can keep it beside the receiver's rows.

@@ -20,6 +20,7 @@ mod input;
 mod intents;
 mod jobs;
 mod keysets;
+mod notify;
 mod open;
 mod order;
 mod policy;
@@ -41,9 +42,10 @@ pub use config::{CodeForm, Config};
 pub use effect::{Effect, SecretOf};
 pub use input::{CertificateSeen, Input, Moment};
 pub use keysets::ROOT_CHANGES_MAX;
+pub use notify::{Codes, Dispatch, Outcome};
 pub use rows::{ROWS_PAGE, RenderError, render_row, sealed_in_row, status_page};
 pub use streams::LEAP;
 pub use tables::{
-    BOOK, BOOKED, CABINETS, COMMANDS, COMPARTMENTS, EVENTS, IDENTITIES, INTENTS, ISSUED, KEYSETS, META, OFFERS, ORDERS,
-    PROGRESS, QUOTAS, SAID, STAFF, STAFF_AT, STREAM, STREAMS, UNLOCKS, event_key, stream_key,
+    BOOK, BOOKED, CABINETS, COMMANDS, COMPARTMENTS, EVENTS, IDENTITIES, INTENTS, ISSUED, KEYSETS, MESSAGES, META,
+    OFFERS, ORDERS, PROGRESS, QUOTAS, SAID, STAFF, STAFF_AT, STREAM, STREAMS, UNLOCKS, event_key, stream_key,
 };

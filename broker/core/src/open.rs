@@ -20,6 +20,7 @@ use crate::identities::{Identities, IdentityRow};
 use crate::intents::{Intent, Intents};
 use crate::jobs::Job;
 use crate::keysets::{KeysetRow, Keysets};
+use crate::notify::{ChannelRow, MessageRow, TemplateRow};
 use crate::order::{Bundle, Order, Orders, sealing_key};
 use crate::policy::PolicyRow;
 use crate::quotas::QuotaRow;
@@ -27,9 +28,9 @@ use crate::site::SiteRow;
 use crate::staff::{Crew, Staff, StaffList};
 use crate::streams::Head;
 use crate::tables::{
-    BOOK, BOOKED, BREAK_GLASS, BUNDLES, BUNDLES_AT, CABINETS, COMMANDS, COMPARTMENTS, COURIERS, COURIERS_AT,
-    CabinetRef, FORMAT, FORMAT_KEY, IDENTITIES, INTENTS, ISSUED, KEYSETS, LANDED_KEY, META, OFFERS, ORDERS, OrderRef,
-    POLICIES, PROGRESS, QUOTAS, SAID, SITES, STAFF, STAFF_AT, STREAMS, StreamRef, WIPES,
+    BOOK, BOOKED, BREAK_GLASS, BUNDLES, BUNDLES_AT, CABINETS, CHANNELS, COMMANDS, COMPARTMENTS, COURIERS, COURIERS_AT,
+    CabinetRef, FORMAT, FORMAT_KEY, IDENTITIES, INTENTS, ISSUED, KEYSETS, LANDED_KEY, MESSAGES, META, OFFERS, ORDERS,
+    OrderRef, POLICIES, PROGRESS, QUOTAS, SAID, SITES, STAFF, STAFF_AT, STREAMS, StreamRef, TEMPLATES, WIPES,
 };
 use crate::turn::Agenda;
 
@@ -60,6 +61,7 @@ pub(crate) fn open(config: Config, store: &dyn Store) -> Result<FleetCore, OpenE
     read_identities(&mut core, store)?;
     read_quotas(&mut core, store)?;
     read_policies(&mut core, store)?;
+    read_outbox(&mut core, store)?;
     let mut intents = Vec::new();
     each::<Intent>(store, INTENTS, |key, intent| {
         intents.push((number_of_key(key.bytes).ok_or_else(|| key.stray())?, intent));
@@ -237,6 +239,29 @@ fn read_policies(core: &mut FleetCore, store: &dyn Store) -> Result<(), OpenErro
     Ok(())
 }
 
+fn read_outbox(core: &mut FleetCore, store: &dyn Store) -> Result<(), OpenError> {
+    let outbox = &mut core.orders.outbox;
+    each::<ChannelRow>(store, CHANNELS, |key, row| {
+        let (tenant, _) = key.tenant()?;
+        match outbox.channels.restore(tenant, &row) {
+            true => Ok(()),
+            false => Err(key.damaged("a channel that is none")),
+        }
+    })?;
+    each::<TemplateRow>(store, TEMPLATES, |key, row| {
+        let (tenant, rest) = key.tenant()?;
+        let (kind, language) = rest.split_once('/').ok_or_else(|| key.stray())?;
+        let (kind, language) = (kind.parse().map_err(|_| key.stray())?, language.parse().map_err(|_| key.stray())?);
+        outbox.templates.restore(tenant, kind, language, row);
+        Ok(())
+    })?;
+    each::<MessageRow>(store, MESSAGES, |key, row| {
+        let (tenant, _) = key.tenant()?;
+        outbox.restore(tenant, row);
+        Ok(())
+    })
+}
+
 /// Finds in the state what is still to be done, and makes it due at once.
 fn find_work(core: &mut FleetCore) {
     let FleetCore { config, cabinets, orders, staff, couriers, agenda, restored, identities, .. } = core;
@@ -265,6 +290,9 @@ fn find_work(core: &mut FleetCore) {
     }
     if let Some(at) = orders.first_due() {
         agenda.deadlines.set(Deadline::Window, at);
+    }
+    if let Some(at) = orders.outbox.first_due() {
+        agenda.deadlines.set(Deadline::Messages, at);
     }
     if agenda.jobs.any_wanted()
         || !agenda.intents.is_empty()

@@ -13,7 +13,7 @@ use crate::requests::error;
 use crate::tables::QUOTAS;
 use crate::turn::Turn;
 
-const MINUTE: u64 = 60 * 1_000;
+pub(crate) const MINUTE: u64 = 60 * 1_000;
 const DAY: u64 = 24 * 60 * MINUTE;
 
 cbor_map! {
@@ -129,14 +129,14 @@ impl Quotas {
 
 /// Fills evenly over its period. Counts what is gone, in parts of which `period` make one, so that nothing is rounded.
 #[derive(Default)]
-struct Bucket {
+pub(crate) struct Bucket {
     gone: u64,
     at: FleetMillis,
 }
 
 impl Bucket {
     /// Whether there is one more. A limit that was lowered meanwhile counts from now on.
-    fn has(&mut self, limit: u32, period: u64, now: FleetMillis) -> bool {
+    pub(crate) fn has(&mut self, limit: u32, period: u64, now: FleetMillis) -> bool {
         let full = u64::from(limit) * period;
         let gained = now.saturating_sub(self.at).saturating_mul(limit.into());
         self.gone = self.gone.min(full).saturating_sub(gained);
@@ -145,7 +145,7 @@ impl Bucket {
         self.gone + period <= full
     }
 
-    fn take(&mut self, limit: u32, period: u64, now: FleetMillis) {
+    pub(crate) fn take(&mut self, limit: u32, period: u64, now: FleetMillis) {
         if self.has(limit, period, now) {
             self.gone += period;
         }

@@ -6,7 +6,7 @@ mod orders;
 pub(crate) use orders::way_out;
 
 use schemas::api::{
-    AvailabilityPage, CourierDetail, EnrolmentOffer, FleetStatus, OrderState, Reply, ReplyError, Request,
+    AvailabilityPage, CourierDetail, EnrolmentOffer, FleetStatus, MessageState, OrderState, Reply, ReplyError, Request,
     RequestErrorCode, Rfc3339, Scope, StaffDetail, parse,
 };
 use schemas::cbor::Blob;
@@ -23,6 +23,7 @@ use crate::delegations::Signed;
 use crate::effect::Effect;
 use crate::intents::Intent;
 use crate::keysets::{Chain, Put};
+use crate::notify::{MessageRow, Worth};
 use crate::order::{Wish, sealing_key};
 use crate::policy;
 use crate::roles::{Op, Reach, Right, authorise};
@@ -252,6 +253,38 @@ impl FleetCore {
                 turn.effect(Effect::ReplyRows { ticket, tenant, integration: name, after });
                 Ok(None)
             }
+            Request::ChannelPut { channel } => {
+                self.orders.outbox.channels.put(turn, &asker.who.tenant, *channel)?;
+                Ok(Some(Reply::Done))
+            }
+            Request::ChannelList {} => {
+                let all = self.orders.outbox.channels.list(&asker.who.tenant);
+                Ok(Some(Reply::Channels(all.into_iter().cloned().collect())))
+            }
+            Request::ChannelRemove { name } => {
+                self.orders.outbox.channels.remove(turn, &asker.who.tenant, &name)?;
+                Ok(Some(Reply::Done))
+            }
+            Request::ChannelTest { name, to } => {
+                let dispatch = Box::new(self.orders.outbox.test(turn, &asker.who.tenant, &name, &to)?);
+                turn.effect(Effect::ReplyTested { ticket, dispatch });
+                Ok(None)
+            }
+            Request::TemplatePut { template } => {
+                self.orders.outbox.templates.put(turn, &asker.who.tenant, template)?;
+                Ok(Some(Reply::Done))
+            }
+            Request::TemplateShow { kind, language } => {
+                let shown = self.orders.outbox.templates.show(&asker.who.tenant, kind, &language);
+                Ok(Some(Reply::Template(Box::new(shown))))
+            }
+            Request::TemplateRemove { kind, language } => {
+                self.orders.outbox.templates.remove(turn, &asker.who.tenant, kind, &language)?;
+                Ok(Some(Reply::Done))
+            }
+            Request::MessageList { undelivered, order, after } => {
+                Ok(Some(self.messages(&asker, undelivered, order.as_ref(), after.as_deref())))
+            }
             Request::FleetStatus { after } => {
                 let status = Box::new(self.status(turn.now, &asker, after.as_ref()));
                 turn.effect(Effect::ReplyStatus { ticket, status });
@@ -283,6 +316,18 @@ impl FleetCore {
                 Err(error(RequestErrorCode::Forbidden, text, "each is sent until it is acknowledged"))
             }
         }
+    }
+
+    /// Messages about orders that the asker sees.
+    fn messages(&self, asker: &Asker, undelivered: bool, order: Option<&OrderKey>, after: Option<&str>) -> Reply {
+        let tenant = &asker.who.tenant;
+        let listed = |row: &MessageRow| {
+            let fails = || row.state == MessageState::Undelivered && self.orders.worth(tenant, row) != Worth::Nothing;
+            order.is_none_or(|only| *only == row.order)
+                && (!undelivered || fails())
+                && self.is_in_scope(asker, &row.cabinet)
+        };
+        Reply::Messages(self.orders.outbox.page(tenant, after, listed))
     }
 
     fn site(&self, turn: &Turn<'_>, asker: &Asker, site: &SiteId) -> Result<Reply, ReplyError> {
@@ -345,6 +390,7 @@ impl FleetCore {
         let (covered, what) = match request {
             Request::CabinetList {}
             | Request::SiteList { .. }
+            | Request::MessageList { .. }
             | Request::FleetStatus { .. }
             | Request::Availability { cabinet: None, .. }
             | Request::OrderList { cabinet: None, .. } => {
@@ -412,6 +458,13 @@ impl FleetCore {
             | Request::PolicyShow {}
             | Request::PolicyPut { .. }
             | Request::PolicyPreview { .. }
+            | Request::ChannelPut { .. }
+            | Request::ChannelList {}
+            | Request::ChannelRemove { .. }
+            | Request::ChannelTest { .. }
+            | Request::TemplatePut { .. }
+            | Request::TemplateShow { .. }
+            | Request::TemplateRemove { .. }
             | Request::BundlePut { .. }
             | Request::BundleShow { .. }
             | Request::BundleRelease { .. }

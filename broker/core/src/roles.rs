@@ -113,6 +113,14 @@ ops! {
     SiteList = "site.list", [Operator, Support, Technician, Auditor], false, Cabinet;
     SiteShow = "site.show", [Operator, Support, Technician, Auditor], false, Cabinet;
     SiteSet = "site.set", [Operator], false, Cabinet;
+    ChannelList = "channel.list", [Operator, Auditor], false, Tenant;
+    ChannelPut = "channel.put", [Operator], false, Tenant;
+    ChannelRemove = "channel.remove", [Operator], false, Tenant;
+    ChannelTest = "channel.test", [Operator], false, Tenant;
+    TemplateShow = "template.show", [Operator, Auditor], false, Tenant;
+    TemplatePut = "template.put", [Operator], false, Tenant;
+    TemplateRemove = "template.remove", [Operator], false, Tenant;
+    MessageList = "message.list", [Operator, Support, Auditor, Staff], false, Cabinet;
     FleetStatus = "fleet.status", [Operator, Technician, Auditor], false, Cabinet;
     Rows = "rows", [], true, Tenant;
     Backup = "backup", [Operator], false, Tenant;

@@ -152,7 +152,7 @@ pub fn render_row<E: std::error::Error + 'static>(
             let row: NotificationRow = cbor::decode(value).map_err(unreadable)?;
             let code = reveal(&row.code).map_err(RenderError::Reveal)?;
             let qr = reveal(&row.qr).map_err(RenderError::Reveal)?;
-            Ok(json(&notification(row, &code, &qr)))
+            Ok(json(&notification(row, code.reveal(), qr.reveal())))
         }
     }
 }
@@ -200,7 +200,7 @@ fn status(row: StatusRow) -> Status {
     }
 }
 
-fn notification(row: NotificationRow, code: &Secret, qr: &Secret) -> Notification {
+pub(crate) fn notification(row: NotificationRow, code: &str, qr: &str) -> Notification {
     let kind = row.kind.unwrap_or(NotificationKind::PickupCode);
     let instruction = instruction(kind, &row);
     Notification {
@@ -213,8 +213,8 @@ fn notification(row: NotificationRow, code: &Secret, qr: &Secret) -> Notificatio
         compartment: row.compartment,
         place: row.place,
         instruction,
-        code: code.reveal().to_owned(),
-        qr: qr.reveal().to_owned(),
+        code: code.to_owned(),
+        qr: qr.to_owned(),
         until: row.until.map(Rfc3339),
         until_local: row.until_local,
         zone: row.zone,
@@ -235,7 +235,7 @@ fn asked_for(prompt: Prompt) -> &'static str {
     }
 }
 
-fn instruction(kind: NotificationKind, row: &NotificationRow) -> String {
+pub(crate) fn instruction(kind: NotificationKind, row: &NotificationRow) -> String {
     let how = "Enter the code at the screen or show the QR code to the scanner.";
     let doors = row.doors.as_deref().unwrap_or_default();
     let door = row.compartment.map_or_else(|| "A door opens.".to_owned(), |door| format!("Door {door} opens."));

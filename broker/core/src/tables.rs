@@ -61,6 +61,12 @@ pub const QUOTAS: Table = Table("quotas");
 pub(crate) const POLICIES: Table = Table("policies");
 /// Tenant and site → its time zone and opening hours.
 pub(crate) const SITES: Table = Table("sites");
+/// Tenant and name → a channel by which messages go to people.
+pub(crate) const CHANNELS: Table = Table("channels");
+/// Tenant, kind and language → what a message says.
+pub(crate) const TEMPLATES: Table = Table("templates");
+/// Tenant and id → a message to a person.
+pub const MESSAGES: Table = Table("messages");
 /// Receiver and number → a message from one aggregate to another that is not taken yet.
 pub const INTENTS: Table = Table("intents");
 

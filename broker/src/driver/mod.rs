@@ -7,6 +7,7 @@
 mod backups;
 mod batch;
 mod clock;
+mod messages;
 mod streams;
 mod tickets;
 
@@ -18,11 +19,11 @@ use bytes::Bytes;
 use fleet_core::enrolment::Issue;
 use fleet_core::signing::{Reveal, SignerReply};
 use fleet_core::{
-    CertificateSeen, Config, Effect, FleetCore, Input, Moment, OpenError, ROWS_PAGE, STREAM, UNLOCKS, UNLOCKS_PAGE,
-    status_page, stream_key, unlock_key, unlock_page,
+    CertificateSeen, Config, Dispatch, Effect, FleetCore, Input, Moment, OpenError, Outcome, ROWS_PAGE, STREAM,
+    UNLOCKS, UNLOCKS_PAGE, status_page, stream_key, unlock_key, unlock_page,
 };
 use fleet_store::{Reserved, Snapshots};
-use schemas::api::{CertificateId, ContentType, Reply, ReplyError, RequestErrorCode, Rfc3339, as_json};
+use schemas::api::{CertificateId, ContentType, MessageTested, Reply, ReplyError, RequestErrorCode, Rfc3339, as_json};
 use schemas::ids::{CabinetId, Identity, Name, TenantId};
 use schemas::messages::FleetMillis;
 use schemas::step::{Store, StoreError};
@@ -34,12 +35,14 @@ use crate::admission::{Registry, millis, moment};
 use crate::bus::{Bus, LivePacket};
 use crate::enrolment::EnrolmentAsk;
 use crate::gate::{Ack, AckRefusal, CloseReason, ConnId, DownToken, GateHandle, GateInput, Gone};
+use crate::notifier::{Notifier, Sent};
 use crate::signer::{SignerAnswer, SignerClient};
 use crate::supervisor::Pulse;
 
 pub use backups::Backups;
 use batch::Batch;
 pub use clock::Clock;
+use messages::{Messages, Revealed};
 use streams::Streams;
 use tickets::{Asker, Purpose, Tickets};
 
@@ -56,6 +59,7 @@ pub struct Surroundings {
     pub registry: Arc<Registry>,
     pub signer: SignerClient,
     pub backups: Backups,
+    pub notifier: Notifier,
     pub clock: Clock,
 }
 
@@ -75,6 +79,8 @@ pub struct Sources {
     pub gate: mpsc::Receiver<GateInput>,
     pub signer: mpsc::UnboundedReceiver<SignerAnswer>,
     pub enrolment: mpsc::Receiver<EnrolmentAsk>,
+    /// What became of messages to people.
+    pub sent: mpsc::UnboundedReceiver<Sent>,
     /// Given from here: a driver that hangs is what a watchdog is for.
     pub(crate) pulse: Pulse,
 }
@@ -98,6 +104,7 @@ pub struct Driver<S> {
     cabinets: HashMap<(TenantId, CabinetId), ConnId>,
     tickets: Tickets,
     streams: Streams,
+    messages: Messages,
     /// Rows were added by what is being acted on.
     pump_due: bool,
     next_token: u64,
@@ -125,6 +132,7 @@ impl<S: Store + Snapshots + Reserved> Driver<S> {
             cabinets: HashMap::new(),
             tickets: Tickets::default(),
             streams: Streams::default(),
+            messages: Messages::default(),
             pump_due: false,
             next_token: 0,
             disk_low: false,
@@ -135,7 +143,7 @@ impl<S: Store + Snapshots + Reserved> Driver<S> {
     /// Works until `stop`, and then on what has come in before it (`Ok`), or until the store fails.
     pub async fn run(&mut self, sources: &mut Sources, stop: impl Future<Output = ()>) -> Result<(), DriverError> {
         let mut stop = std::pin::pin!(stop);
-        let Sources { gate, signer, enrolment, pulse } = sources;
+        let Sources { gate, signer, enrolment, sent, pulse } = sources;
         // What was under way with the signer when the last run ended is asked again by the core.
         self.work(vec![Work::Tick])?;
         loop {
@@ -147,6 +155,7 @@ impl<S: Store + Snapshots + Reserved> Driver<S> {
                 Some(input) = gate.recv() => batch.push(Work::Gate(Box::new(input))),
                 Some(answer) = signer.recv() => batch.push(Work::Signer(answer)),
                 Some(ask) = enrolment.recv() => batch.push(Work::Enrolment(ask)),
+                Some(outcome) = sent.recv() => batch.push(Work::Sent(outcome)),
                 () = rested(due) => batch.push(Work::Tick),
                 () = rested(self.streams.wakes_at()) => {
                     self.pump_streams()?;
@@ -162,6 +171,8 @@ impl<S: Store + Snapshots + Reserved> Driver<S> {
                     batch.push(Work::Gate(Box::new(input)));
                 } else if let Ok(ask) = enrolment.try_recv() {
                     batch.push(Work::Enrolment(ask));
+                } else if let Ok(outcome) = sent.try_recv() {
+                    batch.push(Work::Sent(outcome));
                 } else {
                     break;
                 }
@@ -188,6 +199,7 @@ impl<S: Store + Snapshots + Reserved> Driver<S> {
         for item in work {
             match item {
                 Work::Tick => self.decide(Input::Tick, None, &mut batch)?,
+                Work::Sent(sent) => self.take_outcome(sent, &mut batch)?,
                 Work::Signer(answer) => self.take_answer(answer, &mut batch)?,
                 Work::Enrolment(ask) => {
                     let EnrolmentAsk { tenant, cabinet, right, key, reply } = ask;
@@ -257,6 +269,17 @@ impl<S: Store + Snapshots + Reserved> Driver<S> {
                 self.respond(&asker, &reply);
                 Ok(())
             }
+            Some(Purpose::Message { key, index }) => match self.messages.revealed(key, index, &answer.reply) {
+                Revealed::Ready(dispatch, codes) => {
+                    self.out.notifier.send(*dispatch, codes);
+                    Ok(())
+                }
+                Revealed::Lost(dispatch) => {
+                    let Dispatch { tenant, id, attempt, .. } = *dispatch;
+                    self.take_outcome(Sent { tenant, id, attempt, outcome: Outcome::NotRevealed }, batch)
+                }
+                Revealed::Waiting => Ok(()),
+            },
             Some(Purpose::Row) => {
                 self.streams.revealed(answer.ticket, answer.reply);
                 batch.pump = true;
@@ -264,6 +287,11 @@ impl<S: Store + Snapshots + Reserved> Driver<S> {
             }
             None => Ok(()),
         }
+    }
+
+    fn take_outcome(&mut self, sent: Sent, batch: &mut Batch) -> Result<(), DriverError> {
+        let Sent { tenant, id, attempt, outcome } = sent;
+        self.decide(Input::Notified { tenant, id, attempt, outcome }, None, batch)
     }
 
     fn take_input(&mut self, input: GateInput, batch: &mut Batch) -> Result<(), DriverError> {
@@ -369,6 +397,7 @@ enum Work {
     Tick,
     Gate(Box<GateInput>),
     Signer(SignerAnswer),
+    Sent(Sent),
     Enrolment(EnrolmentAsk),
 }
 
@@ -455,6 +484,14 @@ impl<S: Store + Snapshots + Reserved> Driver<S> {
                     self.out.backups.start(snapshot, self.out.clock.now(), move |reply| respond(&gate, &asker, &reply));
                 }
             }
+            Effect::Notify(dispatch) => self.messages.begin(*dispatch, &self.out.signer, &mut self.tickets),
+            Effect::ReplyTested { ticket, dispatch } => {
+                if let Some(asker) = self.tickets.replied(ticket) {
+                    let gate = self.out.gate.clone();
+                    let done = move |dispatch: &Dispatch, outcome| respond(&gate, &asker, &tested(dispatch, outcome));
+                    self.out.notifier.test(*dispatch, done);
+                }
+            }
             Effect::Live { tenant, cabinet, live, payload } => {
                 let packet = LivePacket { tenant, cabinet, live, payload: Bytes::from(payload) };
                 if let Err(error) = self.out.bus.publish(packet) {
@@ -535,6 +572,17 @@ fn document(content_type: Option<&str>, payload: &[u8], ack: Ack) -> Option<(Vec
             None
         }
     }
+}
+
+fn tested(dispatch: &Dispatch, outcome: Outcome) -> Reply {
+    let (accepted, detail, reference) = match outcome {
+        Outcome::Accepted { reference } => (true, None, reference),
+        Outcome::Refused { detail } | Outcome::Failed { detail } | Outcome::Unknown { detail } => {
+            (false, Some(detail), None)
+        }
+        Outcome::NotRevealed => (false, None, None),
+    };
+    Reply::Tested(MessageTested { channel: dispatch.channel.name.clone(), accepted, detail, reference })
 }
 
 fn unavailable(message: &str, hint: &str) -> Reply {

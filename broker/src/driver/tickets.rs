@@ -27,6 +27,8 @@ pub(super) enum Purpose {
     Secret { asker: Asker, of: SecretOf },
     /// A row of a stream is to be shown.
     Row,
+    /// One of the two secrets of a message to a person.
+    Message { key: u64, index: usize },
 }
 
 #[derive(Default)]
@@ -75,7 +77,7 @@ impl Tickets {
     pub(super) fn waiting(&self) -> impl Iterator<Item = ConnId> {
         let pins = self.signer.values().filter_map(|purpose| match purpose {
             Purpose::Secret { asker, .. } => Some(asker.conn),
-            Purpose::Core(_) | Purpose::Row => None,
+            Purpose::Core(_) | Purpose::Row | Purpose::Message { .. } => None,
         });
         self.askers.values().map(|asker| asker.conn).chain(pins)
     }

@@ -22,6 +22,7 @@ use clap::{Parser, Subcommand};
 use schemas::ids::{CabinetId, Name, TenantId};
 
 use super::keys::KeysCommand;
+use super::notify::NotifyCommand;
 use super::policy::PolicyCommand;
 use super::sites::SiteCommand;
 
@@ -84,6 +85,9 @@ pub(super) enum Command {
     /// Where cabinets stand: time zones and opening hours
     #[command(subcommand)]
     Site(SiteCommand),
+    /// Messages to people: channels, templates, what became of them
+    #[command(subcommand)]
+    Notify(NotifyCommand),
     /// Open one compartment now
     Unlock(UnlockArgs),
     /// Who opened which compartment, by what right, when and why

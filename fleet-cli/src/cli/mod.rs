@@ -11,6 +11,7 @@ mod doctor;
 mod errands;
 mod failure;
 mod keys;
+mod notify;
 mod orders;
 mod output;
 mod own_keys;
@@ -60,6 +61,7 @@ fn dispatch(args: Args) -> anyhow::Result<ExitCode> {
         Command::Order(order) => orders::run(&context, order),
         Command::Bundle(bundle) => bundles::run(&context, bundle),
         Command::Policy(policy) => policy::run(&context, policy),
+        Command::Notify(notify) => notify::run(&context, notify),
         Command::Site(site) => sites::run(&context, site),
         Command::Unlock(unlock) => cabinets::unlock(&context, unlock),
         Command::Unlocks(unlocks) => unlocks::run(&context, unlocks),

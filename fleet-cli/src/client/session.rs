@@ -85,6 +85,7 @@ impl Client {
             | Request::OrderOpen { .. }
             | Request::OrderLoad { .. }
             | Request::OrderConfirm { .. }
+            | Request::ChannelTest { .. }
             | Request::OrderRetrieve { .. } => UNLOCK_TIMEOUT,
             Request::Backup {} => BACKUP_TIMEOUT,
             Request::CabinetAdd { .. }
@@ -128,6 +129,13 @@ impl Client {
             | Request::PolicyShow {}
             | Request::PolicyPut { .. }
             | Request::PolicyPreview { .. }
+            | Request::ChannelPut { .. }
+            | Request::ChannelList {}
+            | Request::ChannelRemove { .. }
+            | Request::TemplatePut { .. }
+            | Request::TemplateShow { .. }
+            | Request::TemplateRemove { .. }
+            | Request::MessageList { .. }
             | Request::SiteSet { .. }
             | Request::SiteShow { .. }
             | Request::SiteList { .. }

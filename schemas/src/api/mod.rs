@@ -8,6 +8,7 @@ mod content;
 mod health;
 mod identity;
 mod keys;
+mod notify;
 mod order;
 mod policy;
 mod quota;
@@ -21,6 +22,11 @@ pub use content::{CBOR_TYPE, ContentType, JSON_TYPE, as_json};
 pub use health::{AlarmSeen, CabinetHealth, FleetStatus};
 pub use identity::{CertificateDetail, CertificateId, IdentityDetail, IdentityPage, RevocationDetail, Scope};
 pub use keys::{ChallengeIssued, ChallengeText, HexBytes, KeysetHolders, KeysetKept, KeysetKey, KeysetList};
+pub use notify::{
+    ADDRESS_MAX, Accepted, BodyFormat, CHANNELS_MAX, Channel, ChannelError, Home, Language, MessageDetail, MessagePage,
+    MessageState, MessageTemplate, MessageTested, Needs, SUBJECT_MAX, TEMPLATE_MAX, TEMPLATES_MAX, TemplateShown,
+    UndeliveredReason, Via,
+};
 pub use order::{
     AttributeFlags, ClosedAs, ContentHash, HOLD_MINUTES_MAX, HoldMinutes, OrderCancel, OrderContent, OrderExtend,
     OrderMove, OrderNamed, OrderOpen, OrderPut, OrderQuarantine, OrderUpdate, PHONE_MAX, Recipient, SecondFactor,
@@ -72,7 +78,7 @@ pub fn parse<T: DeserializeOwned + Serialize>(payload: &[u8]) -> Result<T, JsonE
     let given: Value = serde_json::from_slice(payload).map_err(shape)?;
     let meant = serde_json::to_value(&value).map_err(shape)?;
     if lists_where_objects_are(&given, &meant) {
-        return Err(JsonError::Shape("a list where an object belongs".into()));
+        return Err(JsonError::Shape("a list where an object belongs, or a number where a word does".into()));
     }
     Ok(value)
 }
@@ -97,10 +103,10 @@ fn describe(error: &serde_json::Error) -> String {
     format!("{}a value{}", &text[..first], &text[last..])
 }
 
-/// serde reads a struct from a list of its values too, which no grammar of ours allows.
+/// serde reads a struct from a list of its values too, and the kind of a union from its number, which no grammar of ours allows.
 fn lists_where_objects_are(given: &Value, meant: &Value) -> bool {
     match (given, meant) {
-        (Value::Array(_), Value::Object(_)) => true,
+        (Value::Array(_), Value::Object(_)) | (Value::Number(_), Value::String(_)) => true,
         (Value::Array(given), Value::Array(meant)) => {
             given.iter().zip(meant).any(|(given, meant)| lists_where_objects_are(given, meant))
         }

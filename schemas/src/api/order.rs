@@ -14,7 +14,7 @@ use super::Rfc3339;
 /// Longest phone number or address of a recipient, in bytes.
 pub const PHONE_MAX: usize = 128;
 
-/// Who the order is for. Passed through to the notification; the gateway itself sends nothing to it yet.
+/// Who the order is for. Passed through to the notification, and told by the fleet itself where its tenant has channels.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 pub struct Recipient {

@@ -12,10 +12,11 @@ use crate::messages::{
 use crate::topics::Stream;
 
 use super::{
-    AttributeFlags, Availability, BundleDetail, BundlePut, ChallengeIssued, ClosedAs, ClosedDates, ContentHash,
-    FleetStatus, HexBytes, IdentityDetail, IdentityPage, KeysetList, OpeningHours, OrderContent, OrderPut, OrderState,
-    PartStatus, Policies, PolicyChange, PolicyDetail, QuotaDetail, QuotaOverrides, Rfc3339, Scope, SiteDetail,
-    SitePage, Status, ZoneName,
+    AttributeFlags, Availability, BundleDetail, BundlePut, ChallengeIssued, Channel, ClosedAs, ClosedDates,
+    ContentHash, FleetStatus, HexBytes, IdentityDetail, IdentityPage, KeysetList, Language, MessagePage,
+    MessageTemplate, MessageTested, NotificationKind, OpeningHours, OrderContent, OrderPut, OrderState, PartStatus,
+    Policies, PolicyChange, PolicyDetail, QuotaDetail, QuotaOverrides, Rfc3339, Scope, SiteDetail, SitePage, Status,
+    TemplateShown, ZoneName,
 };
 
 /// What is asked, by `op`.
@@ -259,6 +260,39 @@ pub enum Request {
         /// Only those behind this one: the last one of the page before.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         after: Option<SiteId>,
+    },
+    /// Operator: a way by which the fleet itself sends messages to people. In the place of the one with this name.
+    #[serde(rename = "channel.put")]
+    ChannelPut { channel: Box<Channel> },
+    /// Operator or auditor: in the order in which they are tried.
+    #[serde(rename = "channel.list")]
+    ChannelList {},
+    /// Operator: what waits for this channel goes by the next one.
+    #[serde(rename = "channel.remove")]
+    ChannelRemove { name: Name },
+    /// Operator: sends a made-up message with the code 000000 to an address, now and once.
+    #[serde(rename = "channel.test")]
+    ChannelTest { name: Name, to: String },
+    /// Operator: what messages of a kind say in a language. For messages that are made from now on.
+    #[serde(rename = "template.put")]
+    TemplatePut { template: MessageTemplate },
+    /// Operator or auditor: what a message of this kind says to somebody with this language.
+    #[serde(rename = "template.show")]
+    TemplateShow { kind: NotificationKind, language: Language },
+    /// Operator: the default, or that of the language without its country, again.
+    #[serde(rename = "template.remove")]
+    TemplateRemove { kind: NotificationKind, language: Language },
+    /// What became of messages that the fleet itself sends. A page at a time, by their ids.
+    #[serde(rename = "message.list")]
+    MessageList {
+        /// Only those that their recipients will not get, and whose orders still wait.
+        #[serde(default)]
+        undelivered: bool,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        order: Option<OrderKey>,
+        /// Only those behind this one: the last one of the page before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<String>,
     },
     /// How the fleet and its cabinets are. A page of cabinets at a time.
     #[serde(rename = "fleet.status")]
@@ -651,5 +685,9 @@ pub enum Reply {
     PolicyPreview(Vec<PolicyChange>),
     Site(Box<SiteDetail>),
     Sites(SitePage),
+    Channels(Vec<Channel>),
+    Template(Box<TemplateShown>),
+    Messages(MessagePage),
+    Tested(MessageTested),
     Status(Box<FleetStatus>),
 }

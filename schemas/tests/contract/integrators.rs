@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use schemas::api::{
-    Availability, BundleNamed, BundlePut, ClosedAs, LiveEvent, LivePresence, LiveTelemetry, Notification,
-    NotificationKind, OrderCancel, OrderExtend, OrderMove, OrderNamed, OrderOpen, OrderPut, OrderQuarantine,
-    OrderState, OrderUpdate, RejectReason, Reply, Request, RequestErrorCode, Status, UnlockRight,
+    Availability, BodyFormat, BundleNamed, BundlePut, ClosedAs, LiveEvent, LivePresence, LiveTelemetry, MessageState,
+    Notification, NotificationKind, OrderCancel, OrderExtend, OrderMove, OrderNamed, OrderOpen, OrderPut,
+    OrderQuarantine, OrderState, OrderUpdate, RejectReason, Reply, Request, RequestErrorCode, Status,
+    UndeliveredReason, UnlockRight,
 };
 use schemas::api::{JSON_MAX, parse};
 use schemas::ids::{Identity, Role};
@@ -221,6 +222,9 @@ fn every_list_of_words_is_that_of_the_code() {
         ("Stream", words(Stream::ALL)),
         ("RequestErrorCode", words(RequestErrorCode::ALL)),
         ("KeyPurpose", words(KeyPurpose::ALL)),
+        ("BodyFormat", words(BodyFormat::ALL)),
+        ("MessageState", words(MessageState::ALL)),
+        ("UndeliveredReason", words(UndeliveredReason::ALL)),
     ]);
     let listed: BTreeMap<&str, Vec<String>> = schemas
         .iter()

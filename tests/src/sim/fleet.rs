@@ -542,6 +542,9 @@ impl World {
             | Effect::Refuse { .. }
             | Effect::Registered { .. }
             | Effect::Scoped { .. }
+            // No tenant of the simulation has channels.
+            | Effect::Notify(_)
+            | Effect::ReplyTested { .. }
             | Effect::Revoked { .. } => {}
         }
     }
@@ -844,6 +847,7 @@ fn kind_of(input: &Input) -> &'static str {
         Input::RowAcked { .. } => "row acknowledged",
         Input::Signer { .. } => "signer",
         Input::Enrol { .. } => "enrol",
+        Input::Notified { .. } => "notified",
     }
 }
 

@@ -134,6 +134,8 @@ impl<S: Store> Fleet<S> {
             | Effect::ReplyUnlocks { .. }
             | Effect::ReplyStatus { .. }
             | Effect::Backup { .. }
+            | Effect::Notify(_)
+            | Effect::ReplyTested { .. }
             | Effect::Live { .. }
             | Effect::Refuse { .. }
             | Effect::Registered { .. }

@@ -17,7 +17,7 @@ use schemas::messages::{CredentialKind, OrderKey};
 use schemas::topics::Stream;
 
 use crate::config::{CodeForm, Config};
-use crate::intents::{BundleSecrets, Intent, Issue};
+use crate::intents::{BundleSecrets, Deliver, Intent, Issue};
 use crate::jobs::Job;
 use crate::order::parts::Part;
 use crate::order::put::{hash, too_long};
@@ -131,6 +131,11 @@ impl Bundle {
 pub(crate) struct Bundles(BTreeMap<OrderRef, Bundle>);
 
 impl Bundles {
+    /// It has a credential that opens something.
+    pub(super) fn has_secrets(&self, at: &OrderRef) -> bool {
+        self.0.get(at).is_some_and(|bundle| bundle.secrets().is_some())
+    }
+
     pub(crate) fn restore(&mut self, at: OrderRef, bundle: Bundle) {
         self.0.insert(at, bundle);
     }
@@ -429,22 +434,17 @@ impl Orders {
         match bundle.deliver_to.clone().filter(|integration| *integration != at.order.integration) {
             Some(integration) => {
                 let row = self.sites.localised(&at.tenant, row);
-                turn.send(Intent::deliver(&at.tenant, integration, row));
+                turn.send(Intent::deliver(&at.tenant, integration, row, at.order.clone()));
             }
             None => self.notify(turn, &named, row),
         }
     }
 
     /// Another integration is to deliver this.
-    pub(crate) fn deliver_for(
-        &mut self,
-        turn: &mut Turn<'_>,
-        tenant: TenantId,
-        integration: Name,
-        row: NotificationRow,
-    ) {
+    pub(crate) fn deliver_for(&mut self, turn: &mut Turn<'_>, Deliver { tenant, integration, row, of }: Deliver) {
+        let of = of.unwrap_or_else(|| OrderKey { integration: integration.clone(), order: row.order.clone() });
         let stream = StreamRef { tenant, integration, stream: Stream::Notifications };
-        self.streams.add(turn, stream, |n| NotificationRow { n, ..row });
+        self.write_message(turn, stream, &of, row);
     }
 
     /// An order is forgotten; with the last one of a bundle the bundle is.

@@ -206,6 +206,7 @@ impl Orders {
             self.take_back(turn, config, at);
         } else if new_code {
             // Who was told before is not to come any more.
+            self.outbox.drop_of(turn, at);
             self.reissue(turn, at);
         }
         Ok(wanted)

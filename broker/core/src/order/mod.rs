@@ -6,6 +6,7 @@ mod change;
 mod deposit;
 mod due;
 mod factor;
+mod message;
 mod open;
 mod parts;
 mod pause;
@@ -39,6 +40,7 @@ use schemas::topics::Stream;
 use crate::config::Config;
 use crate::deadlines::Deadline;
 use crate::intents::Reserve;
+use crate::notify::Outbox;
 use crate::order::bundle::{Bundles, InBundle};
 use crate::order::change::Pending;
 use crate::order::deposit::Brought;
@@ -185,6 +187,7 @@ pub(crate) struct Orders {
     pub(crate) bundles: Bundles,
     sealing_keys: SealingKeys,
     pub(crate) streams: Streams,
+    pub(crate) outbox: Outbox,
     pub(crate) quotas: Quotas,
     /// Something is being done to all parts of an order: its integration hears of the whole behind that. Never between two steps.
     together: bool,

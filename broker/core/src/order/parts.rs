@@ -383,6 +383,7 @@ impl Orders {
             Some(_) | None => {
                 if new_code {
                     // Who was told before is not to come any more.
+                    self.outbox.drop_of(turn, at);
                     self.reissue(turn, at);
                 }
                 Ok(())

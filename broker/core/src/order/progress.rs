@@ -158,7 +158,8 @@ impl Orders {
     pub(super) fn notify(&mut self, turn: &mut Turn<'_>, at: &OrderRef, row: NotificationRow) {
         let row = self.sites.localised(&at.tenant, row);
         if let Some(stream) = self.stream(at, Stream::Notifications) {
-            self.streams.add(turn, stream, |n| NotificationRow { n, ..row });
+            let of = row.bundle.as_ref().map_or_else(|| at.order.clone(), |bundle| at.sibling(bundle).order);
+            self.write_message(turn, stream, &of, row);
         }
     }
 

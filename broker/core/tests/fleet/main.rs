@@ -22,6 +22,7 @@ mod identities;
 mod interrupted;
 mod keysets;
 mod letters;
+mod messages;
 mod orders;
 mod outages;
 mod parts;

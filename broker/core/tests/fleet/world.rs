@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use fleet_core::signing::{
     AnswerKept, Certificate, Envelope, Failed, PhoneOpened, Sealed, SecretMade, Secrets, SignerReply, SignerRequest,
 };
-use fleet_core::{Config, Effect, FleetCore, INTENTS, Input, Moment, STREAM, render_row, stream_key};
+use fleet_core::{Config, Effect, FleetCore, INTENTS, Input, MESSAGES, Moment, STREAM, render_row, stream_key};
 use schemas::api::{Notification, Reply, Request, Status};
 use schemas::cbor::{self, Blob};
 use schemas::crypto::codes::{NotASecret, Secret};
@@ -339,6 +339,13 @@ impl World {
             return Vec::new();
         }
         let step = self.step(input);
+        for effect in &step.effects {
+            // It is on disk before anybody hears of it.
+            if let Effect::Notify(dispatch) = effect {
+                let written = |write: &Write| write.table == MESSAGES && write.key.ends_with(dispatch.id.as_bytes());
+                assert!(step.writes.iter().any(written), "{dispatch:?} is not written");
+            }
+        }
         let cut = self.cut_at.filter(|(input, _)| *input == self.handled).and_then(|(_, cut)| {
             let taken = |at: &usize| step.writes[*at].table == INTENTS && step.writes[*at].value.is_none();
             (0..step.writes.len()).filter(taken).nth(cut)

@@ -1,0 +1,411 @@
+//! `fleet notify`: channels, templates, and what became of messages to people.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use schemas::api::{
+    Channel, Language, MessageDetail, MessageState, MessageTemplate, MessageTested, NotificationKind, Reply, Request,
+    TemplateShown, Via,
+};
+use schemas::ids::Name;
+use schemas::messages::OrderKey;
+
+use super::context::{Context, other_answer};
+use super::failure::Usage;
+use super::output::{self, table};
+
+/// Longest file of a channel or a text, in bytes.
+const FILE_MAX: u64 = 16 * 1024;
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum NotifyCommand {
+    /// By which ways messages go out
+    #[command(subcommand)]
+    Channel(ChannelCommand),
+    /// What messages say
+    #[command(subcommand)]
+    Template(TemplateCommand),
+    /// What became of messages
+    #[command(after_help = "\
+Examples:
+  fleet notify list --undelivered
+  fleet notify list --order shop/A17
+
+Neither codes nor addresses are shown. Messages that were accepted are listed
+for a day, those that were not for two weeks.")]
+    List {
+        /// Only those that nobody gets
+        #[arg(long)]
+        undelivered: bool,
+        /// Only about this one
+        #[arg(long, value_name = "INTEGRATION/ORDER")]
+        order: Option<OrderKey>,
+    },
+    /// Send a made-up message with the code 000000
+    #[command(after_help = "\
+Example:
+  fleet notify test --channel sms --to '+49 151 12345678'
+
+It is sent once, whatever comes of it. A webhook needs no --to.")]
+    Test {
+        /// The channel's name
+        #[arg(long, value_name = "NAME")]
+        channel: Name,
+        /// A phone number or a mail address
+        #[arg(long, value_name = "ADDRESS", default_value = "")]
+        to: String,
+    },
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum ChannelCommand {
+    /// Put the channel of a file, in the place of the one with its name
+    #[command(after_help = "\
+Example:
+  fleet notify channel example sms_twilio > sms.toml
+  (edit it)
+  fleet notify channel put sms.toml
+  fleet notify test --channel sms --to '+49 151 12345678'
+
+No secret is in that file. It names one on the broker's host, in the folder
+`notify.secrets` of broker.toml: <tenant>/<secret>, for its owner only (0600).
+The first line of that says where it may be sent, the second is the secret.")]
+    Put {
+        /// TOML, as `fleet notify channel example` writes it
+        file: PathBuf,
+    },
+    /// Write a channel that can be edited
+    Example {
+        /// What it speaks
+        kind: ChannelKind,
+    },
+    /// All channels, in the order in which they are tried
+    List,
+    /// Remove a channel; what waits for it goes by the next one
+    Remove {
+        /// The channel's name
+        name: Name,
+    },
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub(super) enum ChannelKind {
+    Webhook,
+    SmsTwilio,
+    SmsHttp,
+    Email,
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum TemplateCommand {
+    /// Say what messages of a kind say in a language
+    #[command(after_help = "\
+Examples:
+  fleet notify template put pickup_code de \\
+      --text 'Abholcode {code}, {place}[, Fach {compartment}][, bis {until}]'
+  fleet notify template put reminder en --file reminder.txt \\
+      --subject 'Your order {order} waits'
+
+Fields: {code} {place} {compartment} {until} {order} {instruction} {doors}.
+What is in [ ] is left out where one of its fields is empty. For messages that
+are made from then on.")]
+    #[command(override_usage = "fleet notify template put [OPTIONS] <KIND> <LANGUAGE>")]
+    Put {
+        /// pickup_code, reminder, deposit_code, bundle_code, …
+        kind: NotificationKind,
+        /// Such as de or en-GB
+        language: Language,
+        /// What it says
+        #[arg(long, required_unless_present = "file", conflicts_with = "file")]
+        text: Option<String>,
+        /// A file with that, in UTF-8
+        #[arg(long)]
+        file: Option<PathBuf>,
+        /// The subject of a mail; without {code}
+        #[arg(long)]
+        subject: Option<String>,
+    },
+    /// How a message reads, with made-up fields
+    Show {
+        /// pickup_code, reminder, deposit_code, bundle_code, …
+        kind: NotificationKind,
+        /// Such as de or en-GB
+        language: Language,
+    },
+    /// Go back to what is used without this template
+    Remove {
+        /// pickup_code, reminder, deposit_code, bundle_code, …
+        kind: NotificationKind,
+        /// Such as de or en-GB
+        language: Language,
+    },
+}
+
+pub(super) fn run(context: &Context, command: NotifyCommand) -> anyhow::Result<ExitCode> {
+    match command {
+        NotifyCommand::Channel(command) => channel(context, command),
+        NotifyCommand::Template(command) => template(context, command),
+        NotifyCommand::List { undelivered, order } => list(context, undelivered, order),
+        NotifyCommand::Test { channel, to } => test(context, channel, to),
+    }
+}
+
+fn channel(context: &Context, command: ChannelCommand) -> anyhow::Result<ExitCode> {
+    let (request, said) = match command {
+        ChannelCommand::Example { kind } => {
+            output::text(example(kind).trim_end())?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        ChannelCommand::Put { file } => {
+            let channel = Box::new(read_channel(&file)?);
+            let said = format!("Channel {} is in use. Try it: `fleet notify test --channel {0}`", channel.name);
+            (Request::ChannelPut { channel }, said)
+        }
+        ChannelCommand::Remove { name } => {
+            let said = format!("Channel {name} is removed.");
+            (Request::ChannelRemove { name }, said)
+        }
+        ChannelCommand::List => (Request::ChannelList {}, String::new()),
+    };
+    let reply = context.ask(&context.folder()?, &request)?;
+    if context.json {
+        output::json(&reply)?;
+    } else if let Reply::Channels(all) = &reply {
+        output::show(channel_table(all), "There is no channel: integrations tell their recipients themselves.")?;
+    } else if reply == Reply::Done {
+        output::text(&said)?;
+    } else {
+        return Err(other_answer());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn read(path: &Path) -> Result<String, Usage> {
+    let usage = |why: String| Usage(format!("`{}`: {why}", path.display()));
+    let mut text = String::new();
+    let file = std::fs::File::open(path).map_err(|error| usage(error.to_string()))?;
+    file.take(FILE_MAX + 1).read_to_string(&mut text).map_err(|error| usage(error.to_string()))?;
+    if text.len() as u64 > FILE_MAX {
+        return Err(usage(format!("longer than {FILE_MAX} bytes")));
+    }
+    Ok(text)
+}
+
+/// What is wrong with a file is said here already.
+fn read_channel(path: &Path) -> Result<Channel, Usage> {
+    let usage = |why: String| Usage(format!("channel `{}`: {why}", path.display()));
+    let channel: Channel = toml::from_str(&read(path)?).map_err(|error| usage(error.to_string()))?;
+    channel.check().map_err(|error| usage(error.to_string()))?;
+    Ok(channel)
+}
+
+fn channel_table(all: &[Channel]) -> comfy_table::Table {
+    let mut rows = table(["channel", "rank", "kind", "to", "secret", "next after"]);
+    for channel in all {
+        let kind = match channel.via {
+            Via::Webhook { .. } => "webhook",
+            Via::SmsTwilio { .. } => "sms_twilio",
+            Via::SmsHttp { .. } => "sms_http",
+            Via::Email { .. } => "email",
+        };
+        let after = channel.fallback_after_minutes.map(|after| format!("{} min", after.count())).unwrap_or_default();
+        let (name, rank) = (channel.name.to_string(), channel.rank.to_string());
+        rows.add_row([name, rank, kind.to_owned(), channel.origin(), channel.secret.to_string(), after]);
+    }
+    rows
+}
+
+fn template(context: &Context, command: TemplateCommand) -> anyhow::Result<ExitCode> {
+    let request = match command {
+        TemplateCommand::Put { kind, language, text, file, subject } => {
+            let text = match (text, file) {
+                (Some(text), _) => text,
+                (None, Some(file)) => read(&file)?.trim_end().to_owned(),
+                (None, None) => return Err(Usage("name --text or --file".to_owned()).into()),
+            };
+            Request::TemplatePut { template: MessageTemplate { kind, language, text, subject } }
+        }
+        TemplateCommand::Show { kind, language } => Request::TemplateShow { kind, language },
+        TemplateCommand::Remove { kind, language } => Request::TemplateRemove { kind, language },
+    };
+    let reply = context.ask(&context.folder()?, &request)?;
+    match (&request, &reply) {
+        _ if context.json => output::json(&reply)?,
+        (_, Reply::Template(shown)) => output::text(&template_text(shown))?,
+        (Request::TemplateRemove { .. }, Reply::Done) => output::text("The template is removed.")?,
+        (_, Reply::Done) => output::text("Messages that are made from now on follow the template.")?,
+        _ => return Err(other_answer()),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn template_text(shown: &TemplateShown) -> String {
+    let TemplateShown { template, is_default, preview, preview_subject } = shown;
+    let whose = if *is_default { "default" } else { "own" };
+    let MessageTemplate { language, text, subject, .. } = template;
+    let subject = subject.as_deref().unwrap_or_default();
+    let plain = |text: &str| text.lines().map(output::plain).collect::<Vec<_>>().join("\n");
+    format!(
+        "Language  {language} ({whose})\nText      {}\nSubject   {}\n\n{}\n{}",
+        plain(text),
+        plain(subject),
+        plain(preview_subject),
+        plain(preview)
+    )
+}
+
+fn list(context: &Context, undelivered: bool, order: Option<OrderKey>) -> anyhow::Result<ExitCode> {
+    let folder = context.folder()?;
+    let mut all: Vec<MessageDetail> = Vec::new();
+    loop {
+        let after = all.last().map(|last| last.id.clone());
+        let reply = context.ask(&folder, &Request::MessageList { undelivered, order: order.clone(), after })?;
+        if context.json {
+            output::json(&reply)?;
+        }
+        let Reply::Messages(page) = reply else { return Err(other_answer()) };
+        let is_last = !page.more || page.messages.is_empty();
+        all.extend(page.messages);
+        if is_last {
+            break;
+        }
+    }
+    if !context.json {
+        all.sort_by_key(|message| message.at.0);
+        let empty =
+            if undelivered { "Nobody waits for a message that will not come." } else { "There are no messages." };
+        output::show(message_table(&all), empty)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn message_table(all: &[MessageDetail]) -> comfy_table::Table {
+    let mut rows = table(["made", "order", "kind", "cabinet", "channel", "state"]);
+    for message in all {
+        let channel = message.channel.as_ref().map(Name::to_string).unwrap_or_default();
+        let (kind, cabinet) = (message.kind.to_string(), message.cabinet.to_string());
+        rows.add_row([
+            output::time(message.at),
+            message.order.to_string(),
+            kind,
+            cabinet,
+            channel,
+            state_text(message),
+        ]);
+    }
+    rows
+}
+
+fn state_text(message: &MessageDetail) -> String {
+    let detail = message.detail.as_deref().map(|detail| format!(" ({})", output::plain(detail))).unwrap_or_default();
+    match (message.state, message.reason) {
+        (MessageState::Undelivered, Some(reason)) => format!("undelivered: {reason}{detail}"),
+        (MessageState::Queued, _) if message.attempts > 0 => format!("queued, {} tries{detail}", message.attempts),
+        (state, _) => format!("{state}{detail}"),
+    }
+}
+
+fn test(context: &Context, channel: Name, to: String) -> anyhow::Result<ExitCode> {
+    let reply = context.ask(&context.folder()?, &Request::ChannelTest { name: channel, to })?;
+    let Reply::Tested(MessageTested { channel, accepted, detail, reference }) = &reply else {
+        return Err(other_answer());
+    };
+    if context.json {
+        output::json(&reply)?;
+    } else if *accepted {
+        let reference = reference.as_deref().map(|name| format!(", as {}", output::plain(name))).unwrap_or_default();
+        output::text(&format!("Channel {channel} has taken the message{reference}."))?;
+    } else {
+        let detail = detail.as_deref().map(output::plain).unwrap_or_default();
+        output::text(&format!("Channel {channel} has not taken the message: {detail}"))?;
+    }
+    Ok(if *accepted { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn example(kind: ChannelKind) -> &'static str {
+    match kind {
+        ChannelKind::Webhook => {
+            r#"# On the broker's host: <notify.secrets>/<tenant>/hook, for its owner only (0600)
+#   https://hooks.example.com
+#   whsec_… (24 to 64 random bytes in base64)
+name = "hook"
+rank = 100              # the lowest is tried first
+secret = "hook"
+# integrations = ["shop"]        # only for their orders
+# fallback_after_minutes = 10    # then the next channel has it
+
+[via]
+kind = "webhook"
+url = "https://hooks.example.com/lockers"
+"#
+        }
+        ChannelKind::SmsTwilio => {
+            r#"# On the broker's host: <notify.secrets>/<tenant>/sms, for its owner only (0600)
+#   https://api.twilio.com
+#   the account's auth token
+name = "sms"
+rank = 100              # the lowest is tried first
+secret = "sms"
+# fallback_after_minutes = 10    # then the next channel has it
+
+[via]
+kind = "sms_twilio"
+url = "https://api.twilio.com"
+account = "AC00000000000000000000000000000000"
+from = "+15550100"
+# Numbers without a country code: 0151 … is +49 151 …
+# home = { country_code = "49", trunk = "0" }
+"#
+        }
+        ChannelKind::SmsHttp => {
+            r#"# On the broker's host: <notify.secrets>/<tenant>/sms, for its owner only (0600)
+#   https://sms.example.com
+#   Bearer … (the whole value of the header)
+name = "sms"
+rank = 100              # the lowest is tried first
+secret = "sms"
+# fallback_after_minutes = 10    # then the next channel has it
+
+[via]
+kind = "sms_http"
+url = "https://sms.example.com/v1/messages"
+format = "json"         # or "form"
+body = { to = "{to}", message = "{text}", reference = "{id}" }
+header = "authorization"
+# A gateway may answer 200 with an error inside: what has to be in its answer.
+accepted = { statuses = [200, 201, 202], pointer = "/status", value = "ok", reference = "/id" }
+# home = { country_code = "49", trunk = "0" }
+"#
+        }
+        ChannelKind::Email => {
+            r#"# On the broker's host: <notify.secrets>/<tenant>/mail, for its owner only (0600)
+#   smtp://mail.example.com:587
+#   the password
+name = "mail"
+rank = 200              # the lowest is tried first
+secret = "mail"
+
+[via]
+kind = "email"
+host = "mail.example.com:587"    # STARTTLS; with implicit_tls = true as at port 465
+user = "lockers"
+from = "Lockers <lockers@example.com>"
+"#
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_example_is_a_channel() {
+        for kind in [ChannelKind::Webhook, ChannelKind::SmsTwilio, ChannelKind::SmsHttp, ChannelKind::Email] {
+            let channel: Channel = toml::from_str(example(kind)).unwrap_or_else(|error| panic!("{kind:?}: {error}"));
+            channel.check().unwrap_or_else(|error| panic!("{kind:?}: {error}"));
+        }
+    }
+}
