@@ -27,8 +27,8 @@ use crate::turn::Turn;
 const WAITING_MAX: usize = 20_000;
 /// Messages that begin to be sent in one step, at most.
 const AT_ONCE: usize = 64;
-/// Messages that are looked at for that in one step, at most.
-const LOOKED_AT: usize = 512;
+/// Messages of one lane that are looked at for that in one step, at most.
+const LOOKED_AT: usize = 32;
 /// Messages that one channel is sending at the same time, at most.
 const SENDING_MAX: usize = 8;
 /// Tries by one channel.
@@ -50,6 +50,9 @@ const REFERENCE_MAX: usize = 128;
 /// The order, or with true the bundle, and the id of a message.
 type Open = (OrderRef, bool, String);
 
+/// What waits for the same channel, and with none what is only kept for the list.
+type Lane = (TenantId, Option<Name>);
+
 /// Whether a message is still to be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Worth {
@@ -64,8 +67,8 @@ pub(crate) struct Outbox {
     pub(crate) channels: Channels,
     pub(crate) templates: Templates,
     rows: BTreeMap<MessageRef, MessageRow>,
-    /// Each message once, by its `next`.
-    due: BTreeSet<(FleetMillis, MessageRef)>,
+    /// Each message once, by its `next`. In lanes, so that a gateway that is slow holds up no other one.
+    due: BTreeMap<Lane, BTreeSet<(FleetMillis, MessageRef)>>,
     /// Messages that wait or are being sent, by order.
     open: BTreeSet<Open>,
     waiting: BTreeMap<TenantId, usize>,
@@ -88,7 +91,7 @@ impl Outbox {
     }
 
     pub(crate) fn first_due(&self) -> Option<FleetMillis> {
-        self.due.first().map(|(at, _)| *at)
+        self.due.values().filter_map(|lane| lane.first()).map(|(at, _)| *at).min()
     }
 
     /// The store is an earlier one: what waited in it may have been sent since, and its code replaced.
@@ -201,9 +204,34 @@ impl Outbox {
         if self.first_due().is_none_or(|at| at > turn.now) || self.busy_until > turn.now {
             return self.watch(turn);
         }
-        let due: Vec<_> =
-            self.due.iter().take_while(|(at, _)| *at <= turn.now).take(LOOKED_AT).map(|(_, at)| at.clone()).collect();
-        let (mut begun, mut held_up) = (0, due.len() == LOOKED_AT);
+        let (mut begun, mut held_up) = (0, false);
+        for lane in self.lanes_due(turn.now) {
+            held_up |= self.send_lane(turn, &lane, per_minute, &mut begun, &worth);
+        }
+        self.busy_until = if held_up { turn.now.saturating_add(BUSY) } else { 0 };
+        self.watch(turn);
+    }
+
+    /// The one that has waited longest first: they share what a tenant may send in a minute.
+    fn lanes_due(&self, now: FleetMillis) -> Vec<Lane> {
+        let first = |(lane, due): (&Lane, &BTreeSet<(FleetMillis, MessageRef)>)| Some((due.first()?.0, lane.clone()));
+        let mut lanes: Vec<_> = self.due.iter().filter_map(first).filter(|(at, _)| *at <= now).collect();
+        lanes.sort();
+        lanes.into_iter().map(|(_, lane)| lane).collect()
+    }
+
+    /// Returns whether something of the lane is due still.
+    fn send_lane(
+        &mut self,
+        turn: &mut Turn<'_>,
+        lane: &Lane,
+        per_minute: u32,
+        begun: &mut usize,
+        worth: &impl Fn(&TenantId, &MessageRow) -> Worth,
+    ) -> bool {
+        let due = self.due.get(lane).into_iter().flatten().take_while(|(at, _)| *at <= turn.now);
+        let due: Vec<_> = due.take(LOOKED_AT).map(|(_, at)| at.clone()).collect();
+        let more = due.len() == LOOKED_AT;
         for at in due {
             let Some(row) = self.rows.get(&at) else { continue };
             match row.state {
@@ -219,16 +247,15 @@ impl Outbox {
                         let next = turn.now.saturating_add(LOOK_AGAIN);
                         self.update(turn, &at, |row| row.next = next);
                     }
-                    Worth::Sending if begun >= AT_ONCE || self.is_busy(&at, turn.now, per_minute) => held_up = true,
+                    Worth::Sending if *begun >= AT_ONCE || self.is_busy(&at, turn.now, per_minute) => return true,
                     Worth::Sending => {
-                        begun += 1;
+                        *begun += 1;
                         self.begin(turn, &at);
                     }
                 },
             }
         }
-        self.busy_until = if held_up { turn.now.saturating_add(BUSY) } else { 0 };
-        self.watch(turn);
+        more
     }
 
     /// Whether the channel of a message, or the tenant, has enough to do. Counts the message where it has not.
@@ -391,7 +418,7 @@ impl Outbox {
     }
 
     fn insert(&mut self, at: MessageRef, row: MessageRow) {
-        self.due.insert((row.next, at.clone()));
+        self.due.entry(lane_of(&at, &row)).or_default().insert((row.next, at.clone()));
         if row.is_open() {
             *self.waiting.entry(at.tenant.clone()).or_default() += 1;
             self.open.insert(open_of(&at, &row));
@@ -404,7 +431,13 @@ impl Outbox {
 
     fn take_out(&mut self, at: &MessageRef) -> Option<MessageRow> {
         let row = self.rows.remove(at)?;
-        self.due.remove(&(row.next, at.clone()));
+        let lane = lane_of(at, &row);
+        if let Some(due) = self.due.get_mut(&lane) {
+            due.remove(&(row.next, at.clone()));
+            if due.is_empty() {
+                self.due.remove(&lane);
+            }
+        }
         if row.is_open() {
             self.open.remove(&open_of(at, &row));
             if let Some(waiting) = self.waiting.get_mut(&at.tenant) {
@@ -487,6 +520,10 @@ impl Outbox {
 fn open_of(at: &MessageRef, row: &MessageRow) -> Open {
     let order = OrderRef { tenant: at.tenant.clone(), order: row.order.clone() };
     (order, row.bundle.is_some(), at.id.clone())
+}
+
+fn lane_of(at: &MessageRef, row: &MessageRow) -> Lane {
+    (at.tenant.clone(), row.channel.clone().filter(|_| row.is_open()))
 }
 
 fn sending_by(at: &MessageRef, row: &MessageRow) -> Option<(TenantId, Name)> {

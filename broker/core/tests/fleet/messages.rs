@@ -8,7 +8,9 @@ use schemas::api::{
     RequestErrorCode, UndeliveredReason, parse,
 };
 use schemas::crypto::codes::Secret;
-use schemas::messages::{Actor, ActorCredential, Collected, CredentialId, DoorOpened, LoadAborted, OrderKey, Size};
+use schemas::messages::{
+    Actor, ActorCredential, Collected, CredentialId, DoorOpened, LoadAborted, OrderKey, Size, Stored, StoredBy,
+};
 use schemas::topics::OrderChange;
 
 use crate::bundles::change;
@@ -496,6 +498,36 @@ fn a_channel_sends_a_few_at_a_time_and_a_tenant_so_many_in_a_minute() {
         }
     }
     assert_eq!(count, 40);
+}
+
+#[test]
+fn a_gateway_that_does_not_answer_keeps_up_no_other_one() {
+    let mut world = World::with(Config { break_glass: false, messages_per_minute: 1_000, ..Config::default() });
+    world.add(crate::world::FakeCabinet::new("c1", &[Size::M; 61]));
+    world.connect(&c1());
+    put_channel(&mut world, sms("sms", ""));
+    put_channel(&mut world, mail("mail", ""));
+    for at in 1..=60 {
+        put(&mut world, &format!("A{at}"), PHONE);
+        load(&mut world, &format!("A{at}"), at);
+    }
+    let under_way = sent(&mut world);
+    assert_eq!(under_way.len(), 8, "and 52 wait");
+    world.pass(1_000);
+    put(&mut world, "B1", r#"{"email":"me@example.com"}"#);
+    load(&mut world, "B1", 61);
+    for _ in 0..5 {
+        world.pass(1_000);
+    }
+    assert_eq!(one(&mut world).channel.name.as_str(), "mail");
+    // They come in their order once it answers.
+    for dispatch in under_way {
+        outcome(&mut world, &dispatch, accepted());
+    }
+    for _ in 0..5 {
+        world.pass(1_000);
+    }
+    assert_eq!(sent(&mut world).len(), 8);
 }
 
 #[test]
