@@ -21,7 +21,11 @@ tools=(
     "chromium:chromium"
     "node:nodejs"
     "npm:npm"
+    "python3:python3"
+    "pip3:python3-pip"
 )
+
+PAHO=2.1.0
 
 # Debian keeps daemons where only root's PATH looks.
 PATH="$PATH:/usr/sbin:/sbin"
@@ -34,6 +38,15 @@ browser_driver() {
     fi
 }
 
+# For docs/shop.py. Where the tests look, and nowhere else.
+python_packages() {
+    local folder
+    folder="$(dirname "${BASH_SOURCE[0]}")/../python"
+    if [[ ! -d "$folder/paho_mqtt-$PAHO.dist-info" ]]; then
+        pip3 install --quiet --disable-pip-version-check --root-user-action=ignore --target "$folder" "paho-mqtt==$PAHO" </dev/null
+    fi
+}
+
 missing=()
 for tool in "${tools[@]}"; do
     command -v "${tool%%:*}" >/dev/null || missing+=("${tool##*:}")
@@ -41,6 +54,7 @@ done
 if ((${#missing[@]} == 0)); then
     echo "every tool is installed"
     browser_driver
+    python_packages
     exit 0
 fi
 echo "installing ${missing[*]}"
@@ -59,3 +73,4 @@ apt() {
 apt update
 apt install -y --no-install-recommends "${missing[@]}"
 browser_driver
+python_packages

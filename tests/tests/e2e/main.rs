@@ -28,6 +28,7 @@ mod gateways;
 mod handover;
 mod history;
 mod input;
+mod integrate;
 mod interventions;
 mod isolation;
 mod jams;
