@@ -66,7 +66,12 @@ impl Phone {
         }
         match home {
             Some((code, trunk)) if !number.starts_with('+') => {
-                let national = number.strip_prefix(trunk).unwrap_or(&number);
+                let national = match number.strip_prefix(trunk) {
+                    Some(national) if !trunk.is_empty() => national,
+                    // With the country code or without it? Nobody is to get somebody else's code.
+                    Some(_) | None if number.starts_with(code) => return Err(PhoneError::NoCountryCode),
+                    Some(_) | None => &number,
+                };
                 Self::parse(&format!("+{code}{national}"))
             }
             Some(_) | None => Self::parse(&number),

@@ -80,7 +80,9 @@ const COMMANDS = {
   }),
   // A finger that rests on a button for longer than the page stays as it is.
   async hold({ meanwhile, ...what }) {
-    const box = await found(what).boundingBox();
+    // Drawn anew just now, it has no place for a moment.
+    let box = null;
+    for (let tries = 0; !box && tries < 100; tries += 1) box = await found(what).boundingBox();
     const client = await context.newCDPSession(page);
     const touchPoints = [{ x: box.x + box.width / 2, y: box.y + box.height / 2 }];
     await client.send("Input.dispatchTouchEvent", { type: "touchStart", touchPoints });

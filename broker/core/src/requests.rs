@@ -254,7 +254,9 @@ impl FleetCore {
                 Ok(None)
             }
             Request::ChannelPut { channel } => {
+                let name = channel.name.clone();
                 self.orders.outbox.channels.put(turn, &asker.who.tenant, *channel)?;
+                turn.alarm(format!("{} has said how channel {name} sends messages to people", asker.who));
                 Ok(Some(Reply::Done))
             }
             Request::ChannelList {} => {

@@ -23,6 +23,8 @@ use fleet_core::Outcome;
 const CONNECT_MAX: Duration = Duration::from_secs(10);
 /// From the request to the end of the answer.
 const ANSWER_MAX: Duration = Duration::from_secs(30);
+/// From its status to its end.
+const BODY_WITHIN: Duration = Duration::from_secs(10);
 /// Bytes of an answer that are read.
 const BODY_MAX: usize = 64 * 1_024;
 
@@ -36,7 +38,8 @@ pub(super) struct Post<'a> {
 
 pub(super) struct Answer {
     pub(super) status: u16,
-    pub(super) body: Bytes,
+    /// None: it broke off, dripped, or was too long.
+    pub(super) body: Option<Bytes>,
 }
 
 /// Sends it once. What did not come to an answer is an outcome: known not to be sent, or unknown.
@@ -63,9 +66,9 @@ pub(super) async fn post(post: Post<'_>, tls: Option<&Arc<ClientConfig>>) -> Res
     let asking = async {
         let answer = sender.send_request(request).await.map_err(|_| "connection lost")?;
         let status = answer.status().as_u16();
-        let body = Limited::new(answer.into_body(), BODY_MAX).collect().await;
-        // The status is known: an answer that breaks off, or is too long, has no body that counts.
-        Ok::<_, &str>(Answer { status, body: body.map(|body| body.to_bytes()).unwrap_or_default() })
+        let body = timeout(BODY_WITHIN, Limited::new(answer.into_body(), BODY_MAX).collect()).await;
+        // The status is known, whatever becomes of the rest.
+        Ok::<_, &str>(Answer { status, body: body.ok().and_then(Result::ok).map(|body| body.to_bytes()) })
     };
     let answered = tokio::select! {
         answered = timeout(ANSWER_MAX, asking) => answered,
@@ -115,7 +118,7 @@ pub(super) fn outcome_of(status: u16, code: Option<i64>) -> Outcome {
         // It may have been taken by whatever is behind what answers.
         408 | 500..=599 => Outcome::Unknown { detail },
         // The channel is wrong and not the message: somebody puts that right. Or: later.
-        401 | 403 | 404 | 405 | 407 | 425 | 429 | 300..=399 => Outcome::Failed { detail },
+        401..=405 | 407 | 425 | 429 | 300..=399 => Outcome::Failed { detail },
         _ => Outcome::Refused { detail },
     }
 }

@@ -1,28 +1,45 @@
 //! Mail by SMTP: TLS unless the server is this host, one message a connection.
 
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use fleet_core::{Codes, Dispatch, Outcome};
 use lettre::message::header::{ContentTransferEncoding, ContentType, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, Message};
-use lettre::transport::smtp::authentication::Credentials;
-use lettre::transport::smtp::client::{Certificate, CertificateStore, Tls, TlsParameters};
-use lettre::transport::smtp::extension::ClientId;
-use lettre::{AsyncSmtpTransport, AsyncTransport as _, Tokio1Executor};
-use rustls::pki_types::CertificateDer;
+use lettre::transport::smtp::authentication::{Credentials, DEFAULT_MECHANISMS};
+use lettre::transport::smtp::client::{
+    AsyncSmtpConnection, AsyncTokioStream, Certificate, CertificateStore, TlsParameters,
+};
+use lettre::transport::smtp::commands::{Data, Mail, Rcpt};
+use lettre::transport::smtp::extension::{ClientId, MailParameter};
+use rustls::ClientConfig;
+use rustls::pki_types::{CertificateDer, ServerName};
 use schemas::web::MailHost;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use super::failed;
 use super::secret::Secret;
 
-/// For one command and its answer.
-const COMMAND_MAX: Duration = Duration::from_secs(20);
+/// Until the server would take a message.
+const CONNECT_WITHIN: Duration = Duration::from_secs(20);
+const GOODBYE_WITHIN: Duration = Duration::from_secs(2);
+/// Bytes that a server says in one conversation.
+const READ_MAX: usize = 256 * 1024;
 
 pub(super) struct Server<'a> {
     pub(super) host: &'a MailHost,
     pub(super) implicit_tls: bool,
     pub(super) is_tls: bool,
     pub(super) certificates: &'a [CertificateDer<'static>],
+    pub(super) https: Option<&'a Arc<ClientConfig>>,
 }
 
 pub(super) async fn send(
@@ -38,26 +55,139 @@ pub(super) async fn send(
     let Some(message) = message(dispatch, codes, from) else {
         return Outcome::Refused { detail: "the address is none".to_owned() };
     };
-    let Some(tls) = server.tls() else { return failed("TLS cannot be set up") };
-    let mut transport = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(&server.host.host)
-        .port(server.host.port)
-        .tls(tls)
-        .hello_name(ClientId::Domain(domain))
-        .timeout(Some(COMMAND_MAX));
-    if let Some(user) = user {
-        transport = transport.credentials(Credentials::new(user.to_owned(), secret.reveal().to_owned()));
+    let hello = ClientId::Domain(domain);
+    let mut smtp = match timeout(CONNECT_WITHIN, connect(server, &hello, user, secret)).await {
+        Ok(Ok(smtp)) => smtp,
+        Ok(Err(outcome)) => return outcome,
+        Err(_) => return failed("no connection in time"),
+    };
+    let sent = deliver(&mut smtp, &message).await;
+    // It is taken or not, whatever the server says to a goodbye.
+    let _ = timeout(GOODBYE_WITHIN, smtp.abort()).await;
+    sent.map_or_else(|error| outcome_of(&error), |_| Outcome::Accepted { reference: None })
+}
+
+/// Command by command: lettre's own way waits for an answer to the goodbye that follows a refusal.
+async fn deliver(smtp: &mut AsyncSmtpConnection, message: &Message) -> Result<(), lettre::transport::smtp::Error> {
+    let envelope = message.envelope();
+    let mut addresses = envelope.to().iter().chain(envelope.from());
+    let options = match addresses.all(|address| address.to_string().is_ascii()) {
+        true => Vec::new(),
+        false => vec![MailParameter::SmtpUtfEight],
+    };
+    smtp.command(Mail::new(envelope.from().cloned(), options)).await?;
+    for to in envelope.to() {
+        smtp.command(Rcpt::new(to.clone(), Vec::new())).await?;
     }
-    match transport.build().send(message).await {
-        Ok(_) => Outcome::Accepted { reference: None },
-        Err(error) => outcome_of(&error),
+    smtp.command(Data).await?;
+    smtp.message(&message.formatted()).await.map(drop)
+}
+
+/// Nothing is sent by then: what goes wrong is known.
+async fn connect(
+    server: &Server<'_>,
+    hello: &ClientId,
+    user: Option<&str>,
+    secret: &Secret,
+) -> Result<AsyncSmtpConnection, Outcome> {
+    let at = (server.host.host.as_str(), server.host.port);
+    let tcp = TcpStream::connect(at).await.map_err(|_| failed("no connection"))?;
+    let tcp = Bounded { stream: tcp, left: READ_MAX };
+    let known = |error| match outcome_of(&error) {
+        Outcome::Unknown { .. } => failed("no connection"),
+        known => known,
+    };
+    let stream: Box<dyn AsyncTokioStream> = match server.https.filter(|_| server.implicit_tls) {
+        Some(tls) => {
+            let name = ServerName::try_from(server.host.host.clone()).map_err(|_| failed("the host has no name"))?;
+            let connector = TlsConnector::from(Arc::clone(tls));
+            Box::new(Wrapped(connector.connect(name, tcp).await.map_err(|_| failed("TLS failed"))?))
+        }
+        None => Box::new(tcp),
+    };
+    let mut smtp = AsyncSmtpConnection::connect_with_transport(stream, hello).await.map_err(known)?;
+    if server.is_tls && !server.implicit_tls {
+        let tls = server.tls().ok_or_else(|| failed("TLS cannot be set up"))?;
+        smtp.starttls(tls, hello).await.map_err(known)?;
+    }
+    if let Some(user) = user {
+        let credentials = Credentials::new(user.to_owned(), secret.reveal().to_owned());
+        smtp.auth(DEFAULT_MECHANISMS, &credentials).await.map_err(known)?;
+    }
+    Ok(smtp)
+}
+
+/// A server that sends without an end fills no memory.
+#[derive(Debug)]
+struct Bounded {
+    stream: TcpStream,
+    left: usize,
+}
+
+impl AsyncRead for Bounded {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = into.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, into);
+        let Some(left) = self.left.checked_sub(into.filled().len() - before) else {
+            return Poll::Ready(Err(io::Error::other("the server sends too much")));
+        };
+        self.left = left;
+        read
+    }
+}
+
+impl AsyncWrite for Bounded {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+impl AsyncTokioStream for Bounded {
+    fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.stream.peer_addr()
+    }
+}
+
+/// TLS from the first byte.
+#[derive(Debug)]
+struct Wrapped(TlsStream<Bounded>);
+
+impl AsyncRead for Wrapped {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, into)
+    }
+}
+
+impl AsyncWrite for Wrapped {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+impl AsyncTokioStream for Wrapped {
+    fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.0.get_ref().0.peer_addr()
     }
 }
 
 impl Server<'_> {
-    fn tls(&self) -> Option<Tls> {
-        if !self.is_tls {
-            return Some(Tls::None);
-        }
+    fn tls(&self) -> Option<TlsParameters> {
         let mut parameters = TlsParameters::builder(self.host.host.clone()).certificate_store(CertificateStore::None);
         for certificate in self.certificates {
             // One that cannot be read vouches for nobody.
@@ -65,8 +195,7 @@ impl Server<'_> {
                 parameters = parameters.add_root_certificate(certificate);
             }
         }
-        let parameters = parameters.build().ok()?;
-        Some(if self.implicit_tls { Tls::Wrapper(parameters) } else { Tls::Required(parameters) })
+        parameters.build().ok()
     }
 }
 

@@ -115,11 +115,13 @@ impl Notifier {
 impl Inner {
     async fn carry_out(&self, dispatch: &Dispatch, codes: &Codes) -> Outcome {
         let place = self.place(dispatch);
-        let Ok(_place) = place.acquire().await else { return failed("the broker is stopping") };
+        // The core begins no more than there are places, but for those that it has given up.
+        let Ok(_place) = place.try_acquire() else { return failed("the channel is busy") };
         let outcome = match tokio::time::timeout(LONGEST, self.attempt(dispatch, codes)).await {
             Ok(outcome) => outcome,
             Err(_) => Outcome::Unknown { detail: "timeout".to_owned() },
         };
+        let outcome = without_secrets(dispatch, codes, outcome);
         tell(dispatch, &outcome);
         outcome
     }
@@ -153,7 +155,7 @@ impl Inner {
             }
             Via::Email { host, implicit_tls, user, from } => {
                 let certificates = trusted.as_ref().map(|trusted| trusted.certificates.as_slice()).unwrap_or_default();
-                let server = mail::Server { host, implicit_tls: *implicit_tls, is_tls, certificates };
+                let server = mail::Server { host, implicit_tls: *implicit_tls, is_tls, certificates, https: tls };
                 mail::send(dispatch, codes, &server, user.as_deref(), from, &secret).await
             }
         }
@@ -181,6 +183,14 @@ impl Inner {
         *held = Some(Arc::clone(&trusted));
         Ok(trusted)
     }
+}
+
+/// A gateway that names a message by its code, or by who gets it, has given it no name.
+fn without_secrets(dispatch: &Dispatch, codes: &Codes, outcome: Outcome) -> Outcome {
+    let Outcome::Accepted { reference: Some(name) } = outcome else { return outcome };
+    let number = dispatch.to.trim_start_matches('+');
+    let quotes = name.contains(codes.code.as_str()) || !number.is_empty() && name.contains(number);
+    Outcome::Accepted { reference: Some(name).filter(|_| !quotes) }
 }
 
 fn failed(detail: &str) -> Outcome {

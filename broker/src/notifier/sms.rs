@@ -36,14 +36,16 @@ pub(super) async fn twilio(
 
 /// A success may have an error inside, and is none without a `sid`.
 fn twilio_said(answer: &Answer) -> Outcome {
-    let said: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    let said: Value = serde_json::from_slice(answer.body.as_deref().unwrap_or_default()).unwrap_or_default();
     let code = ["error_code", "code"].iter().find_map(|field| said[*field].as_i64());
+    // Theirs have five digits: what has more may be a pickup code or a number.
+    let (is_error, code) = (code.is_some(), code.filter(|code| (1..100_000).contains(code)));
     if !(200..300).contains(&answer.status) {
         return outcome_of(answer.status, code);
     }
     let failed = matches!(said["status"].as_str(), Some("failed" | "undelivered" | "canceled"));
     match said["sid"].as_str() {
-        _ if code.is_some() || failed => {
+        _ if is_error || failed => {
             let code = code.map(|code| format!(", code {code}")).unwrap_or_default();
             Outcome::Refused { detail: format!("HTTP {} with an error inside{code}", answer.status) }
         }
@@ -88,7 +90,10 @@ fn generic_said(answer: &Answer, accepted: &Accepted) -> Outcome {
             status => outcome_of(status, None),
         };
     }
-    let said: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    let said: Value = serde_json::from_slice(answer.body.as_deref().unwrap_or_default()).unwrap_or_default();
+    if accepted.pointer.is_some() && answer.body.is_none() {
+        return Outcome::Unknown { detail: format!("HTTP {}, and an answer that broke off", answer.status) };
+    }
     if let Some(pointer) = &accepted.pointer {
         let found = said.pointer(pointer);
         let holds = match &accepted.value {
@@ -162,7 +167,7 @@ mod tests {
     use super::*;
 
     fn answer(status: u16, body: &str) -> Answer {
-        Answer { status, body: body.to_owned().into() }
+        Answer { status, body: Some(body.to_owned().into()) }
     }
 
     #[test]

@@ -328,7 +328,7 @@ fn example(kind: ChannelKind) -> &'static str {
     match kind {
         ChannelKind::Webhook => {
             r#"# On the broker's host: <notify.secrets>/<tenant>/hook, for its owner only (0600)
-#   https://hooks.example.com
+#   https://hooks.example.com/lockers
 #   whsec_… (24 to 64 random bytes in base64)
 name = "hook"
 rank = 100              # the lowest is tried first
@@ -361,7 +361,7 @@ from = "+15550100"
         }
         ChannelKind::SmsHttp => {
             r#"# On the broker's host: <notify.secrets>/<tenant>/sms, for its owner only (0600)
-#   https://sms.example.com
+#   https://sms.example.com/v1/messages
 #   Bearer … (the whole value of the header)
 name = "sms"
 rank = 100              # the lowest is tried first

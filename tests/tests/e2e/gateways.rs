@@ -240,10 +240,8 @@ async fn talk(stream: impl AsyncRead + AsyncWrite + Unpin, seen: &Mutex<Inbox>) 
                 }
                 "250 taken".to_owned()
             }
-            "QUIT" => {
-                stream.write_all(b"221 bye\r\n").await?;
-                return Ok(());
-            }
+            // What it has taken it has taken, and some servers have no goodbye.
+            "QUIT" => continue,
             _ => "502 no".to_owned(),
         };
         stream.write_all(format!("{answer}\r\n").as_bytes()).await?;

@@ -138,7 +138,7 @@ async fn a_webhook_over_tls_is_signed_and_repeated_with_the_same_bytes_until_it_
     let site = world.cabinet(CabinetPlan::new("berlin-01", "1-4:S")).await?;
     let broker = world.stage.layout().broker();
     let gateway = Gateway::start_tls(ok(), &broker.join("server.crt"), &broker.join("server.key")).await?;
-    let path = secret(&world, "hook", &gateway.url, &format!("whsec_{HOOK_KEY}"))?;
+    let path = secret(&world, "hook", &format!("{}/lockers?a=b", gateway.url), &format!("whsec_{HOOK_KEY}"))?;
     let via = format!("[via]\nkind = \"webhook\"\nurl = \"{}/lockers?a=b\"\n", gateway.url);
     put_channel(&operator, &format!("name = \"hook\"\nsecret = \"hook\"\n{via}")).await?;
 
@@ -191,7 +191,7 @@ async fn a_webhook_over_tls_is_signed_and_repeated_with_the_same_bytes_until_it_
     // A file that is open to others, or for another server, is not used.
     std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
     operator.run(&["notify", "test", "--channel", "hook"]).await.map(drop)?;
-    secret(&world, "hook", "https://127.0.0.1", &format!("whsec_{HOOK_KEY}"))?;
+    secret(&world, "hook", &format!("{}/other", gateway.url), &format!("whsec_{HOOK_KEY}"))?;
     std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
     let output = operator.run(&["notify", "test", "--channel", "hook"]).await?;
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -277,7 +277,7 @@ async fn any_gateway_is_spoken_to_by_template_and_a_wrong_template_is_refused() 
     let site = world.cabinet(CabinetPlan::new("berlin-01", "1-4:S")).await?;
     let sms =
         Gateway::start(Turn::Answer(200, json!({ "results": [{ "status": 0, "id": "a-1" }] }).to_string())).await?;
-    secret(&world, "sms", &sms.url, &format!("Key {PASSWORD}"))?;
+    secret(&world, "sms", &format!("{}/send", sms.url), &format!("Key {PASSWORD}"))?;
     let channel = format!(
         "name = \"sms\"\nsecret = \"sms\"\nplain = true\n[via]\nkind = \"sms_http\"\nurl = \"{}/send\"\nheader = \"x-api-key\"\n\
          body = {{ messages = [{{ to = \"{{to}}\", text = \"{{text}}\", ref = \"{{id}}\" }}] }}\n\

@@ -31,11 +31,13 @@ const AT_ONCE: usize = 64;
 const LOOKED_AT: usize = 32;
 /// Messages that one channel is sending at the same time, at most.
 const SENDING_MAX: usize = 8;
-/// Tries by one channel.
+/// Tries by one channel of which nobody knows what became: each may be one more message to somebody.
 const ATTEMPTS_MAX: u32 = 12;
+/// Tries when the last one was certainly not taken: a day.
+const CERTAIN_MAX: u32 = 56;
 const RETRY_FIRST: FleetMillis = 5_000;
 const RETRY_MAX: FleetMillis = 30 * 60 * 1_000;
-/// Until the signer is asked again for a code that it did not show, and an order is looked at again that is withheld.
+/// Until the signer is asked again for a code that it did not show.
 const LOOK_AGAIN: FleetMillis = 60_000;
 /// While channels are busy.
 const BUSY: FleetMillis = 1_000;
@@ -57,8 +59,6 @@ type Lane = (TenantId, Option<Name>);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Worth {
     Sending,
-    /// Its order is withheld, and may be released again.
-    Waiting,
     Nothing,
 }
 
@@ -113,7 +113,9 @@ impl Outbox {
         row: &NotificationRow,
     ) {
         let channels = self.channels.of(tenant, integration);
-        if channels.is_empty() || (row.recipient.phone.is_none() && row.recipient.email.is_none()) {
+        // A webhook may know somebody by the order alone.
+        let is_nobody = row.recipient.phone.is_none() && row.recipient.email.is_none();
+        if channels.is_empty() || is_nobody && channels.iter().all(|channel| channel.needs() != Needs::Nothing) {
             return;
         }
         let kind = row.kind.unwrap_or(NotificationKind::PickupCode);
@@ -243,10 +245,6 @@ impl Outbox {
                 }
                 MessageState::Queued => match worth(&at.tenant, row) {
                     Worth::Nothing => self.forget(turn, &at),
-                    Worth::Waiting => {
-                        let next = turn.now.saturating_add(LOOK_AGAIN);
-                        self.update(turn, &at, |row| row.next = next);
-                    }
                     Worth::Sending if *begun >= AT_ONCE || self.is_busy(&at, turn.now, per_minute) => return true,
                     Worth::Sending => {
                         *begun += 1;
@@ -278,7 +276,9 @@ impl Outbox {
         if self.fallback_at(&at.tenant, row).is_some_and(|until| until <= turn.now) {
             return self.next_channel(turn, at);
         }
-        let found = row.channel.as_ref().and_then(|name| self.channels.find(&at.tenant, name).ok()).cloned();
+        let own = self.channels.of(&at.tenant, &row.integration);
+        let found =
+            own.iter().find(|channel| Some(&channel.name) == row.channel.as_ref()).map(|channel| (*channel).clone());
         let content = row.content.clone();
         let (Some(channel), Some(content)) = (found, content) else { return self.next_channel(turn, at) };
         // The channel may be another one meanwhile.
@@ -324,9 +324,13 @@ impl Outbox {
                 self.note(at, detail);
                 self.next_channel(turn, at);
             }
-            Outcome::Failed { detail } | Outcome::Unknown { detail } if is_current => {
+            Outcome::Failed { detail } if is_current => {
                 self.note(at, detail);
-                self.try_again(turn, at);
+                self.try_again(turn, at, CERTAIN_MAX);
+            }
+            Outcome::Unknown { detail } if is_current => {
+                self.note(at, detail);
+                self.try_again(turn, at, ATTEMPTS_MAX);
             }
             Outcome::NotRevealed | Outcome::Refused { .. } | Outcome::Failed { .. } | Outcome::Unknown { .. } => {}
         }
@@ -340,10 +344,10 @@ impl Outbox {
     }
 
     /// By the same channel, later; by the next one where this one has had its time.
-    fn try_again(&mut self, turn: &mut Turn<'_>, at: &MessageRef) {
+    fn try_again(&mut self, turn: &mut Turn<'_>, at: &MessageRef, most: u32) {
         let Some(row) = self.rows.get(at) else { return };
         let until = self.fallback_at(&at.tenant, row);
-        if row.attempt >= ATTEMPTS_MAX || until.is_some_and(|until| until <= turn.now) {
+        if row.attempt >= most || until.is_some_and(|until| until <= turn.now) {
             return self.next_channel(turn, at);
         }
         let wait = backoff(row.attempt, u64::from_be_bytes(turn.draw()));

@@ -199,14 +199,17 @@ impl Orders {
             self.ask_room(turn, at, next);
             return Ok(wanted);
         }
+        let is_another = self.rows.get(at).is_some_and(|order| next.has_other_contact(order));
         self.take_content(turn, at, next);
+        if is_another {
+            // Who was to be told before is not to come any more.
+            self.outbox.drop_of(turn, at);
+        }
         if begins {
             self.make_ready(turn, at);
         } else if ends {
             self.take_back(turn, config, at);
         } else if new_code {
-            // Who was told before is not to come any more.
-            self.outbox.drop_of(turn, at);
             self.reissue(turn, at);
         }
         Ok(wanted)

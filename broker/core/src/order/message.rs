@@ -56,8 +56,9 @@ impl Orders {
             | OrderState::Cancelled
             | OrderState::Rejected
             | OrderState::Retrieved
-            | OrderState::Recalled => Worth::Nothing,
-            OrderState::Quarantined => Worth::Waiting,
+            | OrderState::Recalled
+            // Released, it gets another code and another message.
+            | OrderState::Quarantined => Worth::Nothing,
             OrderState::Created | OrderState::Ready | OrderState::Reserved | OrderState::Loading if is_deposit => {
                 Worth::Sending
             }
