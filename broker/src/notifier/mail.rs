@@ -93,9 +93,9 @@ async fn connect(
     let at = (server.host.host.as_str(), server.host.port);
     let tcp = TcpStream::connect(at).await.map_err(|_| failed("no connection"))?;
     let tcp = Bounded { stream: tcp, left: READ_MAX };
-    let known = |error| match outcome_of(&error) {
-        Outcome::Unknown { .. } => failed("no connection"),
-        known => known,
+    let known = |error| {
+        let outcome = outcome_of(&error);
+        if matches!(outcome, Outcome::Unknown { .. }) { failed("no connection") } else { outcome }
     };
     let stream: Box<dyn AsyncTokioStream> = match server.https.filter(|_| server.implicit_tls) {
         Some(tls) => {
