@@ -2,6 +2,8 @@
 # Installs the programs that tests and the build call, where they are missing. Debian and its kin, by name.
 set -euo pipefail
 
+tests="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+
 # program:package
 tools=(
     "cc:build-essential"
@@ -32,7 +34,7 @@ PATH="$PATH:/usr/sbin:/sbin"
 
 # What drives Chromium in the tests of the screen, as its lock file says. It brings no browser of its own.
 browser_driver() {
-    cd "$(dirname "${BASH_SOURCE[0]}")/../screen"
+    cd "$tests/screen"
     if [[ ! node_modules/.package-lock.json -nt package-lock.json ]]; then
         npm ci --ignore-scripts --no-audit --no-fund </dev/null
     fi
@@ -40,8 +42,7 @@ browser_driver() {
 
 # For docs/shop.py. Where the tests look, and nowhere else.
 python_packages() {
-    local folder
-    folder="$(dirname "${BASH_SOURCE[0]}")/../python"
+    local folder="$tests/python"
     if [[ ! -d "$folder/paho_mqtt-$PAHO.dist-info" ]]; then
         pip3 install --quiet --disable-pip-version-check --root-user-action=ignore --target "$folder" "paho-mqtt==$PAHO" </dev/null
     fi
