@@ -50,6 +50,7 @@ def listen(folder, name):
     def connected(client, _data, _flags, reason, _properties):
         if reason.is_failure:
             print(f"refused: {reason}", flush=True)
+            return
         client.subscribe([(f"{base}/status", 1), (f"{base}/notifications", 1)])
 
     def told(client, _data, message):

@@ -12,6 +12,7 @@ use crate::{DoorSeen, ScreenNote, SessionId, StaffRefusal};
 impl CabinetCore {
     pub(crate) fn handle_found(&mut self, turn: &mut Turn, session: SessionId, at: Compartment, order: &OrderKey) {
         let done = self.staff(session, turn.now).and_then(|staff| {
+            let order = &self.part_found(at, order)?;
             if self.bays.get(&at).is_some_and(|bay| !bay.is_free() && bay.content.order() == Some(order)) {
                 return self.take_word(turn, staff, at, true);
             }
@@ -22,6 +23,17 @@ impl CabinetCore {
         if let Err(reason) = done {
             turn.note(ScreenNote::StaffRefused { session, reason });
         }
+    }
+
+    /// All parts of an order have one label: the one that is booked there, or else one that is nowhere here.
+    fn part_found(&self, at: Compartment, label: &OrderKey) -> Result<OrderKey, StaffRefusal> {
+        let booked = self.part_meant(label, |part| self.compartment_of(part) == Some(at));
+        if self.compartment_of(&booked) == Some(at) {
+            return Ok(booked);
+        }
+        let meant = self.part_meant(label, |part| self.compartment_of(part).is_none());
+        let is_part = self.book.orders.get(&meant).is_some_and(|row| row.part.is_some());
+        if is_part && self.compartment_of(&meant).is_some() { Err(StaffRefusal::AlreadyHere) } else { Ok(meant) }
     }
 
     /// Where the book has the order that is in `at`, if anywhere. Only who has looked says so, or who names what nobody had an

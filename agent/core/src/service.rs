@@ -4,7 +4,7 @@ use schemas::ids::Name;
 use schemas::messages::{Compartment, DoorOpened, Maintenance as MaintenanceFact, Service};
 
 use crate::core::CabinetCore;
-use crate::records::Purpose;
+use crate::records::{LookUse, Purpose};
 use crate::turn::Turn;
 use crate::{ScreenNote, SessionId, StaffRefusal};
 
@@ -57,7 +57,7 @@ impl CabinetCore {
         if let Some(bay) = self.bays.get_mut(&compartment) {
             bay.reopens = None;
         }
-        let look = Purpose::from(crate::records::LookUse { staff });
+        let look = Purpose::from(LookUse { staff });
         self.record(turn, DoorOpened { compartment, by: look.actor() });
         turn.note(ScreenNote::Opened { compartment });
         self.unlocked(turn, compartment, &look, true);

@@ -169,3 +169,26 @@ fn a_power_cut_in_front_of_the_commit_or_behind_it_leaves_the_order_in_one_place
         assert_eq!(opens(&mut rig, "11111111"), holds[0]);
     }
 }
+
+#[test]
+fn the_one_label_of_an_order_in_several_compartments_means_the_part_that_is_booked_there_or_is_missing() {
+    let mut rig = Rig::holding(&[]);
+    let whole = |number| Some(PartOf { whole: order("A7"), number, of: 2 });
+    let part = |id: &str, number| {
+        let BookChange::PutOrder(put) = put_order(id, Size::S) else { panic!("an order") };
+        BookChange::from(PutOrder { part: whole(number), ..put })
+    };
+    rig.book(vec![part("A7", 1), part("A7.2", 2)]);
+    let session = rig.log_in("111111");
+    for (at, id) in [(3, "A7"), (4, "A7.2")] {
+        looked_into(&mut rig, session, at, UNKNOWN);
+        scan(&mut rig, session, at, "A7");
+        assert_eq!(rig.last(), found(id, at, None).into());
+    }
+    looked_into(&mut rig, session, 4, UNKNOWN);
+    scan(&mut rig, session, 4, "A7");
+    assert_eq!(rig.last(), audited(4, Finding::AsBooked, Some("A7.2")).into());
+    looked_into(&mut rig, session, 2, OCCUPIED);
+    assert_eq!(refused(&scan(&mut rig, session, 2, "A7")), StaffRefusal::AlreadyHere, "nobody knows which");
+    assert_eq!(rig.count(|fact| matches!(fact, Fact::Found(_))), 2);
+}
