@@ -318,6 +318,7 @@ async fn malformed_calls_are_refused_before_the_main_loop_hears_of_them() {
     let bring_to = |body: Value| world.post("/api/bring-to", &body).header("x-staff-session", SESSION.to_string());
     let load = |body: Value| world.post("/api/load", &body).header("x-staff-session", SESSION.to_string());
     let walk_in = |body: Value| world.post("/api/walk-in", &body).header("x-staff-session", SESSION.to_string());
+    let staff = |path: &str, body: Value| world.post(path, &body).header("x-staff-session", SESSION.to_string());
     let cases = [
         (enter(good), StatusCode::UNSUPPORTED_MEDIA_TYPE),
         (enter(good).header(CONTENT_TYPE, "text/plain"), StatusCode::UNSUPPORTED_MEDIA_TYPE),
@@ -343,6 +344,11 @@ async fn malformed_calls_are_refused_before_the_main_loop_hears_of_them() {
         (world.call(Method::GET, "/api/view").header("x-staff-session", "me"), StatusCode::UNAUTHORIZED),
         (world.post("/api/load", &json!({ "order": "pos/A17", "larger": false })), StatusCode::UNAUTHORIZED),
         (world.post("/api/logout", &json!({})), StatusCode::UNAUTHORIZED),
+        (staff("/api/maintenance", json!({ "minutes": 241 })), StatusCode::BAD_REQUEST),
+        (staff("/api/maintenance", json!({ "minutes": -1 })), StatusCode::BAD_REQUEST),
+        (staff("/api/service", json!({ "compartment": 0, "in_service": false })), StatusCode::BAD_REQUEST),
+        (staff("/api/found", json!({ "compartment": 7, "order": "A17" })), StatusCode::BAD_REQUEST),
+        (world.post("/api/found", &json!({ "compartment": 7, "order": "pos/A17" })), StatusCode::UNAUTHORIZED),
         (load(json!({ "order": "A17", "larger": false })), StatusCode::BAD_REQUEST),
         (load(json!({ "order": "pos/A 17", "larger": false })), StatusCode::BAD_REQUEST),
         (

@@ -167,15 +167,12 @@ impl Cabinet {
             }
             Fact::AuditRequired(found) => self.audit_required(turn, found.compartment),
             Fact::Audited(audited) => self.audited(turn, when, audited),
-            Fact::Cleaning(word) => {
-                self.set_cleaning(turn, word.compartment, word.needed);
-                self.drop_lost_reservations(turn);
-            }
-            Fact::Service(word) => {
-                self.set_service(turn, word.compartment, word.in_service);
-                self.drop_lost_reservations(turn);
-                self.fill_waiting(turn);
-            }
+            Fact::Cleaning(word) => self.set_fitness(turn, word.compartment, |inside| {
+                inside.needs_cleaning = word.needed.then_some(true);
+            }),
+            Fact::Service(word) => self.set_fitness(turn, word.compartment, |inside| {
+                inside.withdrawn = (!word.in_service).then_some(true);
+            }),
             Fact::Swapped(swapped) => self.swapped(turn, when, swapped),
             Fact::Found(found) => self.found(turn, when, &found),
             Fact::NotTaken(left) => {

@@ -272,14 +272,13 @@ impl Cabinet {
         self.replace_inside(turn, compartment, Inside { needs_cleaning, withdrawn, ..inside });
     }
 
-    fn set_cleaning(&mut self, turn: &mut Turn<'_>, compartment: Compartment, needed: bool) {
-        let held = self.inside.get(&compartment).cloned().unwrap_or_default();
-        self.replace_inside(turn, compartment, Inside { needs_cleaning: needed.then_some(true), ..held });
-    }
-
-    fn set_service(&mut self, turn: &mut Turn<'_>, compartment: Compartment, in_service: bool) {
-        let held = self.inside.get(&compartment).cloned().unwrap_or_default();
-        self.replace_inside(turn, compartment, Inside { withdrawn: (!in_service).then_some(true), ..held });
+    /// The word of staff about a compartment, whatever is inside: it takes loads no more, or does again.
+    fn set_fitness(&mut self, turn: &mut Turn<'_>, compartment: Compartment, change: impl FnOnce(&mut Inside)) {
+        let mut held = self.inside.get(&compartment).cloned().unwrap_or_default();
+        change(&mut held);
+        self.replace_inside(turn, compartment, held);
+        self.drop_lost_reservations(turn);
+        self.fill_waiting(turn);
     }
 
     fn replace_inside(&mut self, turn: &mut Turn<'_>, compartment: Compartment, inside: Inside) {

@@ -181,6 +181,20 @@ fn what_needs_cleaning_gets_no_order_whatever_is_found_inside_until_it_is_clean(
 }
 
 #[test]
+fn an_order_that_waits_for_room_gets_a_compartment_as_soon_as_that_is_clean() {
+    let mut world = World::new(&[Size::S]);
+    let clean = |world: &mut World, needed: bool| {
+        let staff = "sam".parse().unwrap();
+        world.fact(&c1(), Cleaning { compartment: door(1), staff, needed });
+    };
+    world.put(A1);
+    clean(&mut world, true);
+    assert_eq!(world.told("shop").last().unwrap(), "A1 ready");
+    clean(&mut world, false);
+    assert_eq!(world.told("shop").last().unwrap(), "A1 reserved");
+}
+
+#[test]
 fn what_staff_have_taken_out_of_service_gets_no_order_until_they_take_it_back() {
     let mut world = World::new(&[Size::S]);
     let serve = |world: &mut World, in_service: bool| {

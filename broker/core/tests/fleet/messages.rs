@@ -41,8 +41,13 @@ fn hook(name: &str, rest: &str) -> Channel {
     channel(name, &format!(r#"{rest}"via":{{"kind":"webhook","url":"https://hook.example/"}}"#))
 }
 
+/// Whoever says how codes are sent is named to whoever looks after the fleet.
 fn put_channel(world: &mut World, channel: Channel) {
+    let name = channel.name.clone();
     assert_eq!(world.ask(EVE, &Request::ChannelPut { channel: Box::new(channel) }), Some(Reply::Done));
+    let told =
+        |seen: &Effect| matches!(seen, Effect::Alarm { text } if text.contains(EVE) && text.contains(name.as_str()));
+    assert!(world.seen.iter().any(told), "{:?}", world.seen);
 }
 
 /// A fleet that sends by these channels, with three compartments.
