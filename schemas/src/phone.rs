@@ -9,6 +9,8 @@ pub const PHONE_DIGITS_MIN: usize = 8;
 pub const PHONE_DIGITS_MAX: usize = 15;
 /// Longest text that is looked at.
 const TYPED_MAX: usize = 40;
+/// Digits of a national number that may begin with the digits of its own country's code, as in Italy.
+const NATIONAL_MAX: usize = 10;
 
 /// `+` and digits. Personal data: not shown by `Debug`, gone from memory with its owner.
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
@@ -69,7 +71,9 @@ impl Phone {
                 let national = match number.strip_prefix(trunk) {
                     Some(national) if !trunk.is_empty() => national,
                     // With the country code or without it? Nobody is to get somebody else's code.
-                    Some(_) | None if number.starts_with(code) => return Err(PhoneError::NoCountryCode),
+                    Some(_) | None if number.starts_with(code) && number.len() > NATIONAL_MAX => {
+                        return Err(PhoneError::NoCountryCode);
+                    }
                     Some(_) | None => &number,
                 };
                 Self::parse(&format!("+{code}{national}"))
@@ -114,6 +118,11 @@ mod tests {
             assert!(Phone::parse_recorded(wrong, german).is_err(), "{wrong}");
         }
         assert!(Phone::parse_recorded("0151 12345678", None).is_err(), "of which country?");
+        assert_eq!(Phone::parse_recorded("392 1234567", Some(("39", ""))).unwrap().reveal(), "+393921234567");
+        for home in [german, Some(("49", ""))] {
+            let guessed = Phone::parse_recorded("4915112345678", home);
+            assert_eq!(guessed, Err(PhoneError::NoCountryCode), "with the code or without it?");
+        }
     }
 
     #[test]

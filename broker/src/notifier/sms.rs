@@ -187,7 +187,9 @@ mod tests {
             ),
             (200, "<html>welcome</html>", "Unknown { detail: \"HTTP 200 without a message in it\" }"),
             (400, r#"{"code":21211,"message":"+49 151 is no number"}"#, "Refused { detail: \"HTTP 400, code 21211\" }"),
+            (400, r#"{"code":12345678}"#, "Refused { detail: \"HTTP 400\" }"),
             (401, "{}", "Failed { detail: \"HTTP 401\" }"),
+            (402, "{}", "Failed { detail: \"HTTP 402\" }"),
             (429, "{}", "Failed { detail: \"HTTP 429\" }"),
             (302, "", "Failed { detail: \"HTTP 302\" }"),
             (500, "", "Unknown { detail: \"HTTP 500\" }"),
@@ -205,6 +207,9 @@ mod tests {
         for body in [r#"{"messages":[{"status":"4","id":"a-1"}]}"#, "{}", "OK"] {
             assert!(matches!(generic_said(&answer(200, body), &rule), Outcome::Refused { .. }), "{body}");
         }
+        let cut = Answer { status: 200, body: None };
+        assert!(matches!(generic_said(&cut, &rule), Outcome::Unknown { .. }), "it may have been taken");
+        assert!(matches!(generic_said(&cut, &by("{}")), Outcome::Accepted { .. }));
         let odd = generic_said(&answer(200, r#"{"messages":[{"status":"0","id":"to +49 151"}]}"#), &rule);
         assert_eq!(odd, Outcome::Accepted { reference: None });
         assert!(matches!(generic_said(&answer(202, ""), &by(r#"{"statuses":[200]}"#)), Outcome::Refused { .. }));

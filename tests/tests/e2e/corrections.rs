@@ -75,7 +75,7 @@ async fn orders_that_were_mixed_up_are_exchanged_and_a_mistake_is_undone() -> an
     let refused = site.screen()?.enter(&first).await?;
     ensure!(refused.body["result"] == "refused", "{refused:?}");
     site.until_free(door).await?;
-    site.load("shop/A3").await?;
+    let door = site.load("shop/A3").await?;
     let code = world.shop.until_messages("A3", 2).await?.code;
     ensure!(code != first, "the code of what was undone");
     ensure!(site.collect(&code).await? == door);

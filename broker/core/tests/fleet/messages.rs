@@ -228,6 +228,52 @@ fn what_was_not_sent_or_may_have_been_is_sent_again_with_the_same_id_and_code_an
 }
 
 #[test]
+fn a_gateway_that_certainly_took_nothing_is_tried_for_a_day() {
+    let mut world = fleet([sms("sms", "")]);
+    stored(&mut world, "A17", PHONE);
+    let begun = world.now;
+    let mut tries = 0;
+    let mut dispatch = one(&mut world);
+    loop {
+        tries += 1;
+        outcome(&mut world, &dispatch, failed());
+        if states(&mut world)[0].0 != MessageState::Queued {
+            break;
+        }
+        let mut next = Vec::new();
+        while next.is_empty() {
+            world.pass(MINUTE);
+            next = sent(&mut world);
+        }
+        dispatch = next.remove(0);
+    }
+    assert!(tries > 30 && world.now - begun >= 24 * HOUR, "{tries} tries in {} min", (world.now - begun) / MINUTE);
+    assert_eq!(undelivered(&mut world), [UndeliveredReason::GaveUp]);
+}
+
+#[test]
+fn a_webhook_knows_somebody_by_the_order_alone_and_nothing_else_does() {
+    let mut world = fleet([hook("hook", "")]);
+    stored(&mut world, "A17", "{}");
+    assert_eq!(one(&mut world).to, "");
+    let mut world = fleet([sms("sms", "")]);
+    stored(&mut world, "A17", "{}");
+    assert_eq!((sent(&mut world).len(), world.row_count(MESSAGES)), (0, 0));
+}
+
+#[test]
+fn a_channel_that_was_taken_from_an_integration_sends_its_messages_no_more() {
+    let mut world = fleet([sms("sms", "")]);
+    stored(&mut world, "A17", PHONE);
+    let dispatch = one(&mut world);
+    outcome(&mut world, &dispatch, failed());
+    put_channel(&mut world, sms("sms", r#""integrations":["other"],"#));
+    world.pass(HOUR);
+    assert!(sent(&mut world).is_empty());
+    assert_eq!(undelivered(&mut world).len(), 1);
+}
+
+#[test]
 fn an_outcome_of_a_try_that_is_over_counts_only_if_the_message_was_accepted_after_all() {
     let mut world = fleet([sms("sms", "")]);
     stored(&mut world, "A17", PHONE);
