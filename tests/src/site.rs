@@ -96,7 +96,7 @@ impl Site {
     }
 
     /// What the screen has said behind number `after`, with the number of the newest; without one, only that.
-    async fn notes(&self, after: Option<u64>) -> anyhow::Result<(Vec<Value>, u64)> {
+    pub async fn notes(&self, after: Option<u64>) -> anyhow::Result<(Vec<Value>, u64)> {
         let (screen, session) = (self.screen()?, self.session().await?);
         let url = screen.url();
         let (base, key) = url.split_once("/#key=").context("the screen's address")?;
