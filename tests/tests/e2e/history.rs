@@ -37,6 +37,7 @@ async fn every_opening_is_on_record_with_who_did_it_also_what_happened_offline()
     ensure!(site.collect(&code).await? == door);
     world.start_broker().await?;
     world.until_online(&site, true).await?;
+    on_record(&auditor, 2).await?;
 
     let empty = Compartment::new(4).context("a door")?;
     let result = world.unlock(&site, empty).await?.map_err(|error| anyhow::anyhow!("{error:?}"))?;
