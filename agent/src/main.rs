@@ -8,6 +8,7 @@ use fleet_settings::Sources;
 
 use cabinet_agent::identity::identity_file;
 use cabinet_agent::process::RunError;
+use cabinet_agent::screen::paired::{self, PairArguments};
 use cabinet_agent::setup::{self, SetupArguments};
 
 /// The agent of one cabinet.
@@ -28,6 +29,8 @@ struct Arguments {
 enum Command {
     /// Make this machine a cabinet of the fleet: with the token of `fleet cabinet add`, once.
     Enroll(SetupArguments),
+    /// Make a code that pairs a screen which is a computer of its own.
+    PairScreen(PairArguments),
 }
 
 fn main() -> ExitCode {
@@ -45,7 +48,12 @@ fn main() -> ExitCode {
     let sources =
         Sources { file, written: written.as_deref(), env_prefix: Some("CABINET_AGENT"), flags: &arguments.set };
     match fleet_settings::load(&sources) {
-        Ok(settings) => finish(cabinet_agent::process::run(settings)),
+        Ok(settings) => match arguments.command {
+            Some(Command::PairScreen(pair)) => {
+                finish(paired::pair(pair, &settings).map_err(|e| RunError::Failed(e.into())))
+            }
+            Some(Command::Enroll(_)) | None => finish(cabinet_agent::process::run(settings)),
+        },
         Err(problems) => finish(Err(RunError::Settings(problems.to_string()))),
     }
 }

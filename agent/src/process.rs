@@ -54,7 +54,8 @@ impl From<anyhow::Error> for RunError {
 pub fn run(settings: AgentSettings) -> Result<(), RunError> {
     start_log(&settings.log.filter)?;
     let profile = read_profile(&settings)?;
-    let files = Files::new(slots(&settings)?, &settings.data.store, &settings.keys.device);
+    let files =
+        Files::new(slots(&settings)?, &settings.data.store, &settings.keys.device, &settings.screen.paired.folder);
     loop {
         let receipt = match files.resume().context("erase this cabinet")? {
             Progress::None => None,
@@ -112,7 +113,7 @@ async fn serve(
     // its reason; later it is waited for.
     let store = RedbStore::open_reserved(&settings.data.store, reserve(settings))?;
     let (screen_requests, screen) = mpsc::channel(CHANNEL);
-    let shown = Screen::bind(&settings.screen, screen_requests)?;
+    let shown = Screen::bind(&settings.screen, &settings.cabinet, screen_requests)?;
     let notes = shown.notes();
     let (orders, ordered) = mpsc::channel::<Order>(CHANNEL);
     let (events, uplink) = mpsc::channel(CHANNEL);

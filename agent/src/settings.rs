@@ -1,7 +1,7 @@
 //! What an installer can set: `agent.toml`, and beside it the profile of the lock boards.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use certs::TokenUri;
@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::identity::{KeyPlaceError, key_place};
 use crate::screen::Language;
+use crate::screen::paired::Folder;
 
 /// `agent.toml`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -135,6 +136,78 @@ pub struct ScreenSection {
     pub hotline: String,
     /// The languages that people choose from; the first is the one that everybody is greeted in.
     pub languages: Vec<Language>,
+    pub paired: PairedSection,
+}
+
+/// A screen that is a computer of its own, such as a tablet, at the other end of a cable. Without addresses there is none.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PairedSection {
+    /// Address and port of the agent's end of the cable, such as `192.168.77.1:8443`.
+    pub listen: String,
+    /// Address of the screen's end: the only one that is answered.
+    pub peer: String,
+    /// What the screen has to trust, and who is paired (0700).
+    pub folder: PathBuf,
+}
+
+impl Default for PairedSection {
+    fn default() -> Self {
+        Self { listen: String::new(), peer: String::new(), folder: "paired-screen".into() }
+    }
+}
+
+/// Both ends of the cable to a paired screen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ends {
+    pub listen: SocketAddr,
+    pub peer: IpAddr,
+}
+
+impl PairedSection {
+    /// `None` where there is no such screen.
+    pub fn ends(&self) -> Option<Ends> {
+        Some(Ends { listen: self.listen.parse().ok()?, peer: self.peer.parse().ok()? })
+    }
+
+    pub(crate) fn folder(&self) -> Folder {
+        Folder::new(&self.folder)
+    }
+
+    fn check(&self, problems: &mut Checks) {
+        if self.listen.is_empty() && self.peer.is_empty() {
+            return;
+        }
+        let Ok(listen) = self.listen.parse::<SocketAddr>() else {
+            let what = "is no address and port of this end of the cable, such as 192.168.77.1:8443";
+            return problems.problem("screen.paired.listen", what);
+        };
+        let Ok(peer) = self.peer.parse::<IpAddr>() else {
+            let what = "is no address of the screen's end of the cable, such as 192.168.77.2";
+            return problems.problem("screen.paired.peer", what);
+        };
+        if listen.port() == 0 {
+            problems.problem("screen.paired.listen", "needs a port that the screen knows, such as 8443");
+        }
+        for (key, address) in [("screen.paired.listen", listen.ip()), ("screen.paired.peer", peer)] {
+            if !is_of_a_cable(address) {
+                problems.problem(key, "is an address of a network; a cable has private ones, such as 192.168.77.1");
+            }
+        }
+        if listen.is_ipv4() != peer.is_ipv4() {
+            problems.problem("screen.paired.peer", "is of another kind than `screen.paired.listen`: IPv4 or IPv6");
+        } else if listen.ip() == peer && !peer.is_loopback() {
+            problems.problem("screen.paired.peer", "is this end of the cable itself");
+        }
+    }
+}
+
+/// Addresses that no route from elsewhere leads to. Loopback: the end of a tunnel through a USB cable.
+fn is_of_a_cable(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4.is_private() || v4.is_link_local() || v4.is_loopback(),
+        IpAddr::V6(v6) => v6.is_unique_local() || v6.is_loopback(),
+    }
 }
 
 impl Default for ScreenSection {
@@ -145,6 +218,7 @@ impl Default for ScreenSection {
             app_token: false,
             hotline: String::new(),
             languages: Language::ALL.into(),
+            paired: PairedSection::default(),
         }
     }
 }
@@ -220,6 +294,8 @@ impl Settings for AgentSettings {
         if !self.screen.listen.ip().is_loopback() {
             problems.problem("screen.listen", "must be a loopback address: the screen has no other protection");
         }
+        problems.path("screen.paired.folder", &mut self.screen.paired.folder, base);
+        self.screen.paired.check(problems);
         self.screen.check_languages(problems);
         self.screen.check_hotline(problems);
         if let Err(error) = self.log.filter.parse::<tracing_subscriber::filter::Targets>() {
@@ -332,6 +408,36 @@ mod tests {
         ] {
             let problems = screen(&format!("hotline = \"{wrong}\"")).unwrap_err().to_string();
             assert!(problems.contains("`screen.hotline` is no phone number"), "{wrong}: {problems}");
+        }
+    }
+
+    #[test]
+    fn a_paired_screen_is_at_the_other_end_of_a_cable_or_refused() {
+        let paired = |lines: &str| Ok::<_, Problems>(screen(&format!("[screen.paired]\n{lines}"))?.paired.ends());
+        assert_eq!(paired("").unwrap(), None);
+        for (listen, peer) in [
+            ("192.168.77.1:8443", "192.168.77.2"),
+            ("169.254.7.1:443", "169.254.7.2"),
+            ("[fd00::1]:8443", "fd00::2"),
+            ("127.0.0.1:8443", "127.0.0.1"),
+        ] {
+            let ends = paired(&format!("listen = \"{listen}\"\npeer = \"{peer}\"")).unwrap().unwrap();
+            assert_eq!((ends.listen.to_string(), ends.peer.to_string()), (listen.into(), peer.into()));
+        }
+        for (listen, peer, said) in [
+            ("192.168.77.1:8443", "", "`screen.paired.peer` is no address"),
+            ("", "192.168.77.2", "`screen.paired.listen` is no address"),
+            ("192.168.77.1", "192.168.77.2", "`screen.paired.listen` is no address"),
+            ("0.0.0.0:8443", "192.168.77.2", "`screen.paired.listen` is an address of a network"),
+            ("203.0.113.7:8443", "192.168.77.2", "`screen.paired.listen` is an address of a network"),
+            ("192.168.77.1:8443", "203.0.113.7", "`screen.paired.peer` is an address of a network"),
+            ("192.168.77.1:0", "192.168.77.2", "`screen.paired.listen` needs a port"),
+            ("192.168.77.1:8443", "192.168.77.1", "`screen.paired.peer` is this end"),
+            ("192.168.77.1:8443", "fd00::2", "`screen.paired.peer` is of another kind"),
+            ("[fe80::1]:8443", "fe80::2", "`screen.paired.listen` is an address of a network"),
+        ] {
+            let problems = paired(&format!("listen = \"{listen}\"\npeer = \"{peer}\"")).unwrap_err().to_string();
+            assert!(problems.contains(said), "{listen} {peer}: {problems}");
         }
     }
 

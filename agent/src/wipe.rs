@@ -22,6 +22,7 @@ use schemas::messages::Receipt;
 use tracing::{info, warn};
 
 use crate::identity::{Slot, Slots};
+use crate::screen::paired::Folder;
 
 /// Why a cabinet cannot be erased.
 #[derive(Debug, thiserror::Error)]
@@ -57,11 +58,12 @@ pub struct Files {
     identity: Slots,
     store: PathBuf,
     device_key: PathBuf,
+    paired: Folder,
 }
 
 impl Files {
-    pub fn new(identity: Slots, store: &Path, device_key: &Path) -> Self {
-        Self { identity, store: store.into(), device_key: device_key.into() }
+    pub fn new(identity: Slots, store: &Path, device_key: &Path, paired: &Path) -> Self {
+        Self { identity, store: store.into(), device_key: device_key.into(), paired: Folder::new(paired) }
     }
 
     fn named(&self, name: &str) -> PathBuf {
@@ -122,6 +124,7 @@ impl Files {
         for path in [&self.device_key, &self.store] {
             destroy_file(path)?;
         }
+        self.paired.destroy()?;
         let signed = self.signed(receipt)?;
         replace_private(&self.receipt(), &signed)?;
         remove_file(&self.pending())?;
@@ -160,6 +163,8 @@ impl Files {
         for path in [&self.device_key, &self.store] {
             destroy_file(path)?;
         }
+        // Made anew for as long as the receipt waited.
+        self.paired.destroy()?;
         let kept = self.wiped();
         if self.discarding().exists() {
             rename_file(&self.discarding(), &kept)?;
@@ -205,7 +210,9 @@ mod tests {
     fn cabinet(folder: &Path) -> Files {
         let identity = folder.join("identity");
         ensure_private_dir(&identity).unwrap();
-        let files = Files::new(Slots::new(&identity), &folder.join("cabinet.redb"), &folder.join("device.key"));
+        let named = |name: &str| folder.join(name);
+        let files =
+            Files::new(Slots::new(&identity), &named("cabinet.redb"), &named("device.key"), &named("paired-screen"));
         let (fleet, now) = ("acme".parse().unwrap(), SystemTime::now());
         let root = CertificateAuthority::new_root(&fleet, generate_p256().unwrap(), now).unwrap();
         let cabinets = root.new_intermediate(Authority::Cabinets, generate_p256().unwrap(), now).unwrap();
@@ -215,6 +222,8 @@ mod tests {
         files.identity.write(Slot::Current, &key.into(), &[issued.certificate]).unwrap();
         fs::write(&files.store, b"rows").unwrap();
         create_private(&files.device_key, &[7; 32]).unwrap();
+        ensure_private_dir(&folder.join("paired-screen")).unwrap();
+        create_private(&folder.join("paired-screen/screen.key.sha256"), b"0").unwrap();
         create_private(&identity.join("identity.toml"), b"tenant = \"acme\"\n").unwrap();
         files
     }
@@ -231,7 +240,7 @@ mod tests {
         let files = cabinet(folder.path());
         assert_eq!(files.resume().unwrap(), Progress::None);
         files.erase(&claims()).unwrap();
-        assert!(!files.store.exists() && !files.device_key.exists());
+        assert!(!files.store.exists() && !files.device_key.exists() && !folder.path().join("paired-screen").exists());
         let Progress::Receipt(receipt) = files.resume().unwrap() else { panic!() };
         assert!(is_proven(&receipt));
         let kept = files.discard().unwrap();

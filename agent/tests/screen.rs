@@ -41,7 +41,7 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("screen.url");
         let (sender, requests) = mpsc::channel(16);
-        let screen = Screen::bind(&section("127.0.0.1:0", &folder), sender).unwrap();
+        let screen = Screen::bind(&section("127.0.0.1:0", &folder), "berlin-01", sender).unwrap();
         assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
         let address = std::fs::read_to_string(&file).unwrap();
         let (base, key) = address.trim_end().split_once("/#key=").unwrap();
@@ -110,6 +110,7 @@ fn section(listen: &str, folder: &tempfile::TempDir) -> ScreenSection {
         app_token: false,
         hotline: "+49 30 123456".into(),
         languages: vec![Language::De, Language::En],
+        paired: cabinet_agent::settings::PairedSection::default(),
     }
 }
 
@@ -804,7 +805,7 @@ fn only_loopback_is_listened_on() {
     let folder = tempfile::tempdir().unwrap();
     for listen in ["0.0.0.0:0", "192.0.2.1:8080", "[::]:0"] {
         let (sender, _requests) = mpsc::channel(1);
-        let error = Screen::bind(&section(listen, &folder), sender).err().unwrap();
+        let error = Screen::bind(&section(listen, &folder), "berlin-01", sender).err().unwrap();
         assert!(matches!(error, ScreenError::NotLoopback(_)), "{error}");
         assert!(error.to_string().contains(listen), "{error}");
     }
@@ -818,7 +819,7 @@ fn port_in_use_is_named_and_the_address_of_its_owner_stays() {
     let listen = taken.local_addr().unwrap().to_string();
     std::fs::write(folder.path().join("screen.url"), "of the owner").unwrap();
     let (sender, _requests) = mpsc::channel(1);
-    let error = Screen::bind(&section(&listen, &folder), sender).err().unwrap();
+    let error = Screen::bind(&section(&listen, &folder), "berlin-01", sender).err().unwrap();
     assert!(matches!(error, ScreenError::PortInUse(_)), "{error}");
     assert!(error.to_string().contains("set `screen.listen` to another port"), "{error}");
     assert_eq!(std::fs::read_to_string(folder.path().join("screen.url")).unwrap(), "of the owner");

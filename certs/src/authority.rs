@@ -76,6 +76,10 @@ impl LeafKey {
         let key = PublicKey::from_sec1_bytes(&self.0.0).map_err(|_| IssueError::PublicKey)?;
         Ok(key.to_public_key_der().map_err(|_| IssueError::PublicKey)?.into_vec())
     }
+
+    pub(crate) fn point(&self) -> &Point {
+        &self.0
+    }
 }
 
 impl From<PublicKey> for LeafKey {
@@ -324,7 +328,7 @@ fn common_params(now: SystemTime, until: SystemTime) -> Result<CertificateParams
 }
 
 /// 20 bytes, of which 158 bits are random; positive and of fixed length.
-fn random_serial() -> Result<[u8; SERIAL_MAX], getrandom::Error> {
+pub(crate) fn random_serial() -> Result<[u8; SERIAL_MAX], getrandom::Error> {
     let mut serial = [0; SERIAL_MAX];
     getrandom::fill(&mut serial)?;
     serial[0] = serial[0] & 0x7f | 0x40;
@@ -374,13 +378,13 @@ impl PublicKeyData for Point {
 }
 
 /// The private key of a CA as rcgen wants it. Not rcgen's own key pair, which leaves its bytes in memory.
-struct CaKey {
+pub(crate) struct CaKey {
     key: SigningKey,
     point: Point,
 }
 
 impl CaKey {
-    fn of(key: &SecretKey) -> Self {
+    pub(crate) fn of(key: &SecretKey) -> Self {
         Self { key: SigningKey::from(key), point: Point::of(&key.public_key()) }
     }
 }

@@ -80,6 +80,17 @@ fn server(
     Ok(config)
 }
 
+/// What a server has that asks nobody for a certificate. Nothing is resumed.
+pub(crate) fn server_alone(own: Arc<SingleCertAndKey>, protocol: &[u8]) -> Result<ServerConfig, LoadError> {
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&version::TLS13])?
+        .with_no_client_auth()
+        .with_cert_resolver(own);
+    config.send_tls13_tickets = 0;
+    config.alpn_protocols = vec![protocol.to_vec()];
+    Ok(config)
+}
+
 /// Settings of a client that cannot tell its fleet from another yet: every server is taken, to ask it for its root, which is
 /// then compared with a fingerprint. Whoever uses this must not send anything that is not public.
 pub fn first_contact_config() -> Result<ClientConfig, LoadError> {

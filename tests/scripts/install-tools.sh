@@ -19,6 +19,7 @@ tools=(
     "strace:strace"
     "curl:curl"
     "openssl:openssl"
+    "certutil:libnss3-tools"
     "softhsm2-util:softhsm2"
     "chromium:chromium"
     "node:nodejs"

@@ -10,8 +10,9 @@ use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
 const KEY_BYTES: usize = 16;
-/// What HTTP leaves out of a `Host`.
-const HTTP_PORT: u16 = 80;
+/// What HTTP leaves out of a `Host`, and what it leaves out over TLS.
+pub(super) const HTTP_PORT: u16 = 80;
+pub(super) const HTTPS_PORT: u16 = 443;
 
 /// 128 random bits, new at each start, in hexadecimal. No Debug.
 pub(super) struct ScreenKey(Zeroizing<String>);
@@ -30,10 +31,10 @@ impl ScreenKey {
 }
 
 /// Our address as browsers write it into `Host`.
-pub(super) fn authority(address: SocketAddr) -> String {
+pub(super) fn authority(address: SocketAddr, usual: u16) -> String {
     match address {
-        SocketAddr::V4(v4) if v4.port() == HTTP_PORT => v4.ip().to_string(),
-        SocketAddr::V6(v6) if v6.port() == HTTP_PORT => format!("[{}]", v6.ip()),
+        SocketAddr::V4(v4) if v4.port() == usual => v4.ip().to_string(),
+        SocketAddr::V6(v6) if v6.port() == usual => format!("[{}]", v6.ip()),
         // A scope id has no place in a URL.
         SocketAddr::V6(v6) => format!("[{}]:{}", v6.ip(), v6.port()),
         SocketAddr::V4(v4) => v4.to_string(),
@@ -75,8 +76,10 @@ mod tests {
             ("[::1]:8080", "[::1]:8080"),
             ("[::1]:80", "[::1]"),
         ] {
-            assert_eq!(authority(address.parse().unwrap()), expected);
+            assert_eq!(authority(address.parse().unwrap(), HTTP_PORT), expected);
         }
+        assert_eq!(authority("192.168.77.1:443".parse().unwrap(), HTTPS_PORT), "192.168.77.1");
+        assert_eq!(authority("192.168.77.1:80".parse().unwrap(), HTTPS_PORT), "192.168.77.1:80");
     }
 
     #[test]

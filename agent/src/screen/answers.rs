@@ -14,6 +14,7 @@ use schemas::phone::PhoneError;
 use serde::Serialize;
 
 use super::notes::Page;
+use super::paired::Offer;
 use super::port::ScreenView;
 
 /// Why a call is refused. The answers name no cause beyond these words.
@@ -74,6 +75,25 @@ impl IntoResponse for Refusal {
         };
         (status, Json(RefusalBody { error: self })).into_response()
     }
+}
+
+/// Answer to `/api/pairing`: what a technician types at the other screen, and for how long.
+#[derive(Serialize)]
+pub(super) struct OfferAnswer {
+    code: String,
+    seconds: u64,
+}
+
+impl From<Offer> for OfferAnswer {
+    fn from(offer: Offer) -> Self {
+        Self { code: offer.code.to_string(), seconds: offer.lasts / 1000 }
+    }
+}
+
+/// Answer to `/pair`: what the screen shows in each call from here on.
+#[derive(Serialize)]
+pub(super) struct PairAnswer {
+    pub(super) key: String,
 }
 
 /// Answer to `/api/enter`, `/api/answer`, `/api/staff` and `/api/courier`. Times are spans: the page does not know the boot clock.

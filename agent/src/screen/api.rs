@@ -22,11 +22,13 @@ use schemas::phone::Phone;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
-use super::answers::{EntryAnswer, NotesAnswer, Refusal, ViewAnswer};
+use super::answers::{EntryAnswer, NotesAnswer, OfferAnswer, PairAnswer, Refusal, ViewAnswer};
 use super::notes::Notes;
+use super::paired::{Pairing, PairingError};
 use super::port::ScreenRequest;
 use crate::boards::BootClock;
 
@@ -79,6 +81,57 @@ pub(super) fn routes(desk: Arc<Desk>) -> Router {
         .route("/logout", post(logout))
         .fallback(|| async { Refusal::NotFound })
         .with_state(desk)
+}
+
+/// For whoever sits at the cabinet's own machine: a code that pairs another screen, and the end of it.
+pub(super) fn technician(pairing: Option<Arc<Pairing>>) -> Router {
+    Router::new().route("/pairing", post(offer)).route("/pairing/end", post(end_pairing)).with_state(pairing)
+}
+
+/// For a screen that is not paired yet.
+pub(super) fn pair(pairing: Arc<Pairing>) -> Router {
+    Router::new().route("/pair", post(pair_screen)).with_state(pairing)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PairBody {
+    code: String,
+}
+
+async fn offer(State(pairing): State<Option<Arc<Pairing>>>, request: Request<Body>) -> Answer<OfferAnswer> {
+    let Nothing {} = read(request).await?;
+    let pairing = pairing.ok_or(Refusal::NotFound)?;
+    let offer = pairing.offer().map_err(|_| Refusal::NoAnswer)?;
+    Ok(Json(OfferAnswer::from(offer)))
+}
+
+async fn end_pairing(
+    State(pairing): State<Option<Arc<Pairing>>>,
+    request: Request<Body>,
+) -> Result<StatusCode, Refusal> {
+    let Nothing {} = read(request).await?;
+    let pairing = pairing.ok_or(Refusal::NotFound)?;
+    apart(move || pairing.end()).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn pair_screen(State(pairing): State<Arc<Pairing>>, request: Request<Body>) -> Answer<PairAnswer> {
+    let PairBody { code } = read(request).await?;
+    let code = Zeroizing::new(code);
+    let key = apart(move || pairing.pair(&code)).await?;
+    key.map(|key| Json(PairAnswer { key: key.to_string() })).ok_or(Refusal::Forbidden)
+}
+
+/// Apart from what polls the doors: a disk may be slow.
+async fn apart<T: Send + 'static>(
+    change: impl FnOnce() -> Result<T, PairingError> + Send + 'static,
+) -> Result<T, Refusal> {
+    let changed = spawn_blocking(change).await.map_err(|_| Refusal::NoAnswer)?;
+    changed.map_err(|error| {
+        tracing::error!(%error, "the pairing of the screen was not changed");
+        Refusal::OutOfOrder
+    })
 }
 
 #[derive(Deserialize)]

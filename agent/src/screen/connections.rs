@@ -1,7 +1,7 @@
 //! Bounded connections: some other program on the machine must not take all file descriptors of the agent.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -20,12 +20,22 @@ const QUIET_MAX: Duration = Duration::from_secs(60);
 
 pub(super) struct Bounded {
     inner: TcpListener,
+    /// The only address that is answered.
+    peer: Option<IpAddr>,
     free: Arc<Semaphore>,
 }
 
 impl Bounded {
     pub(super) fn new(inner: TcpListener) -> Self {
-        Self { inner, free: Arc::new(Semaphore::new(CONNECTIONS_MAX)) }
+        Self { inner, peer: None, free: Arc::new(Semaphore::new(CONNECTIONS_MAX)) }
+    }
+
+    pub(super) fn with_peer(inner: TcpListener, peer: IpAddr) -> Self {
+        Self { peer: Some(peer), ..Self::new(inner) }
+    }
+
+    fn is_for(&self, peer: SocketAddr) -> bool {
+        self.peer.is_none_or(|only| only == peer.ip())
     }
 }
 
@@ -36,6 +46,10 @@ impl Listener for Bounded {
     async fn accept(&mut self) -> (Connection, SocketAddr) {
         loop {
             let (stream, peer) = Listener::accept(&mut self.inner).await;
+            if !self.is_for(peer) {
+                tracing::debug!(%peer, "somebody else than the paired screen");
+                continue;
+            }
             // Over the limit the newest is dropped: whoever waits in silence loses its place after a minute anyway.
             if let Ok(place) = Arc::clone(&self.free).try_acquire_owned() {
                 return (Connection::new(stream, place), peer);

@@ -1,4 +1,4 @@
-//! Who may call: our own page, under our own address, with the secret of this start.
+//! Who may call: our own page, under our own address, with the secret of this start or the key of the paired screen.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,6 +11,7 @@ use axum::response::{IntoResponse as _, Response};
 
 use super::address::ScreenKey;
 use super::answers::Refusal;
+use super::paired::Pairing;
 
 const KEY_HEADER: HeaderName = HeaderName::from_static("x-screen-key");
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -34,8 +35,32 @@ const HEADERS: [(&str, &str); 8] = [
     ("permissions-policy", "camera=(), geolocation=(), microphone=()"),
 ];
 
+/// Whose calls are answered.
+pub(super) enum Holder {
+    /// The browser on the cabinet.
+    Own(ScreenKey),
+    /// The screen that is a computer of its own.
+    Paired(Arc<Pairing>),
+}
+
+impl Holder {
+    fn is(&self, presented: &[u8]) -> bool {
+        match self {
+            Self::Own(key) => key.is(presented),
+            Self::Paired(pairing) => pairing.is_key(presented),
+        }
+    }
+
+    fn scheme(&self) -> &'static str {
+        match self {
+            Self::Own(_) => "http",
+            Self::Paired(_) => "https",
+        }
+    }
+}
+
 pub(super) struct Guard {
-    key: ScreenKey,
+    holder: Holder,
     authority: String,
     origin: String,
     wrong: Mutex<WrongKeys>,
@@ -47,9 +72,9 @@ struct WrongKeys {
 }
 
 impl Guard {
-    pub(super) fn new(key: ScreenKey, authority: String) -> Self {
-        let origin = format!("http://{authority}");
-        Self { key, authority, origin, wrong: Mutex::new(WrongKeys { since: Instant::now(), count: 0 }) }
+    pub(super) fn new(holder: Holder, authority: String) -> Self {
+        let origin = format!("{}://{authority}", holder.scheme());
+        Self { holder, authority, origin, wrong: Mutex::new(WrongKeys { since: Instant::now(), count: 0 }) }
     }
 
     pub(super) fn origin(&self) -> &str {
@@ -75,7 +100,7 @@ impl Guard {
         if !self.is_our_page(headers) {
             return Err(Refusal::Forbidden);
         }
-        if only(headers, &KEY_HEADER).is_some_and(|key| self.key.is(key.as_bytes())) {
+        if only(headers, &KEY_HEADER).is_some_and(|key| self.holder.is(key.as_bytes())) {
             return Ok(());
         }
         Err(self.wrong_key())
@@ -113,6 +138,11 @@ pub(super) async fn address(State(guard): State<Arc<Guard>>, request: Request, n
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
     response
+}
+
+/// For what needs no key, and changes something all the same: only our own page may ask for it.
+pub(super) async fn page(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+    if guard.is_our_page(request.headers()) { next.run(request).await } else { Refusal::Forbidden.into_response() }
 }
 
 /// For every call of the interface, before anything else of it is looked at.

@@ -22,6 +22,7 @@ pub(super) fn routes(languages: &[Language], hotline: &str) -> Router {
         .route("/app.js", get(([(CONTENT_TYPE, SCRIPT)], include_str!("page/app.js"))))
         .route("/cabinet.js", get(([(CONTENT_TYPE, SCRIPT)], include_str!("page/cabinet.js"))))
         .route("/staff.js", get(([(CONTENT_TYPE, SCRIPT)], include_str!("page/staff.js"))))
+        .route("/pairing.js", get(([(CONTENT_TYPE, SCRIPT)], include_str!("page/pairing.js"))))
         .route("/parts.js", get(([(CONTENT_TYPE, SCRIPT)], include_str!("page/parts.js"))))
         .route("/deposit.js", get(([(CONTENT_TYPE, SCRIPT)], include_str!("page/deposit.js"))))
         .route("/courier.js", get(([(CONTENT_TYPE, SCRIPT)], include_str!("page/courier.js"))))

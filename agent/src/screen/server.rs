@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use axum::{Router, middleware};
 use certs::FileError;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, watch};
 
 use super::address::{self, ScreenKey};
 use super::api::{self, Desk};
 use super::connections::Bounded;
-use super::guard::{self, Guard};
+use super::guard::{self, Guard, Holder};
 use super::notes::Notes;
 use super::pages;
+use super::paired::{FolderError, Line};
 use super::port::ScreenRequest;
 use crate::boards::boot_clock;
 use crate::settings::ScreenSection;
@@ -37,6 +38,8 @@ pub enum ScreenError {
     AddressFile(#[from] FileError),
     #[error("serve the screen")]
     Serve(#[source] io::Error),
+    #[error("prepare the line to the paired screen")]
+    Paired(#[from] FolderError),
 }
 
 /// The screen with its port open and its address file written.
@@ -45,11 +48,16 @@ pub struct Screen {
     guard: Arc<Guard>,
     desk: Arc<Desk>,
     pages: Router,
+    line: Option<Line>,
 }
 
 impl Screen {
     /// Opens the port and then replaces the address file: a second agent changes nothing.
-    pub fn bind(settings: &ScreenSection, requests: mpsc::Sender<ScreenRequest>) -> Result<Self, ScreenError> {
+    pub fn bind(
+        settings: &ScreenSection,
+        cabinet: &str,
+        requests: mpsc::Sender<ScreenRequest>,
+    ) -> Result<Self, ScreenError> {
         let listen = settings.listen;
         if !listen.ip().is_loopback() {
             return Err(ScreenError::NotLoopback(listen));
@@ -63,15 +71,17 @@ impl Screen {
         };
         let listener = TcpListener::bind(listen).map_err(failed)?;
         listener.set_nonblocking(true).map_err(failed)?;
-        let authority = address::authority(listener.local_addr().map_err(failed)?);
+        let authority = address::authority(listener.local_addr().map_err(failed)?, address::HTTP_PORT);
+        let line = settings.paired.ends().map(|ends| Line::new(ends, settings.paired.folder(), cabinet)).transpose()?;
         let key = ScreenKey::random()?;
         address::publish(&settings.address_file, &authority, &key)?;
         let desk = Desk { requests, notes: Notes::new(), clock: boot_clock() };
         Ok(Self {
             listener,
-            guard: Arc::new(Guard::new(key, authority)),
+            guard: Arc::new(Guard::new(Holder::Own(key), authority)),
             desk: Arc::new(desk),
             pages: pages::routes(&settings.languages, &settings.hotline),
+            line,
         })
     }
 
@@ -89,31 +99,45 @@ impl Screen {
     pub async fn serve(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), ScreenError> {
         let listener = tokio::net::TcpListener::from_std(self.listener).map_err(ScreenError::Serve)?;
         let notes = self.desk.notes.clone();
-        let routes = routes(self.pages, self.guard, self.desk);
-        let (stopping, stopped) = oneshot::channel();
-        let serving = axum::serve(Bounded::new(listener), routes).with_graceful_shutdown(async move {
+        let pairing = self.line.as_ref().map(Line::pairing);
+        let calls = api::routes(self.desk);
+        let own = routes(self.pages.clone(), calls.clone().merge(api::technician(pairing.clone())), self.guard);
+        let (stopping, stop) = watch::channel(false);
+        let at_cabinet = axum::serve(Bounded::new(listener), own).with_graceful_shutdown(until(stop.clone()));
+        let elsewhere = serve_line(self.line, self.pages, calls, stop);
+        let both = async { tokio::try_join!(async { at_cabinet.await }, elsewhere) };
+        let ending = async {
             shutdown.await;
             notes.close();
             // Nobody waits for it when serving has ended by itself.
-            let _ = stopping.send(());
-        });
+            let _ = stopping.send(true);
+            // Whoever holds a connection open does not hold up the agent's stop.
+            tokio::time::sleep(STOP_TIME).await;
+        };
         tokio::select! {
-            served = async { serving.await } => served.map_err(ScreenError::Serve),
-            () = last_call(stopped) => Ok(()),
+            served = both => served.map(drop).map_err(ScreenError::Serve),
+            () = ending => Ok(()),
         }
     }
 }
 
-/// Whoever holds a connection open does not hold up the agent's stop.
-async fn last_call(stopped: oneshot::Receiver<()>) {
-    if stopped.await.is_ok() {
-        tokio::time::sleep(STOP_TIME).await;
-    } else {
-        std::future::pending::<()>().await;
-    }
+/// The paired screen gets the same, except that it cannot pair another; and one that is not paired the way to become it.
+async fn serve_line(line: Option<Line>, pages: Router, calls: Router, stop: watch::Receiver<bool>) -> io::Result<()> {
+    let Some(line) = line else { return Ok(()) };
+    let guard = Arc::new(Guard::new(Holder::Paired(line.pairing()), line.authority()));
+    let pair = api::pair(line.pairing()).layer(middleware::from_fn_with_state(Arc::clone(&guard), guard::page));
+    let all = routes(pages.merge(pair), calls, guard);
+    let Some(listener) = line.listen(stop.clone()).await else { return Ok(()) };
+    axum::serve(listener, all).with_graceful_shutdown(until(stop)).await
 }
 
-fn routes(pages: Router, guard: Arc<Guard>, desk: Arc<Desk>) -> Router {
-    let calls = api::routes(desk).layer(middleware::from_fn_with_state(Arc::clone(&guard), guard::key));
+/// Until the screen is to stop.
+pub(super) async fn until(mut stop: watch::Receiver<bool>) {
+    // Whoever could say it is gone as well.
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+fn routes(pages: Router, calls: Router, guard: Arc<Guard>) -> Router {
+    let calls = calls.layer(middleware::from_fn_with_state(Arc::clone(&guard), guard::key));
     pages.nest("/api", calls).layer(middleware::from_fn_with_state(guard, guard::address))
 }

@@ -9,10 +9,11 @@ use serde_json::{Value, json};
 
 use super::languages::Language;
 
-const PAGES: [&str; 7] = [
+const PAGES: [&str; 8] = [
     include_str!("page/app.js"),
     include_str!("page/courier.js"),
     include_str!("page/deposit.js"),
+    include_str!("page/pairing.js"),
     include_str!("page/parts.js"),
     include_str!("page/speech.js"),
     include_str!("page/staff.js"),

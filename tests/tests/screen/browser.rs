@@ -50,6 +50,11 @@ pub(crate) struct Asked {
 impl Browser {
     /// Starts a browser with an empty page; none where a tool is missing.
     pub(crate) async fn start(size: Size) -> anyhow::Result<Option<Self>> {
+        Self::start_at_home(size, None).await
+    }
+
+    /// The same with another home folder, and so with what is trusted there.
+    pub(crate) async fn start_at_home(size: Size, home: Option<&Path>) -> anyhow::Result<Option<Self>> {
         let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("screen");
         let chromium = program("chromium");
         let here = usable(chromium.is_some(), "chromium")?
@@ -63,6 +68,7 @@ impl Browser {
         let mut child = Command::new("node")
             .arg(scripts.join("driver.mjs"))
             .arg(chromium)
+            .envs(home.map(|home| ("HOME", home)))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -10,7 +10,7 @@ use crate::people::{plan, stored};
 use crate::words;
 
 /// A server of somebody else on the same machine: an empty page for everything.
-async fn elsewhere() -> anyhow::Result<u16> {
+pub(crate) async fn elsewhere() -> anyhow::Result<u16> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let port = listener.local_addr()?.port();
     tokio::spawn(async move {
@@ -57,6 +57,10 @@ const ATTEMPTS: &str = r#"(async () => {
   await tried("frame", () => frame.contentWindow.document.body.textContent);
   return said.filter((line) => !line.endsWith(": refused"));
 })()"#;
+
+pub(crate) fn attempts(base: &str, key: &str, secret: &str) -> String {
+    ATTEMPTS.replace("BASE", base).replace("KEY", key).replace("SECRET", secret)
+}
 
 /// A script in the page's own markup, one from elsewhere, an image, and a call to elsewhere.
 const INJECTED: &str = r#"(async () => {
@@ -109,8 +113,7 @@ async fn foreign_pages_read_nothing_and_nothing_comes_from_elsewhere() -> anyhow
     // Another port of this machine, another name of it, and a site of its own.
     for origin in [foreign.clone(), format!("http://localhost:{other}"), format!("http://shop.test:{other}")] {
         browser.open(&format!("{origin}/")).await?;
-        let attempts = ATTEMPTS.replace("BASE", base).replace("KEY", key).replace("SECRET", &code);
-        let came_to: Vec<String> = browser.run(&attempts).await?;
+        let came_to: Vec<String> = browser.run(&attempts(base, key, &code)).await?;
         ensure!(came_to.is_empty(), "{origin} got {came_to:?}");
         let asked = browser.asked().await?;
         let answered = asked.iter().filter(|one| one.url.contains("/api/") && one.status == Some(200));

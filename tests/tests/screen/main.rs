@@ -11,6 +11,7 @@ mod couriers;
 mod customers;
 mod hostile;
 mod pages;
+mod paired;
 mod people;
 mod restarts;
 mod staff;

@@ -13,6 +13,9 @@ pub(crate) const OFFLINE: &str = "Working offline: codes work";
 pub(crate) const ONLINE: &str = "Online";
 pub(crate) const LOST: &str = "No connection to the cabinet";
 pub(crate) const START_AGAIN: &str = "This screen has to be started again from its address file. Please ask staff.";
+pub(crate) const PAIR_SCREEN: &str = "Pair this screen";
+pub(crate) const PAIR: &str = "Pair";
+pub(crate) const PAIRS_NOTHING: &str = "This code pairs no screen";
 pub(crate) const OUT_OF_ORDER: &str = "Out of order";
 pub(crate) const CANCEL: &str = "Cancel";
 

@@ -4,6 +4,7 @@ import * as cabinet from "/cabinet.js";
 import * as couriers from "/courier.js";
 import * as deposits from "/deposit.js";
 import { LETTERS, SCANNED_CODE, appToken, beep, button, clock, el, fullpad, grouped, hotline, keypad, letterpad } from "/parts.js";
+import { CODE_DIGITS, pairingPage } from "/pairing.js";
 import { applySpeech, blank as greeting, isChosen } from "/speech.js";
 import { asksForScan, emergencyPage, isOver, jobPage, listPage, roundPage } from "/staff.js";
 import { TEXTS } from "/texts.js";
@@ -28,7 +29,7 @@ const STAFF_IDLE = 60000;
 const DEPOSIT_IDLE = 120000;
 
 export const state = {
-  link: "connecting", // connected, lost, outOfOrder, noKey
+  link: "connecting", // connected, lost, outOfOrder, noKey, unpaired
   view: null,
   ...greeting(), // language and large type
   page: "keypad", // keypad, pin, courierPin, doors, answer, release, deposit, courier, courierLabel, list, walkIn, round, emergency, job
@@ -80,6 +81,7 @@ function press(key) {
 }
 
 function most() {
+  if (state.link === "unpaired") return CODE_DIGITS;
   if (state.page === "pin") return BREAK_GLASS_DIGITS;
   if (state.page === "courierLabel") return SCAN_MAX;
   return byLetters() ? LETTERS_MAX : DIGITS_MAX;
@@ -128,6 +130,7 @@ function keyboard(event) {
 }
 
 function takesKey(key) {
+  if (state.link === "unpaired") return /^[0-9]$/.test(key);
   if (/^[0-9A-Za-z._-]$/.test(key)) return true;
   return key === "/" && (state.page === "list" || asksForScan(state)) || key === "+" && state.page === "walkIn" || couriers.takesKey(state.page, key);
 }
@@ -148,6 +151,7 @@ function scanElsewhere(key) {
 
 function submit() {
   if (state.typed === "" || state.busy) return;
+  if (state.link === "unpaired") return pair();
   // Before it a scan may have broken off.
   state.typed = WHOLE_SCAN.exec(state.typed)?.[0] ?? state.typed;
   if (state.page === "pin") enterStaff();
@@ -168,6 +172,16 @@ function submit() {
   }
   else if (locked() && !isScan()) state.typed = "";
   else enter();
+}
+
+async function pair() {
+  const code = state.typed;
+  Object.assign(state, { typed: "", message: null, busy: true });
+  draw();
+  const paired = await cabinet.pair(code);
+  if (paired) return location.reload();
+  Object.assign(state, { busy: false, message: () => (paired === false ? TEXTS.pairing.wrong : TEXTS.refused.no_answer) });
+  draw();
 }
 
 async function enter() {
@@ -679,6 +693,7 @@ function again(number) {
 }
 
 function page() {
+  if (state.link === "unpaired") return pairingPage(state, press, submit);
   if (state.link === "noKey") return el("section", { class: "wide warn" }, el("h1", {}, TEXTS.state.lost), el("p", {}, TEXTS.state.noKey), hotline());
   if (state.link === "outOfOrder") return el("section", { class: "wide warn" }, el("h1", {}, TEXTS.state.outOfOrder), el("p", {}, TEXTS.state.outOfOrderLong), hotline());
   if (state.link === "lost") return el("section", { class: "wide warn" }, el("h1", {}, TEXTS.state.lost), el("p", {}, TEXTS.state.lostLong), hotline());
@@ -707,9 +722,10 @@ function draw() {
   document.getElementById("place").textContent = view ? TEXTS.cabinet({ name: view.cabinet }) : "";
   const status = document.getElementById("state");
   const now = state.link === "outOfOrder" ? "outOfOrder" : state.link === "connected" && view ? (view.online ? "online" : "offline") : "lost";
-  status.textContent = state.link === "connecting" ? "" : TEXTS.state[now];
+  status.textContent = ["connecting", "unpaired"].includes(state.link) ? "" : TEXTS.state[now];
   status.className = now;
   const staff = document.getElementById("staff");
+  staff.hidden = state.link === "unpaired";
   staff.textContent = state.staff || state.courier ? TEXTS.staff.leave : state.page === "pin" || state.page === "courierPin" ? TEXTS.staff.cancel : TEXTS.staff.enter;
   const banner = document.getElementById("banner");
   banner.hidden = state.beeping.size === 0 || state.link !== "connected";
@@ -775,7 +791,7 @@ function start() {
   document.getElementById("staff").addEventListener("click", staffButton);
   setInterval(tick, 1000);
   if (!cabinet.takeKey()) {
-    state.link = "noKey";
+    state.link = cabinet.WITHOUT_KEY;
     return draw();
   }
   draw();

@@ -1,6 +1,10 @@
-// The calls to the agent. The key of this start comes in the fragment of the address and goes out in a header only.
+// The calls to the agent. The key goes out in a header only. That of this start comes in the fragment of the address; a
+// screen that is a computer of its own was given one that it keeps.
 
 const KEY_NAME = "screen-key";
+// Only the cable to such a screen has TLS.
+const isElsewhere = location.protocol === "https:";
+export const WITHOUT_KEY = isElsewhere ? "unpaired" : "noKey";
 const RETRY_MILLIS = 2000;
 const CALL_MILLIS = 20000;
 const POLL_MILLIS = 40000;
@@ -11,11 +15,27 @@ let poll = new AbortController();
 
 // True if there is a key. A reload keeps it; the address bar does not.
 export function takeKey() {
+  if (isElsewhere) {
+    key = localStorage.getItem(KEY_NAME) ?? "";
+    return key !== "";
+  }
   const given = new URLSearchParams(location.hash.slice(1)).get("key");
   if (given) sessionStorage.setItem(KEY_NAME, given);
   history.replaceState(null, "", "/");
   key = sessionStorage.getItem(KEY_NAME) ?? "";
   return key !== "";
+}
+
+// Whether the code was the right one; null if nobody said so.
+export async function pair(code) {
+  try {
+    const { status, body } = await send("/pair", { code });
+    if (status !== 200) return status === 403 ? false : null;
+    localStorage.setItem(KEY_NAME, body.key);
+    return true;
+  } catch {
+    return null;
+  }
 }
 
 // The poll under way asks for somebody else: it ends, and the next one begins where it began.
@@ -57,7 +77,8 @@ export async function follow(on) {
       const { status, body } = await read(path, POLL_MILLIS, [signal]);
       if (signal.aborted) continue;
       if (status === 403) {
-        on.state("noKey");
+        if (isElsewhere) localStorage.removeItem(KEY_NAME);
+        on.state(WITHOUT_KEY);
         return;
       }
       if (status === 200) {
