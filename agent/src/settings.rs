@@ -157,6 +157,9 @@ impl Default for PairedSection {
     }
 }
 
+/// Those below are of root.
+const PORT_MIN: u16 = 1024;
+
 /// Both ends of the cable to a paired screen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ends {
@@ -174,7 +177,7 @@ impl PairedSection {
         Folder::new(&self.folder)
     }
 
-    fn check(&self, problems: &mut Checks) {
+    fn check(&self, own: SocketAddr, problems: &mut Checks) {
         if self.listen.is_empty() && self.peer.is_empty() {
             return;
         }
@@ -186,8 +189,12 @@ impl PairedSection {
             let what = "is no address of the screen's end of the cable, such as 192.168.77.2";
             return problems.problem("screen.paired.peer", what);
         };
-        if listen.port() == 0 {
-            problems.problem("screen.paired.listen", "needs a port that the screen knows, such as 8443");
+        if listen.port() < PORT_MIN {
+            problems
+                .problem("screen.paired.listen", "needs a port from 1024 on, such as 8443: the agent has no others");
+        }
+        if listen == own {
+            problems.problem("screen.paired.listen", "is `screen.listen` itself");
         }
         for (key, address) in [("screen.paired.listen", listen.ip()), ("screen.paired.peer", peer)] {
             if !is_of_a_cable(address) {
@@ -202,7 +209,7 @@ impl PairedSection {
     }
 }
 
-/// Addresses that no route from elsewhere leads to. Loopback: the end of a tunnel through a USB cable.
+/// Addresses that a cable can have; the internet leads to none of them. Loopback: the end of a tunnel through a USB cable.
 fn is_of_a_cable(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => v4.is_private() || v4.is_link_local() || v4.is_loopback(),
@@ -295,7 +302,7 @@ impl Settings for AgentSettings {
             problems.problem("screen.listen", "must be a loopback address: the screen has no other protection");
         }
         problems.path("screen.paired.folder", &mut self.screen.paired.folder, base);
-        self.screen.paired.check(problems);
+        self.screen.paired.check(self.screen.listen, problems);
         self.screen.check_languages(problems);
         self.screen.check_hotline(problems);
         if let Err(error) = self.log.filter.parse::<tracing_subscriber::filter::Targets>() {
@@ -417,7 +424,7 @@ mod tests {
         assert_eq!(paired("").unwrap(), None);
         for (listen, peer) in [
             ("192.168.77.1:8443", "192.168.77.2"),
-            ("169.254.7.1:443", "169.254.7.2"),
+            ("169.254.7.1:1024", "169.254.7.2"),
             ("[fd00::1]:8443", "fd00::2"),
             ("127.0.0.1:8443", "127.0.0.1"),
         ] {
@@ -432,6 +439,8 @@ mod tests {
             ("203.0.113.7:8443", "192.168.77.2", "`screen.paired.listen` is an address of a network"),
             ("192.168.77.1:8443", "203.0.113.7", "`screen.paired.peer` is an address of a network"),
             ("192.168.77.1:0", "192.168.77.2", "`screen.paired.listen` needs a port"),
+            ("192.168.77.1:443", "192.168.77.2", "`screen.paired.listen` needs a port"),
+            ("127.0.0.1:8080", "127.0.0.1", "`screen.paired.listen` is `screen.listen` itself"),
             ("192.168.77.1:8443", "192.168.77.1", "`screen.paired.peer` is this end"),
             ("192.168.77.1:8443", "fd00::2", "`screen.paired.peer` is of another kind"),
             ("[fe80::1]:8443", "fe80::2", "`screen.paired.listen` is an address of a network"),

@@ -43,7 +43,7 @@ pub use keys::{
     KeyError, Passphrase, generate_ed25519, generate_p256, is_encrypted, read_ed25519, read_p256, write_ed25519,
     write_p256,
 };
-pub use link::{LinkCertificates, LinkError, link_server_config};
+pub use link::{LinkCertificates, LinkError, link_authority_pem, link_server_config};
 pub use load::{LoadError, TlsIdentity, check_certificate_file, read_certificates};
 pub use peers::{ClientRoots, IdentityError, PeerIdentity, ServerRoots};
 pub use pkcs7::{BUNDLE_MAX, BundleError, bundle, unbundle};

@@ -25,9 +25,10 @@ use crate::keys::{KeyError, generate_p256, p256_in_pem, p256_pem};
 use crate::load::LoadError;
 use crate::tls::{ALPN_HTTP, provider, server_alone};
 
-/// The cable is as old as the cabinet, and neither end of it may know the time.
-const FIRST_YEAR: i32 = 2026;
-const LAST_YEAR: i32 = 2056;
+/// Neither end of the cable may know the time: a tablet whose battery was flat begins in 1970.
+const FIRST_YEAR: i32 = 1970;
+/// The last one that UTCTime can name is 2049.
+const LAST_YEAR: i32 = 2049;
 
 /// What the screen's browser is told to believe, and what the agent shows it.
 pub struct LinkCertificates {
@@ -45,12 +46,7 @@ impl LinkCertificates {
         Ok(Self { authority: authority.certificate, leaf, key })
     }
 
-    /// For the screen: the authority's certificate.
-    pub fn authority_pem(&self) -> String {
-        to_pem(&self.authority)
-    }
-
-    /// For [`link_server_config`]: the key, the certificate and its issuer.
+    /// For [`link_server_config`] and [`link_authority_pem`]: the key, the certificate and its issuer.
     pub fn bundle_pem(&self) -> Result<Zeroizing<String>, LoadError> {
         let mut text = p256_pem(&self.key).map_err(LoadError::Encode)?;
         text.push_str(&to_pem(&self.leaf));
@@ -126,9 +122,7 @@ pub fn link_server_config(path: &Path) -> Result<ServerConfig, LoadError> {
     let bytes = read_private(path)?;
     let not_pem = || KeyError::NotPem { path: path.into() };
     let key = std::str::from_utf8(&bytes).ok().and_then(p256_in_pem).ok_or_else(not_pem)?;
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
-    let chain = chain.ok().filter(|chain| !chain.is_empty());
-    let chain = chain.ok_or_else(|| LoadError::NoCertificate { path: path.into() })?;
+    let chain = certificates(path, &bytes)?.to_vec();
     let der = key.to_pkcs8_der().map_err(LoadError::Encode)?;
     let der = PrivatePkcs8KeyDer::from(der.as_bytes().to_vec()).into();
     let key = provider().key_provider.load_private_key(der)?;
@@ -137,8 +131,23 @@ pub fn link_server_config(path: &Path) -> Result<ServerConfig, LoadError> {
     server_alone(Arc::new(SingleCertAndKey::from(certified)), ALPN_HTTP)
 }
 
+/// What the screen's browser has to trust, from the same file.
+pub fn link_authority_pem(path: &Path) -> Result<String, LoadError> {
+    let [_, authority] = certificates(path, &read_private(path)?)?;
+    Ok(to_pem(&authority))
+}
+
+/// The agent's certificate and its issuer.
+fn certificates(path: &Path, bytes: &[u8]) -> Result<[CertificateDer<'static>; 2], LoadError> {
+    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(bytes).collect();
+    let both = all.ok().and_then(|all| all.try_into().ok());
+    both.ok_or_else(|| LoadError::NoCertificate { path: path.into() })
+}
+
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use rustls::client::WebPkiServerVerifier;
     use rustls::client::danger::ServerCertVerifier as _;
     use rustls::{RootCertStore, crypto::ring};
@@ -147,7 +156,8 @@ mod tests {
     use super::*;
     use crate::files::create_private;
 
-    const NOW: u64 = 1_800_000_000;
+    /// A tablet that was never set, and one that works for long.
+    const TIMES: [u64; 3] = [0, 1_800_000_000, 2_400_000_000];
 
     /// What a browser that believes this authority says of a leaf of it.
     fn believed(authority: &Authority, leaf: &CertificateDer<'static>, name: &str) -> bool {
@@ -155,9 +165,11 @@ mod tests {
         roots.add(authority.certificate.clone()).unwrap();
         let provider = Arc::new(ring::default_provider());
         let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
-        let (name, now) =
-            (ServerName::try_from(name).unwrap(), UnixTime::since_unix_epoch(std::time::Duration::from_secs(NOW)));
-        verifier.verify_server_cert(leaf, &[], &name, &[], now).is_ok()
+        let name = ServerName::try_from(name).unwrap();
+        let at = |seconds| UnixTime::since_unix_epoch(Duration::from_secs(seconds));
+        let known = TIMES.map(|now| verifier.verify_server_cert(leaf, &[], &name, &[], at(now)).is_ok());
+        assert!(known.iter().all(|one| *one == known[0]), "{known:?}");
+        known[0]
     }
 
     #[test]
@@ -187,8 +199,14 @@ mod tests {
         let other = LinkCertificates::new("192.168.77.1".parse().unwrap(), "berlin-01").unwrap();
         create_private(&path, made.bundle_pem().unwrap().as_bytes()).unwrap();
         link_server_config(&path).unwrap();
-        let key = made.bundle_pem().unwrap().split_inclusive("END PRIVATE KEY-----\n").next().unwrap().to_owned();
-        for wrong in [String::new(), made.authority_pem(), key.clone(), format!("{key}{}", other.authority_pem())] {
+        let trusted = link_authority_pem(&path).unwrap();
+        let (own, foreign) = (made.bundle_pem().unwrap(), other.bundle_pem().unwrap());
+        assert!(own.ends_with(&trusted) && !trusted.contains("PRIVATE"));
+        let ends = "-----END PRIVATE KEY-----\n";
+        let (key, chain) = (own.split_inclusive(ends).next().unwrap(), foreign.split_once(ends).unwrap().1);
+        for wrong in
+            [String::new(), trusted.clone(), key.to_owned(), format!("{key}{trusted}"), format!("{key}{chain}")]
+        {
             crate::replace_private(&path, wrong.as_bytes()).unwrap();
             link_server_config(&path).unwrap_err();
         }

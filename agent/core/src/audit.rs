@@ -26,17 +26,8 @@ impl CabinetCore {
     }
 
     pub(crate) fn handle_cleaning(&mut self, turn: &mut Turn, session: SessionId, at: Compartment, needed: bool) {
-        let known = self
-            .staff(session, turn.now)
-            .and_then(|staff| self.bays.get_mut(&at).map(|bay| (staff, bay)).ok_or(StaffRefusal::UnknownCompartment));
-        match known {
-            Err(reason) => turn.note(ScreenNote::StaffRefused { session, reason }),
-            Ok((_, bay)) if bay.needs_cleaning == needed => {}
-            Ok((staff, bay)) => {
-                bay.needs_cleaning = needed;
-                self.save_bay(turn, at);
-                self.record(turn, Cleaning { compartment: at, staff, needed });
-            }
+        if let Some(staff) = self.changed_by(turn, session, at, |bay| &mut bay.needs_cleaning, needed) {
+            self.record(turn, Cleaning { compartment: at, staff, needed });
         }
     }
 

@@ -3,6 +3,7 @@
 use schemas::ids::Name;
 use schemas::messages::{Compartment, DoorOpened, Maintenance as MaintenanceFact, Service};
 
+use crate::bay::Bay;
 use crate::core::CabinetCore;
 use crate::records::{LookUse, Purpose};
 use crate::turn::Turn;
@@ -19,16 +20,34 @@ pub(crate) struct Maintenance {
 impl CabinetCore {
     /// Closed for new loads; what is inside can be collected as ever.
     pub(crate) fn handle_service(&mut self, turn: &mut Turn, session: SessionId, at: Compartment, in_service: bool) {
+        if let Some(staff) = self.changed_by(turn, session, at, |bay| &mut bay.withdrawn, !in_service) {
+            self.record(turn, Service { compartment: at, staff, in_service });
+        }
+    }
+
+    /// What staff say of a compartment. Returns who they are, where it was otherwise before.
+    pub(crate) fn changed_by(
+        &mut self,
+        turn: &mut Turn,
+        session: SessionId,
+        at: Compartment,
+        of: impl FnOnce(&mut Bay) -> &mut bool,
+        said: bool,
+    ) -> Option<Name> {
         let known = self
             .staff(session, turn.now)
             .and_then(|staff| self.bays.get_mut(&at).map(|bay| (staff, bay)).ok_or(StaffRefusal::UnknownCompartment));
         match known {
-            Err(reason) => turn.note(ScreenNote::StaffRefused { session, reason }),
-            Ok((_, bay)) if bay.withdrawn != in_service => {}
+            Err(reason) => {
+                turn.note(ScreenNote::StaffRefused { session, reason });
+                None
+            }
             Ok((staff, bay)) => {
-                bay.withdrawn = !in_service;
-                self.save_bay(turn, at);
-                self.record(turn, Service { compartment: at, staff, in_service });
+                let changed = std::mem::replace(of(bay), said) != said;
+                if changed {
+                    self.save_bay(turn, at);
+                }
+                changed.then_some(staff)
             }
         }
     }

@@ -129,7 +129,7 @@ async fn apart<T: Send + 'static>(
 ) -> Result<T, Refusal> {
     let changed = spawn_blocking(change).await.map_err(|_| Refusal::NoAnswer)?;
     changed.map_err(|error| {
-        tracing::error!(%error, "the pairing of the screen was not changed");
+        tracing::error!(%error, "the pairing of the screen is not safe on the disk");
         Refusal::OutOfOrder
     })
 }

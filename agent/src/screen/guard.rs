@@ -51,6 +51,21 @@ impl Holder {
         }
     }
 
+    /// Ends when it may be somebody else's. From now on, not from the first look.
+    fn changed(&self) -> impl Future<Output = ()> + Send + use<> {
+        let changes = match self {
+            Self::Own(_) => None,
+            Self::Paired(pairing) => Some(pairing.changes()),
+        };
+        async move {
+            match changes {
+                // An error: the pairing is gone, and with it whoever serves this.
+                Some(mut changes) => drop(changes.changed().await),
+                None => std::future::pending().await,
+            }
+        }
+    }
+
     fn scheme(&self) -> &'static str {
         match self {
             Self::Own(_) => "http",
@@ -147,8 +162,22 @@ pub(super) async fn page(State(guard): State<Arc<Guard>>, request: Request, next
 
 /// For every call of the interface, before anything else of it is looked at.
 pub(super) async fn key(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+    let changed = guard.holder.changed();
     match guard.admit(request.headers()) {
-        Ok(()) => next.run(request).await,
+        // A long poll of a screen that is shut out ends with that.
+        Ok(()) => tokio::select! {
+            answer = next.run(request) => answer,
+            () = changed => Refusal::Forbidden.into_response(),
+        },
         Err(refusal) => refusal.into_response(),
     }
+}
+
+/// For the calls of the cabinet's own page: while a screen is paired, that is the only one. Two people at two screens would answer
+/// each other's questions.
+pub(super) async fn alone(State(pairing): State<Option<Arc<Pairing>>>, request: Request, next: Next) -> Response {
+    if pairing.is_some_and(|pairing| pairing.is_paired()) {
+        return Refusal::Forbidden.into_response();
+    }
+    next.run(request).await
 }

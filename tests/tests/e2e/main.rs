@@ -10,6 +10,7 @@ mod attacks;
 mod backends;
 mod break_glass;
 mod bundles;
+mod cable;
 mod cli;
 mod clocks;
 mod codes;

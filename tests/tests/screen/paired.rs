@@ -10,9 +10,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::process::Command;
 
-use crate::browser::{Browser, SMALL, UPRIGHT};
+use crate::browser::{Browser, SMALL, Size, UPRIGHT};
 use crate::hostile::{attempts, elsewhere};
-use crate::people::{opened, plan, stored};
+use crate::people::{plan, stored};
 use crate::words;
 
 /// A cabinet with the settings of such a screen, which is on the same machine here.
@@ -45,35 +45,33 @@ impl Stand {
         self.site.cabinet.folder().agent_toml()
     }
 
-    fn folder(&self) -> PathBuf {
-        self.agent_toml().with_file_name("paired-screen")
-    }
-
     /// What a technician types at a terminal of the cabinet; returns what is printed.
-    async fn command(&self, end: bool) -> anyhow::Result<String> {
+    async fn command(&self, more: Option<&str>) -> anyhow::Result<String> {
         let mut command = Command::new("env");
         command.args(&self.settings).arg(&self.world.stage.binaries().agent);
-        command.arg("pair-screen").arg("--settings").arg(self.agent_toml()).args(end.then_some("--end"));
+        command.arg("pair-screen").arg("--settings").arg(self.agent_toml()).args(more);
         let output = command.output().await.context("run cabinet-agent pair-screen")?;
         ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         Ok(String::from_utf8(output.stdout)?)
     }
 
     async fn code(&self) -> anyhow::Result<String> {
-        let said = self.command(false).await?;
+        let said = self.command(None).await?;
         let first = said.lines().next().unwrap_or_default();
         let code: String = first.rsplit(": ").next().unwrap_or_default().split(' ').collect();
         ensure!(code.len() == 8, "{said}");
-        ensure!(said.contains(&self.base()) && said.contains("paired-screen/127.0.0.1.crt"), "{said}");
+        ensure!(said.contains(&self.base()) && said.contains("--certificate"), "{said}");
         Ok(code)
     }
 }
 
 /// A browser that trusts what the agent has made for it, as after its installation on the tablet.
-async fn trusting(home: &Path, certificate: &Path, size: crate::browser::Size) -> anyhow::Result<Option<Browser>> {
+async fn trusting(home: &Path, stand: &Stand, size: Size) -> anyhow::Result<Option<Browser>> {
     if !usable(program("certutil").is_some(), "certutil (libnss3-tools)")? {
         return Ok(None);
     }
+    let certificate = home.join("screen.crt");
+    std::fs::write(&certificate, stand.command(Some("--certificate")).await?)?;
     let store = home.join(".pki/nssdb");
     std::fs::create_dir_all(&store)?;
     let store = format!("sql:{}", store.display());
@@ -81,7 +79,7 @@ async fn trusting(home: &Path, certificate: &Path, size: crate::browser::Size) -
         let mut command = Command::new("certutil");
         command.args(["-d", &store]).args(&words);
         if words.ends_with(&["-i"]) {
-            command.arg(certificate);
+            command.arg(&certificate);
         }
         let done = command.status().await.context("run certutil")?;
         ensure!(done.success(), "certutil {words:?}: {done}");
@@ -109,8 +107,7 @@ async fn status(browser: &mut Browser, path: &str, method: &str, key: &str) -> a
 async fn a_tablet_is_paired_once_and_works_like_the_cabinets_own_screen() -> anyhow::Result<()> {
     let mut stand = Stand::set_up().await?;
     let home = tempfile::tempdir()?;
-    let trusted = stand.folder().join("127.0.0.1.crt");
-    let Some(mut browser) = trusting(home.path(), &trusted, SMALL).await? else { return Ok(()) };
+    let Some(mut browser) = trusting(home.path(), &stand, SMALL).await? else { return Ok(()) };
     let told = stored(&mut stand.world, &stand.site, &["A1", "A2"]).await?;
     let base = stand.base();
 
@@ -121,6 +118,10 @@ async fn a_tablet_is_paired_once_and_works_like_the_cabinets_own_screen() -> any
     browser.document("pairing").await?;
     ensure!(status(&mut browser, "/api/view", "GET", "").await? == 403);
     let code = stand.code().await?;
+    // Customers who scan theirs there use up no try.
+    for _ in 0..6 {
+        browser.scan(&told[0].qr).await?;
+    }
     let wrong: String = code.chars().map(|digit| if digit == '0' { '1' } else { '0' }).collect();
     pair(&mut browser, &wrong).await?;
     browser.read(words::PAIRS_NOTHING).await?;
@@ -132,7 +133,7 @@ async fn a_tablet_is_paired_once_and_works_like_the_cabinets_own_screen() -> any
     let before = stand.site.cabinet.pulses();
     browser.tap_each(&told[0].code).await?;
     browser.tap(words::OPEN_THE_DOOR).await?;
-    let door = opened(&stand.site, before).await?;
+    let door = stand.site.until_pulses(before + 1).await?;
     ensure!(told[0].compartment == Some(door));
     browser.heading(&words::door_is(door.number(), "open")).await?;
     stand.site.cabinet.close_door(door)?;
@@ -163,8 +164,12 @@ async fn a_tablet_is_paired_once_and_works_like_the_cabinets_own_screen() -> any
     browser.press("Enter").await?;
     browser.heading(words::TYPE_CODE).await?;
     ensure!(status(&mut browser, "/api/view", "GET", &key).await? == 403);
-    stand.command(true).await?;
+    // In the middle of what somebody does there.
+    browser.tap(words::STAFF).await?;
+    browser.types("471").await?;
+    stand.command(Some("--end")).await?;
     browser.heading(words::PAIR_SCREEN).await?;
+    ensure!(browser.text("output").await?.trim().is_empty(), "what somebody typed is shown");
 
     let log = std::fs::read_to_string(stand.site.cabinet.log())?;
     let secrets = [&code, &second, &key, &told[0].code];
@@ -176,8 +181,7 @@ async fn a_tablet_is_paired_once_and_works_like_the_cabinets_own_screen() -> any
 async fn whoever_else_is_on_the_tablet_or_the_cable_gets_nothing() -> anyhow::Result<()> {
     let mut stand = Stand::set_up().await?;
     let home = tempfile::tempdir()?;
-    let trusted = stand.folder().join("127.0.0.1.crt");
-    let Some(mut browser) = trusting(home.path(), &trusted, UPRIGHT).await? else { return Ok(()) };
+    let Some(mut browser) = trusting(home.path(), &stand, UPRIGHT).await? else { return Ok(()) };
     let told = stored(&mut stand.world, &stand.site, &["A1"]).await?.remove(0);
     let base = stand.base();
     browser.open(&format!("{base}/")).await?;
@@ -186,7 +190,7 @@ async fn whoever_else_is_on_the_tablet_or_the_cable_gets_nothing() -> anyhow::Re
     let code = stand.code().await?;
     pair(&mut browser, &code).await?;
     browser.heading(words::TYPE_CODE).await?;
-    let key: String = browser.run("localStorage.getItem('screen-key')").await?;
+    let mut key: String = browser.run("localStorage.getItem('screen-key')").await?;
     let before = stand.site.cabinet.pulses();
 
     // Other pages in the same browser, though they know everything that the paired one knows.
@@ -197,21 +201,38 @@ async fn whoever_else_is_on_the_tablet_or_the_cable_gets_nothing() -> anyhow::Re
         ensure!(came_to.is_empty(), "{origin} got {came_to:?}");
         let kept: Option<String> = browser.run("localStorage.getItem('screen-key')").await?;
         ensure!(kept.is_none(), "the key is another page's");
-        let replay = format!(
-            "fetch('{base}/pair', {{ method: 'POST', body: JSON.stringify({{ code: '{code}' }}), mode: 'no-cors' }})\
-             .then(() => 'sent', () => 'refused')"
+        // It has even heard of a code that is good. Sent as browsers let any page send it, and as our own page does.
+        let code = stand.code().await?;
+        for how in ["mode: 'no-cors'", "headers: { 'content-type': 'application/json' }"] {
+            let sent = format!(
+                "fetch('{base}/pair', {{ method: 'POST', body: JSON.stringify({{ code: '{code}' }}), {how} }})"
+            );
+            let got: String = browser.run(&format!("{sent}.then((one) => one.text(), () => '')")).await?;
+            ensure!(got.is_empty(), "{origin} got {got}");
+        }
+        browser.go(&format!("{base}/")).await?;
+        browser.heading(words::TYPE_CODE).await?;
+        ensure!(status(&mut browser, "/api/view", "GET", &key).await? == 200, "{origin} has paired itself");
+        // The page would load itself anew when its key ends: from a place of the same origin without it.
+        browser.go(&format!("{base}/style.css")).await?;
+        let ours = format!(
+            "fetch('/pair', {{ method: 'POST', body: JSON.stringify({{ code: '{code}' }}), \
+             headers: {{ 'content-type': 'application/json' }} }}).then((one) => one.json()).then((one) => one.key)"
         );
-        let _: String = browser.run(&replay).await?;
+        key = browser.run(&ours).await?;
+        ensure!(status(&mut browser, "/api/view", "GET", &key).await? == 200, "{origin} has used the code up");
+        let _: serde_json::Value = browser.run(&format!("localStorage.setItem('screen-key', '{key}')")).await?;
     }
     browser.go(&format!("{base}/")).await?;
     browser.heading(words::TYPE_CODE).await?;
 
-    // The cabinet's own screen has another key, and the paired one's is not good there.
+    // The cabinet's own screen has another key, which is not good here, and is not answered while this one is paired.
     let own = stand.site.screen()?.url();
     let (own, own_key) = own.split_once("/#key=").context("the screen's address")?;
     let http = reqwest::Client::builder().no_proxy().build()?;
     let view = async |key: &str| http.get(format!("{own}/api/view")).header("x-screen-key", key).send().await;
-    ensure!(view(own_key).await?.status() == 200 && view(&key).await?.status() == 403);
+    ensure!(view(own_key).await?.status() == 403 && view(&key).await?.status() == 403);
+    ensure!(status(&mut browser, "/api/view", "GET", own_key).await? == 403);
 
     // From another address the connection ends without a word; plain text gets no answer; whoever is silent holds up nobody.
     let agent = SocketAddr::from((Ipv4Addr::LOCALHOST, stand.port));
@@ -228,10 +249,10 @@ async fn whoever_else_is_on_the_tablet_or_the_cable_gets_nothing() -> anyhow::Re
         ensure!(said.starts_with(word) && said.len() < 8 && said.is_empty() != is_answered, "{address:?}: {said:?}");
     }
     let mut silent = Vec::new();
-    for _ in 0..16 {
+    for _ in 0..24 {
         silent.push(TcpStream::connect(agent).await?);
     }
     browser.tap_each(&told.code).await?;
     browser.tap(words::OPEN_THE_DOOR).await?;
-    opened(&stand.site, before).await.map(drop)
+    stand.site.until_pulses(before + 1).await.map(drop)
 }

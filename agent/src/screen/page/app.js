@@ -4,7 +4,7 @@ import * as cabinet from "/cabinet.js";
 import * as couriers from "/courier.js";
 import * as deposits from "/deposit.js";
 import { LETTERS, SCANNED_CODE, appToken, beep, button, clock, el, fullpad, grouped, hotline, keypad, letterpad } from "/parts.js";
-import { CODE_DIGITS, pairingPage } from "/pairing.js";
+import { CODE_DIGITS, isScanned, pairingPage } from "/pairing.js";
 import { applySpeech, blank as greeting, isChosen } from "/speech.js";
 import { asksForScan, emergencyPage, isOver, jobPage, listPage, roundPage } from "/staff.js";
 import { TEXTS } from "/texts.js";
@@ -111,6 +111,7 @@ function otherPad() {
 function keyboard(event) {
   touched = performance.now();
   if (event.ctrlKey || event.altKey || event.metaKey || state.busy) return;
+  if (state.link === "unpaired" && isScanned(event)) return;
   if (event.key === "Enter" && state.typed !== "") {
     event.preventDefault();
     submit();
@@ -130,7 +131,7 @@ function keyboard(event) {
 }
 
 function takesKey(key) {
-  if (state.link === "unpaired") return /^[0-9]$/.test(key);
+  if (state.link === "unpaired") return /^[0-9]$/.test(key) && state.typed.length < CODE_DIGITS;
   if (/^[0-9A-Za-z._-]$/.test(key)) return true;
   return key === "/" && (state.page === "list" || asksForScan(state)) || key === "+" && state.page === "walkIn" || couriers.takesKey(state.page, key);
 }
@@ -176,6 +177,7 @@ function submit() {
 
 async function pair() {
   const code = state.typed;
+  if (code.length !== CODE_DIGITS) return;
   Object.assign(state, { typed: "", message: null, busy: true });
   draw();
   const paired = await cabinet.pair(code);
@@ -805,6 +807,8 @@ function start() {
     },
     state(link) {
       if (state.link === link) return;
+      // Nothing of what somebody did here stays on a screen that was shut out.
+      if (link === "unpaired" && state.view) return location.reload();
       state.link = link;
       draw();
       if (link === "connected") refresh();

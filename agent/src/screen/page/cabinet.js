@@ -8,6 +8,7 @@ export const WITHOUT_KEY = isElsewhere ? "unpaired" : "noKey";
 const RETRY_MILLIS = 2000;
 const CALL_MILLIS = 20000;
 const POLL_MILLIS = 40000;
+const SHUT_OUT_MILLIS = 30000;
 
 let key = "";
 let session = null;
@@ -16,7 +17,11 @@ let poll = new AbortController();
 // True if there is a key. A reload keeps it; the address bar does not.
 export function takeKey() {
   if (isElsewhere) {
-    key = localStorage.getItem(KEY_NAME) ?? "";
+    try {
+      key = localStorage.getItem(KEY_NAME) ?? "";
+    } catch {
+      // A browser that keeps nothing cannot be paired; it says so when somebody tries.
+    }
     return key !== "";
   }
   const given = new URLSearchParams(location.hash.slice(1)).get("key");
@@ -29,6 +34,9 @@ export function takeKey() {
 // Whether the code was the right one; null if nobody said so.
 export async function pair(code) {
   try {
+    // A code works once: whoever cannot keep the key must not use it up.
+    localStorage.setItem("probe", "");
+    localStorage.removeItem("probe");
     const { status, body } = await send("/pair", { code });
     if (status !== 200) return status === 403 ? false : null;
     localStorage.setItem(KEY_NAME, body.key);
@@ -77,9 +85,11 @@ export async function follow(on) {
       const { status, body } = await read(path, POLL_MILLIS, [signal]);
       if (signal.aborted) continue;
       if (status === 403) {
-        if (isElsewhere) localStorage.removeItem(KEY_NAME);
         on.state(WITHOUT_KEY);
-        return;
+        if (!isElsewhere) return;
+        // The key is kept: what shut it out may be mended at the cabinet.
+        await new Promise((resolve) => setTimeout(resolve, SHUT_OUT_MILLIS));
+        continue;
       }
       if (status === 200) {
         next = body.next;

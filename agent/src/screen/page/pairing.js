@@ -5,6 +5,19 @@ import { TEXTS } from "/texts.js";
 
 export const CODE_DIGITS = 8;
 
+let scan = false;
+
+// Whether the key is of a scan: a customer's code pairs nothing, and uses up no try.
+export function isScanned({ key }) {
+  if (key === "Enter") {
+    const ended = scan;
+    scan = false;
+    return ended;
+  }
+  scan ||= /^[^0-9]$/.test(key);
+  return scan;
+}
+
 export function pairingPage(state, press, submit) {
   const hint = state.busy ? TEXTS.customer.checking : state.message?.() ?? TEXTS.pairing.hint;
   return el("section", { class: "entry" },

@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use certs::FileError;
+use certs::{FileError, LoadError};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
@@ -26,15 +26,19 @@ const ANSWER_TIME: Duration = Duration::from_secs(10);
 #[command(after_help = "\
 Examples:
   cabinet-agent pair-screen --settings /var/lib/cabinet-agent/agent.toml
+  cabinet-agent pair-screen --settings agent.toml --certificate > screen.crt
   cabinet-agent pair-screen --settings agent.toml --end
 
 The agent must be running, with `screen.paired.listen` and `screen.paired.peer`
-in its settings. The screen that types the code takes the place of the one
-before.")]
+in its settings; ask as the user it runs as. The screen that types the code takes
+the place of the one before, and of the cabinet's own.")]
 pub struct PairArguments {
     /// Let no screen but the cabinet's own be answered any more
     #[arg(long)]
     end: bool,
+    /// Print what the other screen has to trust, as PEM, and make no code
+    #[arg(long, conflicts_with = "end")]
+    certificate: bool,
 }
 
 /// Why no screen can be paired now.
@@ -54,6 +58,13 @@ pub enum PairError {
     Http(#[from] hyper::Error),
     #[error("the agent refuses ({0}); is it running by these settings since they were changed?")]
     Refused(StatusCode),
+    #[error(
+        "no screen is answered any more, but the disk did not take that: the agent's log says why; until that is mended, \
+         a start of the agent may bring the screen back"
+    )]
+    NotKept,
+    #[error("the agent has made no certificate yet, or its folder is not to be read; its log says why")]
+    Certificate(#[source] LoadError),
     #[error("the agent's answer cannot be read")]
     Answer,
     #[error("start the runtime")]
@@ -68,10 +79,22 @@ struct OfferAnswer {
 
 /// Prints what is to be typed at the other screen; what to do there.
 pub fn pair(arguments: PairArguments, settings: &AgentSettings) -> Result<(), PairError> {
-    let ends = settings.screen.paired.ends().ok_or(PairError::NotSet)?;
+    let paired = &settings.screen.paired;
+    let ends = paired.ends().ok_or(PairError::NotSet)?;
+    if arguments.certificate {
+        let trusted = paired.folder().authority(ends.listen.ip()).map_err(PairError::Certificate)?;
+        #[allow(clippy::print_stdout, reason = "the answer to a command")]
+        {
+            print!("{trusted}");
+        }
+        return Ok(());
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(PairError::Runtime)?;
     let path = if arguments.end { "/api/pairing/end" } else { "/api/pairing" };
-    let answer = runtime.block_on(ask(settings, path))?;
+    let answer = match runtime.block_on(ask(settings, path)) {
+        Err(PairError::Refused(StatusCode::SERVICE_UNAVAILABLE)) if arguments.end => return Err(PairError::NotKept),
+        other => other?,
+    };
     // A technician's answer, not a log.
     #[allow(clippy::print_stdout, reason = "the answer to a command")]
     if arguments.end {
@@ -80,8 +103,8 @@ pub fn pair(arguments: PairArguments, settings: &AgentSettings) -> Result<(), Pa
         let OfferAnswer { code, seconds } = serde_json::from_slice(&answer).map_err(|_| PairError::Answer)?;
         let (first, second) = code.split_at_checked(code.len() / 2).ok_or(PairError::Answer)?;
         println!("Type this at the screen, within {} minutes: {first} {second}", seconds / 60);
-        println!("It opens https://{}/ and has to trust", authority(ends.listen, HTTPS_PORT));
-        println!("{}", settings.screen.paired.folder().authority(ends.listen.ip()).display());
+        println!("It opens https://{}/", authority(ends.listen, HTTPS_PORT));
+        println!("and has to trust what `--certificate` prints.");
     }
     Ok(())
 }

@@ -48,7 +48,7 @@ impl Line {
 
     /// Waits until there is an interface with the address. `None`: the screen is to stop.
     pub(in crate::screen) async fn listen(self, stop: watch::Receiver<bool>) -> Option<Secured> {
-        let mut waiting = false;
+        let mut told = None;
         loop {
             match TcpListener::bind(self.ends.listen).await {
                 Ok(listener) => {
@@ -56,11 +56,15 @@ impl Line {
                     let plain = Bounded::with_peer(listener, self.ends.peer);
                     return Some(Secured { plain, tls: self.tls, shaking: JoinSet::new() });
                 }
-                Err(error) if !waiting => {
-                    waiting = true;
-                    warn!(address = %self.ends.listen, %error, "no cable to the paired screen yet; waiting for it");
+                Err(error) if told == Some(error.kind()) => {}
+                Err(error) => {
+                    told = Some(error.kind());
+                    let why = match error.kind() {
+                        io::ErrorKind::AddrNotAvailable => "no cable to the paired screen yet; waiting for it",
+                        _ => "cannot listen for the paired screen; trying again",
+                    };
+                    warn!(address = %self.ends.listen, %error, "{why}");
                 }
-                Err(_) => {}
             }
             tokio::select! {
                 () = until(stop.clone()) => return None,

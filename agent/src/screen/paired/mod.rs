@@ -11,6 +11,5 @@ mod pairing;
 
 pub use command::{PairArguments, PairError, pair};
 pub(crate) use files::Folder;
-pub use files::FolderError;
 pub(super) use line::Line;
 pub(super) use pairing::{Offer, Pairing, PairingError};
