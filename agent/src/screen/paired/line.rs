@@ -59,9 +59,10 @@ impl Line {
                 Err(error) if told == Some(error.kind()) => {}
                 Err(error) => {
                     told = Some(error.kind());
-                    let why = match error.kind() {
-                        io::ErrorKind::AddrNotAvailable => "no cable to the paired screen yet; waiting for it",
-                        _ => "cannot listen for the paired screen; trying again",
+                    let why = if error.kind() == io::ErrorKind::AddrNotAvailable {
+                        "no cable to the paired screen yet; waiting for it"
+                    } else {
+                        "cannot listen for the paired screen; trying again"
                     };
                     warn!(address = %self.ends.listen, %error, "{why}");
                 }
