@@ -11,8 +11,8 @@ use schemas::messages::{Compartment, Instance, Size};
 use serde::{Deserialize, Serialize};
 
 use crate::identity::{KeyPlaceError, key_place};
-use crate::screen::Language;
 use crate::screen::paired::Folder;
+use crate::screen::{BrandSection, Language};
 
 /// `agent.toml`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -121,6 +121,8 @@ impl Default for BoardSection {
 
 /// Signs of the screen's hotline.
 const HOTLINE_MAX: usize = 32;
+/// A year.
+const BOOK_OLD_HOURS_MAX: u32 = 8_760;
 
 /// The screen: its address, loopback only, and what it says.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -136,6 +138,11 @@ pub struct ScreenSection {
     pub hotline: String,
     /// The languages that people choose from; the first is the one that everybody is greeted in.
     pub languages: Vec<Language>,
+    /// How loud the screen's tones are, 0 (none) to 100.
+    pub volume: u8,
+    /// From how many hours without the fleet on the screen says that newer codes do not work here.
+    pub book_old_hours: u32,
+    pub brand: BrandSection,
     pub paired: PairedSection,
 }
 
@@ -225,6 +232,9 @@ impl Default for ScreenSection {
             app_token: false,
             hotline: String::new(),
             languages: Language::ALL.into(),
+            volume: 50,
+            book_old_hours: 72,
+            brand: BrandSection::default(),
             paired: PairedSection::default(),
         }
     }
@@ -305,6 +315,8 @@ impl Settings for AgentSettings {
         self.screen.paired.check(self.screen.listen, problems);
         self.screen.check_languages(problems);
         self.screen.check_hotline(problems);
+        self.screen.check_numbers(problems);
+        self.screen.brand.check(base, problems);
         if let Err(error) = self.log.filter.parse::<tracing_subscriber::filter::Targets>() {
             problems.problem("log.filter", format!("is no log filter: {error}"));
         }
@@ -313,6 +325,15 @@ impl Settings for AgentSettings {
 }
 
 impl ScreenSection {
+    fn check_numbers(&self, problems: &mut Checks) {
+        if self.volume > 100 {
+            problems.problem("screen.volume", "must be 0 (no tones) to 100");
+        }
+        if !(1..=BOOK_OLD_HOURS_MAX).contains(&self.book_old_hours) {
+            problems.problem("screen.book_old_hours", format!("must be 1 to {BOOK_OLD_HOURS_MAX}"));
+        }
+    }
+
     fn check_hotline(&self, problems: &mut Checks) {
         let digits = self.hotline.bytes().filter(u8::is_ascii_digit).count();
         let sound = self.hotline.bytes().all(|byte| byte.is_ascii_digit() || b"+ ()/-".contains(&byte));
@@ -416,6 +437,67 @@ mod tests {
             let problems = screen(&format!("hotline = \"{wrong}\"")).unwrap_err().to_string();
             assert!(problems.contains("`screen.hotline` is no phone number"), "{wrong}: {problems}");
         }
+    }
+
+    /// Why these lines are refused; a logo lies beside the settings.
+    fn refused(lines: &str, logo: &[u8]) -> String {
+        let (folder, file) = with_screen(lines);
+        std::fs::write(folder.path().join("logo.png"), logo).unwrap();
+        let read: Result<AgentSettings, Problems> = load(&Sources { file: Some(&file), ..Sources::default() });
+        read.unwrap_err().to_string()
+    }
+
+    #[test]
+    fn numbers_of_the_screen_have_limits() {
+        assert_eq!(screen("volume = 0\nbook_old_hours = 8760").unwrap().volume, 0);
+        for (wrong, said) in [
+            ("volume = 101", "`screen.volume` must be 0 (no tones) to 100"),
+            ("volume = 256", "screen.volume"),
+            ("volume = -1", "screen.volume"),
+            ("book_old_hours = 0", "`screen.book_old_hours` must be 1 to 8760"),
+            ("book_old_hours = 8761", "`screen.book_old_hours` must be 1 to 8760"),
+        ] {
+            assert!(refused(wrong, b"").contains(said), "{wrong}: {}", refused(wrong, b""));
+        }
+    }
+
+    #[test]
+    fn a_brand_has_a_name_and_colours() {
+        let brand = |lines: &str| screen(&format!("[screen.brand]\n{lines}")).unwrap().brand;
+        assert_eq!(brand("name = \"Müller & Söhne\"").name, "Müller & Söhne");
+        assert_eq!(brand("colour = \"#c77700\"\ntext_colour = \"#000000\"").colour, "#c77700");
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_brand_is_said() {
+        let long = format!("name = \"{}\"", "x".repeat(41));
+        for (wrong, said) in [
+            (long.as_str(), "`screen.brand.name` has 41 signs; 40 is the most"),
+            ("name = \"a\\u0007b\"", "`screen.brand.name` has U+0007 in it"),
+            ("name = \"a\\u202eb\"", "`screen.brand.name` has U+202E in it"),
+            ("name = \" a\"", "`screen.brand.name` begins or ends with a space"),
+            ("colour = \"red\"", "`screen.brand.colour` is no colour"),
+            ("colour = \"#fff\"", "`screen.brand.colour` is no colour"),
+            ("colour = \"#12345g\"", "`screen.brand.colour` is no colour"),
+            ("colour = \"#1234567\"", "`screen.brand.colour` is no colour"),
+            ("colour = \"#123456; } * { display: none\"", "`screen.brand.colour` is no colour"),
+            ("text_colour = \"white\"", "`screen.brand.text_colour` is no colour"),
+            ("colour = \"#777777\"", "has a contrast of 4.48 to `screen.brand.text_colour`; people need 4.5"),
+            (
+                "colour = \"#ffff00\"\ntext_colour = \"#000000\"",
+                "has a contrast of 1.07 to the white page; people need 3",
+            ),
+            ("logo = \"none.png\"\nname = \"x\"", "`screen.brand.logo` cannot be shown: read it: No such file"),
+            ("logo = \".\"\nname = \"x\"", "`screen.brand.logo` cannot be shown: it is no file"),
+            ("logo = \"logo.png\"", "`screen.brand.name` is missing"),
+            ("logo = \"logo.png\"\nname = \"x\"", "`screen.brand.logo` cannot be shown: it is no PNG image"),
+            ("loga = \"logo.png\"", "screen.brand.loga"),
+        ] {
+            let problems = refused(&format!("[screen.brand]\n{wrong}"), b"<svg/>");
+            assert!(problems.contains(said), "{wrong}: {problems}");
+        }
+        let large = refused("[screen.brand]\nlogo = \"logo.png\"\nname = \"x\"", &[0; 256 * 1024 + 1]);
+        assert!(large.contains("it has more than 256 KiB"), "{large}");
     }
 
     #[test]

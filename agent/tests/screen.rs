@@ -10,8 +10,8 @@ use cabinet_agent::boards::boot_clock;
 use cabinet_agent::screen::{Language, Notes, Screen, ScreenError, ScreenRequest, ScreenView};
 use cabinet_agent::settings::ScreenSection;
 use cabinet_core::{
-    AskedRelease, CompartmentView, DepositRefusal, DepositWish, EntryRefusal, EntryResult, ScreenNote, SessionId,
-    UnwantedOrder, View, WaitingOrder,
+    AskedRelease, CompartmentView, DepositRefusal, DepositWish, EntryRefusal, EntryResult, OfflineView, ScreenNote,
+    SessionId, UnwantedOrder, View, WaitingOrder,
 };
 use reqwest::header::{CONTENT_TYPE, HOST, ORIGIN};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
@@ -110,7 +110,7 @@ fn section(listen: &str, folder: &tempfile::TempDir) -> ScreenSection {
         app_token: false,
         hotline: "+49 30 123456".into(),
         languages: vec![Language::De, Language::En],
-        paired: cabinet_agent::settings::PairedSection::default(),
+        ..ScreenSection::default()
     }
 }
 
@@ -140,6 +140,7 @@ fn screen_view() -> ScreenView {
     let view = View {
         cabinet: "muc-01".parse().unwrap(),
         online: false,
+        offline: Some(OfflineView { since: 1_700_000_000_000, at_least_millis: 7 }),
         fleet_millis: None,
         locked_until: Some(boot_clock()() + 300_000),
         second_part_needed: false,
@@ -191,6 +192,8 @@ async fn pages_need_no_key_and_forbid_everything_foreign() {
         ("/texts/es.json", "application/json"),
         ("/texts/zh.json", "application/json"),
         ("/style.css", "text/css"),
+        ("/brand.css", "text/css"),
+        ("/sounds.js", "text/javascript"),
     ] {
         let answer = world.client.get(format!("{}{path}", world.base)).send().await.unwrap();
         assert_eq!(answer.status(), StatusCode::OK, "{path}");
@@ -210,7 +213,10 @@ async fn the_page_knows_its_languages_before_it_has_a_key() {
     let world = World::start();
     let get = async |path: &str| world.client.get(format!("{}{path}", world.base)).send().await.unwrap();
     let page = get("/").await.text().await.unwrap();
-    assert!(page.contains(r#"<html lang="de" data-languages="de en" data-hotline="+49 30 123456">"#), "{page}");
+    assert!(
+        page.contains(r#"<html lang="de" data-languages="de en" data-hotline="+49 30 123456" data-volume="50""#),
+        "{page}"
+    );
     let texts: Value = get("/texts/pl.json").await.json().await.unwrap();
     assert_eq!(texts["speech"]["name"], "Polski");
     assert_eq!(get("/texts/fr.json").await.status(), StatusCode::NOT_FOUND);

@@ -17,6 +17,7 @@ const browser = await chromium.launch({ executablePath: process.argv[2], headles
 let context = null;
 let page = null;
 let requests = [];
+let errors = [];
 let fake = null;
 let asking = [];
 
@@ -40,16 +41,33 @@ function wake() {
   asking.splice(0).forEach((resolve) => resolve());
 }
 
-function found({ role, name, css }) {
-  return (css ? page.locator(css) : page.getByRole(role, { name, exact: true })).first();
+// Of several names one is enough: another language may say the same in two ways.
+function found({ role, names, css }) {
+  if (css) return page.locator(css).first();
+  return either(names, (name) => page.getByRole(role, { name, exact: true }));
+}
+
+function either(texts, locate) {
+  return texts.map(locate).reduce((one, other) => one.or(other)).first();
+}
+
+// The page as the agent serves it, but in this language, and with what the test wants to stand there.
+async function changed(route, language, change) {
+  const answer = await route.fetch();
+  let body = await answer.text();
+  const [all, first] = /lang="(\w+)" data-languages="[^"]*"/.exec(body) ?? [];
+  if (language && first !== language) body = body.replace(all, `lang="${language}" data-languages="${language} en"`);
+  for (const [from, to] of change) body = body.replace(from, to);
+  return route.fulfill({ response: answer, body });
 }
 
 const COMMANDS = {
-  async open({ url, width, height, touch }) {
+  async open({ url, width, height, touch, language, clock, before, change = [] }) {
     wake();
     await context?.close();
     fake = null;
     requests = [];
+    errors = [];
     context = await browser.newContext({ viewport: { width, height }, hasTouch: touch, serviceWorkers: "block" });
     context.setDefaultTimeout(PATIENCE);
     context.on("request", (request) => requests.push({ url: request.url(), method: request.method(), status: null }));
@@ -57,7 +75,13 @@ const COMMANDS = {
       const asked = requests.findLast(({ url, status }) => url === response.url() && status === null);
       if (asked) asked.status = response.status();
     });
+    context.on("weberror", (error) => errors.push(String(error.error())));
     page = await context.newPage();
+    if (before) await page.addInitScript(before);
+    if (clock) await page.clock.install();
+    if (language !== "en" || change.length > 0) {
+      await page.route((one) => one.pathname === "/", (route) => changed(route, language, change).catch(() => {}));
+    }
     await page.goto(url);
   },
   goto: async ({ url }) => (await page.goto(url))?.status() ?? null,
@@ -67,7 +91,7 @@ const COMMANDS = {
   type: ({ text }) => page.keyboard.type(text),
   see: (what) => found(what).waitFor(),
   // Of several pieces of text with these words one is enough.
-  read: ({ text }) => page.getByText(text).filter({ visible: true }).first().waitFor(),
+  read: ({ texts }) => either(texts, (text) => page.getByText(text).filter({ visible: true })).waitFor(),
   gone: (what) => found(what).waitFor({ state: "detached" }),
   text: ({ css }) => page.locator(css).first().innerText(),
   run: ({ script }) => page.evaluate(script),
@@ -76,7 +100,7 @@ const COMMANDS = {
     if (!one || one === document.body) return null;
     const style = getComputedStyle(one);
     const ring = one.matches(":focus-visible") && style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2;
-    return { name: one.getAttribute("aria-label") ?? one.textContent, ring };
+    return { name: one.getAttribute("aria-label") ?? one.textContent, ring, heading: one.matches("h1, button:has(> h1)") };
   }),
   // A finger that rests on a button for longer than the page stays as it is.
   async hold({ meanwhile, ...what }) {
@@ -97,6 +121,17 @@ const COMMANDS = {
   layout: () => page.evaluate(problems),
   picture: ({ path }) => page.screenshot({ path, animations: "disabled" }),
   requests: () => requests,
+  errors: () => errors,
+  async freeze() {
+    const client = await context.newCDPSession(page);
+    await client.send("Page.setWebLifecycleState", { state: "frozen" });
+  },
+  async thaw() {
+    const client = await context.newCDPSession(page);
+    await client.send("Page.setWebLifecycleState", { state: "active" });
+  },
+  // Each timer that is due goes off once, as behind the lid of a laptop.
+  sleep: ({ millis }) => page.clock.fastForward(millis),
   // From here on the test answers in the place of the agent, with what was given last.
   async fake({ view, answers, notes }) {
     const first = fake === null;

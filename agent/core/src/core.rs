@@ -30,7 +30,7 @@ use crate::tables::META;
 use crate::time::FleetClock;
 use crate::turn::Turn;
 use crate::wipe::End;
-use crate::{CompartmentView, Config, EarliestTime, Effect, Input, Moment, View};
+use crate::{CompartmentView, Config, EarliestTime, Effect, Input, Moment, OfflineView, View};
 
 /// The rules of one cabinet. See the crate's page for how a shell drives it.
 pub struct CabinetCore {
@@ -95,7 +95,7 @@ impl CabinetCore {
                 Err(refused) => self.refuse_keyset(turn, refused),
             },
             Input::Connected => self.handle_connected(turn),
-            Input::Disconnected => self.handle_disconnected(),
+            Input::Disconnected => self.handle_disconnected(turn),
             Input::Down { token, payload } => self.handle_down(turn, token, &payload),
             Input::EventsAcked { up_to } => self.outbox.acknowledged(turn, up_to),
             Input::HelloAcked => self.handle_hello_acked(turn.now),
@@ -184,7 +184,7 @@ impl CabinetCore {
         if self.lockout.tick(turn.now) {
             turn.put(META, LOCKOUT_KEY, &self.lockout.row());
         }
-        if let Some(row) = self.clock.raise_floor(turn.now) {
+        if let Some(row) = self.clock.raise_floor(turn.now, self.is_online()) {
             turn.put(META, TIME_KEY, &row);
         }
         self.emergency_due(turn);
@@ -221,7 +221,8 @@ impl CabinetCore {
         View {
             boot_millis,
             cabinet: self.config.cabinet.clone(),
-            online: matches!(self.link, Link::Welcomed { .. }),
+            online: self.is_online(),
+            offline: if self.is_online() { None } else { self.offline() },
             fleet_millis,
             locked_until: self.lockout.locked_until(boot_millis),
             second_part_needed: self.lockout.typing(boot_millis, fleet_millis) == Typing::SecondPart,
@@ -239,6 +240,10 @@ impl CabinetCore {
             maintenance: self.maintained(self.now).map(|(staff, until)| (staff.clone(), until)),
             refusals_suppressed: self.refusals.suppressed(),
         }
+    }
+
+    fn offline(&self) -> Option<OfflineView> {
+        self.clock.heard(self.now).map(|(since, at_least_millis)| OfflineView { since, at_least_millis })
     }
 
     fn compartment_view(&self, bay: &Bay) -> CompartmentView {

@@ -94,6 +94,6 @@ pub use staff::SESSION_IDLE_MILLIS;
 pub use tables::{EVENTS, TABLES, event_key};
 pub use time::EarliestTime;
 pub use uses::{ATTEMPTS_MAX, PERSON_MILLIS, RECOVERY_MILLIS};
-pub use view::{CompartmentView, PartView, UnwantedOrder, View, WaitingOrder};
+pub use view::{CompartmentView, OfflineView, PartView, UnwantedOrder, View, WaitingOrder};
 pub use walk_in::NewWalkIn;
 pub use wipe::LAST_WORDS_MILLIS;

@@ -10,7 +10,7 @@ use schemas::messages::{
 use crate::bay::Bay;
 use crate::core::CabinetCore;
 use crate::keyset::Refused;
-use crate::records::KEYSET_KEY;
+use crate::records::{KEYSET_KEY, TIME_KEY};
 use crate::tables::META;
 use crate::turn::Turn;
 use crate::{Config, Effect};
@@ -43,6 +43,11 @@ impl Link {
 }
 
 impl CabinetCore {
+    /// Connected, and the fleet has welcomed this cabinet.
+    pub(crate) fn is_online(&self) -> bool {
+        matches!(self.link, Link::Welcomed { .. })
+    }
+
     pub(crate) fn handle_connected(&mut self, turn: &mut Turn) {
         self.outbox.disconnected();
         self.link = Link::Greeting { again_at: turn.now + WELCOME_MILLIS };
@@ -50,8 +55,13 @@ impl CabinetCore {
         turn.effect(Effect::SendHello(cbor::encode(&hello)));
     }
 
-    pub(crate) fn handle_disconnected(&mut self) {
+    pub(crate) fn handle_disconnected(&mut self, turn: &mut Turn) {
         self.outbox.disconnected();
+        if self.is_online()
+            && let Some(row) = self.clock.fell_silent(turn.now)
+        {
+            turn.put(META, TIME_KEY, &row);
+        }
         self.link = Link::Offline;
     }
 

@@ -58,8 +58,9 @@ rows! {
     }
     /// `at_rest`: HMAC of its verifier under the device key. `begun`: how often somebody came in by it.
     GlassRow { 1 => id: CredentialId, 2 => at_rest: Blob, 3 => begun: u32 }
-    /// `known`: the newest signed time, for a later run on the same machine start.
-    TimeRow { 1 => floor: FleetMillis, 2 opt => known: Option<KnownTime> }
+    /// `known`: the newest signed time, for a later run on the same machine start. `heard`: until when the fleet was heard
+    /// of, as far as the disk knows.
+    TimeRow { 1 => floor: FleetMillis, 2 opt => known: Option<KnownTime>, 100 opt => heard: Option<FleetMillis> }
     KnownTime {
         /// While this is the machine's start, the boot clock has gone on since.
         1 => machine: Blob,

@@ -38,11 +38,15 @@ pub(crate) struct FleetClock {
     /// Fleet time that has certainly passed, from before a restart too.
     floor: FleetMillis,
     floor_written: u64,
+    /// Fleet time until which the fleet was heard of: the end of the last connection, or the last hour of one that ended
+    /// with the power.
+    heard: Option<FleetMillis>,
 }
 
 impl FleetClock {
     pub(crate) fn open(boot: BootId, machine: MachineStart, row: Option<TimeRow>, now: u64) -> Self {
         let floor = row.as_ref().map_or(0, |row| row.floor);
+        let heard = row.as_ref().and_then(|row| row.heard);
         // A row with a later boot clock than now is of another start of a machine that cannot tell its starts apart.
         let same = |known: &KnownTime| known.machine.0 == machine.0 && known.boot_millis <= now;
         let known = row.and_then(|row| row.known).filter(same).map(|known| Known {
@@ -51,7 +55,7 @@ impl FleetClock {
             uncertainty: known.uncertainty,
             counter: 0,
         });
-        Self { boot, machine, known, floor, floor_written: now }
+        Self { boot, machine, known, floor, floor_written: now, heard }
     }
 
     /// Takes a signed time that named `challenge`, made at `made`. Returns the row to write, or nothing if an answer to
@@ -65,6 +69,7 @@ impl FleetClock {
         // Signed and fresh, so it may also correct a floor that an earlier wrong time has raised.
         self.floor = fleet;
         self.floor_written = now;
+        self.heard = Some(fleet);
         Some(self.row())
     }
 
@@ -75,7 +80,7 @@ impl FleetClock {
             boot_millis: known.at,
             uncertainty: known.uncertainty,
         });
-        TimeRow { floor: self.floor, known }
+        TimeRow { floor: self.floor, known, heard: self.heard }
     }
 
     /// Until when a former run was alive at least, where the machine has been started anew since. None: it went on, or nothing
@@ -121,10 +126,24 @@ impl FleetClock {
         self.known.map(|_| self.floor_written.saturating_add(FLOOR_EVERY_MILLIS))
     }
 
-    /// The row to write when the floor on disk is due.
-    pub(crate) fn raise_floor(&mut self, now: u64) -> Option<TimeRow> {
+    /// The connection to the fleet has ended. Returns the row to write; none while the time is unknown.
+    pub(crate) fn fell_silent(&mut self, now: u64) -> Option<TimeRow> {
+        self.heard = Some(self.now(now)?);
+        Some(self.row())
+    }
+
+    /// Until when the fleet was heard of, and how many milliseconds ago that was at least.
+    pub(crate) fn heard(&self, now: u64) -> Option<(FleetMillis, u64)> {
+        self.heard.map(|heard| (heard, self.earliest(now).fleet.saturating_sub(heard)))
+    }
+
+    /// The row to write when the floor on disk is due. `online`: the fleet is heard of at this moment.
+    pub(crate) fn raise_floor(&mut self, now: u64, online: bool) -> Option<TimeRow> {
         if self.floor_due().is_none_or(|due| now < due) {
             return None;
+        }
+        if online {
+            self.heard = self.now(now);
         }
         self.floor = self.now(now).unwrap_or(self.floor);
         self.floor_written = now;
@@ -143,7 +162,7 @@ mod tests {
     }
 
     fn clock(floor: u64) -> FleetClock {
-        opened(Some(TimeRow { floor, known: None }), 1, 0)
+        opened(Some(TimeRow { floor, known: None, heard: None }), 1, 0)
     }
 
     fn opened(row: Option<TimeRow>, machine: u8, now: u64) -> FleetClock {
@@ -180,10 +199,10 @@ mod tests {
     #[test]
     fn the_floor_is_renewed_hourly_while_the_time_is_known() {
         let mut clock = clock(500);
-        assert_eq!(clock.raise_floor(u64::MAX), None);
+        assert_eq!(clock.raise_floor(u64::MAX, true), None);
         clock.set(1_000, &challenge(1), 0, 0);
         let due = clock.floor_due().unwrap();
-        assert_eq!(clock.raise_floor(due).map(|row| row.floor), Some(1_000 + due));
+        assert_eq!(clock.raise_floor(due, true).map(|row| row.floor), Some(1_000 + due));
         assert!(clock.floor_due().unwrap() > due);
     }
 
@@ -205,7 +224,25 @@ mod tests {
         let mut clock = clock(0);
         clock.set(1_000_000, &challenge(1), 0, 0);
         let due = clock.floor_due().unwrap();
-        let row = clock.raise_floor(due);
+        let row = clock.raise_floor(due, true);
         assert_eq!(opened(row, 1, due + 5).now(due + 5), Some(1_000_005 + due));
+    }
+
+    #[test]
+    fn the_end_of_a_connection_is_known_behind_a_power_cut_and_how_long_ago_it_was_at_least() {
+        const HOUR: u64 = 3_600_000;
+        let mut clock = clock(0);
+        assert_eq!((clock.heard(5), clock.fell_silent(5)), (None, None), "no time is known yet");
+        clock.set(1_000_000, &challenge(1), 0, 0);
+        assert!(clock.raise_floor(HOUR, true).is_some());
+        assert_eq!(clock.heard(HOUR + 7), Some((1_000_000 + HOUR, 7)));
+        let row = clock.fell_silent(HOUR + 500);
+        assert_eq!(clock.heard(HOUR + 900), Some((1_000_500 + HOUR, 400)));
+        // Nobody hears of the fleet while the floor is renewed.
+        let later = clock.raise_floor(2 * HOUR + 1_000, false);
+        assert_eq!(clock.heard(2 * HOUR + 1_000), Some((1_000_500 + HOUR, HOUR + 500)));
+        // Another start of the machine: the time is unknown, and the floor says what has passed at least.
+        assert_eq!(opened(row, 2, 5).heard(5), Some((1_000_500 + HOUR, 0)));
+        assert_eq!(opened(later, 2, 5).heard(5), Some((1_000_500 + HOUR, HOUR + 500)));
     }
 }

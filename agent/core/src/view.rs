@@ -13,6 +13,8 @@ pub struct View {
     pub boot_millis: u64,
     /// Connected, and the fleet has welcomed this cabinet.
     pub online: bool,
+    /// Since when not, where anything is known of that. None while online.
+    pub offline: Option<OfflineView>,
     /// The fleet's time in milliseconds, if known.
     pub fleet_millis: Option<u64>,
     /// Typing is locked until then, by the boot clock.
@@ -35,6 +37,15 @@ pub struct View {
     pub maintenance: Option<(Name, u64)>,
     /// Refusals of this run that were not reported because there were too many.
     pub refusals_suppressed: u64,
+}
+
+/// Nothing new of the fleet has come since then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct OfflineView {
+    /// Fleet time in milliseconds.
+    pub since: u64,
+    /// How long ago that was at least; behind a restart without a network it may be longer.
+    pub at_least_millis: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -101,7 +101,7 @@ impl CabinetCore {
     pub(crate) fn dispatch_ending(&mut self, input: Input, turn: &mut Turn) {
         match input {
             Input::Connected => self.handle_connected(turn),
-            Input::Disconnected => self.handle_disconnected(),
+            Input::Disconnected => self.handle_disconnected(turn),
             Input::Down { token, payload } => {
                 turn.effect(Effect::AckDown { token });
                 let down = if payload.len() > MESSAGE_MAX { None } else { cbor::decode(&payload).ok() };

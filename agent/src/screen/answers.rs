@@ -4,8 +4,8 @@ use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use cabinet_core::{
-    AskedRelease, CompartmentView, DepositRefusal, EntryRefusal, EntryResult, ScreenNote, StaffRefusal, UnwantedOrder,
-    WaitingOrder,
+    AskedRelease, CompartmentView, DepositRefusal, EntryRefusal, EntryResult, OfflineView, ScreenNote, StaffRefusal,
+    UnwantedOrder, WaitingOrder,
 };
 use fast_qr::QRBuilder;
 use schemas::ids::{CabinetId, Name};
@@ -157,6 +157,9 @@ impl EntryAnswer {
 pub(super) struct ViewAnswer {
     cabinet: CabinetId,
     online: bool,
+    /// Since when not, as far as it is known.
+    offline: Option<OfflineView>,
+    boards_silent: u32,
     locked_millis: Option<u64>,
     second_part_needed: bool,
     code_digits: u8,
@@ -229,6 +232,8 @@ impl ViewAnswer {
         };
         Self {
             online: view.online,
+            offline: view.offline,
+            boards_silent: view.boards_silent,
             locked_millis: view
                 .locked_until
                 .map(|until| until.saturating_sub(view.boot_millis))

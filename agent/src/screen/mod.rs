@@ -7,6 +7,7 @@
 mod address;
 mod answers;
 mod api;
+mod brand;
 mod connections;
 mod guard;
 mod languages;
@@ -18,6 +19,7 @@ mod server;
 #[cfg(test)]
 mod texts;
 
+pub use brand::BrandSection;
 pub use languages::Language;
 pub use notes::Notes;
 pub use port::{ScreenRequest, ScreenView};

@@ -12,6 +12,8 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
 
+use crate::tongue::Tongue;
+
 /// More than the driver itself waits for anything on the page.
 const PATIENCE: Duration = Duration::from_secs(45);
 
@@ -29,6 +31,9 @@ pub(crate) struct Browser {
     input: ChildStdin,
     output: Lines<BufReader<ChildStdout>>,
     touches: usize,
+    keys: usize,
+    /// None: English.
+    tongue: Option<Tongue>,
 }
 
 /// What has the keyboard's focus.
@@ -37,6 +42,8 @@ pub(crate) struct Focus {
     pub(crate) name: String,
     /// Whether a ring is drawn around it.
     pub(crate) ring: bool,
+    /// It is the heading of the page.
+    pub(crate) heading: bool,
 }
 
 /// What the browser asked for on behalf of a page.
@@ -74,9 +81,25 @@ impl Browser {
             .spawn()
             .context("start node")?;
         let (input, output) = (child.stdin.take().context("stdin")?, child.stdout.take().context("stdout")?);
-        let mut browser = Self { size, input, output: BufReader::new(output).lines(), touches: 0 };
+        let mut browser =
+            Self { size, input, output: BufReader::new(output).lines(), touches: 0, keys: 0, tongue: None };
         let _: Value = browser.heard("start").await?;
         Ok(Some(browser))
+    }
+
+    /// The pages speak this language from the next one on; tests go on naming everything in English.
+    pub(crate) fn speak(&mut self, language: &str) -> anyhow::Result<()> {
+        self.tongue = if language == "en" { None } else { Some(Tongue::of(language)?) };
+        Ok(())
+    }
+
+    pub(crate) fn language(&self) -> &'static str {
+        self.tongue.as_ref().map_or("en", |tongue| tongue.name)
+    }
+
+    /// How an English text stands on the pages.
+    fn say(&self, english: &str) -> Vec<String> {
+        self.tongue.as_ref().map_or_else(|| vec![english.to_owned()], |tongue| tongue.say(english))
     }
 
     async fn heard<T: DeserializeOwned>(&mut self, what: &str) -> anyhow::Result<T> {
@@ -113,8 +136,40 @@ impl Browser {
 
     /// A new page in a new profile.
     pub(crate) async fn open(&mut self, url: &str) -> anyhow::Result<()> {
+        self.open_with(url, json!({})).await
+    }
+
+    /// The same. `more`: `clock`, so that time can pass; `before`, a script ahead of those of the page; `change`, pairs of what
+    /// stands in the page and what is to stand there instead.
+    pub(crate) async fn open_with(&mut self, url: &str, more: Value) -> anyhow::Result<()> {
         let Size(_, width, height) = self.size;
-        self.does(json!({ "op": "open", "url": url, "width": width, "height": height, "touch": true })).await
+        let mut command = more;
+        let given = json!({
+            "op": "open", "url": url, "width": width, "height": height, "touch": true, "language": self.language(),
+        });
+        if let (Some(command), Some(given)) = (command.as_object_mut(), given.as_object()) {
+            command.extend(given.clone());
+        }
+        self.does(command).await
+    }
+
+    /// Nobody sees the page, and nothing of it runs.
+    pub(crate) async fn freeze(&mut self) -> anyhow::Result<()> {
+        self.does(json!({ "op": "freeze" })).await
+    }
+
+    pub(crate) async fn thaw(&mut self) -> anyhow::Result<()> {
+        self.does(json!({ "op": "thaw" })).await
+    }
+
+    /// The machine sleeps for so long. Only for pages that were opened with a `clock`.
+    pub(crate) async fn sleep(&mut self, seconds: u32) -> anyhow::Result<()> {
+        self.does(json!({ "op": "sleep", "millis": u64::from(seconds) * 1000 })).await
+    }
+
+    /// What went wrong in scripts of the page.
+    pub(crate) async fn errors(&mut self) -> anyhow::Result<Vec<String>> {
+        self.tell(json!({ "op": "errors" })).await
     }
 
     /// Another page in the place of this one; returns the status of the answer.
@@ -129,19 +184,20 @@ impl Browser {
     /// A finger on the button with this name.
     pub(crate) async fn tap(&mut self, button: &str) -> anyhow::Result<()> {
         self.touches += 1;
-        self.does(json!({ "op": "tap", "role": "button", "name": button })).await
+        self.does(json!({ "op": "tap", "role": "button", "names": self.say(button) })).await
     }
 
     /// A finger on the row of an order or a door.
     pub(crate) async fn tap_row(&mut self, name: &str) -> anyhow::Result<()> {
         self.touches += 1;
-        self.does(json!({ "op": "tap", "css": row(name) })).await
+        let css = self.row(name);
+        self.does(json!({ "op": "tap", "css": css })).await
     }
 
     /// A finger that stays on the button while `meanwhile` runs in the page.
     pub(crate) async fn hold(&mut self, button: &str, meanwhile: &str) -> anyhow::Result<()> {
         self.touches += 1;
-        self.does(json!({ "op": "hold", "role": "button", "name": button, "meanwhile": meanwhile })).await
+        self.does(json!({ "op": "hold", "role": "button", "names": self.say(button), "meanwhile": meanwhile })).await
     }
 
     /// Each character on the keypad of the page.
@@ -157,11 +213,18 @@ impl Browser {
         std::mem::take(&mut self.touches)
     }
 
+    /// Keys since the last time.
+    pub(crate) fn take_keys(&mut self) -> usize {
+        std::mem::take(&mut self.keys)
+    }
+
     pub(crate) async fn press(&mut self, key: &str) -> anyhow::Result<()> {
+        self.keys += 1;
         self.does(json!({ "op": "press", "key": key })).await
     }
 
     pub(crate) async fn types(&mut self, text: &str) -> anyhow::Result<()> {
+        self.keys += text.len();
         self.does(json!({ "op": "type", "text": text })).await
     }
 
@@ -173,12 +236,12 @@ impl Browser {
 
     /// Waits for a heading with this name.
     pub(crate) async fn heading(&mut self, name: &str) -> anyhow::Result<()> {
-        self.does(json!({ "op": "see", "role": "heading", "name": name })).await
+        self.does(json!({ "op": "see", "role": "heading", "names": self.say(name) })).await
     }
 
     /// Waits for a button with this name.
     pub(crate) async fn button(&mut self, name: &str) -> anyhow::Result<()> {
-        self.does(json!({ "op": "see", "role": "button", "name": name })).await
+        self.does(json!({ "op": "see", "role": "button", "names": self.say(name) })).await
     }
 
     /// Waits for what a selector finds.
@@ -188,7 +251,7 @@ impl Browser {
 
     /// Waits until a text is on the page.
     pub(crate) async fn read(&mut self, text: &str) -> anyhow::Result<()> {
-        self.does(json!({ "op": "read", "text": text })).await
+        self.does(json!({ "op": "read", "texts": self.say(text) })).await
     }
 
     pub(crate) async fn text(&mut self, css: &str) -> anyhow::Result<String> {
@@ -207,13 +270,15 @@ impl Browser {
     /// Presses Tab until the button has the focus; each stop on the way is visible.
     pub(crate) async fn tab_to(&mut self, button: &str) -> anyhow::Result<()> {
         self.button(button).await?;
-        self.tab_until(button, |name| name == button).await
+        let names = self.say(button);
+        self.tab_until(button, |name| names.iter().any(|one| one == name)).await
     }
 
     /// The same to the row of an order or a door.
     pub(crate) async fn tab_to_row(&mut self, name: &str) -> anyhow::Result<()> {
-        self.element(&row(name)).await?;
-        let begins = format!("{name},");
+        let css = self.row(name);
+        self.element(&css).await?;
+        let begins = format!("{},", self.say(name).first().map_or(name, String::as_str));
         self.tab_until(name, |name| name.starts_with(&begins)).await
     }
 
@@ -221,7 +286,7 @@ impl Browser {
         let mut stops = Vec::new();
         for _ in 0..60 {
             self.press("Tab").await?;
-            // Behind the last one comes the browser itself.
+            // Behind the last one comes the browser itself, or the page.
             let Some(focus) = self.focus().await? else { continue };
             ensure!(focus.ring, "nothing shows that {} has the focus", focus.name);
             if is(&focus.name) {
@@ -232,11 +297,24 @@ impl Browser {
         anyhow::bail!("Tab does not come to {what}, but to {stops:?}")
     }
 
+    /// Another page has come: what is read out first, and where Tab goes on, is its heading.
+    pub(crate) async fn begins_at_heading(&mut self) -> anyhow::Result<()> {
+        let focus = self.focus().await?;
+        ensure!(focus.as_ref().is_some_and(|focus| focus.heading), "{focus:?} instead of the heading");
+        Ok(())
+    }
+
+    /// What an order or a door of a list is called begins with its name.
+    fn row(&self, name: &str) -> String {
+        let said = self.say(name);
+        format!(".order[aria-label^=\"{},\"]", said.first().map_or(name, String::as_str))
+    }
+
     /// The focus is still at this button, and can be seen.
     pub(crate) async fn stays_at(&mut self, button: &str) -> anyhow::Result<()> {
         let focus = self.focus().await?;
         ensure!(
-            focus.as_ref().is_some_and(|focus| focus.name == button && focus.ring),
+            focus.as_ref().is_some_and(|focus| self.say(button).contains(&focus.name) && focus.ring),
             "{focus:?} instead of {button}"
         );
         Ok(())
@@ -264,15 +342,16 @@ impl Browser {
     /// Rules of accessibility that the page as it is now breaks.
     pub(crate) async fn wrong_by_rules(&mut self, name: &str) -> anyhow::Result<Vec<String>> {
         let wrong: Vec<String> = self.tell(json!({ "op": "axe" })).await?;
-        Ok(wrong.into_iter().map(|what| format!("{name}: {what}")).collect())
+        let language = self.language();
+        Ok(wrong.into_iter().map(|what| format!("{name} in {language}: {what}")).collect())
     }
 
     /// What is too small, outside or cut off. Leaves a picture.
     pub(crate) async fn wrong_in_place(&mut self, name: &str) -> anyhow::Result<Vec<String>> {
-        let size = self.size.0;
-        self.picture(&pictures().join(size).join(format!("{name}.png"))).await?;
+        let (size, language) = (self.size.0, self.language());
+        self.picture(&pictures().join(size).join(language).join(format!("{name}.png"))).await?;
         let wrong: Vec<String> = self.tell(json!({ "op": "layout" })).await?;
-        Ok(wrong.into_iter().map(|what| format!("{name} at {size}: {what}")).collect())
+        Ok(wrong.into_iter().map(|what| format!("{name} at {size} in {language}: {what}")).collect())
     }
 
     async fn picture(&mut self, path: &Path) -> anyhow::Result<()> {
@@ -281,7 +360,7 @@ impl Browser {
 
     /// A picture for the documents, where somebody wants them made anew.
     pub(crate) async fn document(&mut self, name: &str) -> anyhow::Result<()> {
-        if std::env::var_os("REFRESH_SCREENS").is_none() || !self.is(SMALL) {
+        if std::env::var_os("REFRESH_SCREENS").is_none() || !self.is(SMALL) || self.tongue.is_some() {
             return Ok(());
         }
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/screens");
@@ -295,11 +374,6 @@ impl Browser {
     }
 }
 
-/// What an order or a door of a list is called begins with its name.
-fn row(name: &str) -> String {
-    format!(".order[aria-label^=\"{name},\"]")
-}
-
-fn pictures() -> PathBuf {
+pub(crate) fn pictures() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("screens")
 }

@@ -6,13 +6,16 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod brand;
 mod browser;
 mod couriers;
 mod customers;
+mod flows;
 mod hostile;
 mod pages;
 mod paired;
 mod people;
 mod restarts;
 mod staff;
+mod tongue;
 mod words;

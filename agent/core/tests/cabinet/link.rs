@@ -1,6 +1,6 @@
 //! Hello, welcome, events on their way, challenges, telemetry, keysets.
 
-use cabinet_core::{Config, Effect, EntryRefusal, EntryResult, Input};
+use cabinet_core::{Config, Effect, EntryRefusal, EntryResult, Input, OfflineView};
 use p256::elliptic_curve::sec1::ToSec1Point as _;
 use schemas::cbor::{self, Blob};
 use schemas::crypto::envelope::{key_id, public_entry};
@@ -58,6 +58,29 @@ fn hello_lists_commands_without_an_outcome() {
     rig.wait(10_000);
     rig.send(Input::Disconnected);
     assert!(hello(&rig.send(Input::Connected)).unwrap().open_commands.is_empty());
+}
+
+#[test]
+fn screen_says_since_when_the_fleet_is_away_and_an_older_row_says_nothing_of_it() {
+    const NOW: u64 = 1_700_000_000_000;
+    let mut rig = Rig::blank();
+    assert_eq!(rig.core.view().offline, None, "nothing was ever heard");
+    let mut rig = Rig::online();
+    rig.set_time(NOW);
+    rig.wait(5_000);
+    assert_eq!(rig.core.view().offline, None);
+    rig.send(Input::Disconnected);
+    rig.wait(60_000);
+    let away = OfflineView { since: NOW + 5_000, at_least_millis: 60_000 };
+    assert_eq!(rig.core.view().offline, Some(away));
+    // Neither a vain attempt to connect nor a restart changes it.
+    rig.send(Input::Connected);
+    rig.send(Input::Disconnected);
+    rig.restart();
+    let since = rig.core.view().offline.map(|offline| offline.since);
+    assert_eq!(since, Some(NOW + 5_000));
+    rig.connect();
+    assert_eq!(rig.core.view().offline, None);
 }
 
 #[test]

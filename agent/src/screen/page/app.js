@@ -3,8 +3,9 @@
 import * as cabinet from "/cabinet.js";
 import * as couriers from "/courier.js";
 import * as deposits from "/deposit.js";
-import { LETTERS, SCANNED_CODE, appToken, beep, button, clock, el, fullpad, grouped, hotline, keypad, letterpad } from "/parts.js";
+import { LETTERS, SCANNED_CODE, appToken, button, clock, el, fullpad, grouped, hotline, keypad, letterpad } from "/parts.js";
 import { CODE_DIGITS, isScanned, pairingPage } from "/pairing.js";
+import { sound, touch } from "/sounds.js";
 import { applySpeech, blank as greeting, isChosen } from "/speech.js";
 import { asksForScan, emergencyPage, isOver, jobPage, listPage, roundPage } from "/staff.js";
 import { TEXTS } from "/texts.js";
@@ -27,6 +28,9 @@ const ANSWER_MIN = 4;
 const ANSWER_IDLE = 60000;
 const STAFF_IDLE = 60000;
 const DEPOSIT_IDLE = 120000;
+// Between two ticks of a screen that is awake, at most.
+const ASLEEP = 5000;
+const BOOK_OLD = Number(document.documentElement.dataset.oldHours) * 3600000;
 
 export const state = {
   link: "connecting", // connected, lost, outOfOrder, noKey, unpaired
@@ -50,11 +54,13 @@ export const state = {
   swap: null, // doors that were chosen to be exchanged
   walkIn: blank(),
   reportable: false, // the code that was refused was used before
+  away: false, // nobody has seen the page for a while: what it shows may be over
 };
 
 let touched = performance.now();
 let shown = "";
 let keyed = 0;
+let ticked = { date: Date.now(), at: performance.now() };
 let unfocused = null; // the button that had the focus before it could not be pressed for a moment
 
 // --- what people do ---
@@ -110,6 +116,7 @@ function otherPad() {
 // A scanner types like a keyboard and ends with Enter.
 function keyboard(event) {
   touched = performance.now();
+  touch();
   if (event.ctrlKey || event.altKey || event.metaKey || state.busy) return;
   if (state.link === "unpaired" && isScanned(event)) return;
   if (event.key === "Enter" && state.typed !== "") {
@@ -193,6 +200,7 @@ async function enter() {
 // Behind the right code. A wrong one may be tried again, as long as nobody says that the code comes first.
 async function answer() {
   const said = await submitTo("/api/answer", "answer");
+  if (said?.result === "refused") sound("refused");
   if (said?.result === "refused" && ["wrong_answer", "not_a_code", "busy", "no_answer"].includes(said.reason)) {
     return show("answer", () => (said.reason === "not_a_code" ? TEXTS.answer.notOne : TEXTS.refused[said.reason]));
   }
@@ -210,6 +218,7 @@ function entered(answer) {
   if (answer.result === "courier") return beginCourier(answer);
   if (answer.result === "deposit") return beginDeposit(answer);
   if (answer.result === "release_needed") return show("release");
+  sound("refused");
   show("keypad", refusal(answer));
   state.reportable = answer.reason === "used";
   draw();
@@ -229,6 +238,7 @@ async function enterPin(path, page) {
   if (!answer) return;
   if (answer.result === "staff") return beginStaff(answer);
   if (answer.result === "courier") return beginCourier(answer);
+  sound("refused");
   const wrong = answer.result === "refused" && (answer.reason === "wrong" || answer.reason === "not_a_code");
   show(answer.result === "locked" ? "keypad" : page, wrong ? () => TEXTS.staff.wrong : refusal(answer));
 }
@@ -327,7 +337,7 @@ function endStaff(message) {
 function beginCourier({ session, name, compartment: number }) {
   cabinet.setSession(session);
   const seen = state.view?.doors.find((one) => one.number === number);
-  const is = /open/.test(seen?.door) ? "open" : seen?.try_again ? "push" : "asking";
+  const is = isOpen(seen?.door) ? "open" : seen?.try_again ? "push" : "asking";
   Object.assign(state, { courier: { name }, parcel: couriers.blank(), job: null, deposit: number ? { number, is } : null, doors: new Map() });
   show(number ? "deposit" : "courier");
   refresh();
@@ -414,7 +424,9 @@ function labelled(label) {
 function note(news) {
   const { compartment: number } = news;
   switch (news.note) {
-    case "opened": return door(number, { is: "open" });
+    case "opened":
+      sound("opened");
+      return door(number, { is: "open" });
     case "closed":
       state.beeping.delete(number);
       return door(number, { is: "closed" });
@@ -424,7 +436,7 @@ function note(news) {
     case "reported": return reported(news);
     case "beep":
       state.beeping.add(number);
-      return beep();
+      return sound("close");
     case "loading": return job({ kind: "load", order: news.order, number, phase: "opening" });
     case "beside":
       state.beside = news;
@@ -457,6 +469,7 @@ function note(news) {
     // Of a door that another one has taken the place of, nothing more is told.
     case "deposit_over": return number === state.deposit?.number && deposit(number, { is: news.stored ? "stored" : "over" });
     case "deposit_refused":
+      sound("refused");
       if (news.reason === "no_session" && state.courier) return endCourier(() => TEXTS.courier.ended);
       if (news.reason === "no_session") return endDeposit(() => TEXTS.depositRefused.no_session);
       if (news.reason === "not_expected") couriers.keepLabel(state);
@@ -468,6 +481,7 @@ function note(news) {
     case "stored": return about(news, { phase: "stored" });
     case "load_aborted": return about(news, { phase: "aborted" });
     case "staff_refused":
+      sound("refused");
       if (news.reason === "no_session") return endStaff(() => TEXTS.staffRefused.no_session);
       return show(state.page, () => TEXTS.staffRefused[news.reason]);
     case "session_ended": return state.staff ? endStaff(() => TEXTS.staff.ended) : state.courier && courierOver(() => TEXTS.courier.ended);
@@ -543,11 +557,12 @@ async function refresh() {
     if (status === 401 && state.staff) return endStaff(() => TEXTS.staff.ended);
     if (status !== 200) return;
     state.view = body;
+    if (state.away && !document.hidden) awake(body);
     state.lockedUntil = body.locked_millis ? performance.now() + body.locked_millis : 0;
     const stillOpen = (number) => body.doors.some((seen) => seen.number === number && seen.door !== "closed");
     state.beeping = new Set([...state.beeping].filter(stillOpen));
     // A code that was typed again names a door that stands open already: no news of it comes.
-    if (state.deposit?.is === "opening" && body.doors.some((seen) => seen.number === state.deposit.number && /open/.test(seen.door))) state.deposit.is = "open";
+    if (state.deposit?.is === "opening" && body.doors.some((seen) => seen.number === state.deposit.number && isOpen(seen.door))) state.deposit.is = "open";
     if (state.staff && !body.staff) return endStaff(() => TEXTS.staff.ended);
     draw();
   } catch {
@@ -555,10 +570,70 @@ async function refresh() {
   }
 }
 
+// --- a screen that slept ---
+
+// What was true before is hidden, so that nobody reads it when the screen lights up.
+function hide() {
+  state.away = true;
+  draw();
+}
+
+function wake() {
+  if (document.hidden) return;
+  state.away = true;
+  tick();
+  draw();
+  cabinet.askAnew();
+  refresh();
+}
+
+// Doors may have been opened and closed meanwhile.
+function awake({ doors }) {
+  state.away = false;
+  for (const { number, door } of doors) {
+    const before = state.doors.get(number);
+    if (before && isOpen(door)) before.is = "open";
+    else if (before?.is === "open" && door === "closed") before.is = "closed";
+    if (state.deposit?.number === number && state.deposit.is === "open" && door === "closed") state.deposit.is = "closed";
+    if (state.job?.number === number && state.job.phase === "open" && door === "closed") state.job.phase = "closed";
+  }
+}
+
+function isOpen(door) {
+  return door === "open" || door === "held_open" || door === "forced";
+}
+
 // --- what is shown ---
 
 function locked() {
   return performance.now() < state.lockedUntil;
+}
+
+// Since when nothing of the fleet has come, as people read it.
+function offlineSince() {
+  const { online, offline } = state.view ?? {};
+  if (online || !offline) return null;
+  const form = new Intl.DateTimeFormat(document.documentElement.lang, { dateStyle: "medium", timeStyle: "short" });
+  return { time: form.format(new Date(offline.since)) };
+}
+
+// Codes that were sent out since then may not be known here.
+function isOld() {
+  const { online, offline } = state.view ?? {};
+  return !online && (offline?.at_least_millis ?? 0) >= BOOK_OLD;
+}
+
+// Each board that there is was asked in vain.
+function noDoorAnswers() {
+  const { doors = [], boards_silent: silent = 0 } = state.view ?? {};
+  return silent > 0 && doors.every(({ door }) => door === "unknown");
+}
+
+// Said while nobody types.
+function away() {
+  const since = state.page === "keypad" && !state.typed && !state.message && offlineSince();
+  if (!since) return [];
+  return isOld() ? [el("p", { class: "away old" }, TEXTS.state.oldLong(since)), hotline()] : [el("p", { class: "away" }, TEXTS.state.since(since))];
 }
 
 function keypadPage() {
@@ -572,6 +647,7 @@ function keypadPage() {
     el("div", { class: "say" },
       el("h1", {}, texts.title),
       el("p", { class: state.message ? "hint refusal" : "hint", role: state.message ? "alert" : "status" }, hint),
+      ...away(),
       state.page === "keypad" && !state.typed && !state.message && appToken(state.view?.app),
       state.page === "keypad" && state.message && hotline(),
       el("output", { class: long ? "display long" : "display", "aria-label": texts.display }, value || " ")),
@@ -694,11 +770,26 @@ function again(number) {
   tell("/api/again", { compartment: number });
 }
 
+function silentPage() {
+  return el("section", { class: "wide warn" },
+    el("h1", {}, TEXTS.state.outOfOrder),
+    el("p", { class: state.message ? "refusal" : "" }, state.message?.() ?? TEXTS.state.doorsSilent),
+    hotline());
+}
+
+// Which page that is, besides what stands on it.
+function where() {
+  if (["noKey", "outOfOrder", "lost", "unpaired"].includes(state.link)) return state.link;
+  if (state.away) return "away";
+  return state.page === "keypad" && locked() ? "locked" : state.page;
+}
+
 function page() {
   if (state.link === "unpaired") return pairingPage(state, press, submit);
   if (state.link === "noKey") return el("section", { class: "wide warn" }, el("h1", {}, TEXTS.state.lost), el("p", {}, TEXTS.state.noKey), hotline());
   if (state.link === "outOfOrder") return el("section", { class: "wide warn" }, el("h1", {}, TEXTS.state.outOfOrder), el("p", {}, TEXTS.state.outOfOrderLong), hotline());
   if (state.link === "lost") return el("section", { class: "wide warn" }, el("h1", {}, TEXTS.state.lost), el("p", {}, TEXTS.state.lostLong), hotline());
+  if (state.away) return el("section", { class: "wide" }, el("h1", {}, TEXTS.customer.checking));
   switch (state.page) {
     case "doors": return doorsPage();
     case "deposit": return deposits.depositPage(state, tell, again, () => endDeposit());
@@ -713,7 +804,7 @@ function page() {
     case "job": return jobPage(state, tell, show);
     case "pin":
     case "courierPin": return keypadPage();
-    default: return locked() ? lockedPage() : state.view?.second_part_needed ? secondPartPage() : keypadPage();
+    default: return locked() ? lockedPage() : noDoorAnswers() ? silentPage() : state.view?.second_part_needed ? secondPartPage() : keypadPage();
   }
 }
 
@@ -723,19 +814,20 @@ function draw() {
   document.title = TEXTS.title;
   document.getElementById("place").textContent = view ? TEXTS.cabinet({ name: view.cabinet }) : "";
   const status = document.getElementById("state");
-  const now = state.link === "outOfOrder" ? "outOfOrder" : state.link === "connected" && view ? (view.online ? "online" : "offline") : "lost";
-  status.textContent = ["connecting", "unpaired"].includes(state.link) ? "" : TEXTS.state[now];
+  const now = state.link === "outOfOrder" ? "outOfOrder" : state.link === "connected" && view ? (view.online ? "online" : isOld() ? "old" : "offline") : "lost";
+  status.textContent = ["connecting", "unpaired"].includes(state.link) || state.away ? "" : TEXTS.state[now];
   status.className = now;
   const staff = document.getElementById("staff");
   staff.hidden = state.link === "unpaired";
   staff.textContent = state.staff || state.courier ? TEXTS.staff.leave : state.page === "pin" || state.page === "courierPin" ? TEXTS.staff.cancel : TEXTS.staff.enter;
   const banner = document.getElementById("banner");
-  banner.hidden = state.beeping.size === 0 || state.link !== "connected";
+  banner.hidden = state.beeping.size === 0 || state.link !== "connected" || state.away;
   banner.textContent = banner.hidden ? "" : TEXTS.doors.leftOpen(listed([...state.beeping].sort((one, other) => one - other)));
   keepFocus(() => document.getElementById("stage").replaceChildren(page()));
 }
 
-// A page that is drawn anew leaves the focus of a keyboard, and the place in a list, where they were.
+// A page that is drawn anew leaves the focus of a keyboard, and the place in a list, where they were. Another page has it at its
+// heading: that is read out first, and Tab goes on from there.
 function keepFocus(replace) {
   const focused = document.activeElement?.closest("#stage") ? document.activeElement : null;
   const isFree = !focused && document.activeElement === document.body;
@@ -743,13 +835,23 @@ function keepFocus(replace) {
   const place = document.querySelector(".list")?.scrollTop ?? 0;
   replace();
   const list = document.querySelector(".list");
-  if (list && shown === state.page) list.scrollTop = place;
-  shown = state.page;
+  const now = where();
+  const isOther = shown !== now && shown !== "";
+  if (list && shown === now) list.scrollTop = place;
+  shown = now;
   unfocused = null;
+  if (isOther) return focusHeading();
   if (!name) return;
   const same = [...document.querySelectorAll("#stage button")].find((one) => (one.getAttribute("aria-label") ?? one.textContent) === name);
   same?.focus();
   if (same?.disabled) unfocused = name;
+}
+
+function focusHeading() {
+  const heading = document.querySelector("#stage h1");
+  const target = heading?.closest("button") ?? heading;
+  if (target === heading) heading?.setAttribute("tabindex", "-1");
+  target?.focus({ preventScroll: true });
 }
 
 // --- time ---
@@ -757,6 +859,20 @@ function keepFocus(replace) {
 // Somebody has begun something, or chosen a language.
 function isAway() {
   return state.typed || state.message || state.page === "pin" || state.page === "courierPin" || isChosen(state);
+}
+
+// The clock of the page stands still while the machine sleeps.
+function sleptMillis() {
+  const now = { date: Date.now(), at: performance.now() };
+  const [all, awake] = [now.date - ticked.date, now.at - ticked.at];
+  ticked = now;
+  if (all - awake > ASLEEP) touched -= all - awake;
+  return Math.max(all, awake);
+}
+
+function beat() {
+  if (sleptMillis() > ASLEEP && !state.away) wake();
+  else tick();
 }
 
 function tick() {
@@ -787,11 +903,15 @@ function tick() {
 }
 
 function start() {
-  document.addEventListener("pointerdown", () => { touched = performance.now(); });
+  document.addEventListener("pointerdown", () => { touched = performance.now(); touch(); });
+  document.addEventListener("visibilitychange", () => (document.hidden ? hide() : wake()));
+  document.addEventListener("freeze", hide);
+  document.addEventListener("resume", wake);
+  window.addEventListener("pageshow", ({ persisted }) => persisted && wake());
   document.addEventListener("keydown", keyboard);
   document.addEventListener("contextmenu", (event) => event.preventDefault());
   document.getElementById("staff").addEventListener("click", staffButton);
-  setInterval(tick, 1000);
+  setInterval(beat, 1000);
   if (!cabinet.takeKey()) {
     state.link = cabinet.WITHOUT_KEY;
     return draw();

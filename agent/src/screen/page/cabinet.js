@@ -52,6 +52,11 @@ export function setSession(value) {
   poll.abort();
 }
 
+// What has happened is told at once, even if the poll under way hangs.
+export function askAnew() {
+  poll.abort();
+}
+
 function headers(extra) {
   const all = { "x-screen-key": key, ...extra };
   if (session) all["x-staff-session"] = session;

@@ -79,21 +79,3 @@ export function clock(millis) {
   const seconds = Math.ceil(millis / 1000);
   return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
 }
-
-let audio = null;
-
-// Works once somebody has touched the page; before that browsers keep it silent.
-export function beep() {
-  try {
-    audio ??= new AudioContext();
-    const tone = audio.createOscillator();
-    const volume = audio.createGain();
-    tone.frequency.value = 1200;
-    volume.gain.value = 0.2;
-    tone.connect(volume).connect(audio.destination);
-    tone.start();
-    tone.stop(audio.currentTime + 0.4);
-  } catch {
-    // A screen without sound still shows the door.
-  }
-}
