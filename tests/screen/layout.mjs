@@ -26,7 +26,7 @@ export function problems() {
   }
   for (const one of shown("button, h1, p, output")) {
     // Digits of a large number stand out of their line; nothing is lost of them.
-    const low = one.matches("button, output") && one.scrollHeight > one.clientHeight + 1;
+    const low = one.matches("button, output, .hint") && one.scrollHeight > one.clientHeight + 1;
     if (one.scrollWidth > one.clientWidth + 1 || low) {
       said.push(`${name(one)} is cut off: ${one.scrollWidth} x ${one.scrollHeight} in ${one.clientWidth} x ${one.clientHeight}`);
     }

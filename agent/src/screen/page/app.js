@@ -840,7 +840,7 @@ function keepFocus(replace) {
   if (list && shown === now) list.scrollTop = place;
   shown = now;
   unfocused = null;
-  if (isOther) return focusHeading();
+  if (isOther || focused?.matches("h1")) return focusHeading();
   if (!name) return;
   const same = [...document.querySelectorAll("#stage button")].find((one) => (one.getAttribute("aria-label") ?? one.textContent) === name);
   same?.focus();
