@@ -590,7 +590,7 @@ async fn every_page_can_be_seen_reached_and_read_at_every_size_in_two_languages(
     let mut wrong = Vec::new();
     // The smallest screen has the least room for the words of the others, and for larger ones.
     let few = [(SMALL, "pl", false), (SMALL, "es", false), (SMALL, "zh", false)];
-    let larger = [(SMALL, "en", true), (SMALL, "de", true), (UPRIGHT, "de", true)];
+    let larger = [SMALL, LARGE, UPRIGHT].map(|size| (size, "de", true));
     for ways in [in_language("en"), in_language("de"), few, larger] {
         let [one, two, three] = ways.map(|way| all_pages(&url, &seen, way));
         let (one, two, three) = tokio::join!(one, two, three);

@@ -643,11 +643,14 @@ function keypadPage() {
   const long = state.typed.length > DIGITS_MAX;
   const value = isScan() ? TEXTS.customer.scanned : long ? grouped(state.typed, 5) : hidden ? "•".repeat(state.typed.length) : grouped(state.typed.toUpperCase());
   const hint = state.busy ? TEXTS.customer.checking : state.message?.() ?? texts.hint;
+  const said = away();
+  // What matters more takes the place of the hint.
+  const isOldBook = said.length > 1;
   return el("section", { class: "entry" },
     el("div", { class: "say" },
       el("h1", {}, texts.title),
-      el("p", { class: state.message ? "hint refusal" : "hint", role: state.message ? "alert" : "status" }, hint),
-      ...away(),
+      !isOldBook && el("p", { class: state.message ? "hint refusal" : "hint", role: state.message ? "alert" : "status" }, hint),
+      ...said,
       state.page === "keypad" && !state.typed && !state.message && appToken(state.view?.app),
       state.page === "keypad" && state.message && hotline(),
       el("output", { class: long ? "display long" : "display", "aria-label": texts.display }, value || " ")),
@@ -727,7 +730,7 @@ function doorsPage() {
       push.length + call.length === 0 && el("p", {}, what),
       state.message && el("p", { role: "alert" }, state.message()),
       stayed.length > 0 && el("p", {}, TEXTS.doors.stayed(listed(stayed))),
-      doors.length > 1 && open.length > 0 && chosen === undefined && el("p", {}, TEXTS.doors.tap),
+      doors.length > 1 && open.length > 0 && chosen === undefined && push.length + call.length === 0 && el("p", {}, TEXTS.doors.tap),
       ...doors.filter(([, door]) => door.reported).map(([, door]) => el("p", { role: "alert" }, reportDone(door.reported))),
       ...(chosen === undefined ? [] : said(chosen)),
       button(TEXTS.doors.done, () => show("keypad"))));
