@@ -118,6 +118,9 @@ fn door(number: u16) -> Compartment {
     Compartment::new(number).unwrap()
 }
 
+/// Since the core's last input.
+const IDLE_MILLIS: u64 = 20_000;
+
 fn screen_view() -> ScreenView {
     let compartment = CompartmentView {
         number: door(7),
@@ -153,7 +156,8 @@ fn screen_view() -> ScreenView {
         outbox: 2,
         boards_silent: 0,
         maintenance: None,
-        boot_millis: boot_clock()(),
+        // Nothing has happened in the cabinet for a while.
+        boot_millis: boot_clock()() - IDLE_MILLIS,
         refusals_suppressed: 0,
     };
     let order = "pos/A17".parse().unwrap();
@@ -718,7 +722,10 @@ async fn orders_and_contents_are_shown_to_staff_only() {
     for view in &seen[..2] {
         assert_eq!(view["staff"], Value::Null);
         assert_eq!(view["doors"], json!([{ "number": 7, "door": "closed", "try_again": true, "may_stay": true }]));
-        assert!((1..=300_000).contains(&view["locked_millis"].as_u64().unwrap()));
+        assert!((1..=300_000).contains(&view["locked_millis"].as_u64().unwrap()), "counted from now: {view}");
+        assert_eq!(view["offline"]["since"], 1_700_000_000_000_u64);
+        let away = view["offline"]["at_least_millis"].as_u64().unwrap();
+        assert!((IDLE_MILLIS + 7..IDLE_MILLIS + 60_000).contains(&away), "counted until now: {view}");
         assert!(!view.to_string().contains("A17") && !view.to_string().contains("held-inside"));
     }
     assert_eq!(seen[2]["staff"]["waiting"][0]["order"], "pos/A17");

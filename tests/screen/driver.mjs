@@ -55,8 +55,9 @@ function either(texts, locate) {
 async function changed(route, language, change) {
   const answer = await route.fetch();
   let body = await answer.text();
-  const [all, first] = /lang="(\w+)" data-languages="[^"]*"/.exec(body) ?? [];
-  if (language && first !== language) body = body.replace(all, `lang="${language}" data-languages="${language} en"`);
+  const [all, , known] = /lang="(\w+)" data-languages="([^"]*)"/.exec(body) ?? [];
+  const others = known.split(" ").filter((one) => one !== language);
+  body = body.replace(all, `lang="${language}" data-languages="${[language, ...others].join(" ")}"`);
   for (const [from, to] of change) body = body.replace(from, to);
   return route.fulfill({ response: answer, body });
 }

@@ -222,7 +222,8 @@ struct MaintenanceAnswer {
 }
 
 impl ViewAnswer {
-    pub(super) fn new(screen: ScreenView, staff: bool) -> Self {
+    /// The view is of the core's last input, which may be an hour ago: spans are counted from `boot_millis`, now.
+    pub(super) fn new(screen: ScreenView, staff: bool, boot_millis: u64) -> Self {
         let ScreenView { view, waiting, unwanted, releases } = screen;
         let door = |seen: &CompartmentView| DoorAnswer {
             number: seen.number,
@@ -232,11 +233,14 @@ impl ViewAnswer {
         };
         Self {
             online: view.online,
-            offline: view.offline,
+            offline: view.offline.map(|offline| OfflineView {
+                at_least_millis: offline.at_least_millis + boot_millis.saturating_sub(view.boot_millis),
+                ..offline
+            }),
             boards_silent: view.boards_silent,
             locked_millis: view
                 .locked_until
-                .map(|until| until.saturating_sub(view.boot_millis))
+                .map(|until| until.saturating_sub(boot_millis))
                 .filter(|left| *left > 0),
             second_part_needed: view.second_part_needed,
             code_digits: view.code_digits,
@@ -253,7 +257,7 @@ impl ViewAnswer {
                 boards_silent: view.boards_silent,
                 maintenance: view
                     .maintenance
-                    .map(|(name, until)| MaintenanceAnswer { name, millis: until.saturating_sub(view.boot_millis) }),
+                    .map(|(name, until)| MaintenanceAnswer { name, millis: until.saturating_sub(boot_millis) }),
             }),
             cabinet: view.cabinet,
         }

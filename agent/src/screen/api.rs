@@ -275,7 +275,7 @@ async fn view(State(desk): State<Arc<Desk>>, headers: HeaderMap) -> Answer<ViewA
     let session = session(&headers)?;
     let view = desk.ask(|reply| ScreenRequest::View { session, reply }).await?;
     let staff = session.is_some_and(|session| desk.notes.is_alive(session));
-    Ok(Json(ViewAnswer::new(view, staff)))
+    Ok(Json(ViewAnswer::new(view, staff, (desk.clock)())))
 }
 
 /// Without `after`: where to begin.

@@ -64,13 +64,17 @@ fn flat(texts: &str) -> anyhow::Result<BTreeMap<String, Vec<String>>> {
 }
 
 fn collect(key: &str, text: &Value, found: &mut BTreeMap<String, Vec<String>>) {
-    match text {
-        Value::Object(forms) if forms.contains_key("other") => {
-            let all = forms.values().filter_map(Value::as_str).map(str::to_owned);
-            found.insert(key.to_owned(), all.collect());
-        }
-        Value::Object(inner) => inner.iter().for_each(|(name, text)| collect(&format!("{key}.{name}"), text, found)),
-        text => drop(found.insert(key.to_owned(), text.as_str().map(str::to_owned).into_iter().collect())),
+    if let Some(said) = text.as_str() {
+        found.insert(key.to_owned(), vec![said.to_owned()]);
+        return;
+    }
+    let Some(inner) = text.as_object() else { return };
+    if inner.contains_key("other") {
+        found.insert(key.to_owned(), inner.values().filter_map(Value::as_str).map(str::to_owned).collect());
+        return;
+    }
+    for (name, text) in inner {
+        collect(&format!("{key}.{name}"), text, found);
     }
 }
 

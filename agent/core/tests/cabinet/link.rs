@@ -71,6 +71,7 @@ fn screen_says_since_when_the_fleet_is_away_and_an_older_row_says_nothing_of_it(
     assert_eq!(rig.core.view().offline, None);
     rig.send(Input::Disconnected);
     rig.wait(60_000);
+    rig.send(Input::Tick);
     let away = OfflineView { since: NOW + 5_000, at_least_millis: 60_000 };
     assert_eq!(rig.core.view().offline, Some(away));
     // Neither a vain attempt to connect nor a restart changes it.
