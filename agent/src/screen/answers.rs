@@ -238,10 +238,7 @@ impl ViewAnswer {
                 ..offline
             }),
             boards_silent: view.boards_silent,
-            locked_millis: view
-                .locked_until
-                .map(|until| until.saturating_sub(boot_millis))
-                .filter(|left| *left > 0),
+            locked_millis: view.locked_until.map(|until| until.saturating_sub(boot_millis)).filter(|left| *left > 0),
             second_part_needed: view.second_part_needed,
             code_digits: view.code_digits,
             code_letters: view.code_letters,

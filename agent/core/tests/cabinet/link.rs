@@ -63,7 +63,7 @@ fn hello_lists_commands_without_an_outcome() {
 #[test]
 fn screen_says_since_when_the_fleet_is_away_and_an_older_row_says_nothing_of_it() {
     const NOW: u64 = 1_700_000_000_000;
-    let mut rig = Rig::blank();
+    let rig = Rig::blank();
     assert_eq!(rig.core.view().offline, None, "nothing was ever heard");
     let mut rig = Rig::online();
     rig.set_time(NOW);
