@@ -281,7 +281,9 @@ fn is_sender(text: &str) -> bool {
         None => is_address(text),
         Some(None) => false,
         Some(Some((name, address))) => {
-            let words = name.split(' ').all(|word| !word.is_empty() && word.chars().all(|c| c.is_alphanumeric() || "-'&+".contains(c)));
+            let words = name
+                .split(' ')
+                .all(|word| !word.is_empty() && word.chars().all(|c| c.is_alphanumeric() || "-'&+".contains(c)));
             words && is_address(address)
         }
     }

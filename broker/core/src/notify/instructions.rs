@@ -246,10 +246,8 @@ mod tests {
                 assert_eq!(text.matches("{}").count(), 1, "{text}");
             }
             let asks = Prompt::ALL.iter().map(|prompt| (own.asks)(*prompt));
-            let plain = [
-                own.how, own.some_door, own.close, own.close_all, own.waits, own.put_in, own.changed,
-                own.nothing,
-            ];
+            let plain =
+                [own.how, own.some_door, own.close, own.close_all, own.waits, own.put_in, own.changed, own.nothing];
             for text in plain.into_iter().chain(asks) {
                 assert!(!text.contains("{}") && text.ends_with(['.', '。']), "{text}");
             }

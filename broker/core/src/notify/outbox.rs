@@ -128,7 +128,8 @@ impl Outbox {
 
     /// The store is an earlier one: what waited in it may have been sent since, and its code replaced.
     pub(crate) fn put_back(&mut self, turn: &mut Turn<'_>) {
-        let held: Vec<_> = self.rows.iter().filter(|(_, row)| row.content.is_some()).map(|(at, _)| at.clone()).collect();
+        let held: Vec<_> =
+            self.rows.iter().filter(|(_, row)| row.content.is_some()).map(|(at, _)| at.clone()).collect();
         let mut given_up: BTreeMap<TenantId, usize> = BTreeMap::new();
         for at in held {
             if self.rows.get(&at).is_some_and(MessageRow::is_open) {
@@ -267,7 +268,8 @@ impl Outbox {
     /// The one that has waited longest first: they share what is begun in a step.
     fn lanes_due(&mut self, now: FleetMillis) -> Vec<Lane> {
         self.rests.retain(|_, until| *until > now);
-        let mut lanes: Vec<_> = self.lanes().filter(|(at, _)| *at <= now).map(|(at, lane)| (at, lane.clone())).collect();
+        let mut lanes: Vec<_> =
+            self.lanes().filter(|(at, _)| *at <= now).map(|(at, lane)| (at, lane.clone())).collect();
         lanes.sort();
         lanes.into_iter().map(|(_, lane)| lane).collect()
     }
@@ -347,7 +349,8 @@ impl Outbox {
         if let Some(mut row) = self.take_out(at) {
             let asked = row.asked.unwrap_or(0);
             row.asked = Some(asked.saturating_add(1));
-            row.next = turn.now.saturating_add(RECEIPT_FIRST.saturating_mul(2 << asked.min(16)).min(RECEIPT_MAX)).min(until);
+            row.next =
+                turn.now.saturating_add(RECEIPT_FIRST.saturating_mul(2 << asked.min(16)).min(RECEIPT_MAX)).min(until);
             self.insert(at.clone(), row);
         }
         let (tenant, id) = (at.tenant.clone(), at.id.clone());

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use schemas::api::{
-    CHANNELS_MAX, Channel, ChannelError, Language, MessageTemplate, NotificationKind, ReplyError, RequestErrorCode, SUBJECT_MAX,
-    TEMPLATE_MAX, TEMPLATES_MAX, TemplateShown,
+    CHANNELS_MAX, Channel, ChannelError, Language, MessageTemplate, NotificationKind, ReplyError, RequestErrorCode,
+    SUBJECT_MAX, TEMPLATE_MAX, TEMPLATES_MAX, TemplateShown,
 };
 use schemas::cbor_map;
 use schemas::ids::{Name, TenantId};

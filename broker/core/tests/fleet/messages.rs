@@ -754,7 +754,8 @@ fn asked_sms(name: &str, rest: &str) -> Channel {
 
 /// What the shell was told to ask since the last look.
 fn asked(world: &mut World) -> Vec<ReceiptAsk> {
-    let (asked, other) = std::mem::take(&mut world.seen).into_iter().partition(|seen| matches!(seen, Effect::AskReceipt(_)));
+    let (asked, other) =
+        std::mem::take(&mut world.seen).into_iter().partition(|seen| matches!(seen, Effect::AskReceipt(_)));
     world.seen = other;
     let ask = |effect| match effect {
         Effect::AskReceipt(ask) => Some(*ask),
@@ -942,7 +943,8 @@ fn a_restored_fleet_says_once_how_many_messages_are_not_sent() {
     world.seen.clear();
     let backup = world.store.clone();
     restore(&mut world, backup);
-    let said = |seen: &&Effect| matches!(seen, Effect::Alarm { text } if text.contains("messages of acme are not sent"));
+    let said =
+        |seen: &&Effect| matches!(seen, Effect::Alarm { text } if text.contains("messages of acme are not sent"));
     let alarms: Vec<_> = world.seen.iter().filter(said).collect();
     assert!(alarms.len() == 1 && format!("{alarms:?}").contains("20 messages"), "{alarms:?}");
     assert!(!world.seen.iter().any(|seen| matches!(seen, Effect::Alarm { text } if text.contains("gets no message"))));
@@ -985,7 +987,10 @@ fn a_new_message_takes_the_place_of_one_that_did_not_arrive() {
 #[test]
 fn an_instruction_is_in_the_language_of_the_template() {
     for (language, said) in [
-        ("de-AT", "Geben Sie den Code am Bildschirm ein oder halten Sie den QR-Code an den Scanner. Tür 1 öffnet sich."),
+        (
+            "de-AT",
+            "Geben Sie den Code am Bildschirm ein oder halten Sie den QR-Code an den Scanner. Tür 1 öffnet sich.",
+        ),
         ("pl", "Wpisz kod na ekranie"),
         ("es", "Se abre la puerta 1. Por favor, vuelva a cerrarla."),
         ("zh-Hans", "请在屏幕上输入取件码，或将二维码对准扫描器。1 号柜门会打开。取件后请关好柜门。"),
@@ -994,7 +999,12 @@ fn an_instruction_is_in_the_language_of_the_template() {
         let mut world = fleet([sms("sms", "")]);
         let language: Language = language.parse().unwrap();
         let kind = NotificationKind::PickupCode;
-        let template = MessageTemplate { kind, language: language.base().parse().unwrap(), text: "{code} {instruction}".into(), subject: None };
+        let template = MessageTemplate {
+            kind,
+            language: language.base().parse().unwrap(),
+            text: "{code} {instruction}".into(),
+            subject: None,
+        };
         assert_eq!(world.ask(EVE, &Request::TemplatePut { template }), Some(Reply::Done));
         stored(&mut world, "A17", &format!(r#"{{"phone":"+49 151 12345678","language":"{language}"}}"#));
         let told = text(&one(&mut world));
