@@ -435,6 +435,8 @@ mod tests {
         good   disk                     has room                -
         good   backup                   the newest is of        -
                                         2026-11-22 20:15:00Z
+        good   messages                 none that a recipient   -
+                                        misses
         good   broker                   version 0.1.0           -
         WRONG  clock                    this machine and the    set the clock that is
                                         fleet differ by 31 s    wrong, and let it be
@@ -450,6 +452,9 @@ mod tests {
                                                                 night, and carry the
                                                                 file to another
                                                                 machine
+        soon   messages                 3 reach nobody          `fleet notify list
+                                                                --undelivered`, then
+                                                                `fleet notify resend`
         WRONG  backup                   the newest is of        `fleet backup` every
                                         2026-11-21 08:14:59Z    night, and carry the
                                                                 file to another
