@@ -293,10 +293,9 @@ mod tests {
         let via = r#"{"kind":"sms_twilio","url":"https://sms.example","account":"AC1","from":"me"}"#;
         ask(&format!(r#"{{"op":"channel.put","channel":{{"name":"sms","secret":"sms","via":{via}}}}}"#));
         let effects = ask(r#"{"op":"channel.test","name":"sms","to":"+49 151 12345678"}"#);
-        let made = effects.into_iter().find_map(|effect| match effect {
-            Effect::ReplyTested { dispatch, .. } => Some(*dispatch),
-            _ => None,
-        });
+        let made = effects
+            .into_iter()
+            .find_map(|effect| if let Effect::ReplyTested { dispatch, .. } = effect { Some(*dispatch) } else { None });
         made.unwrap()
     }
 

@@ -361,13 +361,10 @@ fn resend(context: &Context, args: &ResendArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn resent(context: &Context, replies: &[(OrderKey, Reply)]) -> anyhow::Result<ExitCode> {
-    let refused: Vec<_> = replies
-        .iter()
-        .filter_map(|(order, reply)| match reply {
-            Reply::Error(error) => Some((order, error)),
-            _ => None,
-        })
-        .collect();
+    let refusal = |(order, reply): &'_ (OrderKey, Reply)| {
+        if let Reply::Error(error) = reply { Some((order.clone(), error.clone())) } else { None }
+    };
+    let refused: Vec<_> = replies.iter().filter_map(refusal).collect();
     let sent = replies.len() - refused.len();
     if context.json {
         let refused: BTreeMap<_, _> = refused.iter().map(|(order, error)| (order.to_string(), error)).collect();

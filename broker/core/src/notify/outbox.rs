@@ -601,10 +601,10 @@ impl Outbox {
             }
         }
         self.by_order.remove(&by_order(at, &row));
-        if row.is_open() {
-            if let Some(waiting) = self.waiting.get_mut(&at.tenant) {
-                *waiting = waiting.saturating_sub(1);
-            }
+        if row.is_open()
+            && let Some(waiting) = self.waiting.get_mut(&at.tenant)
+        {
+            *waiting = waiting.saturating_sub(1);
         }
         if let Some(count) = sending_by(at, &row).and_then(|key| self.sending.get_mut(&key)) {
             *count = count.saturating_sub(1);
