@@ -27,14 +27,15 @@ def connect(folder, name, suffix, **more):
     return client, fleet, base
 
 
-def put(folder, name, order):
+def publish(folder, name, what, order):
+    """Returns when the fleet has it on its disk. `what` is the last word of the topic: put, cancel, bundle …"""
     client, fleet, base = connect(folder, name, "~put")
     client.connect(fleet["host"], fleet["port"], clean_start=True)
     client.loop_start()
     refused = []
     client.on_publish = lambda _client, _data, _mid, reason, said: reason.is_failure and refused.append(
         getattr(said, "ReasonString", reason))
-    sent = client.publish(f"{base}/orders/put", json.dumps(order), qos=1)
+    sent = client.publish(f"{base}/orders/{what}", json.dumps(order), qos=1)
     sent.wait_for_publish(30)
     client.disconnect()
     client.loop_stop()
@@ -42,9 +43,10 @@ def put(folder, name, order):
         sys.exit(f"not taken: {refused or 'no answer'}")
 
 
-def listen(folder, name):
-    shop = sqlite3.connect(folder / "shop.db", check_same_thread=False)
-    shop.execute("CREATE TABLE IF NOT EXISTS row (stream TEXT, n INTEGER, body TEXT, PRIMARY KEY (stream, n))")
+def listen(folder, name, status, notification):
+    """Keeps each row, and shows a new one to `status` or to `notification`."""
+    rows = sqlite3.connect(folder / f"{name}.db", check_same_thread=False)
+    rows.execute("CREATE TABLE IF NOT EXISTS row (stream TEXT, n INTEGER, body TEXT, PRIMARY KEY (stream, n))")
     client, fleet, base = connect(folder, name, "", manual_ack=True)
 
     def connected(client, _data, _flags, reason, _properties):
@@ -56,13 +58,10 @@ def listen(folder, name):
     def told(client, _data, message):
         stream, row = message.topic.rsplit("/", 1)[1], json.loads(message.payload)
         # On disk first, then acknowledged: what is not acknowledged comes again, and then changes nothing.
-        with shop:
-            new = shop.execute("INSERT OR IGNORE INTO row VALUES (?, ?, ?)", (stream, row["n"], message.payload)).rowcount
-        if new and stream == "status":
-            print(row["order"], row["state"], row.get("reason", ""), flush=True)
-        elif new:
-            # Here the shop writes to its customer. The code is for nobody else: not for a log either.
-            print(row["order"], row["kind"], "for", row["recipient"].get("phone"), flush=True)
+        with rows:
+            new = rows.execute("INSERT OR IGNORE INTO row VALUES (?, ?, ?)", (stream, row["n"], message.payload)).rowcount
+        if new:
+            (status if stream == "status" else notification)(row)
         client.ack(message.mid, message.qos)
 
     client.on_connect, client.on_message = connected, told
@@ -73,16 +72,32 @@ def listen(folder, name):
     client.loop_forever(retry_first_connection=True)
 
 
+def show_status(row):
+    print(row["order"], row["state"], row.get("reason", ""), flush=True)
+
+
+def show_notification(row):
+    # Here the shop writes to its customer. The code is for nobody else: not for a log either.
+    print(row["order"], row["kind"], "for", row["recipient"].get("phone"), flush=True)
+
+
+def arguments():
+    """Folder, name of the integration, what to do, and the rest."""
+    if len(sys.argv) < 3:
+        sys.exit(sys.modules["__main__"].__doc__)
+    folder = pathlib.Path(sys.argv[1])
+    return folder, folder.resolve().name.removeprefix("integration-"), sys.argv[2], sys.argv[3:]
+
+
 def main():
-    folder, what, *rest = pathlib.Path(sys.argv[1]), *sys.argv[2:]
-    name = folder.resolve().name.removeprefix("integration-")
-    if what == "put":
-        order, cabinet, size, phone = rest
-        put(folder, name, {"order": order, "cabinet": cabinet, "size": size, "category": "retail", "recipient": {"phone": phone}})
-    elif what == "listen":
-        listen(folder, name)
-    else:
-        sys.exit(__doc__)
+    match arguments():
+        case folder, name, "put", [order, cabinet, size, phone]:
+            publish(folder, name, "put", {
+                "order": order, "cabinet": cabinet, "size": size, "category": "retail", "recipient": {"phone": phone}})
+        case folder, name, "listen", []:
+            listen(folder, name, show_status, show_notification)
+        case _:
+            sys.exit(__doc__)
 
 
 if __name__ == "__main__":

@@ -51,10 +51,10 @@ pub fn run_broker(settings: BrokerSettings) -> anyhow::Result<()> {
 
     let route = signer_route(&settings, &clock)?;
     let (answers, answered) = mpsc::unbounded_channel();
-    let (outcomes, sent) = mpsc::unbounded_channel();
-    let mut sources = Sources { gate: received, signer: answered, enrolment: asked, sent, pulse: Pulse::start() };
+    let (news, heard) = mpsc::unbounded_channel();
+    let mut sources = Sources { gate: received, signer: answered, enrolment: asked, heard, pulse: Pulse::start() };
     let NotifySection { secrets, roots, messages_per_minute } = settings.notify.clone();
-    let notifier = Notifier::new(secrets, roots, runtime.handle().clone(), outcomes);
+    let notifier = Notifier::new(secrets, roots, runtime.handle().clone(), news);
     let surroundings = Surroundings {
         gate: handle.clone(),
         bus: start_bus(handle.clone())?,

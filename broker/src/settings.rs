@@ -78,7 +78,7 @@ pub struct NotifySection {
     pub secrets: PathBuf,
     /// Certificates of the CAs (PEM) that vouch for gateways and mail servers.
     pub roots: PathBuf,
-    /// Messages of one tenant in a minute, at most; the others wait.
+    /// Messages by one channel in a minute, at most; the others wait.
     pub messages_per_minute: u32,
 }
 

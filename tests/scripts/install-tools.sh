@@ -41,7 +41,7 @@ browser_driver() {
     fi
 }
 
-# For docs/shop.py. Where the tests look, and nowhere else.
+# For docs/shop.py and docs/delivery.py. Where the tests look, and nowhere else.
 python_packages() {
     local folder="$tests/python"
     if [[ ! -d "$folder/paho_mqtt-$PAHO.dist-info" ]]; then

@@ -46,7 +46,7 @@ pub struct Config {
     pub break_glass: bool,
     /// What new codes of orders and bundles are made of. PINs are of digits.
     pub code_form: CodeForm,
-    /// Messages to people that one tenant sends in a minute, at most; the others wait.
+    /// Messages to people that one channel sends in a minute, at most; the others wait.
     pub messages_per_minute: u32,
     /// Acknowledged rows of a stream that are kept for `rows` requests.
     pub acked_rows_kept: u64,

@@ -181,6 +181,9 @@ impl FleetCore {
             Input::Notified { tenant, id, attempt, outcome } => {
                 self.orders.outbox.outcome(turn, &MessageRef { tenant, id }, attempt, outcome);
             }
+            Input::Receipt { tenant, id, reference, receipt } => {
+                self.orders.outbox.receipt(turn, &MessageRef { tenant, id }, &reference, receipt);
+            }
             Input::Enrol { tenant, cabinet, right, issue } => self.issue(turn, (tenant, cabinet), right, issue),
         }
     }

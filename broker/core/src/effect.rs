@@ -9,7 +9,7 @@ use schemas::messages::FleetMillis;
 use schemas::topics::{Live, Stream};
 
 use crate::enrolment::EnrolRefusal;
-use crate::notify::Dispatch;
+use crate::notify::{Dispatch, ReceiptAsk};
 use crate::signing::SignerRequest;
 
 /// An order to the shell.
@@ -77,6 +77,8 @@ pub enum Effect {
     },
     /// Have the code revealed and the message sent, and hand in what became of it as [`Input::Notified`](crate::Input::Notified).
     Notify(Box<Dispatch>),
+    /// Ask the gateway, and hand in what it says as [`Input::Receipt`](crate::Input::Receipt). It may be left undone.
+    AskReceipt(Box<ReceiptAsk>),
     /// Send the made-up message, and answer with [`Reply::Tested`].
     ReplyTested {
         ticket: u64,
@@ -176,6 +178,7 @@ impl fmt::Debug for Effect {
             Self::Registered { tenant, cabinet, site } => write!(f, "Registered({tenant}/{cabinet} at {site})"),
             Self::Scoped { identity, scope } => write!(f, "Scoped({identity} to {scope:?})"),
             Self::Revoked { identity, until } => write!(f, "Revoked({identity} up to {until})"),
+            Self::AskReceipt(ask) => write!(f, "{ask:?}"),
             Self::Alarm { text } => write!(f, "Alarm({text})"),
         }
     }

@@ -8,7 +8,7 @@ use schemas::messages::FleetMillis;
 use schemas::topics::{OrderChange, Stream, Up};
 
 use crate::enrolment::{Issue, Right};
-use crate::notify::Outcome;
+use crate::notify::{Outcome, Receipt};
 use crate::signing::SignerReply;
 
 /// When an input is handled, and randomness for what it makes. The entropy is fresh for each call, never reused.
@@ -98,6 +98,14 @@ pub enum Input {
         attempt: u32,
         outcome: Outcome,
     },
+    /// What a gateway says about a message that it has accepted under a name, as [`Effect::AskReceipt`](crate::Effect::AskReceipt)
+    /// asked for it.
+    Receipt {
+        tenant: TenantId,
+        id: String,
+        reference: String,
+        receipt: Receipt,
+    },
     /// A device asks for a certificate of a cabinet.
     Enrol {
         tenant: TenantId,
@@ -135,6 +143,7 @@ impl fmt::Debug for Input {
             Self::Notified { tenant, id, attempt, outcome } => {
                 write!(f, "Notified({tenant}/{id}, try {attempt}: {outcome:?})")
             }
+            Self::Receipt { tenant, id, receipt, .. } => write!(f, "Receipt({tenant}/{id}: {receipt:?})"),
             Self::Enrol { tenant, cabinet, issue, .. } => write!(f, "Enrol({tenant}/{cabinet}, {})", issue.ticket),
         }
     }

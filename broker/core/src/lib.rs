@@ -42,7 +42,7 @@ pub use config::{CodeForm, Config};
 pub use effect::{Effect, SecretOf};
 pub use input::{CertificateSeen, Input, Moment};
 pub use keysets::ROOT_CHANGES_MAX;
-pub use notify::{Codes, Dispatch, Outcome};
+pub use notify::{Codes, Dispatch, Outcome, Receipt, ReceiptAsk};
 pub use rows::{ROWS_PAGE, RenderError, render_row, sealed_in_row, status_page};
 pub use streams::LEAP;
 pub use tables::{

@@ -324,12 +324,16 @@ impl FleetCore {
     fn messages(&self, asker: &Asker, undelivered: bool, order: Option<&OrderKey>, after: Option<&str>) -> Reply {
         let tenant = &asker.who.tenant;
         let listed = |row: &MessageRow| {
-            let fails = || row.state == MessageState::Undelivered && self.orders.worth(tenant, row) != Worth::Nothing;
             order.is_none_or(|only| *only == row.order)
-                && (!undelivered || fails())
+                && (!undelivered || self.is_missed(tenant, row))
                 && self.is_in_scope(asker, &row.cabinet)
         };
         Reply::Messages(self.orders.outbox.page(tenant, after, listed))
+    }
+
+    /// Its recipient does not get it, and has use for it.
+    fn is_missed(&self, tenant: &TenantId, row: &MessageRow) -> bool {
+        row.state == MessageState::Undelivered && self.orders.worth(tenant, row) != Worth::Nothing
     }
 
     fn site(&self, turn: &Turn<'_>, asker: &Asker, site: &SiteId) -> Result<Reply, ReplyError> {
@@ -576,7 +580,9 @@ impl FleetCore {
         let seen = self.in_sight(asker, after);
         let (cabinets, more) = page(seen.map(|(at, cabinet)| cabinet.health(self.alarms.get(at).cloned())));
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        let keyset = self.keysets.of(&asker.who.tenant).and_then(Chain::newest).map_or(0, |row| row.version);
+        let tenant = &asker.who.tenant;
+        let keyset = self.keysets.of(tenant).and_then(Chain::newest).map_or(0, |row| row.version);
+        let missed = |row: &MessageRow| self.is_missed(tenant, row) && self.is_in_scope(asker, &row.cabinet);
         FleetStatus {
             now: Rfc3339(now),
             version,
@@ -584,6 +590,7 @@ impl FleetCore {
             disk_low: false,
             signer_failed: None,
             backup: None,
+            undelivered: self.orders.outbox.count(tenant, missed) as u64,
             cabinets,
             more,
         }

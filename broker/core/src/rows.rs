@@ -1,7 +1,5 @@
 //! Rows of the streams as they lie in the store. A notification holds its code sealed; only [`render_row`] shows it.
 
-use std::collections::BTreeMap;
-
 use schemas::api::{
     BundleDoor, Notification, NotificationKind, OrderState, PartStatus, Recipient, RejectReason, Reply, Rfc3339,
     Status, StatusPage,
@@ -13,6 +11,8 @@ use schemas::ids::{CabinetId, Name, OrderId};
 use schemas::messages::{Compartment, FleetMillis, Prompt, Size};
 use schemas::step::Row;
 use schemas::topics::Stream;
+
+use crate::notify::instruction;
 
 /// Most rows in an answer to `rows`.
 pub const ROWS_PAGE: usize = 50;
@@ -202,7 +202,7 @@ fn status(row: StatusRow) -> Status {
 
 pub(crate) fn notification(row: NotificationRow, code: &str, qr: &str) -> Notification {
     let kind = row.kind.unwrap_or(NotificationKind::PickupCode);
-    let instruction = instruction(kind, &row);
+    let instruction = instruction("en", kind, &row);
     Notification {
         n: row.n,
         id: row.id,
@@ -224,56 +224,6 @@ pub(crate) fn notification(row: NotificationRow, code: &str, qr: &str) -> Notifi
         doors: row.doors.unwrap_or_default().into_iter().map(BundleDoor::from).collect(),
         second_factor: row.second_factor.filter(|_| kind != NotificationKind::DepositCode),
     }
-}
-
-fn asked_for(prompt: Prompt) -> &'static str {
-    match prompt {
-        Prompt::Pin => "your PIN for this order",
-        Prompt::BirthDate => "your date of birth",
-        Prompt::DocumentNumber => "the number of your document",
-        Prompt::Postcode => "your postcode",
-    }
-}
-
-pub(crate) fn instruction(kind: NotificationKind, row: &NotificationRow) -> String {
-    let how = "Enter the code at the screen or show the QR code to the scanner.";
-    let doors = row.doors.as_deref().unwrap_or_default();
-    let door = row.compartment.map_or_else(|| "A door opens.".to_owned(), |door| format!("Door {door} opens."));
-    let end = row.until_local.as_deref();
-    let kept = end.map(|end| format!(" It is kept until {end}.")).unwrap_or_default();
-    let asks = row.second_factor.map(|prompt| format!(" The screen then asks for {}.", asked_for(prompt)));
-    let asks = asks.unwrap_or_default();
-    match kind {
-        NotificationKind::PickupCode | NotificationKind::Reminder if !doors.is_empty() => {
-            let waits = if kind == NotificationKind::Reminder { "The order still waits. " } else { "" };
-            format!("{waits}{how} {}", doors_text(doors, end))
-        }
-        NotificationKind::PickupCode => format!("{how}{asks} {door} Please close it again.{kept}"),
-        NotificationKind::Reminder => format!("The order still waits. {how}{asks} {door} Please close it again.{kept}"),
-        NotificationKind::DepositCode => {
-            let good = end.map(|end| format!(" The code is good until {end}.")).unwrap_or_default();
-            format!("{how} {door} Put the order in and close the door.{good}")
-        }
-        NotificationKind::BundleCode | NotificationKind::BundleChanged if !doors.is_empty() => {
-            let changed = if kind == NotificationKind::BundleChanged { "The list has changed. " } else { "" };
-            format!("{changed}{how} {}", doors_text(doors, end))
-        }
-        NotificationKind::BundleCode | NotificationKind::BundleChanged => "Nothing is left to collect.".to_owned(),
-    }
-}
-
-/// Which doors open, and until when; one end for all of them is said once.
-fn doors_text(doors: &[DoorRow], end: Option<&str>) -> String {
-    let is_one = doors.iter().all(|door| door.until_local.as_deref() == end);
-    let mut places: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    for door in doors {
-        let until = door.until_local.as_ref().filter(|_| !is_one);
-        let until = until.map(|end| format!(" until {end}")).unwrap_or_default();
-        places.entry(&door.place).or_default().push(format!("{}{until}", door.compartment));
-    }
-    let places: Vec<_> = places.iter().map(|(place, doors)| format!("{place}: {}", doors.join(", "))).collect();
-    let kept = end.filter(|_| is_one).map(|end| format!(" They are kept until {end}.")).unwrap_or_default();
-    format!("These doors open: {}. Please close them again.{kept}", places.join("; "))
 }
 
 /// # Panics
@@ -315,7 +265,7 @@ mod tests {
     fn an_instruction_names_the_end_by_the_clock_of_the_site_where_there_is_one() {
         let (berlin, kolkata) = ("2026-11-25 20:00 CET", "2026-11-26 09:30 IST");
         let with = |kind, end: Option<&str>| {
-            instruction(kind, &NotificationRow { until_local: end.map(str::to_owned), ..row() })
+            instruction("en", kind, &NotificationRow { until_local: end.map(str::to_owned), ..row() })
         };
         for (kind, said) in [
             (NotificationKind::PickupCode, " It is kept until 2026-11-25 20:00 CET."),
@@ -336,7 +286,7 @@ mod tests {
         };
         let bundle = |doors| {
             let (until_local, doors) = (Some(berlin.to_owned()), Some(doors));
-            instruction(NotificationKind::BundleCode, &NotificationRow { until_local, doors, ..row() })
+            instruction("en", NotificationKind::BundleCode, &NotificationRow { until_local, doors, ..row() })
         };
         let same = bundle(vec![door(1, "Hall", berlin), door(2, "Hall", berlin)]);
         assert!(same.ends_with("open: Hall: 1, 2. Please close them again. They are kept until 2026-11-25 20:00 CET."));

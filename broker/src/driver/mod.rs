@@ -35,7 +35,7 @@ use crate::admission::{Registry, millis, moment};
 use crate::bus::{Bus, LivePacket};
 use crate::enrolment::EnrolmentAsk;
 use crate::gate::{Ack, AckRefusal, CloseReason, ConnId, DownToken, GateHandle, GateInput, Gone};
-use crate::notifier::{Notifier, Sent};
+use crate::notifier::{Heard, Notifier, Sent};
 use crate::signer::{SignerAnswer, SignerClient};
 use crate::supervisor::Pulse;
 
@@ -80,7 +80,7 @@ pub struct Sources {
     pub signer: mpsc::UnboundedReceiver<SignerAnswer>,
     pub enrolment: mpsc::Receiver<EnrolmentAsk>,
     /// What became of messages to people.
-    pub sent: mpsc::UnboundedReceiver<Sent>,
+    pub heard: mpsc::UnboundedReceiver<Heard>,
     /// Given from here: a driver that hangs is what a watchdog is for.
     pub(crate) pulse: Pulse,
 }
@@ -143,7 +143,7 @@ impl<S: Store + Snapshots + Reserved> Driver<S> {
     /// Works until `stop`, and then on what has come in before it (`Ok`), or until the store fails.
     pub async fn run(&mut self, sources: &mut Sources, stop: impl Future<Output = ()>) -> Result<(), DriverError> {
         let mut stop = std::pin::pin!(stop);
-        let Sources { gate, signer, enrolment, sent, pulse } = sources;
+        let Sources { gate, signer, enrolment, heard, pulse } = sources;
         // What was under way with the signer when the last run ended is asked again by the core.
         self.work(vec![Work::Tick])?;
         loop {
@@ -155,7 +155,7 @@ impl<S: Store + Snapshots + Reserved> Driver<S> {
                 Some(input) = gate.recv() => batch.push(Work::Gate(Box::new(input))),
                 Some(answer) = signer.recv() => batch.push(Work::Signer(answer)),
                 Some(ask) = enrolment.recv() => batch.push(Work::Enrolment(ask)),
-                Some(outcome) = sent.recv() => batch.push(Work::Sent(outcome)),
+                Some(news) = heard.recv() => batch.push(Work::Heard(news)),
                 () = rested(due) => batch.push(Work::Tick),
                 () = rested(self.streams.wakes_at()) => {
                     self.pump_streams()?;
@@ -171,8 +171,8 @@ impl<S: Store + Snapshots + Reserved> Driver<S> {
                     batch.push(Work::Gate(Box::new(input)));
                 } else if let Ok(ask) = enrolment.try_recv() {
                     batch.push(Work::Enrolment(ask));
-                } else if let Ok(outcome) = sent.try_recv() {
-                    batch.push(Work::Sent(outcome));
+                } else if let Ok(news) = heard.try_recv() {
+                    batch.push(Work::Heard(news));
                 } else {
                     break;
                 }
@@ -199,7 +199,10 @@ impl<S: Store + Snapshots + Reserved> Driver<S> {
         for item in work {
             match item {
                 Work::Tick => self.decide(Input::Tick, None, &mut batch)?,
-                Work::Sent(sent) => self.take_outcome(sent, &mut batch)?,
+                Work::Heard(Heard::Sent(sent)) => self.take_outcome(sent, &mut batch)?,
+                Work::Heard(Heard::Receipt { tenant, id, reference, receipt }) => {
+                    self.decide(Input::Receipt { tenant, id, reference, receipt }, None, &mut batch)?;
+                }
                 Work::Signer(answer) => self.take_answer(answer, &mut batch)?,
                 Work::Enrolment(ask) => {
                     let EnrolmentAsk { tenant, cabinet, right, key, reply } = ask;
@@ -397,7 +400,7 @@ enum Work {
     Tick,
     Gate(Box<GateInput>),
     Signer(SignerAnswer),
-    Sent(Sent),
+    Heard(Heard),
     Enrolment(EnrolmentAsk),
 }
 
@@ -485,6 +488,7 @@ impl<S: Store + Snapshots + Reserved> Driver<S> {
                 }
             }
             Effect::Notify(dispatch) => self.messages.begin(*dispatch, &self.out.signer, &mut self.tickets),
+            Effect::AskReceipt(ask) => self.out.notifier.ask_receipt(*ask),
             Effect::ReplyTested { ticket, dispatch } => {
                 if let Some(asker) = self.tickets.replied(ticket) {
                     let gate = self.out.gate.clone();

@@ -1,13 +1,13 @@
-//! One POST to a gateway: no redirect is followed, no proxy asked, and what comes back is bounded.
+//! One request to a gateway: no redirect is followed, no proxy asked, and what comes back is bounded.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::Request;
 use hyper::client::conn::http1;
 use hyper::header::{HeaderName, HeaderValue};
+use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
@@ -44,15 +44,33 @@ pub(super) struct Answer {
 
 /// Sends it once. What did not come to an answer is an outcome: known not to be sent, or unknown.
 pub(super) async fn post(post: Post<'_>, tls: Option<&Arc<ClientConfig>>) -> Result<Answer, Outcome> {
+    let Post { url, content_type, headers, body } = post;
+    exchange(url, build(url, headers, Some((content_type, body))), tls).await
+}
+
+/// Reads what is there.
+pub(super) async fn get(
+    url: &WebUrl,
+    headers: Vec<(&str, String)>,
+    tls: Option<&Arc<ClientConfig>>,
+) -> Result<Answer, Outcome> {
+    exchange(url, build(url, headers, None), tls).await
+}
+
+async fn exchange(
+    url: &WebUrl,
+    request: Option<Request<Full<Bytes>>>,
+    tls: Option<&Arc<ClientConfig>>,
+) -> Result<Answer, Outcome> {
     let not_sent = |detail: &str| Outcome::Failed { detail: detail.to_owned() };
-    let request = build(&post).ok_or_else(|| not_sent("the request cannot be made"))?;
+    let request = request.ok_or_else(|| not_sent("the request cannot be made"))?;
     let connecting = async {
-        let tcp = TcpStream::connect((post.url.host.as_str(), post.url.port)).await.map_err(|_| "no connection")?;
-        if !post.url.tls {
+        let tcp = TcpStream::connect((url.host.as_str(), url.port)).await.map_err(|_| "no connection")?;
+        if !url.tls {
             return Ok(Box::new(tcp) as Box<dyn Connection>);
         }
         let tls = tls.ok_or("no CA is trusted")?;
-        let name = ServerName::try_from(post.url.host.clone()).map_err(|_| "the host has no name")?;
+        let name = ServerName::try_from(url.host.clone()).map_err(|_| "the host has no name")?;
         let stream = TlsConnector::from(Arc::clone(tls)).connect(name, tcp).await.map_err(|_| "TLS failed")?;
         Ok(Box::new(stream) as Box<dyn Connection>)
     };
@@ -95,17 +113,27 @@ trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
 
-fn build(post: &Post<'_>) -> Option<Request<Full<Bytes>>> {
-    let mut request = Request::post(post.url.path.as_str())
-        .header("host", post.url.authority())
-        .header("content-type", post.content_type)
+fn build(
+    url: &WebUrl,
+    headers: Vec<(&str, String)>,
+    content: Option<(&'static str, Vec<u8>)>,
+) -> Option<Request<Full<Bytes>>> {
+    let method = if content.is_some() { Method::POST } else { Method::GET };
+    let mut request = Request::builder()
+        .method(method)
+        .uri(url.path.as_str())
+        .header("host", url.authority())
         .header("user-agent", concat!("locker-fleet/", env!("CARGO_PKG_VERSION")));
-    for (name, value) in &post.headers {
-        let mut value = HeaderValue::from_str(value).ok()?;
+    for (name, value) in headers {
+        let mut value = HeaderValue::from_str(&value).ok()?;
         value.set_sensitive(true);
         request = request.header(HeaderName::from_bytes(name.as_bytes()).ok()?, value);
     }
-    request.body(Full::new(Bytes::from(post.body.clone()))).ok()
+    let (content_type, body) = content.unzip();
+    if let Some(content_type) = content_type {
+        request = request.header("content-type", content_type);
+    }
+    request.body(Full::new(Bytes::from(body.unwrap_or_default()))).ok()
 }
 
 /// What a status says that is no success. A gateway that has an answer of its own kind for refusals is asked about that first.

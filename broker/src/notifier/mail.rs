@@ -230,3 +230,65 @@ fn outcome_of(error: &lettre::transport::smtp::Error) -> Outcome {
         None => Outcome::Unknown { detail: "connection lost".to_owned() },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use schemas::api::Channel;
+    use tokio::io::AsyncWriteExt as _;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Whatever is taken when a channel is put can be sent from.
+    #[test]
+    fn every_sender_that_is_taken_is_one_here() {
+        for from in [
+            "a@example.com",
+            "first.last+tag_x@mail-1.example.co.uk",
+            "Lockers <lockers@example.com>",
+            "Schließfächer Müller & Söhne <a@example.com>",
+            "O'Neil 24-7 <a@example.com>",
+            "取件柜 <a@example.com>",
+        ] {
+            let via = serde_json::json!({ "kind": "email", "host": "mail.example.com:465", "implicit_tls": true, "from": from });
+            let channel = serde_json::json!({ "name": "mail", "secret": "mail", "via": via });
+            serde_json::from_value::<Channel>(channel)
+                .unwrap()
+                .check()
+                .unwrap_or_else(|error| panic!("{from}: {error}"));
+            from.parse::<Mailbox>().unwrap_or_else(|error| panic!("{from}: {error}"));
+        }
+    }
+
+    /// A greeting without an end: what is read of it is bounded, and nothing was sent.
+    #[tokio::test]
+    async fn a_server_that_does_not_stop_talking_fills_no_memory() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let host: MailHost = listener.local_addr().unwrap().to_string().parse().unwrap();
+        let talking = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut said = 0_usize;
+            while stream
+                .write_all(b"220-welcome to the mail server that has much to say about itself\r\n")
+                .await
+                .is_ok()
+            {
+                said += 66;
+                assert!(said < 64 * 1024 * 1024, "it is read for ever");
+            }
+        });
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mail");
+        fs::write(&path, format!("smtp://{host}\nhunter2\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        let secret = Secret::read(&path, &format!("smtp://{host}")).unwrap();
+        let server = Server { host: &host, implicit_tls: false, is_tls: false, certificates: &[], https: None };
+        let hello = ClientId::Domain("example.com".to_owned());
+        let outcome = timeout(Duration::from_secs(60), connect(&server, &hello, None, &secret)).await.unwrap();
+        assert!(matches!(outcome, Err(Outcome::Failed { .. })), "{:?}", outcome.err());
+        talking.await.unwrap();
+    }
+}

@@ -14,11 +14,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use fleet_core::{Codes, Dispatch, Outcome};
+use fleet_core::{Codes, Dispatch, Outcome, Receipt, ReceiptAsk};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
-use schemas::api::Via;
+use schemas::api::{Channel, Via};
 use schemas::ids::{Name, TenantId};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc};
@@ -28,12 +28,15 @@ use secret::Secret;
 
 /// Tries of one channel at the same time. The core begins no more; a driver that started anew does not know of those before it.
 const AT_ONCE: usize = 8;
+/// Gateways that are asked for receipts at the same time. Whoever finds no place asks later.
+const ASKING: usize = 4;
 /// More than all channels of all tenants have.
 const UNDER_WAY_MAX: u32 = 100_000;
 /// How long a broker that stops waits for gateways.
 const FINISH_WITHIN: Duration = Duration::from_secs(10);
 /// From the first packet of a try to its outcome. The core waits longer.
 const LONGEST: Duration = Duration::from_secs(45);
+const ASKING_LONGEST: Duration = Duration::from_secs(20);
 
 /// What became of a try.
 #[derive(Debug)]
@@ -42,6 +45,19 @@ pub struct Sent {
     pub id: String,
     pub attempt: u32,
     pub outcome: Outcome,
+}
+
+/// What the driver hears from the notifier.
+#[derive(Debug)]
+pub enum Heard {
+    Sent(Sent),
+    /// What a gateway says about a message that it has accepted under this name.
+    Receipt {
+        tenant: TenantId,
+        id: String,
+        reference: String,
+        receipt: Receipt,
+    },
 }
 
 /// Sends without keeping anybody waiting. Cheap to clone.
@@ -57,8 +73,10 @@ struct Inner {
     places: Mutex<HashMap<(TenantId, Name), Arc<Semaphore>>>,
     /// One permit for each try that is under way.
     under_way: Arc<Semaphore>,
+    /// Of their own: questions take no place of a message.
+    asking: Arc<Semaphore>,
     runtime: Handle,
-    sent: mpsc::UnboundedSender<Sent>,
+    heard: mpsc::UnboundedSender<Heard>,
 }
 
 /// The CAs of the servers that are spoken to.
@@ -68,13 +86,14 @@ struct Trusted {
 }
 
 impl Notifier {
-    pub fn new(secrets: PathBuf, roots: PathBuf, runtime: Handle, sent: mpsc::UnboundedSender<Sent>) -> Self {
+    pub fn new(secrets: PathBuf, roots: PathBuf, runtime: Handle, heard: mpsc::UnboundedSender<Heard>) -> Self {
         let (trusted, places) = (Mutex::default(), Mutex::default());
         let under_way = Arc::new(Semaphore::new(UNDER_WAY_MAX as usize));
-        Self(Arc::new(Inner { secrets, roots, trusted, places, under_way, runtime, sent }))
+        let asking = Arc::new(Semaphore::new(ASKING));
+        Self(Arc::new(Inner { secrets, roots, trusted, places, under_way, asking, runtime, heard }))
     }
 
-    /// Starts a try. What became of it comes as [`Sent`].
+    /// Starts a try. What became of it comes as [`Heard::Sent`].
     pub fn send(&self, dispatch: Dispatch, codes: Codes) {
         let inner = Arc::clone(&self.0);
         let place = Arc::clone(&self.0.under_way).try_acquire_owned();
@@ -85,7 +104,20 @@ impl Notifier {
             };
             let Dispatch { tenant, id, attempt, .. } = dispatch;
             // A broker that stops takes it for unknown.
-            let _ = inner.sent.send(Sent { tenant, id, attempt, outcome });
+            let _ = inner.heard.send(Heard::Sent(Sent { tenant, id, attempt, outcome }));
+        });
+    }
+
+    /// Asks a gateway about a message, if there is a place. An answer comes as [`Heard::Receipt`].
+    pub fn ask_receipt(&self, ask: ReceiptAsk) {
+        let Ok(place) = Arc::clone(&self.0.asking).try_acquire_owned() else { return };
+        let inner = Arc::clone(&self.0);
+        self.0.runtime.spawn(async move {
+            let receipt = tokio::time::timeout(ASKING_LONGEST, inner.receipt(&ask)).await.unwrap_or(Receipt::NotYet);
+            drop(place);
+            let ReceiptAsk { tenant, id, channel, reference } = ask;
+            debug!(%tenant, channel = %channel.name, id, ?receipt, "a gateway was asked about a message");
+            let _ = inner.heard.send(Heard::Receipt { tenant, id, reference, receipt });
         });
     }
 
@@ -126,24 +158,43 @@ impl Inner {
         outcome
     }
 
-    async fn attempt(&self, dispatch: &Dispatch, codes: &Codes) -> Outcome {
-        let path = self.secrets.join(dispatch.tenant.as_str()).join(dispatch.channel.secret.as_str());
-        let secret = match Secret::read(&path, &dispatch.channel.origin()) {
-            Ok(secret) => secret,
+    async fn receipt(&self, ask: &ReceiptAsk) -> Receipt {
+        let Via::SmsTwilio { url, account, .. } = &ask.channel.via else { return Receipt::NotYet };
+        let (Ok(secret), Ok(trusted)) = (self.secret(&ask.tenant, &ask.channel), self.trusted_for(&ask.channel)) else {
+            return Receipt::NotYet;
+        };
+        let tls = trusted.as_ref().map(|trusted| &trusted.https);
+        sms::twilio_receipt(&ask.reference, url, account, &secret, tls).await
+    }
+
+    fn secret(&self, tenant: &TenantId, channel: &Channel) -> Result<Secret, Outcome> {
+        let path = self.secrets.join(tenant.as_str()).join(channel.secret.as_str());
+        Secret::read(&path, &channel.origin()).map_err(|error| {
+            warn!(%tenant, channel = %channel.name, path = %path.display(), %error, "a channel cannot be used");
+            failed(error.short())
+        })
+    }
+
+    /// None where a channel does without TLS.
+    fn trusted_for(&self, channel: &Channel) -> Result<Option<Arc<Trusted>>, Outcome> {
+        match self.trusted() {
+            Ok(trusted) => Ok(Some(trusted)),
+            Err(_) if channel.plain => Ok(None),
             Err(error) => {
-                warn!(tenant = %dispatch.tenant, channel = %dispatch.channel.name, path = %path.display(), %error, "a channel cannot be used");
-                return failed(error.short());
+                warn!(path = %self.roots.display(), %error, "no CA is trusted: set notify.roots");
+                Err(failed("no CA is trusted"))
             }
+        }
+    }
+
+    async fn attempt(&self, dispatch: &Dispatch, codes: &Codes) -> Outcome {
+        let ready = self.secret(&dispatch.tenant, &dispatch.channel);
+        let ready = ready.and_then(|secret| Ok((secret, self.trusted_for(&dispatch.channel)?)));
+        let (secret, trusted) = match ready {
+            Ok(ready) => ready,
+            Err(outcome) => return outcome,
         };
         let is_tls = !dispatch.channel.plain;
-        let trusted = match self.trusted() {
-            Ok(trusted) => Some(trusted),
-            Err(error) if is_tls => {
-                warn!(path = %self.roots.display(), %error, "no CA is trusted: set notify.roots");
-                return failed("no CA is trusted");
-            }
-            Err(_) => None,
-        };
         let tls = trusted.as_ref().map(|trusted| &trusted.https);
         match &dispatch.channel.via {
             Via::Webhook { url } => webhook::send(dispatch, codes, url, &secret, tls, SystemTime::now()).await,
@@ -209,5 +260,57 @@ fn tell(dispatch: &Dispatch, outcome: &Outcome) {
             info!(%tenant, %channel, id, attempt, detail, "nobody knows whether a message is sent")
         }
         Outcome::NotRevealed => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fleet_core::{Config, Effect, FleetCore, Input, Moment};
+    use schemas::step::{Row, Store, StoreError, Table, Write};
+
+    use super::*;
+
+    struct Empty;
+
+    impl Store for Empty {
+        fn commit(&mut self, _: &[Write]) -> Result<(), StoreError> {
+            Ok(())
+        }
+
+        fn scan(&self, _: Table, _: &[u8], _: usize) -> Result<Vec<Row>, StoreError> {
+            Ok(Vec::new())
+        }
+    }
+
+    /// A made-up message to +49 151 12345678, as the core makes it.
+    fn dispatch() -> Dispatch {
+        let mut core = FleetCore::open(Config::default(), &Empty).unwrap();
+        let mut ask = |payload: &str| {
+            let who = "operator:acme:eve".parse().unwrap();
+            let input = Input::Request { ticket: 1, who, payload: payload.as_bytes().to_vec() };
+            core.handle(input, &Moment { now: 1_795_378_500_000, entropy: [7; 32] }).effects
+        };
+        let via = r#"{"kind":"sms_twilio","url":"https://sms.example","account":"AC1","from":"me"}"#;
+        ask(&format!(r#"{{"op":"channel.put","channel":{{"name":"sms","secret":"sms","via":{via}}}}}"#));
+        let effects = ask(r#"{"op":"channel.test","name":"sms","to":"+49 151 12345678"}"#);
+        let made = effects
+            .into_iter()
+            .find_map(|effect| if let Effect::ReplyTested { dispatch, .. } = effect { Some(*dispatch) } else { None });
+        made.unwrap()
+    }
+
+    #[test]
+    fn a_name_that_a_gateway_gives_a_message_is_kept_unless_it_shows_code_or_address() {
+        let dispatch = dispatch();
+        let kept = |name: &str| {
+            let outcome = Outcome::Accepted { reference: Some(name.to_owned()) };
+            without_secrets(&dispatch, &Codes::of_test(), outcome)
+        };
+        assert_eq!(kept("SM1"), Outcome::Accepted { reference: Some("SM1".into()) });
+        for name in ["000000", "ref-000000-1", "4915112345678", "to-4915112345678.1"] {
+            assert_eq!(kept(name), Outcome::Accepted { reference: None }, "{name}");
+        }
+        let refused = Outcome::Refused { detail: "HTTP 400".into() };
+        assert_eq!(without_secrets(&dispatch, &Codes::of_test(), refused.clone()), refused);
     }
 }

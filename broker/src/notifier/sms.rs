@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use data_encoding::BASE64;
-use fleet_core::{Codes, Dispatch, Outcome};
+use fleet_core::{Codes, Dispatch, Outcome, Receipt};
 use rustls::ClientConfig;
 use schemas::api::{Accepted, BodyFormat};
 use schemas::web::WebUrl;
 use serde_json::Value;
 
-use super::http::{Answer, Post, outcome_of, post};
+use super::http::{Answer, Post, get, outcome_of, post};
 use super::secret::Secret;
 
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -26,11 +26,46 @@ pub(super) async fn twilio(
     let url = url.at(format!("/2010-04-01/Accounts/{account}/Messages.json"));
     let text = dispatch.text(codes);
     let body = form([("To", dispatch.to.as_str()), ("From", from), ("Body", &text)].into_iter());
-    let credentials = BASE64.encode(format!("{account}:{}", secret.reveal()).as_bytes());
-    let headers = vec![("authorization", format!("Basic {credentials}")), ("idempotency-key", dispatch.id.clone())];
+    let headers = vec![("authorization", basic(account, secret)), ("idempotency-key", dispatch.id.clone())];
     match post(Post { url: &url, content_type: FORM, headers, body: body.into_bytes() }, tls).await {
         Ok(answer) => twilio_said(&answer),
         Err(outcome) => outcome,
+    }
+}
+
+fn basic(account: &str, secret: &Secret) -> String {
+    format!("Basic {}", BASE64.encode(format!("{account}:{}", secret.reveal()).as_bytes()))
+}
+
+/// Reads the resource of a message, whose `reference` has letters and digits only.
+pub(super) async fn twilio_receipt(
+    reference: &str,
+    url: &WebUrl,
+    account: &str,
+    secret: &Secret,
+    tls: Option<&Arc<ClientConfig>>,
+) -> Receipt {
+    let url = url.at(format!("/2010-04-01/Accounts/{account}/Messages/{reference}.json"));
+    match get(&url, vec![("authorization", basic(account, secret))], tls).await {
+        Ok(answer) => receipt_said(reference, &answer),
+        Err(_) => Receipt::NotYet,
+    }
+}
+
+/// Only a message of that name that is over says anything.
+fn receipt_said(reference: &str, answer: &Answer) -> Receipt {
+    let said: Value = serde_json::from_slice(answer.body.as_deref().unwrap_or_default()).unwrap_or_default();
+    if !(200..300).contains(&answer.status) || said["sid"].as_str() != Some(reference) {
+        return Receipt::NotYet;
+    }
+    match said["status"].as_str() {
+        Some("delivered" | "read") => Receipt::Delivered,
+        Some("undelivered" | "failed" | "canceled") => {
+            let code = said["error_code"].as_i64().filter(|code| (1..100_000).contains(code));
+            let code = code.map(|code| format!(", code {code}")).unwrap_or_default();
+            Receipt::Undelivered { detail: format!("not delivered{code}") }
+        }
+        Some(_) | None => Receipt::NotYet,
     }
 }
 
@@ -196,6 +231,32 @@ mod tests {
         ] {
             assert_eq!(format!("{:?}", twilio_said(&answer(status, body))), outcome, "{status} {body}");
         }
+    }
+
+    #[test]
+    fn a_receipt_is_that_of_the_message_and_of_one_that_is_over() {
+        let said = |status: u16, body: &str| receipt_said("SM1", &answer(status, body));
+        assert_eq!(said(200, r#"{"sid":"SM1","status":"delivered","error_code":null}"#), Receipt::Delivered);
+        for (body, detail) in [
+            (r#"{"sid":"SM1","status":"undelivered","error_code":30003}"#, "not delivered, code 30003"),
+            (r#"{"sid":"SM1","status":"failed","error_code":12345678,"to":"+49"}"#, "not delivered"),
+            (r#"{"sid":"SM1","status":"canceled"}"#, "not delivered"),
+        ] {
+            assert_eq!(said(200, body), Receipt::Undelivered { detail: detail.to_owned() }, "{body}");
+        }
+        for (status, body) in [
+            (200, r#"{"sid":"SM2","status":"delivered"}"#),
+            (200, r#"{"status":"failed"}"#),
+            (200, r#"{"sid":"SM1","status":"sent"}"#),
+            (200, r#"{"sid":"SM1"}"#),
+            (200, "welcome"),
+            (404, r#"{"sid":"SM1","status":"failed"}"#),
+            (500, ""),
+        ] {
+            assert_eq!(said(status, body), Receipt::NotYet, "{status} {body}");
+        }
+        let cut = Answer { status: 200, body: None };
+        assert_eq!(receipt_said("SM1", &cut), Receipt::NotYet);
     }
 
     #[test]

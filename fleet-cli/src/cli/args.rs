@@ -6,6 +6,7 @@ mod orders;
 mod people;
 
 pub(super) use cabinets::{CabinetAddArgs, CabinetCommand, TokenArgs, WipeArgs};
+pub(super) use moments::parse_since;
 pub(super) use orders::{
     BundleCommand, BundlePutArgs, OrderChangeArgs, OrderCommand, OrderPutArgs, SecondFactorArgs, SignArgs, UnlockArgs,
     UnlocksArgs,

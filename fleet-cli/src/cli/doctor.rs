@@ -286,7 +286,7 @@ fn broker(status: &FleetStatus, now: SystemTime) -> Vec<Finding> {
         true => Finding::wrong("disk", "the store lives on its reserve", "make room on the broker's disk"),
         false => Finding::good("disk", "has room"),
     };
-    vec![version("broker", &status.version), clock, signer, disk, backup(status)]
+    vec![version("broker", &status.version), clock, signer, disk, backup(status), messages(status)]
 }
 
 /// This program goes by what its own version knows.
@@ -309,6 +309,16 @@ fn backup(status: &FleetStatus) -> Finding {
     match Duration::from_millis(age) > BACKUP_AGE_MAX {
         true => Finding::wrong("backup", said, ADVICE),
         false => Finding::good("backup", said),
+    }
+}
+
+fn messages(status: &FleetStatus) -> Finding {
+    match status.undelivered {
+        0 => Finding::good("messages", "none that a recipient misses"),
+        count => {
+            let said = format!("{count} reach nobody");
+            Finding::soon("messages", said, "`fleet notify list --undelivered`, then `fleet notify resend`")
+        }
     }
 }
 
@@ -393,6 +403,7 @@ mod tests {
             disk_low,
             signer_failed: failed.map(str::to_owned),
             backup: backup.map(Rfc3339),
+            undelivered: u64::from(disk_low) * 3,
             cabinets: Vec::new(),
             more: false,
         };
@@ -424,6 +435,8 @@ mod tests {
         good   disk                     has room                -
         good   backup                   the newest is of        -
                                         2026-11-22 20:15:00Z
+        good   messages                 none that a recipient   -
+                                        misses
         good   broker                   version 0.1.0           -
         WRONG  clock                    this machine and the    set the clock that is
                                         fleet differ by 31 s    wrong, and let it be
@@ -439,6 +452,9 @@ mod tests {
                                                                 night, and carry the
                                                                 file to another
                                                                 machine
+        soon   messages                 3 reach nobody          `fleet notify list
+                                                                --undelivered`, then
+                                                                `fleet notify resend`
         WRONG  backup                   the newest is of        `fleet backup` every
                                         2026-11-21 08:14:59Z    night, and carry the
                                                                 file to another

@@ -1,19 +1,23 @@
 //! `fleet notify`: channels, templates, and what became of messages to people.
 
+use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use schemas::api::{
     Channel, Language, MessageDetail, MessageState, MessageTemplate, MessageTested, NotificationKind, Reply, Request,
-    TemplateShown, Via,
+    Rfc3339, TemplateShown, UndeliveredReason, Via,
 };
 use schemas::ids::Name;
 use schemas::messages::OrderKey;
 
-use super::context::{Context, other_answer};
+use super::args::parse_since;
+use super::context::{Context, block_on, other_answer};
 use super::failure::Usage;
 use super::output::{self, table};
+use crate::client::Client;
+use crate::folder::PersonFolder;
 
 /// Longest file of a channel or a text, in bytes.
 const FILE_MAX: u64 = 16 * 1024;
@@ -42,6 +46,16 @@ for a day, those that were not for two weeks.")]
         #[arg(long, value_name = "INTEGRATION/ORDER")]
         order: Option<OrderKey>,
     },
+    /// Send again what nobody got
+    #[command(after_help = "\
+Examples:
+  fleet notify resend --reason refused
+  fleet notify resend --channel sms --since 2026-11-25T08:00:00Z --yes
+
+Shows whose messages these are; with --yes they are sent: the same codes in
+other messages, by the channels as they are now. What cannot be sent again is
+named, with the reason. A code goes out twenty times at most.")]
+    Resend(ResendArgs),
     /// Send a made-up message with the code 000000
     #[command(after_help = "\
 Example:
@@ -56,6 +70,25 @@ It is sent once, whatever comes of it. A webhook needs no --to.")]
         #[arg(long, value_name = "ADDRESS", default_value = "")]
         to: String,
     },
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct ResendArgs {
+    /// Only those that this channel was the last to try
+    #[arg(long, value_name = "NAME")]
+    channel: Option<Name>,
+    /// Only for this reason: refused, gave_up, not_delivered, …
+    #[arg(long, value_name = "REASON")]
+    reason: Option<UndeliveredReason>,
+    /// Only those made since then, such as 2026-11-25T08:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = parse_since)]
+    since: Option<Rfc3339>,
+    /// So many orders at most, the oldest first
+    #[arg(long, value_name = "NUMBER", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    most: u16,
+    /// Send them
+    #[arg(long)]
+    yes: bool,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -148,6 +181,7 @@ pub(super) fn run(context: &Context, command: NotifyCommand) -> anyhow::Result<E
         NotifyCommand::Channel(command) => channel(context, command),
         NotifyCommand::Template(command) => template(context, command),
         NotifyCommand::List { undelivered, order } => list(context, undelivered, order),
+        NotifyCommand::Resend(args) => resend(context, &args),
         NotifyCommand::Test { channel, to } => test(context, channel, to),
     }
 }
@@ -256,13 +290,19 @@ fn template_text(shown: &TemplateShown) -> String {
     )
 }
 
-fn list(context: &Context, undelivered: bool, order: Option<OrderKey>) -> anyhow::Result<ExitCode> {
-    let folder = context.folder()?;
+/// All messages of a list, the oldest first. `shown`: each page as JSON.
+fn messages(
+    context: &Context,
+    folder: &PersonFolder,
+    undelivered: bool,
+    order: Option<&OrderKey>,
+    shown: bool,
+) -> anyhow::Result<Vec<MessageDetail>> {
     let mut all: Vec<MessageDetail> = Vec::new();
     loop {
         let after = all.last().map(|last| last.id.clone());
-        let reply = context.ask(&folder, &Request::MessageList { undelivered, order: order.clone(), after })?;
-        if context.json {
+        let reply = context.ask(folder, &Request::MessageList { undelivered, order: order.cloned(), after })?;
+        if shown {
             output::json(&reply)?;
         }
         let Reply::Messages(page) = reply else { return Err(other_answer()) };
@@ -272,8 +312,76 @@ fn list(context: &Context, undelivered: bool, order: Option<OrderKey>) -> anyhow
             break;
         }
     }
+    all.sort_by_key(|message| message.at.0);
+    Ok(all)
+}
+
+/// What is to be sent again: one message of each order, the newest.
+fn chosen(args: &ResendArgs, all: Vec<MessageDetail>) -> Vec<MessageDetail> {
+    let wanted = |message: &MessageDetail| {
+        args.channel.as_ref().is_none_or(|channel| message.channel.as_ref() == Some(channel))
+            && args.reason.is_none_or(|reason| message.reason == Some(reason))
+            && args.since.is_none_or(|since| message.at.0 >= since.0)
+    };
+    let mut newest: BTreeMap<OrderKey, MessageDetail> = BTreeMap::new();
+    for message in all.into_iter().filter(wanted) {
+        newest.insert(message.order.clone(), message);
+    }
+    let mut chosen: Vec<_> = newest.into_values().collect();
+    chosen.sort_by_key(|message| message.at.0);
+    chosen.truncate(args.most.into());
+    chosen
+}
+
+fn resend(context: &Context, args: &ResendArgs) -> anyhow::Result<ExitCode> {
+    let folder = context.folder()?;
+    let chosen = chosen(args, messages(context, &folder, true, None, false)?);
+    if !args.yes {
+        if context.json {
+            output::json(&chosen)?;
+        } else {
+            output::show(message_table(&chosen), "There is nothing to be sent again.")?;
+            if !chosen.is_empty() {
+                output::text(&format!("\nNothing is sent yet: with --yes these {} are.", chosen.len()))?;
+            }
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let replies = block_on(async {
+        let client = Client::connect(&folder).await?;
+        let mut replies = Vec::new();
+        for message in &chosen {
+            let order = message.order.clone();
+            replies.push((order.clone(), client.request(&Request::OrderResend { order }).await?));
+        }
+        client.close().await;
+        Ok::<_, anyhow::Error>(replies)
+    })??;
+    resent(context, &replies)
+}
+
+fn resent(context: &Context, replies: &[(OrderKey, Reply)]) -> anyhow::Result<ExitCode> {
+    let refusal = |(order, reply): &'_ (OrderKey, Reply)| {
+        if let Reply::Error(error) = reply { Some((order.clone(), error.clone())) } else { None }
+    };
+    let refused: Vec<_> = replies.iter().filter_map(refusal).collect();
+    let sent = replies.len() - refused.len();
+    if context.json {
+        let refused: BTreeMap<_, _> = refused.iter().map(|(order, error)| (order.to_string(), error)).collect();
+        output::json(&serde_json::json!({ "sent": sent, "refused": refused }))?;
+    } else {
+        output::text(&format!("{sent} go out once more."))?;
+        for (order, error) in &refused {
+            output::text(&format!("{order} does not: {} ({})", output::plain(&error.message), error.code))?;
+        }
+    }
+    Ok(if refused.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn list(context: &Context, undelivered: bool, order: Option<OrderKey>) -> anyhow::Result<ExitCode> {
+    let folder = context.folder()?;
+    let all = messages(context, &folder, undelivered, order.as_ref(), context.json)?;
     if !context.json {
-        all.sort_by_key(|message| message.at.0);
         let empty =
             if undelivered { "Nobody waits for a message that will not come." } else { "There are no messages." };
         output::show(message_table(&all), empty)?;
@@ -357,6 +465,9 @@ account = "AC00000000000000000000000000000000"
 from = "+15550100"
 # Numbers without a country code: 0151 … is +49 151 …
 # home = { country_code = "49", trunk = "0" }
+# Ask for some hours what became of a message: one that is not delivered goes
+# by the next channel, or is listed. Its address is kept until then.
+# receipts = true
 "#
         }
         ChannelKind::SmsHttp => {
@@ -381,7 +492,7 @@ accepted = { statuses = [200, 201, 202], pointer = "/status", value = "ok", refe
         }
         ChannelKind::Email => {
             r#"# On the broker's host: <notify.secrets>/<tenant>/mail, for its owner only (0600)
-#   smtp://mail.example.com:587
+#   smtp://mail.example.com:465
 #   the password
 name = "mail"
 rank = 200              # the lowest is tried first
@@ -389,8 +500,12 @@ secret = "mail"
 
 [via]
 kind = "email"
-host = "mail.example.com:587"    # STARTTLS; with implicit_tls = true as at port 465
+# TLS from the first byte. Without implicit_tls, as at port 587, STARTTLS is asked
+# for: what is said before it nobody has proven.
+host = "mail.example.com:465"
+implicit_tls = true
 user = "lockers"
+# A mail that is sent back later is not seen: look into this mailbox.
 from = "Lockers <lockers@example.com>"
 "#
         }
@@ -400,6 +515,50 @@ from = "Lockers <lockers@example.com>"
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_sent_again_is_one_message_of_each_order_that_was_asked_for() {
+        let message = |order: &str, at: u64, channel: Option<&str>, reason| MessageDetail {
+            id: format!("msg_{at}"),
+            order: order.parse().unwrap(),
+            kind: NotificationKind::PickupCode,
+            cabinet: "c1".parse().unwrap(),
+            state: MessageState::Undelivered,
+            at: Rfc3339(at),
+            channel: channel.map(|name| name.parse().unwrap()),
+            attempts: 1,
+            next: None,
+            reason: Some(reason),
+            detail: None,
+            reference: None,
+        };
+        let all = || {
+            vec![
+                message("shop/A1", 10, Some("sms"), UndeliveredReason::Refused),
+                message("shop/A2", 20, None, UndeliveredReason::NoAddress),
+                message("shop/A1", 30, Some("sms"), UndeliveredReason::GaveUp),
+                message("shop/A3", 40, Some("mail"), UndeliveredReason::Refused),
+            ]
+        };
+        let args = |channel: Option<&str>, reason, since: Option<u64>, most| ResendArgs {
+            channel: channel.map(|name| name.parse().unwrap()),
+            reason,
+            since: since.map(Rfc3339),
+            most,
+            yes: false,
+        };
+        for (args, expected) in [
+            (args(None, None, None, 100), &["shop/A2 20", "shop/A1 30", "shop/A3 40"][..]),
+            (args(None, None, None, 2), &["shop/A2 20", "shop/A1 30"]),
+            (args(Some("sms"), None, None, 100), &["shop/A1 30"]),
+            (args(None, Some(UndeliveredReason::Refused), None, 100), &["shop/A1 10", "shop/A3 40"]),
+            (args(None, None, Some(31), 100), &["shop/A3 40"]),
+        ] {
+            let all = chosen(&args, all());
+            let all: Vec<_> = all.iter().map(|one| format!("{} {}", one.order, one.at.0)).collect();
+            assert_eq!(all, expected, "{args:?}");
+        }
+    }
 
     #[test]
     fn every_example_is_a_channel() {

@@ -46,6 +46,9 @@ pub struct FleetStatus {
     /// When the newest backup on the broker's host was taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backup: Option<Rfc3339>,
+    /// Messages that their recipients do not get, about orders that still wait.
+    #[serde(default)]
+    pub undelivered: u64,
     pub cabinets: Vec<CabinetHealth>,
     /// More cabinets follow behind the last one.
     pub more: bool,

@@ -67,6 +67,9 @@ pub enum Via {
         from: String,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         home: Option<Home>,
+        /// Asks the gateway for some hours whether a message was delivered. One that was not goes by the next channel.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        receipts: bool,
     },
     /// SMS by any gateway that takes a POST.
     SmsHttp {
@@ -155,6 +158,8 @@ pub enum ChannelError {
     Accepted(&'static str),
     #[error("via.home: a country code has 1 to 3 digits without +, what is dialled before it 0 to 3")]
     Home,
+    #[error("via.from is no sender such as `lockers@example.com` or `Lockers <lockers@example.com>`")]
+    Sender,
     #[error("integrations: at most 32")]
     Integrations,
 }
@@ -186,7 +191,7 @@ impl Channel {
         }
         match &self.via {
             Via::Webhook { .. } => Ok(()),
-            Via::SmsTwilio { url, account, from, home } => {
+            Via::SmsTwilio { url, account, from, home, .. } => {
                 if url.path != "/" {
                     return Err(ChannelError::Path);
                 }
@@ -217,7 +222,7 @@ impl Channel {
                     return Err(ChannelError::Text("user"));
                 }
                 check_line("from", from)?;
-                if from.contains('@') { Ok(()) } else { Err(ChannelError::Text("from")) }
+                if is_sender(from) { Ok(()) } else { Err(ChannelError::Sender) }
             }
         }
     }
@@ -227,6 +232,14 @@ impl Channel {
             Via::Webhook { .. } => Needs::Nothing,
             Via::SmsTwilio { .. } | Via::SmsHttp { .. } => Needs::Phone,
             Via::Email { .. } => Needs::Email,
+        }
+    }
+
+    /// Whether its gateway is asked what became of messages that it has accepted.
+    pub fn asks_receipts(&self) -> bool {
+        match &self.via {
+            Via::SmsTwilio { receipts, .. } => *receipts,
+            Via::SmsHttp { .. } | Via::Webhook { .. } | Via::Email { .. } => false,
         }
     }
 
@@ -251,6 +264,29 @@ impl Channel {
 fn check_line(field: &'static str, text: &str) -> Result<(), ChannelError> {
     let fits = (1..=SENDER_MAX).contains(&text.len()) && !text.chars().any(char::is_control) && text.trim() == text;
     if fits { Ok(()) } else { Err(ChannelError::Text(field)) }
+}
+
+/// An address, or a name and an address in angle brackets. Nothing that a mail program would have to read in quotes.
+fn is_sender(text: &str) -> bool {
+    let is_label = |label: &str| {
+        !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') && !label.starts_with('-')
+    };
+    let is_address = |text: &str| {
+        let Some((local, domain)) = text.split_once('@') else { return false };
+        let word = |b: u8| b.is_ascii_alphanumeric() || b"-_+".contains(&b);
+        let local = local.split('.').all(|part| !part.is_empty() && part.bytes().all(word));
+        local && domain.contains('.') && domain.split('.').all(is_label)
+    };
+    match text.strip_suffix('>').map(|text| text.rsplit_once(" <")) {
+        None => is_address(text),
+        Some(None) => false,
+        Some(Some((name, address))) => {
+            let words = name
+                .split(' ')
+                .all(|word| !word.is_empty() && word.chars().all(|c| c.is_alphanumeric() || "-'&+".contains(c)));
+            words && is_address(address)
+        }
+    }
 }
 
 fn check_home(home: Option<&Home>) -> Result<(), ChannelError> {
@@ -430,6 +466,10 @@ cbor_code! {
         5 => TooMany = "too_many",
         /// The fleet's store was restored: the code may be another one by now.
         6 => Restored = "restored",
+        /// The gateway had accepted it, and says that it was not delivered.
+        120 => NotDelivered = "not_delivered",
+        /// The signer does not show its code.
+        121 => NoCode = "no_code",
     }
 }
 
@@ -493,7 +533,7 @@ mod tests {
     fn channels_of_each_kind_are_taken() {
         for json in [
             r#"{"kind":"webhook","url":"https://hooks.example.com/a?b=c"}"#,
-            r#"{"kind":"sms_twilio","url":"https://api.twilio.com","account":"AC1","from":"+4930123","home":{"country_code":"49","trunk":"0"}}"#,
+            r#"{"kind":"sms_twilio","url":"https://api.twilio.com","account":"AC1","from":"+4930123","receipts":true,"home":{"country_code":"49","trunk":"0"}}"#,
             r#"{"kind":"sms_http","url":"https://sms.example.com:8443/send","body":{"to":["{to}"],"m":{"text":"x {text}"}},"accepted":{"pointer":"/status","value":"0"}}"#,
             r#"{"kind":"email","host":"mail.example.com:587","from":"lockers@example.com","user":"lockers"}"#,
         ] {
@@ -541,6 +581,10 @@ mod tests {
             ),
             (r#"{"kind":"email","host":"mail.example.com","from":"a@example.com"}"#, "host"),
             (r#"{"kind":"email","host":"mail.example.com:25","from":"me"}"#, "via.from"),
+            (r#"{"kind":"email","host":"mail.example.com:25","from":"me@localhost"}"#, "no sender"),
+            (r#"{"kind":"email","host":"mail.example.com:25","from":"a@example.com, b@example.com"}"#, "no sender"),
+            (r#"{"kind":"email","host":"mail.example.com:25","from":"Me <a@example.com"}"#, "no sender"),
+            (r#"{"kind":"email","host":"mail.example.com:25","from":"Me: you <a@example.com>"}"#, "no sender"),
         ] {
             let error = via(json).unwrap_err();
             assert!(error.contains(named), "{json}: {error}");

@@ -6,4 +6,5 @@ mod examples;
 mod grammar;
 mod hostile;
 mod integrators;
+mod page;
 mod vectors;

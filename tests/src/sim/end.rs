@@ -11,10 +11,11 @@ use super::ledger::{Cab, Content};
 use super::world::{CABS, Happening, SHOPS, World};
 
 /// The checks that are made once everything is quiet, besides the invariants that they complete.
-pub(super) const CHECKS: [(&str, Holds); 4] = [
+pub(super) const CHECKS: [(&str, Holds); 5] = [
     ("outbox_empties", Holds::WithoutAnAdversary),
     ("fleet_book_held", Holds::WithoutAnAdversary),
     ("stored_orders_are_collectable", Holds::WithoutAnAdversary),
+    ("message_reaches_or_is_listed", Holds::WithoutAnAdversary),
     ("same_seed_same_history", Holds::Always),
 ];
 
@@ -141,6 +142,7 @@ impl World {
         self.check_orders();
         self.check_wholes();
         self.check_terms();
+        self.check_messages();
         if self.broken.is_none() {
             self.check_couriers();
         }

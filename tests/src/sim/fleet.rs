@@ -27,7 +27,7 @@ const WINDOW: u64 = 32;
 
 /// Whom an acknowledgement goes to once the batch is on disk.
 #[derive(Debug, Clone)]
-enum Owed {
+pub(super) enum Owed {
     Up { conn: u64, mark: Mark },
     Put { order: OrderKey },
 }
@@ -40,6 +40,8 @@ pub(super) struct Decided {
     pub(super) writes: Vec<Write>,
     pub(super) effects: Vec<Effect>,
     owed: Option<Owed>,
+    /// The message that was accepted, where the input says so.
+    heard: Option<String>,
 }
 
 cbor_map! {
@@ -60,7 +62,7 @@ struct Consumer {
 pub(super) struct Fleet {
     core: Option<FleetCore>,
     pub(super) store: MemStore,
-    run: u64,
+    pub(super) run: u64,
     batch: Vec<Decided>,
     conns: [Option<u64>; CABS],
     unacked: BTreeSet<(u64, u64)>,
@@ -92,6 +94,13 @@ impl Fleet {
 
     pub(super) fn deadline(&self) -> Option<u64> {
         self.core.as_ref()?.poll_timeout()
+    }
+
+    /// What was decided last has heard that a message was accepted.
+    pub(super) fn heard(&mut self, accepted: Option<String>) {
+        if let Some(decided) = self.batch.last_mut() {
+            decided.heard = accepted;
+        }
     }
 
     pub(super) fn packet_acked(&mut self, conn: u64, packet: u64) {
@@ -198,7 +207,7 @@ impl World {
     }
 
     /// Decides; the commit follows within a few milliseconds, shared with whatever else comes until then.
-    fn take_fleet(&mut self, input: Input, owed: Option<Owed>) {
+    pub(super) fn take_fleet(&mut self, input: Input, owed: Option<Owed>) {
         let Some(core) = &mut self.fleet.core else { return };
         let moment = Moment { now: self.fleet.time.read(self.now), entropy: self.dice.bytes() };
         let kind = kind_of(&input);
@@ -219,7 +228,14 @@ impl World {
             let (wait, run) = (self.dice.below(6), self.fleet.run);
             self.later(wait, Happening::FleetCommits { run });
         }
-        self.fleet.batch.push(Decided { now: moment.now, kind, writes: step.writes, effects: step.effects, owed });
+        self.fleet.batch.push(Decided {
+            now: moment.now,
+            kind,
+            writes: step.writes,
+            effects: step.effects,
+            owed,
+            heard: None,
+        });
     }
 
     /// What the fleet has decided is on disk before anybody can exchange a disk elsewhere: that takes minutes.
@@ -311,7 +327,12 @@ impl World {
     fn see_fleet_batch(&mut self, batch: &[Decided]) {
         for decided in batch {
             self.ends_told.clear();
+            self.notifications = 0;
             self.see_fleet_writes(decided.now, &decided.writes);
+            self.see_messages(&decided.writes, self.notifications);
+            if let Some(id) = decided.heard.clone() {
+                self.see(Seen::MessageAccepted { id });
+            }
             self.fleet_stepped(&decided.effects);
             self.contents_stepped();
         }
@@ -402,6 +423,8 @@ impl World {
             Stream::Notifications => {
                 if let Ok(told) = schemas::api::parse::<Notification>(&json) {
                     self.ledger.grown(integration.clone(), stream, told.n);
+                    self.ledger.messages.told(&integration, &told);
+                    self.notifications += 1;
                     let order = key_of(&integration, told.order.clone(), told.walk_in);
                     self.see_code_told(&order, &told);
                     self.see_local(&order, told.until, [told.until_local.as_ref(), told.zone.as_ref()]);
@@ -534,6 +557,7 @@ impl World {
                     .collect();
                 self.coverage.count("alarms", kind.trim().to_owned());
             }
+            Effect::Notify(dispatch) => self.gateway_takes(&dispatch),
             Effect::ReplyRows { .. }
             | Effect::ReplyUnlocks { .. }
             | Effect::ReplyStatus { .. }
@@ -542,8 +566,8 @@ impl World {
             | Effect::Refuse { .. }
             | Effect::Registered { .. }
             | Effect::Scoped { .. }
-            // No tenant of the simulation has channels.
-            | Effect::Notify(_)
+            // Webhooks have no receipts.
+            | Effect::AskReceipt(_)
             | Effect::ReplyTested { .. }
             | Effect::Revoked { .. } => {}
         }
@@ -848,6 +872,7 @@ fn kind_of(input: &Input) -> &'static str {
         Input::Signer { .. } => "signer",
         Input::Enrol { .. } => "enrol",
         Input::Notified { .. } => "notified",
+        Input::Receipt { .. } => "receipt",
     }
 }
 

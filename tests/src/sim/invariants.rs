@@ -14,6 +14,9 @@ use super::couriers::{
 use super::factors::{asks_for_more, invariant_second_factor_is_asked, invariant_ten_wrong_answers_at_most};
 use super::glass::invariant_break_glass_lets_in_once;
 use super::ledger::{At, Cab, Cause, Content, Guesses, Ledger, OrderTruth, Seen, moves};
+use super::messages::{
+    invariant_message_accepted_once, invariant_message_says_what_was_told, invariant_notification_has_its_message,
+};
 use super::people::is_restricted;
 use super::shared::{invariant_only_what_says_so_lies_together, invariant_what_lies_together_goes_together};
 use super::store::contains;
@@ -43,7 +46,7 @@ pub enum Holds {
 }
 
 /// All that are judged at each fact, by name.
-pub(super) const INVARIANTS: [(&str, Holds, Invariant); 34] = [
+pub(super) const INVARIANTS: [(&str, Holds, Invariant); 37] = [
     ("no_door_without_authority", Holds::Always, invariant_no_door_without_authority),
     ("at_most_one_pulse_per_command", Holds::Always, invariant_at_most_one_pulse_per_command),
     ("at_most_three_pulses_per_use", Holds::Always, invariant_at_most_three_pulses_per_use),
@@ -90,6 +93,9 @@ pub(super) const INVARIANTS: [(&str, Holds, Invariant); 34] = [
     ("order_is_what_its_backend_said", Holds::WithoutAnAdversary, invariant_order_is_what_its_backend_said),
     ("order_gets_what_fits", Holds::WithoutAnAdversary, invariant_order_gets_what_fits),
     ("preview_names_what_changes", Holds::Always, invariant_preview_names_what_changes),
+    ("message_says_what_was_told", Holds::Always, invariant_message_says_what_was_told),
+    ("message_accepted_once", Holds::Always, invariant_message_accepted_once),
+    ("notification_has_its_message", Holds::Always, invariant_notification_has_its_message),
 ];
 
 /// A lock is pulsed only for an order of the core that is on disk, in time, at its own door, and for somebody's right.

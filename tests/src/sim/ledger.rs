@@ -17,6 +17,7 @@ use super::clocks::Site;
 use super::couriers::{CourierBook, Keypad, KnownCouriers};
 use super::factors::{FactorBook, Factors, WrongAnswers};
 use super::glass::Broken;
+use super::messages::Messages;
 use super::times::{Put, Term, Times};
 use super::walk_ins::key_of_status;
 use super::wholes::Whole;
@@ -245,6 +246,22 @@ pub(super) enum Seen {
         verifier: Verifier,
         result: EntryResult,
     },
+    /// A message is handed to a gateway, with the id of its notification.
+    MessageSent {
+        id: String,
+        integration: Name,
+        notification: String,
+        code: String,
+    },
+    /// That a gateway has it is on the fleet's disk.
+    MessageAccepted {
+        id: String,
+    },
+    /// In one step of the fleet.
+    NotificationsWritten {
+        notifications: u32,
+        messages: u32,
+    },
     /// Whoever has entered a break-glass code of a cabinet got an answer.
     GlassAnswered {
         cab: Cab,
@@ -333,6 +350,9 @@ impl Seen {
             | Self::SiteWritten(_)
             | Self::Opened(_) => true,
             Self::ChallengeMade { .. }
+            | Self::MessageSent { .. }
+            | Self::MessageAccepted { .. }
+            | Self::NotificationsWritten { .. }
             | Self::GlassAnswered { .. }
             | Self::GlassOver { .. }
             | Self::EndTold { .. }
@@ -598,6 +618,7 @@ pub(super) struct Ledger {
     /// What backends were told of orders in several compartments, by their first part.
     pub(super) wholes: BTreeMap<OrderKey, Whole>,
     pub(super) times: Times,
+    pub(super) messages: Messages,
     /// By which break-glass codes somebody came in.
     pub(super) glass: Broken,
     /// By which one last.
@@ -812,7 +833,10 @@ impl Ledger {
             }
             Seen::PoliciesWritten { version, live, policies } => self.policies_written(version, live, *policies),
             Seen::SiteWritten(site) => self.times.site = Some(*site),
+            Seen::MessageSent { id, code, .. } => self.messages.sent(id, code),
+            Seen::MessageAccepted { id } => self.messages.accepted(id),
             Seen::EventAcked { .. }
+            | Seen::NotificationsWritten { .. }
             | Seen::EndTold { .. }
             | Seen::GlassAnswered { .. }
             | Seen::ChangeTold { .. }
@@ -908,6 +932,7 @@ impl Ledger {
             // It looks for the order where it was put (ARCHITECTURE.md, Known limits).
             truth.astray |= truth.at() != before;
         }
+        self.messages.put_back();
         self.wholes = part.wholes;
         self.times = part.times;
         self.contents_told = part.contents_told;

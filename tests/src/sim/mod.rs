@@ -26,6 +26,7 @@ mod forger;
 mod glass;
 mod invariants;
 mod ledger;
+mod messages;
 mod names;
 mod others;
 mod people;

@@ -592,4 +592,21 @@ pub const REACH: &[Reach] = &[
         nor: &[],
         all: Vec::new,
     },
+    Reach {
+        group: "messages",
+        often: &[
+            "accepted",
+            "answer lost",
+            "by the first",
+            "by the second",
+            "failed",
+            "not revealed",
+            "refused",
+            "unknown",
+        ],
+        seldom: &[],
+        never: &[],
+        nor: &[],
+        all: Vec::new,
+    },
 ];

@@ -76,6 +76,12 @@ pub enum Sabotage {
     SizesMixedUp,
     /// That somebody came in by a break-glass code is not written.
     GlassMended,
+    /// A gateway is given another code than that of its notification.
+    CodesMixedUp,
+    /// That a gateway has a message does not reach the fleet.
+    OutcomeUntold,
+    /// A gateway says that it has what it has not.
+    GatewayLies,
     /// Something that does not come from the seed decides.
     Undetermined,
 }
@@ -127,5 +133,9 @@ pub const SABOTAGES: &[(Sabotage, &str)] = &[
     (Sabotage::ChangesUntold, "order_is_what_its_backend_said"),
     (Sabotage::SizesMixedUp, "order_gets_what_fits"),
     (Sabotage::GlassMended, "break_glass_lets_in_once"),
+    (Sabotage::CodesMixedUp, "message_says_what_was_told"),
+    (Sabotage::OutcomeUntold, "message_accepted_once"),
+    (Sabotage::FleetForgets("messages"), "notification_has_its_message"),
+    (Sabotage::GatewayLies, "message_reaches_or_is_listed"),
     (Sabotage::Undetermined, "same_seed_same_history"),
 ];

@@ -166,6 +166,7 @@ impl World {
             self.has_glass =
                 Dice::at(self.seed(), 0, u64::MAX - 12).one_in(2) && self.decides("there are break-glass codes");
         }
+        self.has_channels = Dice::at(self.seed(), 0, u64::MAX - 14).one_in(3) && self.decides("there are channels");
         if Dice::at(self.seed(), 0, u64::MAX - 11).one_in(3) && self.decides("cabinets are larger") {
             self.cabinets_are_larger();
         }
@@ -178,6 +179,9 @@ impl World {
             self.start_cabinet(cab);
         }
         self.ask(r#"{"op":"staff.add","name":"ann"}"#.to_owned());
+        if self.has_channels {
+            self.put_channels();
+        }
         self.run_until(30_000);
     }
 

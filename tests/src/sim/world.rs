@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use cabinet_core::DepositWish;
+use fleet_core::Outcome;
 use fleet_core::signing::SignerReply;
 use schemas::ids::{CabinetId, Name, TenantId};
 use schemas::messages::{Compartment, Epoch, OrderKey, Verifier};
@@ -60,6 +61,7 @@ pub(super) enum Happening {
     CabinetNotices { conn: u64 },
     FleetNotices { conn: u64 },
     SignerAnswers { run: u64, ticket: u64, reply: SignerReply },
+    GatewayAnswers { run: u64, id: String, attempt: u32, outcome: Outcome },
     BusPulses { cab: Cab, run: u64, pulse: u64, at: Compartment, not_after: u64 },
     BusAnswers { cab: Cab, run: u64, pulse: u64, sent: bool },
     DoorOpens { cab: Cab, at: Compartment },
@@ -174,6 +176,10 @@ pub(super) struct World {
     pub(super) apps: bool,
     /// Staff carry orders from one compartment to another, and scan what they find.
     pub(super) scans: bool,
+    /// The fleet of this schedule sends messages to people itself.
+    pub(super) has_channels: bool,
+    /// Rows of notifications that this step of the fleet has written.
+    pub(super) notifications: u32,
     /// Cabinets of this schedule have break-glass codes.
     pub(super) has_glass: bool,
     /// Those that the operator was shown, and of which cabinet.
@@ -254,6 +260,8 @@ impl World {
             staff_badges: Vec::new(),
             apps: false,
             scans: false,
+            has_channels: false,
+            notifications: 0,
             has_glass: false,
             glass: Vec::new(),
             zone: "UTC",
@@ -453,6 +461,7 @@ impl World {
             Happening::CabinetNotices { conn } => self.cabinet_notices(conn),
             Happening::FleetNotices { conn } => self.fleet_notices(conn),
             Happening::SignerAnswers { run, ticket, reply } => self.signer_answers(run, ticket, reply),
+            Happening::GatewayAnswers { run, id, attempt, outcome } => self.gateway_answers(run, id, attempt, outcome),
             Happening::BusPulses { cab, run, pulse, at, not_after } => self.bus_pulses(cab, run, pulse, at, not_after),
             Happening::BusAnswers { cab, run, pulse, sent } => self.bus_answers(cab, run, pulse, sent),
             Happening::DoorOpens { cab, at } => self.door_opens(cab, at),

@@ -135,6 +135,7 @@ impl<S: Store> Fleet<S> {
             | Effect::ReplyStatus { .. }
             | Effect::Backup { .. }
             | Effect::Notify(_)
+            | Effect::AskReceipt(_)
             | Effect::ReplyTested { .. }
             | Effect::Live { .. }
             | Effect::Refuse { .. }

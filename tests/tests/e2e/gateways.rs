@@ -10,7 +10,7 @@ use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
 /// What a gateway does with the next request.
@@ -27,6 +27,7 @@ pub(crate) enum Turn {
 
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
+    pub(crate) method: String,
     pub(crate) path: String,
     pub(crate) headers: BTreeMap<String, String>,
     pub(crate) body: String,
@@ -53,10 +54,7 @@ impl Gateway {
 
     /// With the certificate and the key of these files.
     pub(crate) async fn start_tls(usual: Turn, certificate: &Path, key: &Path) -> anyhow::Result<Self> {
-        let chain = CertificateDer::pem_file_iter(certificate)?.collect::<Result<Vec<_>, _>>()?;
-        let key = PrivateKeyDer::from_pem_file(key)?;
-        let tls = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key)?;
-        Self::start_with(usual, Some(TlsAcceptor::from(Arc::new(tls)))).await
+        Self::start_with(usual, Some(acceptor(certificate, key)?)).await
     }
 
     async fn start_with(usual: Turn, tls: Option<TlsAcceptor>) -> anyhow::Result<Self> {
@@ -109,11 +107,19 @@ impl Gateway {
     }
 }
 
+fn acceptor(certificate: &Path, key: &Path) -> anyhow::Result<TlsAcceptor> {
+    let chain = CertificateDer::pem_file_iter(certificate)?.collect::<Result<Vec<_>, _>>()?;
+    let key = PrivateKeyDer::from_pem_file(key)?;
+    let tls = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key)?;
+    Ok(TlsAcceptor::from(Arc::new(tls)))
+}
+
 async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, seen: &Mutex<Seen>, usual: &Turn) -> anyhow::Result<()> {
     let mut stream = BufReader::new(stream);
     let mut first = String::new();
     stream.read_line(&mut first).await?;
-    let path = first.split(' ').nth(1).context("a path")?.to_owned();
+    let mut words = first.split(' ').map(str::to_owned);
+    let (method, path) = (words.next().context("a method")?, words.next().context("a path")?);
     let mut headers = BTreeMap::new();
     loop {
         let mut line = String::new();
@@ -121,10 +127,10 @@ async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, seen: &Mutex<Seen>, 
         let Some((name, value)) = line.trim_end().split_once(": ") else { break };
         headers.insert(name.to_ascii_lowercase(), value.to_owned());
     }
-    let length: usize = headers.get("content-length").context("a length")?.parse()?;
+    let length: usize = headers.get("content-length").map_or(Ok(0), |length| length.parse())?;
     let mut body = vec![0; length];
     stream.read_exact(&mut body).await?;
-    let request = Request { path, headers, body: String::from_utf8(body)? };
+    let request = Request { method, path, headers, body: String::from_utf8(body)? };
     let turn = {
         let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.requests.push(request);
@@ -155,7 +161,7 @@ pub(crate) struct Mail {
     pub(crate) text: String,
 }
 
-/// A mail server on 127.0.0.1, without TLS. It takes AUTH PLAIN, and knows nobody whose name begins with `bounce`.
+/// A mail server on 127.0.0.1. It takes AUTH PLAIN, with TLS not before that, and knows nobody whose name begins with `bounce`.
 pub(crate) struct MailServer {
     pub(crate) address: String,
     seen: Arc<Mutex<Inbox>>,
@@ -169,16 +175,34 @@ struct Inbox {
     cuts: usize,
 }
 
+/// When a mail server speaks TLS.
+#[derive(Clone)]
+enum MailTls {
+    Never,
+    Asked(TlsAcceptor),
+    AtOnce(TlsAcceptor),
+}
+
 impl MailServer {
     pub(crate) async fn start() -> anyhow::Result<Self> {
+        Self::start_with(MailTls::Never).await
+    }
+
+    /// With the certificate and the key of these files, from the first byte or behind STARTTLS.
+    pub(crate) async fn start_tls(certificate: &Path, key: &Path, at_once: bool) -> anyhow::Result<Self> {
+        let tls = acceptor(certificate, key)?;
+        Self::start_with(if at_once { MailTls::AtOnce(tls) } else { MailTls::Asked(tls) }).await
+    }
+
+    async fn start_with(tls: MailTls) -> anyhow::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?.to_string();
         let seen = Arc::new(Mutex::new(Inbox::default()));
         let shared = Arc::clone(&seen);
         tokio::spawn(async move {
             while let Ok((tcp, _)) = listener.accept().await {
-                let shared = Arc::clone(&shared);
-                tokio::spawn(async move { talk(tcp, &shared).await });
+                let (shared, tls) = (Arc::clone(&shared), tls.clone());
+                tokio::spawn(async move { welcome(tcp, &shared, tls).await });
             }
         });
         Ok(Self { address, seen })
@@ -206,18 +230,43 @@ impl MailServer {
     }
 }
 
-async fn talk(stream: impl AsyncRead + AsyncWrite + Unpin, seen: &Mutex<Inbox>) -> anyhow::Result<()> {
+async fn welcome(tcp: TcpStream, seen: &Mutex<Inbox>, tls: MailTls) -> anyhow::Result<()> {
+    match tls {
+        MailTls::Never => talk(tcp, seen, true, false).await.map(drop),
+        MailTls::AtOnce(tls) => talk(tls.accept(tcp).await?, seen, true, false).await.map(drop),
+        MailTls::Asked(tls) => match talk(tcp, seen, true, true).await? {
+            Some(tcp) => talk(tls.accept(tcp).await?, seen, false, false).await.map(drop),
+            None => Ok(()),
+        },
+    }
+}
+
+/// Returns the stream where the other side has asked for TLS. Without that a server that `wants_tls` takes nothing.
+async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    seen: &Mutex<Inbox>,
+    greets: bool,
+    wants_tls: bool,
+) -> anyhow::Result<Option<S>> {
     let mut stream = BufReader::new(stream);
-    stream.write_all(b"220 mail.test ESMTP\r\n").await?;
+    if greets {
+        stream.write_all(b"220 mail.test ESMTP\r\n").await?;
+    }
     let mut to = String::new();
     loop {
         let mut line = String::new();
         if stream.read_line(&mut line).await? == 0 {
-            return Ok(());
+            return Ok(None);
         }
         let line = line.trim_end();
         let verb = line.split(' ').next().unwrap_or_default().to_ascii_uppercase();
         let answer = match verb.as_str() {
+            "EHLO" if wants_tls => "250-mail.test\r\n250 STARTTLS".to_owned(),
+            "STARTTLS" if wants_tls => {
+                stream.write_all(b"220 go on\r\n").await?;
+                return Ok(Some(stream.into_inner()));
+            }
+            _ if wants_tls && verb != "QUIT" => "530 TLS first".to_owned(),
             "EHLO" => "250-mail.test\r\n250-8BITMIME\r\n250 AUTH PLAIN".to_owned(),
             "AUTH" => {
                 seen.lock().unwrap_or_else(PoisonError::into_inner).logins.push(line.to_owned());

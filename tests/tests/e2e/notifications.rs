@@ -332,3 +332,106 @@ async fn any_gateway_is_spoken_to_by_template_and_a_wrong_template_is_refused() 
     );
     check_logs(&world, &[&first, &second, &third, &renewed], &["barred"])
 }
+
+#[tokio::test]
+async fn a_gateway_is_asked_what_became_of_a_message_and_what_nobody_got_is_sent_again_at_once() -> anyhow::Result<()> {
+    let (mut world, operator) = start().await?;
+    let site = world.cabinet(CabinetPlan::new("berlin-01", "1-4:S")).await?;
+    let (sms, mail) = (Gateway::start(taken("SM9")).await?, MailServer::start().await?);
+    secret(&world, "sms", &sms.url, PASSWORD)?;
+    secret(&world, "mail", &format!("smtp://{}", mail.address), PASSWORD)?;
+    let home = "home = { country_code = \"49\", trunk = \"0\" }\nreceipts = true";
+    let via =
+        format!("[via]\nkind = \"sms_twilio\"\nurl = \"{}\"\naccount = \"AC1\"\nfrom = \"Lockers\"\n{home}\n", sms.url);
+    put_channel(&operator, &format!("name = \"sms\"\nrank = 1\nsecret = \"sms\"\nplain = true\n{via}")).await?;
+    let via = format!("[via]\nkind = \"email\"\nhost = \"{}\"\nfrom = \"a@example.com\"\n", mail.address);
+    put_channel(&operator, &format!("name = \"mail\"\nsecret = \"mail\"\nplain = true\n{via}")).await?;
+
+    let state = |sid: &str, state: &str, code: Value| {
+        Turn::Answer(
+            200,
+            json!({ "sid": sid, "status": state, "error_code": code, "to": "+4915112345678" }).to_string(),
+        )
+    };
+    sms.then([taken("SM1"), state("SM1", "delivered", Value::Null)]);
+    let first = store(&mut world, &site, "A17", by_phone()).await?;
+    until_state(&operator, "A17", "delivered").await?;
+    let asked = sms.requests().remove(1);
+    ensure!(asked.method == "GET" && asked.path == "/2010-04-01/Accounts/AC1/Messages/SM1.json", "{asked:?}");
+    ensure!(asked.body.is_empty() && asked.headers.contains_key("authorization"), "{asked:?}");
+
+    // Taken, and not delivered: by mail, with the same code; and for whom there is no other way it is listed.
+    sms.then([taken("SM2"), state("SM2", "undelivered", json!(30003))]);
+    let both = Recipient { email: Some("kim@example.com".to_owned()), ..by_phone() };
+    let second = store(&mut world, &site, "A18", both).await?;
+    let mails = mail.until(1).await?;
+    let (_, body) = mails[0].text.split_once("\r\n\r\n").context("a body")?;
+    let text = String::from_utf8(BASE64_MIME_PERMISSIVE.decode(body.as_bytes())?)?;
+    ensure!(text.contains(&second.code), "{text}");
+    sms.then([taken("SM3"), state("SM3", "failed", json!(30005))]);
+    let third = store(&mut world, &site, "A19", by_phone()).await?;
+    let message = until_state(&operator, "A19", "undelivered").await?;
+    ensure!(message["reason"] == "not_delivered" && message["detail"] == "not delivered, code 30005", "{message}");
+
+    // Whoever looks after the fleet sees that, and sends it again once the gateway works.
+    let doctor = operator.run(&["doctor"]).await?;
+    ensure!(String::from_utf8_lossy(&doctor.stdout).contains("1 reach nobody"), "{doctor:?}");
+    let requests = sms.requests().len();
+    let shown = operator.json(&["notify", "resend", "--reason", "not_delivered"]).await?;
+    ensure!(shown[0]["order"] == "shop/A19" && sms.requests().len() == requests, "{shown}");
+    let none = operator.json(&["notify", "resend", "--reason", "refused", "--yes"]).await?;
+    ensure!(none["sent"] == 0, "{none}");
+    sms.then([taken("SM4"), state("SM4", "delivered", Value::Null)]);
+    let sent =
+        operator.json(&["notify", "resend", "--channel", "sms", "--since", "2020-01-01T00:00:00Z", "--yes"]).await?;
+    ensure!(sent["sent"] == 1, "{sent}");
+    let again = world.shop.until_messages("A19", 2).await?;
+    ensure!(again.code == third.code, "another code");
+    until_state(&operator, "A19", "delivered").await?;
+    let list = operator.json(&["notify", "list", "--undelivered"]).await?;
+    ensure!(list["messages"]["messages"].as_array().is_some_and(Vec::is_empty), "{list}");
+    check_logs(&world, &[&first, &second, &third], &["kim@example.com", "30003 to"])
+}
+
+#[tokio::test]
+async fn mail_goes_over_tls_at_once_or_behind_starttls_and_over_nothing_else() -> anyhow::Result<()> {
+    let (mut world, operator) = start().await?;
+    let site = world.cabinet(CabinetPlan::new("berlin-01", "1-4:S")).await?;
+    let broker = world.stage.layout().broker();
+    let (certificate, key) = (broker.join("server.crt"), broker.join("server.key"));
+    let login = format!("AUTH PLAIN {}", BASE64.encode(format!("\0me\0{PASSWORD}").as_bytes()));
+    let mut told = Vec::new();
+    for (id, at_once) in [("A17", true), ("A18", false)] {
+        let mail = MailServer::start_tls(&certificate, &key, at_once).await?;
+        secret(&world, "mail", &format!("smtp://{}", mail.address), PASSWORD)?;
+        let via = format!(
+            "[via]\nkind = \"email\"\nhost = \"{}\"\nimplicit_tls = {at_once}\nuser = \"me\"\nfrom = \"a@example.com\"\n",
+            mail.address
+        );
+        put_channel(&operator, &format!("name = \"mail\"\nsecret = \"mail\"\n{via}")).await?;
+        told.push(store(&mut world, &site, id, by_mail("kim@example.com")).await?);
+        mail.until(1).await?;
+        ensure!(mail.logins() == std::slice::from_ref(&login), "{:?}", mail.logins());
+        until_state(&operator, id, "accepted").await?;
+    }
+    // A server that has no TLS to offer hears neither a password nor a message.
+    let mail = MailServer::start().await?;
+    secret(&world, "mail", &format!("smtp://{}", mail.address), PASSWORD)?;
+    let via =
+        format!("[via]\nkind = \"email\"\nhost = \"{}\"\nuser = \"me\"\nfrom = \"a@example.com\"\n", mail.address);
+    put_channel(&operator, &format!("name = \"mail\"\nsecret = \"mail\"\n{via}")).await?;
+    let output = operator.run(&["notify", "test", "--channel", "mail", "--to", "kim@example.com"]).await?;
+    ensure!(output.status.code() == Some(1), "{output:?}");
+    ensure!(mail.logins().is_empty());
+    // A name that its certificate does not have.
+    let mail = MailServer::start_tls(&certificate, &key, true).await?;
+    let address = mail.address.replace("127.0.0.1", "127.0.0.2");
+    secret(&world, "mail", &format!("smtp://{address}"), PASSWORD)?;
+    let via = format!(
+        "[via]\nkind = \"email\"\nhost = \"{address}\"\nimplicit_tls = true\nuser = \"me\"\nfrom = \"a@example.com\"\n"
+    );
+    put_channel(&operator, &format!("name = \"mail\"\nsecret = \"mail\"\n{via}")).await?;
+    let output = operator.run(&["notify", "test", "--channel", "mail", "--to", "kim@example.com"]).await?;
+    ensure!(output.status.code() == Some(1) && mail.logins().is_empty(), "{output:?}");
+    check_logs(&world, &told.iter().collect::<Vec<_>>(), &["kim@example.com"])
+}

@@ -97,6 +97,34 @@ struct WebhookBody<'a> {
     data: Notification,
 }
 
+/// A gateway is to be asked whether a message that it has accepted was delivered.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ReceiptAsk {
+    pub tenant: TenantId,
+    pub id: String,
+    pub channel: Channel,
+    /// The gateway's name for it: ASCII letters and digits.
+    pub reference: String,
+}
+
+impl fmt::Debug for ReceiptAsk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ReceiptAsk({}/{} by {})", self.tenant, self.id, self.channel.name)
+    }
+}
+
+/// What a gateway says about a message that it has accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Receipt {
+    Delivered,
+    /// It will not be delivered. Numbers only.
+    Undelivered {
+        detail: String,
+    },
+    /// It is under way, or the gateway did not answer.
+    NotYet,
+}
+
 /// What a gateway said, or did not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {

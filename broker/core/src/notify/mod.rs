@@ -5,12 +5,14 @@
 
 mod defaults;
 mod dispatch;
+mod instructions;
 mod outbox;
 mod row;
 mod settings;
 mod template;
 
-pub use dispatch::{Codes, Dispatch, Outcome};
+pub use dispatch::{Codes, Dispatch, Outcome, Receipt, ReceiptAsk};
+pub(crate) use instructions::instruction;
 pub(crate) use outbox::{Outbox, Worth};
 pub(crate) use row::{MessageRef, MessageRow};
 pub(crate) use settings::{ChannelRow, TemplateRow};

@@ -11,7 +11,8 @@ use schemas::ids::{Name, TenantId};
 use schemas::messages::{Compartment, FleetMillis, OrderKey};
 use schemas::phone::Phone;
 
-use super::dispatch::{Dispatch, Outcome};
+use super::dispatch::{Dispatch, Outcome, Receipt, ReceiptAsk};
+use super::instructions::instruction;
 use super::row::{Content, MessageRef, MessageRow};
 use super::settings::{Channels, Templates, Written};
 use super::template::Fields;
@@ -19,7 +20,7 @@ use crate::deadlines::Deadline;
 use crate::effect::Effect;
 use crate::quotas::{Bucket, MINUTE};
 use crate::requests::error;
-use crate::rows::{DoorRow, NotificationRow, RecipientRow, instruction};
+use crate::rows::{DoorRow, NotificationRow, RecipientRow};
 use crate::tables::{MESSAGES, OrderRef};
 use crate::turn::Turn;
 
@@ -39,21 +40,44 @@ const RETRY_FIRST: FleetMillis = 5_000;
 const RETRY_MAX: FleetMillis = 30 * 60 * 1_000;
 /// Until the signer is asked again for a code that it did not show.
 const LOOK_AGAIN: FleetMillis = 60_000;
-/// While channels are busy.
+/// A code that the signer has not shown for so long will not be shown.
+const REVEAL_LONGEST: FleetMillis = 24 * 60 * 60 * 1_000;
+/// While a channel is busy.
 const BUSY: FleetMillis = 1_000;
 /// The shell always answers before: an answer that is lost is an unknown outcome.
 const SENDING_LONGEST: FleetMillis = 10 * 60 * 1_000;
 /// How long a message is listed that was accepted, and one that will not be sent.
 const ACCEPTED_KEPT: FleetMillis = 24 * 60 * 60 * 1_000;
 const UNDELIVERED_KEPT: FleetMillis = 14 * 24 * 60 * 60 * 1_000;
+/// Messages of a tenant that are listed and will not be sent any more, at most; the oldest are forgotten.
+const KEPT_MAX: usize = 20_000;
+/// When a gateway is first asked whether a message was delivered; each time it is twice as long until the next.
+const RECEIPT_FIRST: FleetMillis = 10_000;
+const RECEIPT_MAX: FleetMillis = 30 * 60 * 1_000;
+/// For how long it is asked.
+const RECEIPT_LONGEST: FleetMillis = 4 * 60 * 60 * 1_000;
+/// How often one channel is asked in a minute.
+const RECEIPTS_PER_MINUTE: u32 = 30;
+/// Messages of a tenant whose address is kept because a gateway is asked about them, at most.
+const RECEIPTS_WAITING: usize = 2_000;
 const PAGE: usize = 50;
 const REFERENCE_MAX: usize = 128;
 
 /// The order, or with true the bundle, and the id of a message.
-type Open = (OrderRef, bool, String);
+type ByOrder = (OrderRef, bool, String);
 
-/// What waits for the same channel, and with none what is only kept for the list.
-type Lane = (TenantId, Option<Name>);
+/// What waits for the same.
+type Lane = (TenantId, Waits);
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Waits {
+    /// To be sent by this channel; with none, to be given up.
+    ToBeSent(Option<Name>),
+    /// Accepted by this channel, which is asked whether it was delivered.
+    ForReceipt(Name),
+    /// Only listed, until it is forgotten.
+    Kept,
+}
 
 /// Whether a message is still to be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,14 +93,14 @@ pub(crate) struct Outbox {
     rows: BTreeMap<MessageRef, MessageRow>,
     /// Each message once, by its `next`. In lanes, so that a gateway that is slow holds up no other one.
     due: BTreeMap<Lane, BTreeSet<(FleetMillis, MessageRef)>>,
-    /// Messages that wait or are being sent, by order.
-    open: BTreeSet<Open>,
+    /// Messages that wait, are being sent, are asked about or were given up, by order.
+    by_order: BTreeSet<ByOrder>,
     waiting: BTreeMap<TenantId, usize>,
     sending: BTreeMap<(TenantId, Name), usize>,
     /// Of this run only.
-    rates: BTreeMap<TenantId, Bucket>,
-    /// Some wait for a channel that is busy: not looked at before this moment.
-    busy_until: FleetMillis,
+    rates: BTreeMap<Lane, Bucket>,
+    /// Lanes that have enough to do: not looked at before this moment.
+    rests: BTreeMap<Lane, FleetMillis>,
 }
 
 impl Outbox {
@@ -91,14 +115,34 @@ impl Outbox {
     }
 
     pub(crate) fn first_due(&self) -> Option<FleetMillis> {
-        self.due.values().filter_map(|lane| lane.first()).map(|(at, _)| *at).min()
+        self.lanes().map(|(at, _)| at).min()
+    }
+
+    /// When something of each lane is to be looked at.
+    fn lanes(&self) -> impl Iterator<Item = (FleetMillis, &Lane)> {
+        self.due.iter().filter_map(|(lane, due)| {
+            let rests = self.rests.get(lane).copied().unwrap_or(0);
+            Some((due.first()?.0.max(rests), lane))
+        })
     }
 
     /// The store is an earlier one: what waited in it may have been sent since, and its code replaced.
     pub(crate) fn put_back(&mut self, turn: &mut Turn<'_>) {
-        let open: Vec<_> = self.rows.iter().filter(|(_, row)| row.is_open()).map(|(at, _)| at.clone()).collect();
-        for at in open {
-            self.give_up(turn, &at, UndeliveredReason::Restored);
+        let held: Vec<_> =
+            self.rows.iter().filter(|(_, row)| row.content.is_some()).map(|(at, _)| at.clone()).collect();
+        let mut given_up: BTreeMap<TenantId, usize> = BTreeMap::new();
+        for at in held {
+            if self.rows.get(&at).is_some_and(MessageRow::is_open) {
+                self.end(turn, &at, UndeliveredReason::Restored);
+                *given_up.entry(at.tenant).or_default() += 1;
+            } else {
+                self.settle(turn, &at, MessageState::Accepted);
+            }
+        }
+        for (tenant, count) in given_up {
+            turn.alarm(format!(
+                "{count} messages of {tenant} are not sent, because the fleet's store was restored: `fleet notify list --undelivered`"
+            ));
         }
         self.watch(turn);
     }
@@ -132,7 +176,8 @@ impl Outbox {
         };
         self.replace(turn, (&order, row.bundle.is_some()), kind, &row.code);
         let language = row.recipient.language.as_deref().and_then(|tag| tag.parse::<Language>().ok());
-        let Written { text, subject } = self.templates.write(tenant, kind, language.as_ref(), &fields(kind, row));
+        let fields = |language: &str| fields(language, kind, row);
+        let Written { text, subject } = self.templates.write(tenant, kind, language.as_ref(), fields);
         let message = MessageRow {
             id: id.clone(),
             order: of.clone(),
@@ -151,6 +196,9 @@ impl Outbox {
             bundle: row.bundle.clone(),
             content: Some(Content { row: row.clone(), text, subject }),
             integration: integration.clone(),
+            accepted: None,
+            asked: None,
+            unrevealed: None,
         };
         let at = MessageRef { tenant: tenant.clone(), id };
         self.insert(at.clone(), message);
@@ -158,11 +206,11 @@ impl Outbox {
             Some(reason) => self.give_up(turn, &at, reason),
             None => self.write(turn, &at),
         }
-        self.busy_until = 0;
         self.watch(turn);
     }
 
-    /// Messages of the same order with another code, or of the same kind, are not sent any more: this one says what counts.
+    /// Messages of the same order with another code, or of the same kind, are not sent any more, and those that did not arrive are
+    /// missed by nobody: this one says what counts.
     fn replace(
         &mut self,
         turn: &mut Turn<'_>,
@@ -170,28 +218,33 @@ impl Outbox {
         kind: NotificationKind,
         code: &Blob,
     ) {
-        for at in self.open_of(order, is_bundle) {
-            let replaced = |row: &MessageRow| {
-                let other = row.content.as_ref().is_none_or(|content| content.row.code != *code);
-                row.state == MessageState::Queued && (other || row.kind == kind)
-                    || row.state == MessageState::Sending && other
-            };
-            if self.rows.get(&at).is_some_and(replaced) {
-                self.forget(turn, &at);
+        for at in self.of_order(order, is_bundle) {
+            let Some(row) = self.rows.get(&at) else { continue };
+            let other = row.content.as_ref().is_none_or(|content| content.row.code != *code);
+            match row.state {
+                MessageState::Queued if other || row.kind == kind => self.forget(turn, &at),
+                MessageState::Sending if other => self.forget(turn, &at),
+                MessageState::Queued | MessageState::Sending => {}
+                MessageState::Undelivered => self.forget(turn, &at),
+                MessageState::Accepted | MessageState::Delivered => self.settle(turn, &at, row.state),
             }
         }
     }
 
     /// What waits for the recipient of an order is not sent: it is somebody else from now on.
     pub(crate) fn drop_of(&mut self, turn: &mut Turn<'_>, order: &OrderRef) {
-        for at in self.open_of(order, false) {
-            self.forget(turn, &at);
+        for at in self.of_order(order, false) {
+            match self.rows.get(&at).map(|row| row.state) {
+                Some(MessageState::Queued | MessageState::Sending) => self.forget(turn, &at),
+                Some(state @ (MessageState::Accepted | MessageState::Delivered)) => self.settle(turn, &at, state),
+                Some(MessageState::Undelivered) | None => {}
+            }
         }
         self.watch(turn);
     }
 
-    fn open_of(&self, order: &OrderRef, is_bundle: bool) -> Vec<MessageRef> {
-        let all = self.open.range((order.clone(), is_bundle, String::new())..);
+    fn of_order(&self, order: &OrderRef, is_bundle: bool) -> Vec<MessageRef> {
+        let all = self.by_order.range((order.clone(), is_bundle, String::new())..);
         let all = all.take_while(|(of, bundle, _)| (of, *bundle) == (order, is_bundle));
         all.map(|(.., id)| MessageRef { tenant: order.tenant.clone(), id: id.clone() }).collect()
     }
@@ -203,21 +256,20 @@ impl Outbox {
         per_minute: u32,
         worth: impl Fn(&TenantId, &MessageRow) -> Worth,
     ) {
-        if self.first_due().is_none_or(|at| at > turn.now) || self.busy_until > turn.now {
-            return self.watch(turn);
-        }
-        let (mut begun, mut held_up) = (0, false);
+        let mut begun = 0;
         for lane in self.lanes_due(turn.now) {
-            held_up |= self.send_lane(turn, &lane, per_minute, &mut begun, &worth);
+            if self.send_lane(turn, &lane, per_minute, &mut begun, &worth) {
+                self.rests.insert(lane, turn.now.saturating_add(BUSY));
+            }
         }
-        self.busy_until = if held_up { turn.now.saturating_add(BUSY) } else { 0 };
         self.watch(turn);
     }
 
-    /// The one that has waited longest first: they share what a tenant may send in a minute.
-    fn lanes_due(&self, now: FleetMillis) -> Vec<Lane> {
-        let first = |(lane, due): (&Lane, &BTreeSet<(FleetMillis, MessageRef)>)| Some((due.first()?.0, lane.clone()));
-        let mut lanes: Vec<_> = self.due.iter().filter_map(first).filter(|(at, _)| *at <= now).collect();
+    /// The one that has waited longest first: they share what is begun in a step.
+    fn lanes_due(&mut self, now: FleetMillis) -> Vec<Lane> {
+        self.rests.retain(|_, until| *until > now);
+        let mut lanes: Vec<_> =
+            self.lanes().filter(|(at, _)| *at <= now).map(|(at, lane)| (at, lane.clone())).collect();
         lanes.sort();
         lanes.into_iter().map(|(_, lane)| lane).collect()
     }
@@ -237,6 +289,12 @@ impl Outbox {
         for at in due {
             let Some(row) = self.rows.get(&at) else { continue };
             match row.state {
+                MessageState::Accepted if row.accepted.is_some() => {
+                    let worth = worth(&at.tenant, row);
+                    if self.is_asked_enough(turn, &at, lane, worth) {
+                        return true;
+                    }
+                }
                 MessageState::Accepted | MessageState::Delivered | MessageState::Undelivered => self.forget(turn, &at),
                 MessageState::Sending => {
                     let outcome = Outcome::Unknown { detail: "no answer".to_owned() };
@@ -245,7 +303,7 @@ impl Outbox {
                 }
                 MessageState::Queued => match worth(&at.tenant, row) {
                     Worth::Nothing => self.forget(turn, &at),
-                    Worth::Sending if *begun >= AT_ONCE || self.is_busy(&at, turn.now, per_minute) => return true,
+                    Worth::Sending if *begun >= AT_ONCE || self.is_busy(lane, turn.now, per_minute) => return true,
                     Worth::Sending => {
                         *begun += 1;
                         self.begin(turn, &at);
@@ -256,14 +314,14 @@ impl Outbox {
         more
     }
 
-    /// Whether the channel of a message, or the tenant, has enough to do. Counts the message where it has not.
-    fn is_busy(&mut self, at: &MessageRef, now: FleetMillis, per_minute: u32) -> bool {
-        let channel = self.rows.get(at).and_then(|row| row.channel.clone());
-        let sending = channel.and_then(|name| self.sending.get(&(at.tenant.clone(), name)));
-        if sending.is_some_and(|sending| *sending >= SENDING_MAX) {
+    /// Whether the channel of a lane has enough to do. Counts a message where it has not.
+    fn is_busy(&mut self, lane: &Lane, now: FleetMillis, per_minute: u32) -> bool {
+        if let (tenant, Waits::ToBeSent(Some(name))) = lane
+            && self.sending.get(&(tenant.clone(), name.clone())).is_some_and(|sending| *sending >= SENDING_MAX)
+        {
             return true;
         }
-        let rate = self.rates.entry(at.tenant.clone()).or_default();
+        let rate = self.rates.entry(lane.clone()).or_default();
         if !rate.has(per_minute, MINUTE, now) {
             return true;
         }
@@ -271,14 +329,75 @@ impl Outbox {
         false
     }
 
+    /// Asks the gateway about a message that it has accepted. True: it has been asked enough for the moment.
+    fn is_asked_enough(&mut self, turn: &mut Turn<'_>, at: &MessageRef, lane: &Lane, worth: Worth) -> bool {
+        let Some(row) = self.rows.get(at) else { return false };
+        let until = row.accepted.unwrap_or(0).saturating_add(RECEIPT_LONGEST);
+        let channel = self.channel_of(&at.tenant, row).filter(|channel| channel.asks_receipts()).cloned();
+        let (Some(channel), Some(reference), true) = (channel, row.reference.clone(), until > turn.now) else {
+            self.settle(turn, at, MessageState::Accepted);
+            return false;
+        };
+        if worth == Worth::Nothing {
+            self.settle(turn, at, MessageState::Accepted);
+            return false;
+        }
+        if self.is_busy(lane, turn.now, RECEIPTS_PER_MINUTE) {
+            return true;
+        }
+        // Not written: a broker that starts anew asks once more.
+        if let Some(mut row) = self.take_out(at) {
+            let asked = row.asked.unwrap_or(0);
+            row.asked = Some(asked.saturating_add(1));
+            row.next =
+                turn.now.saturating_add(RECEIPT_FIRST.saturating_mul(2 << asked.min(16)).min(RECEIPT_MAX)).min(until);
+            self.insert(at.clone(), row);
+        }
+        let (tenant, id) = (at.tenant.clone(), at.id.clone());
+        turn.effect(Effect::AskReceipt(Box::new(ReceiptAsk { tenant, id, channel, reference })));
+        false
+    }
+
+    /// What the gateway says about a message that it has accepted under this name.
+    pub(crate) fn receipt(&mut self, turn: &mut Turn<'_>, at: &MessageRef, reference: &str, receipt: Receipt) {
+        let awaited = |row: &&MessageRow| {
+            row.state == MessageState::Accepted && row.accepted.is_some() && row.reference.as_deref() == Some(reference)
+        };
+        if self.rows.get(at).filter(awaited).is_none() {
+            return;
+        }
+        match receipt {
+            Receipt::Delivered => self.settle(turn, at, MessageState::Delivered),
+            Receipt::Undelivered { detail } => {
+                self.note(at, detail);
+                self.next_channel(turn, at);
+            }
+            Receipt::NotYet => {}
+        }
+        self.watch(turn);
+    }
+
+    /// Nothing more becomes of a message that was accepted.
+    fn settle(&mut self, turn: &mut Turn<'_>, at: &MessageRef, state: MessageState) {
+        let now = turn.now;
+        self.update(turn, at, |row| {
+            row.next = row.accepted.take().unwrap_or(now).saturating_add(ACCEPTED_KEPT);
+            (row.state, row.content, row.asked) = (state, None, None);
+        });
+    }
+
+    /// The channel by which a message goes, if it is still for its integration.
+    fn channel_of(&self, tenant: &TenantId, row: &MessageRow) -> Option<&Channel> {
+        let own = self.channels.of(tenant, &row.integration);
+        own.into_iter().find(|channel| Some(&channel.name) == row.channel.as_ref())
+    }
+
     fn begin(&mut self, turn: &mut Turn<'_>, at: &MessageRef) {
         let Some(row) = self.rows.get(at) else { return };
         if self.fallback_at(&at.tenant, row).is_some_and(|until| until <= turn.now) {
             return self.next_channel(turn, at);
         }
-        let own = self.channels.of(&at.tenant, &row.integration);
-        let found =
-            own.iter().find(|channel| Some(&channel.name) == row.channel.as_ref()).map(|channel| (*channel).clone());
+        let found = self.channel_of(&at.tenant, row).cloned();
         let content = row.content.clone();
         let (Some(channel), Some(content)) = (found, content) else { return self.next_channel(turn, at) };
         // The channel may be another one meanwhile.
@@ -302,24 +421,12 @@ impl Outbox {
 
     /// What became of a try. One that was given up meanwhile counts only if the gateway has the message after all.
     pub(crate) fn outcome(&mut self, turn: &mut Turn<'_>, at: &MessageRef, attempt: u32, outcome: Outcome) {
-        self.busy_until = 0;
         let Some(row) = self.rows.get(at).filter(|row| row.is_open()) else { return self.watch(turn) };
+        self.rests.remove(&lane_of(at, row));
         let is_current = row.state == MessageState::Sending && row.attempt == attempt;
         match outcome {
-            Outcome::Accepted { reference } => {
-                let reference = reference.map(|text| text.chars().take(REFERENCE_MAX).collect());
-                let next = turn.now.saturating_add(ACCEPTED_KEPT);
-                self.update(turn, at, |row| {
-                    (row.state, row.reference, row.next) = (MessageState::Accepted, reference, next);
-                    (row.content, row.detail) = (None, None);
-                });
-            }
-            Outcome::NotRevealed if is_current => {
-                let next = turn.now.saturating_add(LOOK_AGAIN);
-                self.update(turn, at, |row| {
-                    (row.state, row.next, row.attempt) = (MessageState::Queued, next, row.attempt.saturating_sub(1));
-                });
-            }
+            Outcome::Accepted { reference } => self.accept(turn, at, reference, is_current),
+            Outcome::NotRevealed if is_current => self.wait_for_signer(turn, at),
             Outcome::Refused { detail } if is_current => {
                 self.note(at, detail);
                 self.next_channel(turn, at);
@@ -337,6 +444,42 @@ impl Outbox {
         self.watch(turn);
     }
 
+    /// A gateway that will be asked about it may still hand it back, so its address is kept until then.
+    fn accept(&mut self, turn: &mut Turn<'_>, at: &MessageRef, reference: Option<String>, is_current: bool) {
+        let reference: Option<String> = reference.map(|text| text.chars().take(REFERENCE_MAX).collect());
+        let named = reference.as_deref().is_some_and(|text| text.bytes().all(|b| b.is_ascii_alphanumeric()));
+        let channel = self.rows.get(at).and_then(|row| self.channel_of(&at.tenant, row));
+        let asks = named && is_current && channel.is_some_and(Channel::asks_receipts) && self.has_room_for(&at.tenant);
+        let now = turn.now;
+        self.update(turn, at, |row| {
+            (row.state, row.reference, row.detail, row.unrevealed) = (MessageState::Accepted, reference, None, None);
+            row.accepted = Some(now).filter(|_| asks);
+            row.next = now.saturating_add(if asks { RECEIPT_FIRST } else { ACCEPTED_KEPT });
+            row.content = row.content.take().filter(|_| asks);
+        });
+    }
+
+    fn has_room_for(&self, tenant: &TenantId) -> bool {
+        let own = self.due.iter().filter(|((of, waits), _)| of == tenant && matches!(waits, Waits::ForReceipt(_)));
+        own.map(|(_, due)| due.len()).sum::<usize>() < RECEIPTS_WAITING
+    }
+
+    /// That costs no try and no time of the channel. One that is never shown does not wait for ever.
+    fn wait_for_signer(&mut self, turn: &mut Turn<'_>, at: &MessageRef) {
+        let Some(row) = self.rows.get(at) else { return };
+        let begun = row.next.saturating_sub(SENDING_LONGEST);
+        let since = row.unrevealed.unwrap_or(begun);
+        if turn.now.saturating_sub(since) >= REVEAL_LONGEST {
+            return self.give_up(turn, at, UndeliveredReason::NoCode);
+        }
+        let next = turn.now.saturating_add(LOOK_AGAIN);
+        self.update(turn, at, |row| {
+            (row.state, row.next, row.attempt) = (MessageState::Queued, next, row.attempt.saturating_sub(1));
+            row.unrevealed = Some(since);
+            row.since = row.since.map(|since| since.saturating_add(next.saturating_sub(begun)));
+        });
+    }
+
     fn note(&mut self, at: &MessageRef, detail: String) {
         if let Some(row) = self.rows.get_mut(at) {
             row.detail = Some(detail.chars().take(REFERENCE_MAX).collect());
@@ -352,7 +495,7 @@ impl Outbox {
         }
         let wait = backoff(row.attempt, u64::from_be_bytes(turn.draw()));
         let next = turn.now.saturating_add(wait).min(until.unwrap_or(FleetMillis::MAX));
-        self.update(turn, at, |row| (row.state, row.next) = (MessageState::Queued, next));
+        self.update(turn, at, |row| (row.state, row.next, row.unrevealed) = (MessageState::Queued, next, None));
     }
 
     /// When the next channel has its turn, if there is one and this one says so.
@@ -376,6 +519,7 @@ impl Outbox {
         let Some(next) = self.successor(&at.tenant, row) else {
             let gone = row.channel.as_ref().is_none_or(|name| self.channels.find(&at.tenant, name).is_err());
             let reason = match (gone, row.attempt >= ATTEMPTS_MAX) {
+                _ if row.accepted.is_some() => UndeliveredReason::NotDelivered,
                 (true, _) => UndeliveredReason::NoChannel,
                 (false, true) => UndeliveredReason::GaveUp,
                 (false, false) => UndeliveredReason::Refused,
@@ -386,15 +530,12 @@ impl Outbox {
         self.update(turn, at, |row| {
             row.tried.get_or_insert_default().extend(row.channel.replace(next));
             (row.state, row.attempt, row.next, row.since) = (MessageState::Queued, 0, now, Some(now));
+            (row.accepted, row.asked, row.unrevealed, row.reference) = (None, None, None, None);
         });
     }
 
     fn give_up(&mut self, turn: &mut Turn<'_>, at: &MessageRef, reason: UndeliveredReason) {
-        let next = turn.now.saturating_add(UNDELIVERED_KEPT);
-        self.update(turn, at, |row| {
-            (row.state, row.reason, row.next) = (MessageState::Undelivered, Some(reason), next);
-            row.content = None;
-        });
+        self.end(turn, at, reason);
         if let Some(row) = self.rows.get(at) {
             let order = &row.order;
             turn.alarm(format!(
@@ -403,11 +544,26 @@ impl Outbox {
         }
     }
 
+    fn end(&mut self, turn: &mut Turn<'_>, at: &MessageRef, reason: UndeliveredReason) {
+        let next = turn.now.saturating_add(UNDELIVERED_KEPT);
+        self.update(turn, at, |row| {
+            (row.state, row.reason, row.next) = (MessageState::Undelivered, Some(reason), next);
+            (row.content, row.accepted, row.asked, row.unrevealed) = (None, None, None, None);
+        });
+    }
+
     fn update(&mut self, turn: &mut Turn<'_>, at: &MessageRef, change: impl FnOnce(&mut MessageRow)) {
         let Some(mut row) = self.take_out(at) else { return };
         change(&mut row);
         self.insert(at.clone(), row);
         self.write(turn, at);
+        self.forget_oldest(turn, &at.tenant);
+    }
+
+    fn forget_oldest(&mut self, turn: &mut Turn<'_>, tenant: &TenantId) {
+        let Some(kept) = self.due.get(&(tenant.clone(), Waits::Kept)) else { return };
+        let oldest: Vec<_> = kept.iter().take(kept.len().saturating_sub(KEPT_MAX)).map(|(_, at)| at.clone()).collect();
+        oldest.iter().for_each(|at| self.forget(turn, at));
     }
 
     fn write(&self, turn: &mut Turn<'_>, at: &MessageRef) {
@@ -425,7 +581,9 @@ impl Outbox {
         self.due.entry(lane_of(&at, &row)).or_default().insert((row.next, at.clone()));
         if row.is_open() {
             *self.waiting.entry(at.tenant.clone()).or_default() += 1;
-            self.open.insert(open_of(&at, &row));
+        }
+        if counts_for_order(&row) {
+            self.by_order.insert(by_order(&at, &row));
         }
         if let Some(key) = sending_by(&at, &row) {
             *self.sending.entry(key).or_default() += 1;
@@ -442,11 +600,11 @@ impl Outbox {
                 self.due.remove(&lane);
             }
         }
-        if row.is_open() {
-            self.open.remove(&open_of(at, &row));
-            if let Some(waiting) = self.waiting.get_mut(&at.tenant) {
-                *waiting = waiting.saturating_sub(1);
-            }
+        self.by_order.remove(&by_order(at, &row));
+        if row.is_open()
+            && let Some(waiting) = self.waiting.get_mut(&at.tenant)
+        {
+            *waiting = waiting.saturating_sub(1);
         }
         if let Some(count) = sending_by(at, &row).and_then(|key| self.sending.get_mut(&key)) {
             *count = count.saturating_sub(1);
@@ -456,7 +614,7 @@ impl Outbox {
 
     fn watch(&self, turn: &mut Turn<'_>) {
         match self.first_due() {
-            Some(at) => turn.due(Deadline::Messages, at.max(self.busy_until)),
+            Some(at) => turn.due(Deadline::Messages, at),
             None => turn.not_due(&Deadline::Messages),
         }
     }
@@ -485,7 +643,8 @@ impl Outbox {
         let row = test_row(turn.now, recipient)
             .ok_or_else(|| refuse("a test message cannot be made", "report this as a fault"))?;
         let kind = NotificationKind::PickupCode;
-        let Written { mut text, subject } = self.templates.write(tenant, kind, None, &fields(kind, &row));
+        let fields = |language: &str| fields(language, kind, &row);
+        let Written { mut text, subject } = self.templates.write(tenant, kind, None, fields);
         if let Some(first) = text.first_mut() {
             first.insert_str(0, "TEST: ");
         }
@@ -506,6 +665,13 @@ impl Outbox {
         })
     }
 
+    /// How many messages of a tenant are such.
+    pub(crate) fn count(&self, tenant: &TenantId, such: impl Fn(&MessageRow) -> bool) -> usize {
+        let from = MessageRef { tenant: tenant.clone(), id: String::new() };
+        let own = self.rows.range(from..).take_while(|(at, _)| at.tenant == *tenant);
+        own.filter(|(_, row)| such(row)).count()
+    }
+
     /// Messages behind `after`, by their ids.
     pub(crate) fn page(
         &self,
@@ -521,13 +687,23 @@ impl Outbox {
     }
 }
 
-fn open_of(at: &MessageRef, row: &MessageRow) -> Open {
+/// Another message about its order changes something for it.
+fn counts_for_order(row: &MessageRow) -> bool {
+    row.is_open() || row.content.is_some() || row.state == MessageState::Undelivered
+}
+
+fn by_order(at: &MessageRef, row: &MessageRow) -> ByOrder {
     let order = OrderRef { tenant: at.tenant.clone(), order: row.order.clone() };
     (order, row.bundle.is_some(), at.id.clone())
 }
 
 fn lane_of(at: &MessageRef, row: &MessageRow) -> Lane {
-    (at.tenant.clone(), row.channel.clone().filter(|_| row.is_open()))
+    let waits = match &row.channel {
+        channel if row.is_open() => Waits::ToBeSent(channel.clone()),
+        Some(channel) if row.accepted.is_some() => Waits::ForReceipt(channel.clone()),
+        Some(_) | None => Waits::Kept,
+    };
+    (at.tenant.clone(), waits)
 }
 
 fn sending_by(at: &MessageRef, row: &MessageRow) -> Option<(TenantId, Name)> {
@@ -565,7 +741,7 @@ fn is_mail(text: &str) -> bool {
         && domain.contains('.')
 }
 
-fn fields(kind: NotificationKind, row: &NotificationRow) -> Fields {
+fn fields(language: &str, kind: NotificationKind, row: &NotificationRow) -> Fields {
     let doors = row.doors.as_deref().unwrap_or_default();
     let until = row.until_local.clone().or_else(|| row.until.map(|until| Rfc3339(until).to_string()));
     let compartment = row.compartment.filter(|_| doors.is_empty());
@@ -574,7 +750,7 @@ fn fields(kind: NotificationKind, row: &NotificationRow) -> Fields {
         compartment: compartment.map(|door| door.to_string()).unwrap_or_default(),
         until: until.unwrap_or_default(),
         order: row.bundle.as_ref().unwrap_or(&row.order).to_string(),
-        instruction: instruction(kind, row),
+        instruction: instruction(language, kind, row),
         doors: door_list(doors),
     }
 }

@@ -47,6 +47,12 @@ cbor_map! {
         16 opt => content: Option<Content>,
         /// The channels that may be used are those for this integration.
         17 => integration: Name,
+        /// Since when a gateway has it that is asked whether it was delivered.
+        120 opt => accepted: Option<FleetMillis>,
+        /// How often it was asked.
+        121 opt => asked: Option<u32>,
+        /// Since when the signer does not show the code.
+        122 opt => unrevealed: Option<FleetMillis>,
     }
 }
 

@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fleet_core::{Codes, Config, Dispatch, Effect, Input, MESSAGES, Outcome};
+use fleet_core::{Codes, Config, Dispatch, Effect, Input, MESSAGES, Outcome, Receipt, ReceiptAsk};
 use schemas::api::{
     Channel, Language, MessageDetail, MessageState, MessageTemplate, NotificationKind, Reply, Request,
     RequestErrorCode, UndeliveredReason, parse,
 };
 use schemas::crypto::codes::Secret;
 use schemas::messages::{Actor, ActorCredential, Collected, CredentialId, DoorOpened, LoadAborted, OrderKey, Size};
+use schemas::step::{Store as _, Table, Write};
 use schemas::topics::OrderChange;
 
 use crate::bundles::change;
@@ -18,6 +19,8 @@ use crate::restore::restore;
 use crate::time::{HOUR, MINUTE, collect};
 use crate::world::{World, c1, door, order, tenant};
 
+const CHANNELS: Table = Table("channels");
+const TEMPLATES: Table = Table("templates");
 const EVE: &str = "operator:acme:eve";
 const PHONE: &str = r#"{"phone":"+49 151 12345678"}"#;
 
@@ -401,7 +404,11 @@ fn a_message_of_an_order_that_is_over_or_withheld_is_not_sent() {
 }
 
 fn reissue(world: &mut World) {
-    change(world, OrderChange::Reissue, r#"{"order":"A17"}"#);
+    reissue_of(world, "A17");
+}
+
+fn reissue_of(world: &mut World, id: &str) {
+    change(world, OrderChange::Reissue, &format!(r#"{{"order":"{id}"}}"#));
 }
 
 #[test]
@@ -735,6 +742,347 @@ fn a_list_has_pages_and_shows_neither_code_nor_address() {
     assert_eq!(page.messages.iter().map(|message| &message.order).collect::<Vec<_>>(), [&only]);
     let shown = format!("{:?}", sent(&mut world));
     assert!(!shown.contains("15112345678") && !shown.contains("Main Street"), "{shown}");
+}
+
+/// SMS whose gateway is asked whether they were delivered.
+fn asked_sms(name: &str, rest: &str) -> Channel {
+    let Channel { via, .. } = sms(name, rest);
+    let mut via = serde_json::to_value(via).unwrap();
+    via["receipts"] = true.into();
+    channel(name, &format!(r#"{rest}"via":{via}"#))
+}
+
+/// What the shell was told to ask since the last look.
+fn asked(world: &mut World) -> Vec<ReceiptAsk> {
+    let (asked, other) =
+        std::mem::take(&mut world.seen).into_iter().partition(|seen| matches!(seen, Effect::AskReceipt(_)));
+    world.seen = other;
+    let ask = |effect| match effect {
+        Effect::AskReceipt(ask) => Some(*ask),
+        _ => None,
+    };
+    Vec::into_iter(asked).filter_map(ask).collect()
+}
+
+fn receipt(world: &mut World, ask: &ReceiptAsk, receipt: Receipt) {
+    let ReceiptAsk { tenant, id, reference, .. } = ask.clone();
+    world.handle(Input::Receipt { tenant, id, reference, receipt });
+}
+
+fn not_delivered() -> Receipt {
+    Receipt::Undelivered { detail: "code 30003".into() }
+}
+
+const BOTH: &str = r#"{"phone":"+49 151 12345678","email":"kim@example.com"}"#;
+
+#[test]
+fn a_gateway_is_asked_whether_a_message_was_delivered_for_some_hours_and_later_each_time() {
+    let mut world = fleet([asked_sms("sms", "")]);
+    stored(&mut world, "A17", PHONE);
+    let dispatch = one(&mut world);
+    let begun = world.now;
+    outcome(&mut world, &dispatch, accepted());
+    let mut times = Vec::new();
+    while world.core.poll_timeout().is_some_and(|due| due <= begun + 6 * HOUR) {
+        world.now = world.core.poll_timeout().unwrap();
+        world.settle();
+        for ask in asked(&mut world) {
+            assert_eq!((ask.reference.as_str(), &ask.id, ask.channel.name.as_str()), ("SM1", &dispatch.id, "sms"));
+            times.push(world.now - begun);
+            receipt(&mut world, &ask, Receipt::NotYet);
+        }
+        assert!(sent(&mut world).is_empty());
+    }
+    let waits: Vec<_> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(times[0] == 10_000 && (10..=20).contains(&times.len()) && times.last().unwrap() < &(4 * HOUR), "{times:?}");
+    assert!(waits.is_sorted() && waits.iter().all(|wait| *wait <= 30 * MINUTE), "{waits:?}");
+    assert_eq!(states(&mut world), [(MessageState::Accepted, None)]);
+    assert!(!bytes(&world).contains("151 12345678"), "the address is not kept");
+    world.pass(21 * HOUR);
+    assert_eq!(world.row_count(MESSAGES), 0, "forgotten a day after it was accepted");
+}
+
+#[test]
+fn what_is_delivered_is_over_and_what_is_not_goes_by_the_next_channel_or_is_listed() {
+    let begin = |recipient: &str| {
+        let mut world = fleet([asked_sms("a", r#""rank":1,"#), mail("b", "")]);
+        stored(&mut world, "A17", recipient);
+        let dispatch = one(&mut world);
+        outcome(&mut world, &dispatch, accepted());
+        world.pass(MINUTE);
+        let ask = asked(&mut world).remove(0);
+        (world, dispatch, ask)
+    };
+    let (mut world, _, ask) = begin(BOTH);
+    let stranger = ReceiptAsk { reference: "SM2".into(), ..ask.clone() };
+    receipt(&mut world, &stranger, not_delivered());
+    receipt(&mut world, &ask, Receipt::Delivered);
+    receipt(&mut world, &ask, not_delivered());
+    assert_eq!(states(&mut world), [(MessageState::Delivered, None)]);
+    assert!(!bytes(&world).contains("kim@example.com"), "the address is not kept");
+    world.pass(5 * HOUR);
+    assert_eq!((sent(&mut world).len(), asked(&mut world).len()), (0, 0));
+
+    let (mut world, first, ask) = begin(BOTH);
+    receipt(&mut world, &ask, not_delivered());
+    let second = one(&mut world);
+    assert_eq!((second.to.as_str(), &second.id, second.sealed()), ("kim@example.com", &first.id, first.sealed()));
+    receipt(&mut world, &ask, not_delivered());
+    outcome(&mut world, &second, accepted());
+    assert_eq!(states(&mut world), [(MessageState::Accepted, None)], "a mail server is asked nothing");
+    world.pass(5 * HOUR);
+    assert!(asked(&mut world).is_empty());
+
+    let (mut world, _, ask) = begin(PHONE);
+    let alarms = world.alarms();
+    receipt(&mut world, &ask, not_delivered());
+    assert_eq!((undelivered(&mut world), world.alarms()), (vec![UndeliveredReason::NotDelivered], alarms + 1));
+    assert_eq!(list(&mut world, true)[0].detail.as_deref(), Some("code 30003"));
+    assert!(!bytes(&world).contains("151 12345678"), "the address is not kept");
+}
+
+#[test]
+fn nobody_is_asked_about_what_is_of_no_use_any_more_or_what_has_no_plain_name() {
+    let begin = |reference: &str| {
+        let mut world = fleet([asked_sms("sms", "")]);
+        stored(&mut world, "A17", PHONE);
+        let dispatch = one(&mut world);
+        outcome(&mut world, &dispatch, Outcome::Accepted { reference: Some(reference.into()) });
+        world
+    };
+    let quiet = |world: &mut World, what: &str| {
+        world.pass(5 * HOUR);
+        assert_eq!(asked(world).len(), 0, "{what}");
+        assert!(!bytes(world).contains("151 12345678"), "{what}: the address is kept");
+    };
+    quiet(&mut begin("../Accounts"), "a name that is a path");
+    let mut world = begin("SM1");
+    collect(&mut world, "A17");
+    quiet(&mut world, "collected");
+    let mut world = begin("SM1");
+    put_channel(&mut world, sms("sms", ""));
+    quiet(&mut world, "receipts are not asked for any more");
+    let mut world = begin("SM1");
+    change(&mut world, OrderChange::Content, r#"{"order":"A17","change":{"recipient":{"phone":"+48 601 123 456"}}}"#);
+    let second = one(&mut world);
+    outcome(&mut world, &second, Outcome::Accepted { reference: None });
+    quiet(&mut world, "another recipient");
+    let mut world = begin("SM1");
+    let backup = world.store.clone();
+    restore(&mut world, backup);
+    quiet(&mut world, "a restored fleet");
+    // A broker that starts anew goes on asking.
+    let mut world = begin("SM1");
+    world.restart();
+    world.connect(&c1());
+    world.pass(15_000);
+    assert_eq!(asked(&mut world).len(), 1);
+}
+
+#[test]
+fn asking_is_bounded_and_holds_up_no_message() {
+    let mut world = World::new(&[Size::M; 60]);
+    put_channel(&mut world, asked_sms("sms", ""));
+    for at in 1..=60 {
+        put(&mut world, &format!("A{at}"), PHONE);
+        load(&mut world, &format!("A{at}"), at);
+        for dispatch in sent(&mut world) {
+            outcome(&mut world, &dispatch, accepted());
+        }
+    }
+    world.pass(10_000);
+    assert_eq!(asked(&mut world).len(), 30, "as many as in a minute");
+    // The gateway has enough to do with questions; a message goes out at once.
+    reissue_of(&mut world, "A60");
+    assert_eq!(sent(&mut world).len(), 1);
+    for _ in 0..70 {
+        world.pass(1_000);
+    }
+    let more = asked(&mut world).len();
+    assert!((20..=45).contains(&more), "{more}");
+}
+
+#[test]
+fn time_in_which_the_signer_shows_nothing_is_not_that_of_the_channel_and_does_not_last_for_ever() {
+    let mut world = fleet([sms("a", r#""rank":1,"fallback_after_minutes":2,"#), mail("b", "")]);
+    stored(&mut world, "A17", BOTH);
+    for _ in 0..10 {
+        let dispatch = one(&mut world);
+        assert_eq!((dispatch.channel.name.as_str(), dispatch.attempt), ("a", 1));
+        outcome(&mut world, &dispatch, Outcome::NotRevealed);
+        world.pass(MINUTE);
+    }
+    let dispatch = one(&mut world);
+    outcome(&mut world, &dispatch, failed());
+    world.pass(MINUTE);
+    assert!(sent(&mut world).iter().all(|dispatch| dispatch.channel.name.as_str() == "a"), "it had its own time");
+
+    let mut world = fleet([sms("sms", "")]);
+    stored(&mut world, "A17", PHONE);
+    let mut minutes = 0;
+    while undelivered(&mut world).is_empty() {
+        for dispatch in sent(&mut world) {
+            outcome(&mut world, &dispatch, Outcome::NotRevealed);
+        }
+        world.pass(MINUTE);
+        minutes += 1;
+        assert!(minutes <= 25 * 60, "it waits for ever");
+    }
+    assert!(minutes >= 23 * 60, "{minutes} min");
+    assert_eq!(undelivered(&mut world), [UndeliveredReason::NoCode]);
+}
+
+#[test]
+fn a_restored_fleet_says_once_how_many_messages_are_not_sent() {
+    let mut world = World::new(&[Size::M; 20]);
+    put_channel(&mut world, sms("sms", ""));
+    for at in 1..=20 {
+        put(&mut world, &format!("A{at}"), PHONE);
+        load(&mut world, &format!("A{at}"), at);
+    }
+    world.seen.clear();
+    let backup = world.store.clone();
+    restore(&mut world, backup);
+    let said =
+        |seen: &&Effect| matches!(seen, Effect::Alarm { text } if text.contains("messages of acme are not sent"));
+    let alarms: Vec<_> = world.seen.iter().filter(said).collect();
+    assert!(alarms.len() == 1 && format!("{alarms:?}").contains("20 messages"), "{alarms:?}");
+    assert!(!world.seen.iter().any(|seen| matches!(seen, Effect::Alarm { text } if text.contains("gets no message"))));
+}
+
+#[test]
+fn one_channel_that_has_much_to_send_takes_no_time_of_another() {
+    let mut world = World::with(Config { break_glass: false, messages_per_minute: 5, ..Config::default() });
+    world.add(crate::world::FakeCabinet::new("c1", &[Size::M; 12]));
+    world.connect(&c1());
+    put_channel(&mut world, sms("sms", ""));
+    put_channel(&mut world, mail("mail", ""));
+    let mut by = Vec::new();
+    for at in 1..=12 {
+        let recipient = if at == 12 { r#"{"email":"kim@example.com"}"# } else { PHONE };
+        put(&mut world, &format!("A{at}"), recipient);
+        load(&mut world, &format!("A{at}"), at);
+        for dispatch in sent(&mut world) {
+            by.push(dispatch.channel.name.to_string());
+            outcome(&mut world, &dispatch, accepted());
+        }
+    }
+    assert_eq!(by, ["sms", "sms", "sms", "sms", "sms", "mail"]);
+}
+
+#[test]
+fn a_new_message_takes_the_place_of_one_that_did_not_arrive() {
+    let mut world = fleet([sms("sms", "")]);
+    stored(&mut world, "A17", PHONE);
+    let first = one(&mut world);
+    outcome(&mut world, &first, refused());
+    assert_eq!(undelivered(&mut world).len(), 1);
+    change(&mut world, OrderChange::Resend, r#"{"order":"A17"}"#);
+    let second = one(&mut world);
+    assert!(undelivered(&mut world).is_empty(), "it is on its way");
+    outcome(&mut world, &second, refused());
+    assert_eq!(undelivered(&mut world).len(), 1, "and listed once");
+}
+
+#[test]
+fn an_instruction_is_in_the_language_of_the_template() {
+    for (language, said) in [
+        (
+            "de-AT",
+            "Geben Sie den Code am Bildschirm ein oder halten Sie den QR-Code an den Scanner. Tür 1 öffnet sich.",
+        ),
+        ("pl", "Wpisz kod na ekranie"),
+        ("es", "Se abre la puerta 1. Por favor, vuelva a cerrarla."),
+        ("zh-Hans", "请在屏幕上输入取件码，或将二维码对准扫描器。1 号柜门会打开。取件后请关好柜门。"),
+        ("en", "Enter the code at the screen"),
+    ] {
+        let mut world = fleet([sms("sms", "")]);
+        let language: Language = language.parse().unwrap();
+        let kind = NotificationKind::PickupCode;
+        let template = MessageTemplate {
+            kind,
+            language: language.base().parse().unwrap(),
+            text: "{code} {instruction}".into(),
+            subject: None,
+        };
+        assert_eq!(world.ask(EVE, &Request::TemplatePut { template }), Some(Reply::Done));
+        stored(&mut world, "A17", &format!(r#"{{"phone":"+49 151 12345678","language":"{language}"}}"#));
+        let told = text(&one(&mut world));
+        assert!(told.contains(said), "{told}");
+        let Some(Reply::Template(shown)) = world.ask(EVE, &Request::TemplateShow { kind, language }) else { panic!() };
+        assert!(told.starts_with(&shown.preview[..30]), "{told} and {}", shown.preview);
+    }
+    // A language without words of ours: those of its template stay, and the sentence is English.
+    let mut world = fleet([sms("sms", "")]);
+    let (kind, language) = (NotificationKind::PickupCode, "fr".parse().unwrap());
+    let template = MessageTemplate { kind, language, text: "Voici {code}. {instruction}".into(), subject: None };
+    assert_eq!(world.ask(EVE, &Request::TemplatePut { template }), Some(Reply::Done));
+    stored(&mut world, "A17", r#"{"phone":"+49 151 12345678","language":"fr"}"#);
+    assert!(text(&one(&mut world)).starts_with("Voici 12345678. Enter the code"));
+}
+
+#[test]
+fn rows_of_later_versions_are_no_reason_to_open_no_door() {
+    let mut world = fleet([sms("sms", ""), sms("later", "")]);
+    stored(&mut world, "A17", PHONE);
+    let dispatch = one(&mut world);
+    let mut rows: Vec<(&'static str, Vec<u8>, Vec<u8>)> = Vec::new();
+    for (table, key, value) in world.store.all() {
+        if table == CHANNELS.0 && String::from_utf8_lossy(key).ends_with("later") {
+            let at = value.windows(10).position(|part| part == b"sms_twilio").unwrap();
+            let mut other = value.to_vec();
+            other[at..at + 10].copy_from_slice(b"sms_pigeon");
+            rows.push((CHANNELS.0, key.to_vec(), other));
+        }
+        if table == MESSAGES.0 {
+            // One more field at the end of the map: what this version does not know is passed over.
+            let mut more = value.to_vec();
+            assert!((0xa0..0xb7).contains(&more[0]), "a small map");
+            more[0] += 1;
+            more.extend([0x18, 0xf0, 0xf5]);
+            rows.push((MESSAGES.0, key.to_vec(), more));
+        }
+    }
+    assert_eq!(rows.len(), 2);
+    for (table, key, value) in rows {
+        let table = if table == CHANNELS.0 { CHANNELS } else { MESSAGES };
+        world.store.commit(&[Write { table, key, value: Some(value) }]).unwrap();
+    }
+    let key = b"acme/pickup_song/de".to_vec();
+    world.store.commit(&[Write { table: TEMPLATES, key, value: Some(vec![0xa1, 0x01, 0x61, b'x']) }]).unwrap();
+    world.restart();
+    world.connect(&c1());
+    let again = one(&mut world);
+    assert_eq!((&again.id, again.channel.name.as_str()), (&dispatch.id, "sms"));
+    let Some(Reply::Channels(channels)) = world.ask(EVE, &Request::ChannelList {}) else { panic!() };
+    assert_eq!(channels.iter().map(|channel| channel.name.as_str()).collect::<Vec<_>>(), ["sms"]);
+}
+
+#[test]
+fn what_will_not_be_sent_is_kept_up_to_a_number() {
+    let mut world = World::new(&[Size::M]);
+    put_channel(&mut world, sms("sms", ""));
+    stored(&mut world, "A17", PHONE);
+    let dispatch = one(&mut world);
+    outcome(&mut world, &dispatch, refused());
+    let (_, _, row) = world.store.all().find(|(table, ..)| *table == MESSAGES.0).unwrap();
+    let row = row.to_vec();
+    let id = dispatch.id.clone();
+    let copies = (0..20_010_u32).map(|n| {
+        let other = format!("msg_{n:032x}");
+        let at = row.windows(id.len()).position(|part| part == id.as_bytes()).unwrap();
+        let mut copy = row.clone();
+        copy[at..at + id.len()].copy_from_slice(other.as_bytes());
+        Write { table: MESSAGES, key: format!("acme/{other}").into_bytes(), value: Some(copy) }
+    });
+    let copies: Vec<_> = copies.collect();
+    world.store.commit(&copies).unwrap();
+    world.restart();
+    world.connect(&c1());
+    reissue(&mut world);
+    let dispatch = one(&mut world);
+    outcome(&mut world, &dispatch, refused());
+    assert!(world.row_count(MESSAGES) <= 20_000, "{}", world.row_count(MESSAGES));
 }
 
 /// A gateway that keeps what it has taken, by message.

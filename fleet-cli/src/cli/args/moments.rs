@@ -16,7 +16,17 @@ pub(super) fn parse_end(text: &str) -> Result<Rfc3339, &'static str> {
     if let Ok(day) = parse_last_day(text) {
         return Ok(day);
     }
-    let at: jiff::Timestamp =
-        text.parse().map_err(|_| "an end is a day such as 2026-12-31, or 2026-12-31T18:00:00Z")?;
-    u64::try_from(at.as_millisecond()).map(Rfc3339).map_err(|_| "this moment is over")
+    moment(text).ok_or("an end is a day such as 2026-12-31, or 2026-12-31T18:00:00Z")?.ok_or("this moment is over")
+}
+
+/// A moment since which something is asked for.
+pub(crate) fn parse_since(text: &str) -> Result<Rfc3339, &'static str> {
+    const FORM: &str = "a moment is written 2026-11-25T08:00:00Z";
+    moment(text).flatten().ok_or(FORM)
+}
+
+/// None: no moment. None inside: one before 1970.
+fn moment(text: &str) -> Option<Option<Rfc3339>> {
+    let at: jiff::Timestamp = text.parse().ok()?;
+    Some(u64::try_from(at.as_millisecond()).ok().map(Rfc3339))
 }
