@@ -134,7 +134,10 @@ impl FleetClock {
 
     /// Until when the fleet was heard of, and how many milliseconds ago that was at least.
     pub(crate) fn heard(&self, now: u64) -> Option<(FleetMillis, u64)> {
-        self.heard.map(|heard| (heard, self.earliest(now).fleet.saturating_sub(heard)))
+        // Until the time is known, the floor grows by what this run has seen pass.
+        let run = now.saturating_sub(self.floor_written);
+        let at_least = self.now(now).unwrap_or_else(|| self.floor.saturating_add(run));
+        self.heard.map(|heard| (heard, at_least.saturating_sub(heard)))
     }
 
     /// The row to write when the floor on disk is due. `online`: the fleet is heard of at this moment.

@@ -1,4 +1,5 @@
-//! The operator's own name, logo and colours on the screen, from the settings. Whatever nobody could read is refused at start.
+//! The operator's own name, logo and colours on the screen, from the settings. What nobody could read is refused
+//! at start; a logo that is not to be had then is not worth a door that stays shut.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -6,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use fleet_settings::Checks;
 use serde::{Deserialize, Serialize};
+use tracing::error;
 
 /// Signs of the name. More have no place beside the state of the smallest screen.
 const NAME_MAX: usize = 40;
@@ -50,9 +52,6 @@ impl BrandSection {
         problems.path("screen.brand.logo", &mut self.logo, base);
         if self.name.is_empty() {
             problems.problem("screen.brand.name", "is missing: it is read out to whoever cannot see the logo");
-        }
-        if let Err(error) = read_logo(&self.logo) {
-            problems.problem("screen.brand.logo", format!("cannot be shown: {error}"));
         }
     }
 
@@ -141,7 +140,7 @@ impl Colour {
 
 /// Why a file cannot be the logo.
 #[derive(Debug, thiserror::Error)]
-pub enum LogoError {
+enum LogoError {
     #[error("read it: {0}")]
     Read(#[from] io::Error),
     #[error("it is no file")]
@@ -232,15 +231,21 @@ pub(super) struct Brand {
 }
 
 impl Brand {
-    /// The settings are checked.
-    pub(super) fn read(settings: &BrandSection) -> Result<Self, LogoError> {
-        let logo = if settings.logo.as_os_str().is_empty() { None } else { Some(read_logo(&settings.logo)?) };
+    /// The settings are checked. A file may be gone or cut off by a power cut since somebody looked: then the name is shown.
+    pub(super) fn read(settings: &BrandSection) -> Self {
+        let file = Some(&settings.logo).filter(|path| !path.as_os_str().is_empty());
+        let logo = file.and_then(|path| {
+            let told = |error: LogoError| {
+                error!(file = %path.display(), "the screen shows the name in the place of the logo, which cannot be shown: {error}");
+            };
+            read_logo(path).map_err(told).ok()
+        });
         let name = escaped(&settings.name);
         let head = match &logo {
             Some(_) => format!(r#"<img src="/logo.png" alt="{name}">"#),
             None => name,
         };
-        Ok(Self { head, style: style(&settings.colour, &settings.text_colour), logo })
+        Self { head, style: style(&settings.colour, &settings.text_colour), logo }
     }
 }
 
@@ -311,6 +316,29 @@ mod tests {
     }
 
     #[test]
+    fn a_logo_that_cannot_be_shown_costs_nobody_a_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let named = |name: &str| folder.path().join(name);
+        fs::write(named("empty.png"), b"").unwrap();
+        fs::write(named("large.png"), vec![0; 256 * 1024 + 1]).unwrap();
+        fs::write(named("image.svg"), b"<svg/>").unwrap();
+        for (logo, said) in [
+            ("none.png", "No such file"),
+            (".", "it is no file"),
+            ("empty.png", "no PNG"),
+            ("large.png", "more than 256 KiB"),
+            ("image.svg", "no PNG"),
+        ] {
+            let path = named(logo);
+            let error = read_logo(&path).unwrap_err().to_string();
+            assert!(error.contains(said), "{logo}: {error}");
+            let section = BrandSection { name: "Müller".into(), logo: path, ..BrandSection::default() };
+            let brand = Brand::read(&section);
+            assert!(brand.logo.is_none() && brand.head == "Müller", "{logo}: {brand:?}");
+        }
+    }
+
+    #[test]
     fn contrast_is_that_of_wcag() {
         let colour = |text: &str| text.parse::<Colour>().unwrap();
         let near = |one: &str, other: &str, ratio: f64| {
@@ -328,7 +356,7 @@ mod tests {
     fn a_name_is_text_and_no_markup() {
         let section = BrandSection { name: "<b>M\"ü\"ller's & Co".into(), ..BrandSection::default() };
         assert_eq!(
-            Brand::read(&section).unwrap().head,
+            Brand::read(&section).head,
             "&lt;b&gt;M&quot;ü&quot;ller&#39;s &amp; Co",
             "as text of an element and of an attribute"
         );

@@ -12,7 +12,7 @@ use tracing::error;
 
 use super::address::{self, ScreenKey};
 use super::api::{self, Desk};
-use super::brand::{Brand, LogoError};
+use super::brand::Brand;
 use super::connections::Bounded;
 use super::guard::{self, Guard, Holder};
 use super::notes::Notes;
@@ -34,8 +34,6 @@ pub enum ScreenError {
     PortInUse(SocketAddr),
     #[error("open port {address} of the screen")]
     Bind { address: SocketAddr, source: io::Error },
-    #[error("show `screen.brand.logo`")]
-    Logo(#[from] LogoError),
     #[error("make the secret of the screen")]
     NoRandom(#[from] getrandom::Error),
     #[error("write the address of the screen")]
@@ -64,7 +62,7 @@ impl Screen {
         if !listen.ip().is_loopback() {
             return Err(ScreenError::NotLoopback(listen));
         }
-        let brand = Brand::read(&settings.brand)?;
+        let brand = Brand::read(&settings.brand);
         let failed = |source: io::Error| {
             if source.kind() == io::ErrorKind::AddrInUse {
                 ScreenError::PortInUse(listen)

@@ -255,11 +255,14 @@ fn read_outbox(core: &mut FleetCore, store: &dyn Store) -> Result<(), OpenError>
         }
         Ok(())
     })?;
-    each::<MessageRow>(store, MESSAGES, |key, row| {
-        let (tenant, _) = key.tenant()?;
-        outbox.restore(tenant, row);
-        Ok(())
-    })
+    for (bytes, value) in store.rows(MESSAGES)? {
+        let (tenant, _) = Key { table: MESSAGES, bytes: &bytes }.tenant()?;
+        // Nor is a message with a word that only a later version knows; that one finds it again.
+        if let Ok(row) = cbor::decode::<MessageRow>(&value) {
+            outbox.restore(tenant, row);
+        }
+    }
+    Ok(())
 }
 
 /// Finds in the state what is still to be done, and makes it due at once.

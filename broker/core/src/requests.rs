@@ -255,7 +255,7 @@ impl FleetCore {
             }
             Request::ChannelPut { channel } => {
                 let name = channel.name.clone();
-                self.orders.outbox.channels.put(turn, &asker.who.tenant, *channel)?;
+                self.orders.outbox.put_channel(turn, &asker.who.tenant, *channel)?;
                 turn.alarm(format!("{} has said how channel {name} sends messages to people", asker.who));
                 Ok(Some(Reply::Done))
             }
@@ -264,7 +264,7 @@ impl FleetCore {
                 Ok(Some(Reply::Channels(all.into_iter().cloned().collect())))
             }
             Request::ChannelRemove { name } => {
-                self.orders.outbox.channels.remove(turn, &asker.who.tenant, &name)?;
+                self.orders.outbox.remove_channel(turn, &asker.who.tenant, &name)?;
                 Ok(Some(Reply::Done))
             }
             Request::ChannelTest { name, to } => {

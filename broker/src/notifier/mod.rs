@@ -28,7 +28,7 @@ use secret::Secret;
 
 /// Tries of one channel at the same time. The core begins no more; a driver that started anew does not know of those before it.
 const AT_ONCE: usize = 8;
-/// Gateways that are asked for receipts at the same time. Whoever finds no place asks later.
+/// Questions for receipts to one channel at the same time. Whoever finds no place asks later.
 const ASKING: usize = 4;
 /// More than all channels of all tenants have.
 const UNDER_WAY_MAX: u32 = 100_000;
@@ -73,8 +73,8 @@ struct Inner {
     places: Mutex<HashMap<(TenantId, Name), Arc<Semaphore>>>,
     /// One permit for each try that is under way.
     under_way: Arc<Semaphore>,
-    /// Of their own: questions take no place of a message.
-    asking: Arc<Semaphore>,
+    /// Of their own: questions take no place of a message, nor one of another channel.
+    asking: Mutex<HashMap<(TenantId, Name), Arc<Semaphore>>>,
     runtime: Handle,
     heard: mpsc::UnboundedSender<Heard>,
 }
@@ -89,8 +89,7 @@ impl Notifier {
     pub fn new(secrets: PathBuf, roots: PathBuf, runtime: Handle, heard: mpsc::UnboundedSender<Heard>) -> Self {
         let (trusted, places) = (Mutex::default(), Mutex::default());
         let under_way = Arc::new(Semaphore::new(UNDER_WAY_MAX as usize));
-        let asking = Arc::new(Semaphore::new(ASKING));
-        Self(Arc::new(Inner { secrets, roots, trusted, places, under_way, asking, runtime, heard }))
+        Self(Arc::new(Inner { secrets, roots, trusted, places, under_way, asking: Mutex::default(), runtime, heard }))
     }
 
     /// Starts a try. What became of it comes as [`Heard::Sent`].
@@ -110,7 +109,7 @@ impl Notifier {
 
     /// Asks a gateway about a message, if there is a place. An answer comes as [`Heard::Receipt`].
     pub fn ask_receipt(&self, ask: ReceiptAsk) {
-        let Ok(place) = Arc::clone(&self.0.asking).try_acquire_owned() else { return };
+        let Ok(place) = place(&self.0.asking, &ask.tenant, &ask.channel, ASKING).try_acquire_owned() else { return };
         let inner = Arc::clone(&self.0);
         self.0.runtime.spawn(async move {
             let receipt = tokio::time::timeout(ASKING_LONGEST, inner.receipt(&ask)).await.unwrap_or(Receipt::NotYet);
@@ -146,7 +145,7 @@ impl Notifier {
 
 impl Inner {
     async fn carry_out(&self, dispatch: &Dispatch, codes: &Codes) -> Outcome {
-        let place = self.place(dispatch);
+        let place = place(&self.places, &dispatch.tenant, &dispatch.channel, AT_ONCE);
         // The core begins no more than there are places, but for those that it has given up.
         let Ok(_place) = place.try_acquire() else { return failed("the channel is busy") };
         let outcome = match tokio::time::timeout(LONGEST, self.attempt(dispatch, codes)).await {
@@ -212,12 +211,6 @@ impl Inner {
         }
     }
 
-    fn place(&self, dispatch: &Dispatch) -> Arc<Semaphore> {
-        let key = (dispatch.tenant.clone(), dispatch.channel.name.clone());
-        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(places.entry(key).or_insert_with(|| Arc::new(Semaphore::new(AT_ONCE))))
-    }
-
     fn trusted(&self) -> Result<Arc<Trusted>, String> {
         let mut held = self.trusted.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(trusted) = held.as_ref() {
@@ -236,11 +229,28 @@ impl Inner {
     }
 }
 
+/// What a channel may do at the same time.
+fn place(
+    places: &Mutex<HashMap<(TenantId, Name), Arc<Semaphore>>>,
+    tenant: &TenantId,
+    channel: &Channel,
+    most: usize,
+) -> Arc<Semaphore> {
+    let key = (tenant.clone(), channel.name.clone());
+    let mut places = places.lock().unwrap_or_else(PoisonError::into_inner);
+    Arc::clone(places.entry(key).or_insert_with(|| Arc::new(Semaphore::new(most))))
+}
+
+/// Digits at the end of a number that are the same however it is written.
+const NUMBER_TAIL: usize = 8;
+
 /// A gateway that names a message by its code, or by who gets it, has given it no name.
 fn without_secrets(dispatch: &Dispatch, codes: &Codes, outcome: Outcome) -> Outcome {
     let Outcome::Accepted { reference: Some(name) } = outcome else { return outcome };
     let number = dispatch.to.trim_start_matches('+');
-    let quotes = name.contains(codes.code.as_str()) || !number.is_empty() && name.contains(number);
+    let tail = number.get(number.len().saturating_sub(NUMBER_TAIL)..).unwrap_or(number);
+    let secrets = [codes.code.as_str(), codes.qr.as_str(), tail];
+    let quotes = secrets.iter().any(|secret| !secret.is_empty() && name.contains(secret));
     Outcome::Accepted { reference: Some(name).filter(|_| !quotes) }
 }
 
@@ -307,7 +317,7 @@ mod tests {
             without_secrets(&dispatch, &Codes::of_test(), outcome)
         };
         assert_eq!(kept("SM1"), Outcome::Accepted { reference: Some("SM1".into()) });
-        for name in ["000000", "ref-000000-1", "4915112345678", "to-4915112345678.1"] {
+        for name in ["000000", "ref-000000-1", "4915112345678", "to-4915112345678.1", "015112345678", "15112345678-1"] {
             assert_eq!(kept(name), Outcome::Accepted { reference: None }, "{name}");
         }
         let refused = Outcome::Refused { detail: "HTTP 400".into() };

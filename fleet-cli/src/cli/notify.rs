@@ -50,11 +50,13 @@ for a day, those that were not for two weeks.")]
     #[command(after_help = "\
 Examples:
   fleet notify resend --reason refused
-  fleet notify resend --channel sms --since 2026-11-25T08:00:00Z --yes
+  fleet notify resend --channel sms --since 2026-11-25T08:00:00Z --yes 3
 
-Shows whose messages these are; with --yes they are sent: the same codes in
-other messages, by the channels as they are now. What cannot be sent again is
-named, with the reason. A code goes out twenty times at most.")]
+Shows whose messages these are; with --yes and their number they are asked for
+again, by the channels as they are now. The codes are the same, but behind a
+restored store. A code goes out twenty times at most.
+Without --reason only what certainly reached nobody and may do so now: refused,
+not_delivered, no_code, no_channel. Reminders and codes of bundles are left out.")]
     Resend(ResendArgs),
     /// Send a made-up message with the code 000000
     #[command(after_help = "\
@@ -86,9 +88,9 @@ pub(super) struct ResendArgs {
     /// So many orders at most, the oldest first
     #[arg(long, value_name = "NUMBER", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1000))]
     most: u16,
-    /// Send them
-    #[arg(long)]
-    yes: bool,
+    /// Send them, if they are still so many
+    #[arg(long, value_name = "NUMBER")]
+    yes: Option<usize>,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -316,11 +318,37 @@ fn messages(
     Ok(all)
 }
 
+/// What is asked for again as an order's message. What a bundle is called may also be an order's name.
+fn is_of_an_order(kind: NotificationKind) -> bool {
+    match kind {
+        NotificationKind::PickupCode | NotificationKind::DepositCode => true,
+        NotificationKind::Reminder | NotificationKind::BundleCode | NotificationKind::BundleChanged => false,
+    }
+}
+
+/// Certainly nobody has it, and another try may come to something else.
+fn is_worth_another_try(reason: UndeliveredReason) -> bool {
+    match reason {
+        UndeliveredReason::Refused
+        | UndeliveredReason::NotDelivered
+        | UndeliveredReason::NoCode
+        | UndeliveredReason::NoChannel => true,
+        UndeliveredReason::NoAddress
+        | UndeliveredReason::BadNumber
+        | UndeliveredReason::GaveUp
+        | UndeliveredReason::TooMany
+        | UndeliveredReason::Restored => false,
+    }
+}
+
 /// What is to be sent again: one message of each order, the newest.
 fn chosen(args: &ResendArgs, all: Vec<MessageDetail>) -> Vec<MessageDetail> {
     let wanted = |message: &MessageDetail| {
-        args.channel.as_ref().is_none_or(|channel| message.channel.as_ref() == Some(channel))
-            && args.reason.is_none_or(|reason| message.reason == Some(reason))
+        is_of_an_order(message.kind)
+            && args.channel.as_ref().is_none_or(|channel| message.channel.as_ref() == Some(channel))
+            && message
+                .reason
+                .is_some_and(|reason| args.reason.map_or(is_worth_another_try(reason), |only| reason == only))
             && args.since.is_none_or(|since| message.at.0 >= since.0)
     };
     let mut newest: BTreeMap<OrderKey, MessageDetail> = BTreeMap::new();
@@ -336,28 +364,41 @@ fn chosen(args: &ResendArgs, all: Vec<MessageDetail>) -> Vec<MessageDetail> {
 fn resend(context: &Context, args: &ResendArgs) -> anyhow::Result<ExitCode> {
     let folder = context.folder()?;
     let chosen = chosen(args, messages(context, &folder, true, None, false)?);
-    if !args.yes {
+    let Some(shown) = args.yes else {
         if context.json {
             output::json(&chosen)?;
         } else {
             output::show(message_table(&chosen), "There is nothing to be sent again.")?;
             if !chosen.is_empty() {
-                output::text(&format!("\nNothing is sent yet: with --yes these {} are.", chosen.len()))?;
+                output::text(&format!("\nNothing is sent yet: `--yes {}` does that.", chosen.len()))?;
             }
         }
         return Ok(ExitCode::SUCCESS);
+    };
+    if shown != chosen.len() {
+        return Err(Usage(format!("they are {} now; look at them again, without --yes", chosen.len())).into());
     }
-    let replies = block_on(async {
+    let (replies, ended) = block_on(async {
         let client = Client::connect(&folder).await?;
         let mut replies = Vec::new();
+        let mut ended = Ok(());
         for message in &chosen {
             let order = message.order.clone();
-            replies.push((order.clone(), client.request(&Request::OrderResend { order }).await?));
+            match client.request(&Request::OrderResend { order: order.clone() }).await {
+                Ok(reply) => replies.push((order, reply)),
+                Err(error) => {
+                    ended = Err(error);
+                    break;
+                }
+            }
         }
         client.close().await;
-        Ok::<_, anyhow::Error>(replies)
+        Ok::<_, anyhow::Error>((replies, ended))
     })??;
-    resent(context, &replies)
+    // What was asked for is said also where the connection then broke.
+    let code = resent(context, &replies)?;
+    ended.map_err(anyhow::Error::from)?;
+    Ok(code)
 }
 
 fn resent(context: &Context, replies: &[(OrderKey, Reply)]) -> anyhow::Result<ExitCode> {
@@ -370,7 +411,9 @@ fn resent(context: &Context, replies: &[(OrderKey, Reply)]) -> anyhow::Result<Ex
         let refused: BTreeMap<_, _> = refused.iter().map(|(order, error)| (order.to_string(), error)).collect();
         output::json(&serde_json::json!({ "sent": sent, "refused": refused }))?;
     } else {
-        output::text(&format!("{sent} go out once more."))?;
+        output::text(&format!(
+            "{sent} are asked for once more; `fleet notify list --undelivered` shows what becomes of them."
+        ))?;
         for (order, error) in &refused {
             output::text(&format!("{order} does not: {} ({})", output::plain(&error.message), error.code))?;
         }
@@ -532,12 +575,17 @@ mod tests {
             detail: None,
             reference: None,
         };
+        let of = |kind, message| MessageDetail { kind, ..message };
         let all = || {
             vec![
                 message("shop/A1", 10, Some("sms"), UndeliveredReason::Refused),
                 message("shop/A2", 20, None, UndeliveredReason::NoAddress),
                 message("shop/A1", 30, Some("sms"), UndeliveredReason::GaveUp),
                 message("shop/A3", 40, Some("mail"), UndeliveredReason::Refused),
+                // Bundles that are called like orders, and what says less than the code's own message.
+                of(NotificationKind::BundleCode, message("shop/A3", 50, Some("mail"), UndeliveredReason::Refused)),
+                of(NotificationKind::BundleChanged, message("shop/A4", 51, Some("sms"), UndeliveredReason::Refused)),
+                of(NotificationKind::Reminder, message("shop/A5", 52, Some("sms"), UndeliveredReason::Refused)),
             ]
         };
         let args = |channel: Option<&str>, reason, since: Option<u64>, most| ResendArgs {
@@ -545,12 +593,14 @@ mod tests {
             reason,
             since: since.map(Rfc3339),
             most,
-            yes: false,
+            yes: None,
         };
         for (args, expected) in [
-            (args(None, None, None, 100), &["shop/A2 20", "shop/A1 30", "shop/A3 40"][..]),
-            (args(None, None, None, 2), &["shop/A2 20", "shop/A1 30"]),
-            (args(Some("sms"), None, None, 100), &["shop/A1 30"]),
+            (args(None, None, None, 100), &["shop/A1 10", "shop/A3 40"][..]),
+            (args(None, None, None, 1), &["shop/A1 10"]),
+            (args(Some("sms"), None, None, 100), &["shop/A1 10"]),
+            (args(None, Some(UndeliveredReason::GaveUp), None, 100), &["shop/A1 30"]),
+            (args(None, Some(UndeliveredReason::NoAddress), None, 100), &["shop/A2 20"]),
             (args(None, Some(UndeliveredReason::Refused), None, 100), &["shop/A1 10", "shop/A3 40"]),
             (args(None, None, Some(31), 100), &["shop/A3 40"]),
         ] {

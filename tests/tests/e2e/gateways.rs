@@ -185,17 +185,22 @@ enum MailTls {
 
 impl MailServer {
     pub(crate) async fn start() -> anyhow::Result<Self> {
-        Self::start_with(MailTls::Never).await
+        Self::start_with("127.0.0.1", MailTls::Never).await
     }
 
     /// With the certificate and the key of these files, from the first byte or behind STARTTLS.
     pub(crate) async fn start_tls(certificate: &Path, key: &Path, at_once: bool) -> anyhow::Result<Self> {
-        let tls = acceptor(certificate, key)?;
-        Self::start_with(if at_once { MailTls::AtOnce(tls) } else { MailTls::Asked(tls) }).await
+        Self::start_tls_at("127.0.0.1", certificate, key, at_once).await
     }
 
-    async fn start_with(tls: MailTls) -> anyhow::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// The same at another address of this machine.
+    pub(crate) async fn start_tls_at(ip: &str, certificate: &Path, key: &Path, at_once: bool) -> anyhow::Result<Self> {
+        let tls = acceptor(certificate, key)?;
+        Self::start_with(ip, if at_once { MailTls::AtOnce(tls) } else { MailTls::Asked(tls) }).await
+    }
+
+    async fn start_with(ip: &str, tls: MailTls) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind((ip, 0)).await?;
         let address = listener.local_addr()?.to_string();
         let seen = Arc::new(Mutex::new(Inbox::default()));
         let shared = Arc::clone(&seen);

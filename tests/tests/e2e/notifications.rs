@@ -379,11 +379,15 @@ async fn a_gateway_is_asked_what_became_of_a_message_and_what_nobody_got_is_sent
     let requests = sms.requests().len();
     let shown = operator.json(&["notify", "resend", "--reason", "not_delivered"]).await?;
     ensure!(shown[0]["order"] == "shop/A19" && sms.requests().len() == requests, "{shown}");
-    let none = operator.json(&["notify", "resend", "--reason", "refused", "--yes"]).await?;
+    let none = operator.json(&["notify", "resend", "--reason", "refused", "--yes", "0"]).await?;
     ensure!(none["sent"] == 0, "{none}");
+    // They are other ones than were looked at: nothing is sent.
+    let other = operator.run(&["notify", "resend", "--yes", "2"]).await?;
+    ensure!(other.status.code() == Some(2) && sms.requests().len() == requests, "{other:?}");
     sms.then([taken("SM4"), state("SM4", "delivered", Value::Null)]);
-    let sent =
-        operator.json(&["notify", "resend", "--channel", "sms", "--since", "2020-01-01T00:00:00Z", "--yes"]).await?;
+    let sent = operator
+        .json(&["notify", "resend", "--channel", "sms", "--since", "2020-01-01T00:00:00Z", "--yes", "1"])
+        .await?;
     ensure!(sent["sent"] == 1, "{sent}");
     let again = world.shop.until_messages("A19", 2).await?;
     ensure!(again.code == third.code, "another code");
@@ -424,14 +428,17 @@ async fn mail_goes_over_tls_at_once_or_behind_starttls_and_over_nothing_else() -
     ensure!(output.status.code() == Some(1), "{output:?}");
     ensure!(mail.logins().is_empty());
     // A name that its certificate does not have.
-    let mail = MailServer::start_tls(&certificate, &key, true).await?;
-    let address = mail.address.replace("127.0.0.1", "127.0.0.2");
-    secret(&world, "mail", &format!("smtp://{address}"), PASSWORD)?;
-    let via = format!(
-        "[via]\nkind = \"email\"\nhost = \"{address}\"\nimplicit_tls = true\nuser = \"me\"\nfrom = \"a@example.com\"\n"
-    );
-    put_channel(&operator, &format!("name = \"mail\"\nsecret = \"mail\"\n{via}")).await?;
-    let output = operator.run(&["notify", "test", "--channel", "mail", "--to", "kim@example.com"]).await?;
-    ensure!(output.status.code() == Some(1) && mail.logins().is_empty(), "{output:?}");
+    for at_once in [true, false] {
+        let mail = MailServer::start_tls_at("127.0.0.2", &certificate, &key, at_once).await?;
+        secret(&world, "mail", &format!("smtp://{}", mail.address), PASSWORD)?;
+        let via = format!(
+            "[via]\nkind = \"email\"\nhost = \"{}\"\nimplicit_tls = {at_once}\nuser = \"me\"\nfrom = \"a@example.com\"\n",
+            mail.address
+        );
+        put_channel(&operator, &format!("name = \"mail\"\nsecret = \"mail\"\n{via}")).await?;
+        let output = operator.run(&["notify", "test", "--channel", "mail", "--to", "kim@example.com"]).await?;
+        ensure!(output.status.code() == Some(1) && mail.logins().is_empty(), "{output:?}");
+        tokio::net::TcpStream::connect(&mail.address).await.context("somebody was there")?;
+    }
     check_logs(&world, &told.iter().collect::<Vec<_>>(), &["kim@example.com"])
 }

@@ -183,6 +183,7 @@ async fn all(world: &mut World, site: &Site, told: &Told, who: &mut Person) -> a
     who.chooses(words::GO_ON).await?;
     who.comes_to(words::BRING).await?;
     who.chooses(words::TYPE_LABEL).await?;
+    who.browser.button(words::LOOK_FOR_IT).await?;
     who.browser.begins_at_heading().await?;
     who.types(&brought).await?;
     let before = site.cabinet.pulses();

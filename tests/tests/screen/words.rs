@@ -10,7 +10,7 @@ pub(crate) const TO_LETTERS: &str = "My code has letters";
 pub(crate) const NOT_HERE: &str = "My order is not here";
 pub(crate) const GOODBYE: &str = "Thank you. Goodbye!";
 pub(crate) const OFFLINE: &str = "Working offline: codes work";
-pub(crate) const OLD: &str = "Offline: codes out of date";
+pub(crate) const OLD: &str = "Offline: new codes missing";
 pub(crate) const DOORS_SILENT: &str =
     "The doors of this cabinet do not answer at the moment. Your order is safe. Please try again later or ask staff.";
 pub(crate) const ONLINE: &str = "Online";

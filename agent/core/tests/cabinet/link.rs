@@ -80,6 +80,13 @@ fn screen_says_since_when_the_fleet_is_away_and_an_older_row_says_nothing_of_it(
     rig.restart();
     let since = rig.core.view().offline.map(|offline| offline.since);
     assert_eq!(since, Some(NOW + 5_000));
+    // Without the time, too, it knows how long it has been running since then.
+    for _ in 0..73 {
+        rig.wait(3_600_000);
+        rig.send(Input::Tick);
+    }
+    let offline = rig.core.view().offline.unwrap();
+    assert!(offline.since == NOW + 5_000 && offline.at_least_millis >= 72 * 3_600_000, "{offline:?}");
     rig.connect();
     assert_eq!(rig.core.view().offline, None);
 }

@@ -550,12 +550,15 @@ function audited({ compartment: number, found }) {
 
 async function refresh() {
   const asked = state.staff;
+  const asleep = naps;
   try {
     const { status, body } = await cabinet.read("/api/view");
     // Somebody logged in or out meanwhile: this is not for them.
     if (asked !== state.staff) return;
     if (status === 401 && state.staff) return endStaff(() => TEXTS.staff.ended);
     if (status !== 200) return;
+    // What was asked before the screen slept is as old as what is hidden.
+    if (asleep !== naps) return;
     state.view = body;
     if (state.away && !document.hidden) awake(body);
     state.lockedUntil = body.locked_millis ? performance.now() + body.locked_millis : 0;
@@ -572,14 +575,18 @@ async function refresh() {
 
 // --- a screen that slept ---
 
+let naps = 0;
+
 // What was true before is hidden, so that nobody reads it when the screen lights up.
 function hide() {
+  naps += 1;
   state.away = true;
   draw();
 }
 
 function wake() {
   if (document.hidden) return;
+  naps += 1;
   state.away = true;
   tick();
   draw();
@@ -631,7 +638,7 @@ function noDoorAnswers() {
 
 // Said while nobody types.
 function away() {
-  const since = state.page === "keypad" && !state.typed && !state.message && offlineSince();
+  const since = state.page === "keypad" && !state.typed && !state.message && !state.busy && offlineSince();
   if (!since) return [];
   return isOld() ? [el("p", { class: "away old" }, TEXTS.state.oldLong(since)), hotline()] : [el("p", { class: "away" }, TEXTS.state.since(since))];
 }
@@ -869,7 +876,8 @@ function sleptMillis() {
   const now = { date: Date.now(), at: performance.now() };
   const [all, awake] = [now.date - ticked.date, now.at - ticked.at];
   ticked = now;
-  if (all - awake > ASLEEP) touched -= all - awake;
+  // A clock that was set looks like sleep: nobody is sent away from a door that is open.
+  if (all - awake > ASLEEP && state.page !== "doors" && !state.deposit && !state.job) touched -= all - awake;
   return Math.max(all, awake);
 }
 

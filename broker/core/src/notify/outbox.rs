@@ -58,6 +58,8 @@ const RECEIPT_MAX: FleetMillis = 30 * 60 * 1_000;
 const RECEIPT_LONGEST: FleetMillis = 4 * 60 * 60 * 1_000;
 /// How often one channel is asked in a minute.
 const RECEIPTS_PER_MINUTE: u32 = 30;
+/// How many questions to one channel begin in one step: the notifier asks no more at the same time.
+const RECEIPTS_AT_ONCE: usize = 4;
 /// Messages of a tenant whose address is kept because a gateway is asked about them, at most.
 const RECEIPTS_WAITING: usize = 2_000;
 const PAGE: usize = 50;
@@ -144,6 +146,42 @@ impl Outbox {
                 "{count} messages of {tenant} are not sent, because the fleet's store was restored: `fleet notify list --undelivered`"
             ));
         }
+        self.watch(turn);
+    }
+
+    /// Another server would be asked under names that the former one gave: what that took stays as it is.
+    pub(crate) fn put_channel(
+        &mut self,
+        turn: &mut Turn<'_>,
+        tenant: &TenantId,
+        channel: Channel,
+    ) -> Result<(), ReplyError> {
+        let name = channel.name.clone();
+        let same = self.channels.find(tenant, &name).is_ok_and(|former| former.via == channel.via);
+        self.channels.put(turn, tenant, channel)?;
+        if !same {
+            self.ask_no_more(turn, tenant, &name);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn remove_channel(
+        &mut self,
+        turn: &mut Turn<'_>,
+        tenant: &TenantId,
+        name: &Name,
+    ) -> Result<(), ReplyError> {
+        self.channels.remove(turn, tenant, name)?;
+        self.ask_no_more(turn, tenant, name);
+        self.rates.remove(&(tenant.clone(), Waits::ToBeSent(Some(name.clone()))));
+        Ok(())
+    }
+
+    fn ask_no_more(&mut self, turn: &mut Turn<'_>, tenant: &TenantId, name: &Name) {
+        let lane = (tenant.clone(), Waits::ForReceipt(name.clone()));
+        let asked: Vec<_> = self.due.get(&lane).into_iter().flatten().map(|(_, at)| at.clone()).collect();
+        asked.iter().for_each(|at| self.settle(turn, at, MessageState::Accepted));
+        self.rates.remove(&lane);
         self.watch(turn);
     }
 
@@ -286,14 +324,16 @@ impl Outbox {
         let due = self.due.get(lane).into_iter().flatten().take_while(|(at, _)| *at <= turn.now);
         let due: Vec<_> = due.take(LOOKED_AT).map(|(_, at)| at.clone()).collect();
         let more = due.len() == LOOKED_AT;
+        let mut asked = 0;
         for at in due {
             let Some(row) = self.rows.get(&at) else { continue };
             match row.state {
                 MessageState::Accepted if row.accepted.is_some() => {
                     let worth = worth(&at.tenant, row);
-                    if self.is_asked_enough(turn, &at, lane, worth) {
+                    if asked == RECEIPTS_AT_ONCE || self.is_asked_enough(turn, &at, lane, worth) {
                         return true;
                     }
+                    asked += 1;
                 }
                 MessageState::Accepted | MessageState::Delivered | MessageState::Undelivered => self.forget(turn, &at),
                 MessageState::Sending => {
