@@ -133,6 +133,8 @@ const COMMANDS = {
   },
   // Each timer that is due goes off once, as behind the lid of a laptop.
   sleep: ({ millis }) => page.clock.fastForward(millis),
+  // As a machine that slept: the wall clock has gone on, and the clock of the page has not.
+  leap: async ({ millis }) => page.clock.setSystemTime(await page.evaluate(() => Date.now()) + millis),
   // From here on the test answers in the place of the agent, with what was given last.
   async fake({ view, answers, notes }) {
     const first = fake === null;

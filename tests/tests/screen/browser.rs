@@ -167,6 +167,11 @@ impl Browser {
         self.does(json!({ "op": "sleep", "millis": u64::from(seconds) * 1000 })).await
     }
 
+    /// The same, with a clock of the page that stood still meanwhile.
+    pub(crate) async fn leap(&mut self, seconds: u32) -> anyhow::Result<()> {
+        self.does(json!({ "op": "leap", "millis": u64::from(seconds) * 1000 })).await
+    }
+
     /// What went wrong in scripts of the page.
     pub(crate) async fn errors(&mut self) -> anyhow::Result<Vec<String>> {
         self.tell(json!({ "op": "errors" })).await

@@ -199,7 +199,7 @@ async fn a_screen_that_slept_shows_what_is_true_when_it_wakes() -> anyhow::Resul
     let mut world = World::start().await?;
     let badge = badge(&world).await?;
     let site = world.cabinet(plan("1-4:S", 0)).await?;
-    let codes = stored(&mut world, &site, &["A1", "A2", "A3"]).await?;
+    let codes = stored(&mut world, &site, &["A1", "A2", "A3", "A4"]).await?;
     let url = site.screen()?.url();
 
     // Frozen before an open door, which is closed meanwhile: it is shown as open at no time.
@@ -249,6 +249,21 @@ async fn a_screen_that_slept_shows_what_is_true_when_it_wakes() -> anyhow::Resul
     site.until_free(door).await?;
     browser.sleep(3_600).await?;
     browser.heading(words::TYPE_CODE).await?;
+
+    // The same where the page's own clock stood still; a door that is open is no reason to send somebody away.
+    browser.open_with(&url, json!({ "clock": true })).await?;
+    browser.button(words::OPEN_THE_DOOR).await?;
+    browser.scan(&badge).await?;
+    browser.heading(words::ORDERS).await?;
+    browser.leap(120).await?;
+    browser.heading(words::TYPE_CODE).await?;
+    let before = site.cabinet.pulses();
+    browser.scan(&codes[3].code).await?;
+    let door = opened(&site, before).await?;
+    browser.heading(&words::door_is(door.number(), "open")).await?;
+    browser.leap(3_600).await?;
+    site.cabinet.close_door(door)?;
+    browser.read(words::GOODBYE).await?;
 
     let errors = browser.errors().await?;
     ensure!(errors.is_empty(), "{errors:?}");

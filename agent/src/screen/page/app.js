@@ -30,6 +30,7 @@ const STAFF_IDLE = 60000;
 const DEPOSIT_IDLE = 120000;
 // Between two ticks of a screen that is awake, at most.
 const ASLEEP = 5000;
+const WAKING = 2000;
 const BOOK_OLD = Number(document.documentElement.dataset.oldHours) * 3600000;
 
 export const state = {
@@ -421,11 +422,16 @@ function labelled(label) {
 
 // --- what the cabinet says ---
 
+// What comes behind a sleep may be of long ago.
+function newsSound(name) {
+  if (performance.now() - woke > WAKING) sound(name);
+}
+
 function note(news) {
   const { compartment: number } = news;
   switch (news.note) {
     case "opened":
-      sound("opened");
+      newsSound("opened");
       return door(number, { is: "open" });
     case "closed":
       state.beeping.delete(number);
@@ -436,7 +442,7 @@ function note(news) {
     case "reported": return reported(news);
     case "beep":
       state.beeping.add(number);
-      return sound("close");
+      return newsSound("close");
     case "loading": return job({ kind: "load", order: news.order, number, phase: "opening" });
     case "beside":
       state.beside = news;
@@ -576,6 +582,7 @@ async function refresh() {
 // --- a screen that slept ---
 
 let naps = 0;
+let woke = -Infinity;
 
 // What was true before is hidden, so that nobody reads it when the screen lights up.
 function hide() {
@@ -587,6 +594,7 @@ function hide() {
 function wake() {
   if (document.hidden) return;
   naps += 1;
+  woke = performance.now();
   state.away = true;
   tick();
   draw();
@@ -630,7 +638,7 @@ function isOld() {
   return !online && (offline?.at_least_millis ?? 0) >= BOOK_OLD;
 }
 
-// Each board that there is was asked in vain.
+// A board was asked in vain, and of no door anything is known.
 function noDoorAnswers() {
   const { doors = [], boards_silent: silent = 0 } = state.view ?? {};
   return silent > 0 && doors.every(({ door }) => door === "unknown");
@@ -791,7 +799,9 @@ function silentPage() {
 function where() {
   if (["noKey", "outOfOrder", "lost", "unpaired"].includes(state.link)) return state.link;
   if (state.away) return "away";
-  return state.page === "keypad" && locked() ? "locked" : state.page;
+  if (["keypad", "answer"].includes(state.page) && locked()) return "locked";
+  if (state.page === "keypad" && noDoorAnswers()) return "silent";
+  return state.page === "keypad" && state.view?.second_part_needed ? "secondPart" : state.page;
 }
 
 function page() {
