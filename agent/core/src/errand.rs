@@ -86,8 +86,8 @@ impl CabinetCore {
         BY_COMMAND_NAME.parse().map_err(|_| RefusalReason::Malformed)
     }
 
-    /// Whoever is not here, or scans a label, names an order as its label does. Of one in several compartments they mean the next part that this can
-    /// be done to.
+    /// Whoever is not here, or scans a label, names an order as its label does. Of one in several compartments they mean the
+    /// next part that this can be done to.
     pub(crate) fn part_meant(&self, order: &OrderKey, fits: impl Fn(&OrderKey) -> bool) -> OrderKey {
         let of = |row: &OrderRow| row.part.as_ref().filter(|part| part.whole == *order).map(|part| part.number);
         let mut parts: Vec<_> = self.book.orders.iter().filter_map(|(part, row)| Some((of(row)?, part))).collect();

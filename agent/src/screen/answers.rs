@@ -11,7 +11,7 @@ use fast_qr::QRBuilder;
 use schemas::ids::{CabinetId, Name};
 use schemas::messages::{Compartment, DoorState, OrderKey, PresenceToken, Prompt};
 use schemas::phone::PhoneError;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::notes::Page;
 use super::paired::Offer;
@@ -78,10 +78,10 @@ impl IntoResponse for Refusal {
 }
 
 /// Answer to `/api/pairing`: what a technician types at the other screen, and for how long.
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 pub(super) struct OfferAnswer {
-    code: String,
-    seconds: u64,
+    pub(super) code: String,
+    pub(super) seconds: u64,
 }
 
 impl From<Offer> for OfferAnswer {

@@ -13,7 +13,7 @@ use super::address::ScreenKey;
 use super::answers::Refusal;
 use super::paired::Pairing;
 
-const KEY_HEADER: HeaderName = HeaderName::from_static("x-screen-key");
+pub(super) const KEY_HEADER: HeaderName = HeaderName::from_static("x-screen-key");
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Wrong keys in a minute that are answered one by one. 128 bits need no such limit; the log and the processor do.

@@ -193,6 +193,14 @@ async fn a_power_cut_on_a_screen_loses_nothing_and_opens_nothing() -> anyhow::Re
     site.no_more_pulses()
 }
 
+/// Staff have logged in at a page whose clock the test turns.
+async fn staff_at_a_clock(browser: &mut Browser, url: &str, badge: &str) -> anyhow::Result<()> {
+    browser.open_with(url, json!({ "clock": true })).await?;
+    browser.button(words::OPEN_THE_DOOR).await?;
+    browser.scan(badge).await?;
+    browser.heading(words::ORDERS).await
+}
+
 #[tokio::test]
 async fn a_screen_that_slept_shows_what_is_true_when_it_wakes() -> anyhow::Result<()> {
     let Some(mut browser) = Browser::start(SMALL).await? else { return Ok(()) };
@@ -230,10 +238,7 @@ async fn a_screen_that_slept_shows_what_is_true_when_it_wakes() -> anyhow::Resul
     browser.read(words::GOODBYE).await?;
 
     // Two minutes later nobody is logged in, nothing is typed and no door is shown.
-    browser.open_with(&url, json!({ "clock": true })).await?;
-    browser.button(words::OPEN_THE_DOOR).await?;
-    browser.scan(&badge).await?;
-    browser.heading(words::ORDERS).await?;
+    staff_at_a_clock(&mut browser, &url, &badge).await?;
     browser.sleep(120).await?;
     browser.heading(words::TYPE_CODE).await?;
     browser.types("1234").await?;
@@ -251,10 +256,7 @@ async fn a_screen_that_slept_shows_what_is_true_when_it_wakes() -> anyhow::Resul
     browser.heading(words::TYPE_CODE).await?;
 
     // The same where the page's own clock stood still; a door that is open is no reason to send somebody away.
-    browser.open_with(&url, json!({ "clock": true })).await?;
-    browser.button(words::OPEN_THE_DOOR).await?;
-    browser.scan(&badge).await?;
-    browser.heading(words::ORDERS).await?;
+    staff_at_a_clock(&mut browser, &url, &badge).await?;
     browser.leap(120).await?;
     browser.heading(words::TYPE_CODE).await?;
     let before = site.cabinet.pulses();

@@ -10,12 +10,13 @@ use hyper::body::Bytes;
 use hyper::client::conn::http1;
 use hyper::{Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
-use serde::Deserialize;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use crate::screen::address::{HTTPS_PORT, authority};
+use crate::screen::answers::OfferAnswer;
+use crate::screen::guard::KEY_HEADER;
 use crate::settings::AgentSettings;
 
 const ANSWER_MAX: usize = 1024;
@@ -71,12 +72,6 @@ pub enum PairError {
     Runtime(#[source] io::Error),
 }
 
-#[derive(Deserialize)]
-struct OfferAnswer {
-    code: String,
-    seconds: u64,
-}
-
 /// Prints what is to be typed at the other screen; what to do there.
 pub fn pair(arguments: PairArguments, settings: &AgentSettings) -> Result<(), PairError> {
     let paired = &settings.screen.paired;
@@ -119,7 +114,7 @@ async fn ask(settings: &AgentSettings, path: &str) -> Result<Bytes, PairError> {
     let request = Request::post(path)
         .header(header::HOST, host)
         .header(header::CONTENT_TYPE, "application/json")
-        .header("x-screen-key", key)
+        .header(KEY_HEADER, key)
         .body(Full::new(Bytes::from_static(b"{}")))
         .map_err(|_| PairError::Address(base.to_owned()))?;
     let asked = timeout(ANSWER_TIME, converse(address, request));

@@ -96,15 +96,16 @@ impl Pairing {
         let hash: Hash = Sha256::digest(key.as_bytes()).into();
         let path = self.folder.key();
         let written = certs::replace_private(&path, data_encoding::HEXLOWER.encode(&hash).as_bytes());
+        // Perhaps the new one is there and could not be made safe: what is there counts, now as after a start.
+        let written = written.map_err(|error| (error, on_disk(&self.folder)));
         let offered = self.offered();
         if offered.ends != ends {
             drop(offered);
             certs::remove_file(&path)?;
             return Ok(None);
         }
-        if let Err(error) = written {
-            // Perhaps the new one is there and could not be made safe: what is there counts, now as after a start.
-            self.key.send_replace(on_disk(&self.folder));
+        if let Err((error, kept)) = written {
+            self.key.send_replace(kept);
             return Err(error.into());
         }
         self.key.send_replace(Some(hash));

@@ -31,6 +31,7 @@ mod places;
 mod policies;
 mod quarantine;
 mod quotas;
+mod receipts;
 mod release;
 mod report;
 mod requests;
